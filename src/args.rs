@@ -1,0 +1,197 @@
+//! The command line: one struct per command. What is wrong with it is said with the usage and an example; exit 2.
+
+use std::ffi::OsString;
+use std::fmt;
+use std::path::PathBuf;
+
+use lexopt::{Arg, Parser, ValueExt};
+
+use fernchat::{client, server};
+
+/// What the program was asked to do.
+pub enum Args {
+    /// Run a group chat's server.
+    Server(server::Setup),
+    /// Join a group chat.
+    Client(client::Setup),
+    /// Print this text.
+    Print(String),
+}
+
+/// A command line that cannot be understood.
+pub struct UsageError {
+    message: String,
+    usage: &'static str,
+}
+
+impl fmt::Display for UsageError {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        write!(f, "{}\n\n{}", self.message, self.usage)
+    }
+}
+
+const USAGE: &str = "\
+Usage: fernchat COMMAND ...
+
+  fernchat server HOST PORT    run a group chat's server
+  fernchat client HOST PORT    join a group chat
+
+Example:
+  fernchat server 0.0.0.0 8000
+  fernchat client 192.168.1.20 8000
+
+fernchat COMMAND --help tells more; fernchat --version prints the version.";
+
+const SERVER_USAGE: &str = "\
+Usage: fernchat server HOST PORT [OPTION ...]
+
+Runs a group chat's server. HOST is an address or name of this machine; 0.0.0.0 is all of its addresses.
+
+  --max-clients N             at most N clients that have joined or wait (1000)
+  --max-file SIZE             the largest file that is taken (4G)
+  --python-file-limit SIZE    the largest file offered to a Python client, or none for any (64K)
+  --spool DIR                 where shared files lie until everybody has them (the system's temporary folder)
+
+SIZE is a number of bytes, or ends in K, M or G. RUST_LOG=debug logs every step, RUST_LOG=warn only what is wrong.
+
+Example:
+  fernchat server 0.0.0.0 8000 --max-file 100M";
+
+const CLIENT_USAGE: &str = "\
+Usage: fernchat client HOST PORT [OPTION ...]
+
+Joins a group chat. User name and group are the first two lines of the input, unless they are given here.
+
+  --name NAME         the user name
+  --group GROUP       the group; the first to name it administers it
+  --downloads DIR     where received files go (the current folder)
+
+Then every line is said to the group, but for the commands that /help lists.
+
+Example:
+  fernchat client 192.168.1.20 8000 --name alice --group team";
+
+/// Parses the arguments of this process.
+pub fn parse() -> Result<Args, UsageError> {
+    let mut parser = Parser::from_env();
+    let wrong = |error: lexopt::Error| UsageError {
+        message: error.to_string(),
+        usage: USAGE,
+    };
+    match parser.next().map_err(wrong)? {
+        Some(Arg::Value(command)) if command == "server" => {
+            server(&mut parser).map_err(with_usage(SERVER_USAGE))
+        }
+        Some(Arg::Value(command)) if command == "client" => {
+            client(&mut parser).map_err(with_usage(CLIENT_USAGE))
+        }
+        Some(Arg::Value(command)) => Err(UsageError {
+            message: format!("no command is called '{}'", command.to_string_lossy()),
+            usage: USAGE,
+        }),
+        Some(Arg::Long("help") | Arg::Short('h')) => Ok(Args::Print(USAGE.into())),
+        Some(Arg::Long("version") | Arg::Short('V')) => Ok(Args::Print(format!(
+            "fernchat {}",
+            env!("CARGO_PKG_VERSION")
+        ))),
+        Some(other) => Err(wrong(other.unexpected())),
+        None => Err(UsageError {
+            message: "a command is missing".into(),
+            usage: USAGE,
+        }),
+    }
+}
+
+fn with_usage(usage: &'static str) -> impl Fn(lexopt::Error) -> UsageError {
+    move |error| UsageError {
+        message: error.to_string(),
+        usage,
+    }
+}
+
+fn server(parser: &mut Parser) -> Result<Args, lexopt::Error> {
+    let mut setup = server::Setup::new(String::new(), 0);
+    let mut address = Vec::new();
+    while let Some(arg) = parser.next()? {
+        match arg {
+            Arg::Long("max-clients") => {
+                setup.max_clients = parser.value()?.parse_with(at_least_one)?
+            }
+            Arg::Long("max-file") => setup.max_file = parser.value()?.parse_with(size)?,
+            Arg::Long("python-file-limit") => {
+                setup.python_file_limit = parser.value()?.parse_with(limit)?
+            }
+            Arg::Long("spool") => setup.spool = PathBuf::from(parser.value()?),
+            Arg::Long("help") | Arg::Short('h') => return Ok(Args::Print(SERVER_USAGE.into())),
+            Arg::Value(value) if address.len() < 2 => address.push(value),
+            other => return Err(other.unexpected()),
+        }
+    }
+    (setup.host, setup.port) = host_and_port(address)?;
+    Ok(Args::Server(setup))
+}
+
+fn client(parser: &mut Parser) -> Result<Args, lexopt::Error> {
+    let (mut name, mut group, mut downloads) = (None, None, PathBuf::from("."));
+    let mut address = Vec::new();
+    while let Some(arg) = parser.next()? {
+        match arg {
+            Arg::Long("name") => name = Some(parser.value()?.string()?),
+            Arg::Long("group") => group = Some(parser.value()?.string()?),
+            Arg::Long("downloads") => downloads = PathBuf::from(parser.value()?),
+            Arg::Long("help") | Arg::Short('h') => return Ok(Args::Print(CLIENT_USAGE.into())),
+            Arg::Value(value) if address.len() < 2 => address.push(value),
+            other => return Err(other.unexpected()),
+        }
+    }
+    let (host, port) = host_and_port(address)?;
+    Ok(Args::Client(client::Setup {
+        host,
+        port,
+        name,
+        group,
+        downloads,
+    }))
+}
+
+fn host_and_port(address: Vec<OsString>) -> Result<(String, u16), lexopt::Error> {
+    let mut address = address.into_iter();
+    let host = address.next().ok_or("the HOST is missing")?.string()?;
+    let port = address.next().ok_or("the PORT is missing")?;
+    let port = port.parse_with(|text| {
+        text.parse::<u16>()
+            .map_err(|_| "a port is a number from 1 to 65535, or 0 for any that is free")
+    })?;
+    Ok((host, port))
+}
+
+fn at_least_one(text: &str) -> Result<usize, &'static str> {
+    text.parse()
+        .ok()
+        .filter(|n| *n > 0)
+        .ok_or("a number from 1 on is needed here")
+}
+
+fn size(text: &str) -> Result<u64, &'static str> {
+    let (digits, unit) = match text.chars().last() {
+        Some('k' | 'K') => (&text[..text.len() - 1], 1 << 10),
+        Some('m' | 'M') => (&text[..text.len() - 1], 1 << 20),
+        Some('g' | 'G') => (&text[..text.len() - 1], 1 << 30),
+        _ => (text, 1),
+    };
+    // More than this is no limit at all, and would not fit into the length of a token.
+    let most = 1 << 50;
+    let bytes = digits
+        .parse::<u64>()
+        .ok()
+        .and_then(|n| n.checked_mul(unit))
+        .filter(|bytes| *bytes <= most);
+    bytes.ok_or("a size is a number of bytes, or ends in K, M or G, such as 100M")
+}
+
+fn limit(text: &str) -> Result<Option<u64>, &'static str> {
+    match text {
+        "none" => Ok(None),
+        text => size(text).map(Some),
+    }
+}

@@ -1,0 +1,283 @@
+//! The link to the server: connecting, joining, and the one way out.
+//!
+//! Joining is straight-line code in five steps. A Python server may send events before any of them, so whatever cannot be
+//! the step that is due is shown as an event.
+//! Both threads write through [`Link::send`], one whole frame or more at a time.
+
+use std::io::{self, Read, Write};
+use std::net::{Shutdown, TcpStream};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::Arc;
+use std::thread;
+use std::time::Duration;
+
+use parking_lot::Mutex;
+
+use super::sending::Dialogue;
+use super::ClientError;
+use crate::net::connection::tune;
+use crate::net::resolve;
+use crate::seal::Key;
+use crate::terminal::Terminal;
+use crate::wire::command::{after, ADMIN_READY, FERNCHAT, READY, REFUSED, SEND_GROUP_NAME, WAIT};
+use crate::wire::frame::{self, FrameReader, WireError, MAX_FRAME};
+use crate::wire::name::{GroupName, UserName};
+
+/// How long the server may take to accept the connection.
+const CONNECT_TIME: Duration = Duration::from_secs(10);
+
+/// How long the server may be silent while a step of joining is due. A Python server with a dead member may never send the last.
+const JOIN_TIME: Duration = Duration::from_secs(20);
+
+/// The length of the key at the beginning of a connection, in bytes.
+const KEY_LEN: usize = 44;
+
+/// How late a delivery's answer goes to a Python server, which misses one that comes before it has begun to wait.
+pub(super) const ANSWER_DELAY: Duration = Duration::from_millis(5);
+
+/// What the program at the other end is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ServerKind {
+    /// The Python server, or another that does not say.
+    Python,
+    /// A fernchat server: it never sends an event inside a dialogue.
+    Fernchat,
+}
+
+/// The connection to the server, after joining.
+pub struct Link {
+    /// The program at the other end.
+    pub server: ServerKind,
+    /// Under which name.
+    pub name: UserName,
+    /// In which group.
+    pub group: GroupName,
+    key: Key,
+    socket: Arc<TcpStream>,
+    /// Held while frames are written, so that those of two threads do not mix.
+    writing: Mutex<()>,
+    /// Approved, and allowed to chat.
+    pub is_member: AtomicBool,
+    /// The person is leaving: the end of the stream is no failure.
+    pub is_leaving: AtomicBool,
+    /// A body is arriving: answers may take as long as it does.
+    pub is_receiving: AtomicBool,
+    /// The dialogue that is open, if one is.
+    pub dialogue: Mutex<Dialogue>,
+}
+
+/// What arrives, from the socket.
+pub struct Incoming {
+    socket: Arc<TcpStream>,
+    /// Acknowledge at once what was read: a Python server's second write of a frame waits for that.
+    is_quick: bool,
+}
+
+impl Read for Incoming {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let n = (&*self.socket).read(buffer)?;
+        #[cfg(any(target_os = "linux", target_os = "android"))]
+        if self.is_quick {
+            // The system forgets it after a while, so it is set again each time. Refused, it is only slower.
+            let _ = socket2::SockRef::from(&*self.socket).set_tcp_quickack(true);
+        }
+        Ok(n)
+    }
+}
+
+impl Link {
+    /// Connects and joins: the five steps. Returns the link, and the frames that follow.
+    ///
+    /// # Errors
+    /// No connection, not a chat server, or no seat in the group.
+    pub fn join(
+        host: &str,
+        port: u16,
+        name: UserName,
+        group: GroupName,
+        terminal: &Terminal,
+    ) -> Result<(Arc<Link>, FrameReader<Incoming>), ClientError> {
+        let server = format!("{host}:{port}");
+        let refuse = |error| ClientError::Connect {
+            server: server.clone(),
+            error,
+        };
+        let socket = Arc::new(connect(host, port).map_err(refuse)?);
+        tune(&socket)
+            .and_then(|()| socket.set_read_timeout(Some(JOIN_TIME)))
+            .map_err(refuse)?;
+        let late = |step| {
+            let server = server.clone();
+            move |error: WireError| match error {
+                WireError::Io(error) if is_late(&error) => ClientError::NoAnswer { server, step },
+                WireError::CutOff => ClientError::NotAChat { server },
+                other => ClientError::Lost(other),
+            }
+        };
+
+        let incoming = Incoming {
+            socket: Arc::clone(&socket),
+            is_quick: true,
+        };
+        let mut frames = FrameReader::new(incoming, MAX_FRAME);
+        let key = frames.next_bare(KEY_LEN).map_err(late("its key"))?; // 1
+        let key = std::str::from_utf8(&key)
+            .ok()
+            .and_then(|text| Key::parse(text).ok());
+        let key = key.ok_or(ClientError::NotAChat {
+            server: server.clone(),
+        })?;
+        send(&socket, &[&seal(&key, name.as_str())])?; // 2
+        let is_prompt = |text: &str| after(SEND_GROUP_NAME, text).is_some();
+        let prompt = next_step(&mut frames, &key, terminal, is_prompt)
+            .map_err(late("the question for the group"))?; // 3
+        let server = match after(SEND_GROUP_NAME, &prompt) {
+            Some(FERNCHAT) => ServerKind::Fernchat,
+            _ => ServerKind::Python,
+        };
+        let answer = match server {
+            ServerKind::Python => group.to_string(),
+            ServerKind::Fernchat => format!("{group}\n{FERNCHAT}"),
+        };
+        send(&socket, &[&seal(&key, &answer)])?; // 4
+        let is_verdict = |text: &str| {
+            [ADMIN_READY, READY, WAIT].contains(&text) || after(REFUSED, text).is_some()
+        };
+        let verdict = next_step(&mut frames, &key, terminal, is_verdict)
+            .map_err(late("the answer to joining"))?; // 5
+        if let Some(refusal) = after(REFUSED, &verdict) {
+            let reason = refusal
+                .split_once(' ')
+                .map_or(refusal, |(_code, reason)| reason);
+            return Err(ClientError::Refused(reason.to_owned()));
+        }
+        terminal.show(&match verdict.as_str() {
+            ADMIN_READY => {
+                format!("The group {group} is new: you administer it. /help lists the commands.")
+            }
+            READY => format!("You are in the group {group}. /help lists the commands."),
+            _ => format!("You wait for the admin of {group} to approve you. /1 leaves."),
+        });
+
+        socket.set_read_timeout(None).map_err(WireError::Io)?;
+        frames.stream().is_quick = server == ServerKind::Python;
+        let link = Link {
+            server,
+            name,
+            group,
+            key,
+            socket,
+            writing: Mutex::new(()),
+            is_member: AtomicBool::new(verdict != WAIT),
+            is_leaving: AtomicBool::new(false),
+            is_receiving: AtomicBool::new(false),
+            dialogue: Mutex::default(),
+        };
+        Ok((Arc::new(link), frames))
+    }
+
+    /// The key that this server's clients share.
+    pub fn key(&self) -> &Key {
+        &self.key
+    }
+
+    /// Sends texts, one frame each, in one write.
+    ///
+    /// # Errors
+    /// The connection is gone; the receiving thread says so.
+    pub fn send(&self, texts: &[&str]) -> io::Result<()> {
+        let frames: Vec<Vec<u8>> = texts.iter().map(|text| seal(&self.key, text)).collect();
+        self.send_bytes(&frames.concat())
+    }
+
+    /// Sends bytes that are ready: frames, or a piece of a body. A write that fails may leave half a frame behind, so the
+    /// connection is over then, and the receiving thread wakes.
+    ///
+    /// # Errors
+    /// As [`Link::send`].
+    pub fn send_bytes(&self, bytes: &[u8]) -> io::Result<()> {
+        let _guard = self.writing.lock();
+        (&*self.socket).write_all(bytes).inspect_err(|_| {
+            // Fails only if the server was faster.
+            let _ = self.socket.shutdown(Shutdown::Both);
+        })
+    }
+
+    /// Sends a delivery's answer: to a fernchat server at once, which is owed it; to a Python server after the dialogue that
+    /// is open, because that is what a Python client does and what the server's threads expect.
+    ///
+    /// # Errors
+    /// As [`Link::send`].
+    pub fn answer(&self, word: &'static str) -> io::Result<()> {
+        if self.server == ServerKind::Python {
+            let mut dialogue = self.dialogue.lock();
+            if dialogue.is_open {
+                dialogue.answers_due.push(word);
+                return Ok(());
+            }
+            drop(dialogue);
+            thread::sleep(ANSWER_DELAY);
+        }
+        self.send(&[word])
+    }
+
+    /// Ends the sending side: the server sees the end of the stream.
+    pub fn finish(&self) {
+        // Fails only if the server was faster.
+        let _ = self.socket.shutdown(Shutdown::Write);
+    }
+
+    /// Ends the connection, which wakes the receiving thread.
+    pub fn shut(&self) {
+        self.is_leaving.store(true, Ordering::SeqCst);
+        // As above.
+        let _ = self.socket.shutdown(Shutdown::Both);
+    }
+}
+
+fn connect(host: &str, port: u16) -> io::Result<TcpStream> {
+    let mut result = Err(io::ErrorKind::NotFound.into());
+    for address in resolve(host, port)? {
+        result = TcpStream::connect_timeout(&address, CONNECT_TIME);
+        if result.is_ok() {
+            break;
+        }
+    }
+    result
+}
+
+/// Seals and frames a text.
+pub(super) fn seal(key: &Key, text: &str) -> Vec<u8> {
+    frame::encode(key.seal(text.as_bytes()).as_bytes())
+}
+
+fn send(mut socket: &TcpStream, frames: &[&[u8]]) -> Result<(), WireError> {
+    socket.write_all(&frames.concat()).map_err(WireError::Io)
+}
+
+/// The next text that may be the step of joining which is due; what cannot be is shown.
+fn next_step(
+    frames: &mut FrameReader<Incoming>,
+    key: &Key,
+    terminal: &Terminal,
+    is_step: impl Fn(&str) -> bool,
+) -> Result<String, WireError> {
+    loop {
+        let token = frames
+            .next_frame(&|token| key.opens(token))?
+            .ok_or(WireError::CutOff)?;
+        let text = key.open(&token).map_err(|_| WireError::NotOpened)?;
+        let text = String::from_utf8(text).map_err(|_| WireError::NotUtf8)?;
+        if is_step(&text) {
+            return Ok(text);
+        }
+        terminal.show(&text);
+    }
+}
+
+fn is_late(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut
+    )
+}

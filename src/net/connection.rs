@@ -1,0 +1,240 @@
+//! One client's two threads, and the one way a connection ends.
+//!
+//! ```text
+//!   reader thread: serve(..) ──> Departure ──> outbox.end ──> discard ──> join the writer ──> one log line
+//!   writer thread: write_loop ──> end the sending side ──┘ (the peer closes, or the clock shuts the socket)
+//! ```
+//!
+//! The reader is the parent of its writer and the only one that takes its client away. Others who want a connection to end say so to
+//! its outbox; the clock of the listener shuts the socket if that takes too long; either way the reader wakes.
+//!
+//! A connection is closed gently: the sending side first, then what still comes is thrown away until its end. Unread input
+//! would turn the close into a reset, and a reset eats the last frames on their way to the peer.
+
+use std::fmt;
+use std::io::{self, Read};
+use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::panic::{catch_unwind, AssertUnwindSafe};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::thread;
+use std::time::Duration;
+
+use crossbeam_channel::Receiver;
+use log::{error, info, warn};
+use socket2::{SockRef, TcpKeepalive};
+
+use super::outbox::{write_loop, Item, Outbox, CLOSE_TIME};
+
+/// The stack of each thread of a client: almost three times what a debug build needs. On 32-bit machines address space is
+/// what runs out first.
+pub const STACK_LEN: usize = if cfg!(target_pointer_width = "64") {
+    128 << 10
+} else {
+    64 << 10
+};
+
+/// How long one write may take without any progress.
+const WRITE_TIME: Duration = Duration::from_secs(30);
+
+/// How long what is queued may take to be written when a connection ends in peace.
+const DRAIN_TIME: Duration = Duration::from_secs(30);
+
+/// A silent peer is asked for a sign of life after this time ...
+const KEEPALIVE_TIME: Duration = Duration::from_secs(45);
+/// ... and then this often, three times. Together 75 s, so a vanished peer is gone within 90 s.
+const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(10);
+/// Keepalive is silent while data is unacknowledged; this limit is not.
+#[cfg(any(target_os = "linux", target_os = "android"))]
+const USER_TIMEOUT: Duration = Duration::from_secs(75);
+
+/// Tells the clients of one run apart. Never reused, so that a late goodbye cannot take a newcomer away.
+pub type ClientId = u64;
+
+/// Why a connection ended. Every one ends by exactly one of these.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Departure {
+    /// The client said goodbye.
+    Left,
+    /// The admin took the member out of the group.
+    Kicked,
+    /// The admin denied the request.
+    Denied,
+    /// A rule refused the client; this is what it was told.
+    Refused(String),
+    /// The peer closed the connection, or the connection failed.
+    HungUp,
+    /// The peer sent what the protocol does not allow.
+    Broke(String),
+    /// The peer did not take what was sent to it, and others waited.
+    TooSlow,
+    /// The peer took too long to say who it is.
+    GreetingTooLong,
+    /// The peer had not said who it is yet when the house was full.
+    MadeRoom,
+    /// The server stops.
+    Stopping,
+    /// The thread of this client panicked: a defect of ours that ends one client only.
+    Panicked,
+}
+
+impl fmt::Display for Departure {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        match self {
+            Departure::Left => write!(f, "left"),
+            Departure::Kicked => write!(f, "kicked"),
+            Departure::Denied => write!(f, "denied"),
+            Departure::Refused(reason) => write!(f, "refused: {reason}"),
+            Departure::HungUp => write!(f, "hung up"),
+            Departure::Broke(reason) => write!(f, "broke the protocol: {reason}"),
+            Departure::TooSlow => write!(f, "too slow"),
+            Departure::GreetingTooLong => write!(f, "greeting too long"),
+            Departure::MadeRoom => write!(f, "made room while greeting"),
+            Departure::Stopping => write!(f, "the server stops"),
+            Departure::Panicked => write!(f, "its thread panicked"),
+        }
+    }
+}
+
+/// One client: its socket and its outbox.
+pub struct Connection {
+    /// The client.
+    pub id: ClientId,
+    /// Where it connected from.
+    pub peer: SocketAddr,
+    socket: TcpStream,
+    outbox: Arc<Outbox>,
+    /// Whether it has said who it is, so that it need not make room for others.
+    settled: AtomicBool,
+    /// What the log calls it beside its address.
+    name: OnceLock<String>,
+}
+
+impl Connection {
+    pub(super) fn new(
+        id: ClientId,
+        peer: SocketAddr,
+        socket: TcpStream,
+        outbox: Arc<Outbox>,
+    ) -> Connection {
+        Connection {
+            id,
+            peer,
+            socket,
+            outbox,
+            settled: AtomicBool::new(false),
+            name: OnceLock::new(),
+        }
+    }
+
+    /// The stream of what the client sends.
+    pub fn incoming(&self) -> impl Read + '_ {
+        &self.socket
+    }
+
+    /// The way out to the client.
+    pub fn outbox(&self) -> &Arc<Outbox> {
+        &self.outbox
+    }
+
+    /// The client has said who it is: it is past the greeting, and the log calls it by this name.
+    pub fn settle(&self, name: String) {
+        self.settled.store(true, Ordering::Relaxed);
+        self.outbox.no_deadline();
+        // A client says it once; the first name stays.
+        let _ = self.name.set(name);
+    }
+
+    /// Whether the client has yet to say who it is.
+    pub fn is_greeting(&self) -> bool {
+        !self.settled.load(Ordering::Relaxed)
+    }
+
+    /// Shuts the socket both ways, which wakes both threads.
+    pub(super) fn shut(&self) {
+        // Fails only if the peer was faster.
+        let _ = self.socket.shutdown(Shutdown::Both);
+    }
+
+    /// Serves the client until it is gone. This is the body of the reader thread.
+    pub(super) fn run(&self, items: Receiver<Item>, serve: impl FnOnce() -> Departure) {
+        info!("{self} connected");
+        thread::scope(|scope| {
+            let name = format!("write {}", self.id);
+            let writer = thread::Builder::new().name(name).stack_size(STACK_LEN);
+            if let Err(error) = writer.spawn_scoped(scope, || self.writer_loop(&items)) {
+                error!("{self}: no thread for its writer: {error}");
+                return;
+            }
+            let departure = catch_unwind(AssertUnwindSafe(serve)).unwrap_or(Departure::Panicked);
+            self.outbox.end(departure, DRAIN_TIME);
+            match self.outbox.ending() {
+                Some(Departure::HungUp | Departure::TooSlow | Departure::Panicked) => self.shut(),
+                _ => self.discard(),
+            }
+        });
+        match self.outbox.ending() {
+            Some(departure @ (Departure::Broke(_) | Departure::TooSlow)) => {
+                warn!("{self} departed: {departure}")
+            }
+            Some(departure) => info!("{self} departed: {departure}"),
+            None => info!("{self} departed"),
+        }
+    }
+
+    fn writer_loop(&self, items: &Receiver<Item>) {
+        match write_loop(&self.outbox, items, &mut &self.socket) {
+            Ok(()) => {
+                // The peer may be gone already.
+                let _ = self.socket.shutdown(Shutdown::Write);
+                self.outbox.end_within(CLOSE_TIME, Departure::Left);
+            }
+            Err(error) => {
+                let is_slow = matches!(
+                    error.kind(),
+                    io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut
+                );
+                let reason = if is_slow {
+                    Departure::TooSlow
+                } else {
+                    Departure::HungUp
+                };
+                self.outbox.end(reason, Duration::ZERO);
+                self.shut();
+            }
+        }
+    }
+
+    /// Throws away what still comes, until the peer closes or the clock shuts the socket.
+    fn discard(&self) {
+        let mut bytes = [0; 4 << 10];
+        while matches!(self.incoming().read(&mut bytes), Ok(n) if n > 0) {}
+    }
+}
+
+impl fmt::Display for Connection {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        match self.name.get() {
+            Some(name) => write!(f, "client {} {name} from {}", self.id, self.peer),
+            None => write!(f, "client {} from {}", self.id, self.peer),
+        }
+    }
+}
+
+/// Sets up a connected socket, at either end: frames leave at once, a vanished peer is noticed, a write cannot take for ever.
+///
+/// # Errors
+/// The system refused an option: the connection is of no use.
+pub fn tune(socket: &TcpStream) -> io::Result<()> {
+    socket.set_nodelay(true)?;
+    socket.set_write_timeout(Some(WRITE_TIME))?;
+    let keepalive = TcpKeepalive::new()
+        .with_time(KEEPALIVE_TIME)
+        .with_interval(KEEPALIVE_INTERVAL);
+    #[cfg(not(target_os = "openbsd"))]
+    let keepalive = keepalive.with_retries(3);
+    SockRef::from(socket).set_tcp_keepalive(&keepalive)?;
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    SockRef::from(socket).set_tcp_user_timeout(Some(USER_TIMEOUT))?;
+    Ok(())
+}

@@ -1,0 +1,220 @@
+//! The listener: who may come in, the clock that keeps the deadlines, and the stop.
+//!
+//! One thread accepts and starts a reader thread for each client; a second, the clock, looks four times a second for
+//! connections whose time is up. Everything happens inside one thread scope: when [`Listener::run`] returns, every thread is joined.
+//!
+//! A stop wakes the accept loop; every client is told and has [`STOP_TIME`] to take it in; then its socket is shut.
+
+use std::collections::{BTreeMap, HashMap};
+use std::io;
+use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::Arc;
+use std::thread::{self, Scope};
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::{bounded, Receiver, RecvTimeoutError};
+use log::{debug, error, warn};
+use parking_lot::{Condvar, Mutex};
+use socket2::SockRef;
+
+use super::connection::{tune, ClientId, Connection, Departure, STACK_LEN};
+use super::outbox::{Bell, Outbox};
+
+/// How often the clock looks for deadlines that have passed.
+const TICK: Duration = Duration::from_millis(250);
+
+/// How long a client may take to say who it is. A Python client connects first and asks its user for the names afterwards.
+pub const GREETING_TIME: Duration = Duration::from_secs(600);
+
+/// How long all clients together may take to read their goodbye when the server stops.
+const STOP_TIME: Duration = Duration::from_secs(2);
+
+/// Places for those who have not said yet who they are, beyond the places of those who have.
+const GREETING_PLACES: usize = 64;
+
+/// How long a newcomer to a full house waits for the one that makes room.
+const ROOM_TIME: Duration = Duration::from_secs(1);
+
+/// The pause after an accept that failed, so that a lack of descriptors does not become a busy loop.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// What a listener does with its clients: the chat server, or the relay.
+pub trait Service: Sync {
+    /// Talks with one client until it is gone, in the thread of this client.
+    fn serve(&self, connection: &Connection) -> Departure;
+    /// Called by the clock at every tick. Must not block.
+    fn tick(&self);
+    /// The server stops: tell the clients so. They are ended right afterwards.
+    fn say_goodbye(&self);
+}
+
+/// A listening socket and the clients that came through it.
+pub struct Listener {
+    socket: TcpListener,
+    address: SocketAddr,
+    bell: Arc<Bell>,
+    places: usize,
+    connections: Mutex<BTreeMap<ClientId, Arc<Connection>>>,
+    /// Notified whenever a connection is gone.
+    gone: Condvar,
+    stopping: AtomicBool,
+}
+
+impl Listener {
+    /// Listens on the first of these addresses that works, for at most `max_clients` clients that have said who they are.
+    ///
+    /// # Errors
+    /// The error of the last address.
+    pub fn bind(addresses: &[SocketAddr], max_clients: usize) -> io::Result<Listener> {
+        let socket = TcpListener::bind(addresses)?;
+        Ok(Listener {
+            address: socket.local_addr()?,
+            socket,
+            bell: Arc::default(),
+            places: max_clients + GREETING_PLACES,
+            connections: Mutex::default(),
+            gone: Condvar::new(),
+            stopping: AtomicBool::new(false),
+        })
+    }
+
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Serves clients until [`Listener::stop`]; then every client is told, drained and joined.
+    pub fn run(&self, service: &dyn Service) {
+        let (stop_clock, clock_stopped) = bounded(0);
+        thread::scope(|scope| {
+            let clock = thread::Builder::new()
+                .name("clock".into())
+                .stack_size(STACK_LEN);
+            if let Err(error) =
+                clock.spawn_scoped(scope, || self.clock_loop(&clock_stopped, service))
+            {
+                error!("no thread for the clock: {error}");
+                return;
+            }
+            self.accept_loop(scope, service);
+            service.say_goodbye();
+            let mut connections = self.connections.lock();
+            connections
+                .values()
+                .for_each(|connection| connection.outbox().end(Departure::Stopping, STOP_TIME));
+            while !connections.is_empty() {
+                self.gone.wait(&mut connections);
+            }
+            drop(stop_clock);
+        });
+    }
+
+    /// Ends [`Listener::run`], from any thread, and does not wait for it.
+    pub fn stop(&self) {
+        self.stopping.store(true, Ordering::SeqCst);
+        if cfg!(target_os = "linux") {
+            // Shutting a listening socket wakes its accept; there is nothing else to fail here.
+            let _ = SockRef::from(&self.socket).shutdown(std::net::Shutdown::Both);
+        } else {
+            // Elsewhere a connection wakes it; the limit is for a queue that is full, and a full queue wakes it as well.
+            let _ = TcpStream::connect_timeout(&self.address, Duration::from_secs(1));
+        }
+    }
+
+    fn accept_loop<'scope>(
+        &'scope self,
+        scope: &'scope Scope<'scope, '_>,
+        service: &'scope dyn Service,
+    ) {
+        for id in 1.. {
+            let accepted = self.socket.accept();
+            if self.stopping.load(Ordering::SeqCst) {
+                return;
+            }
+            let (socket, peer) = match accepted {
+                Ok(accepted) => accepted,
+                Err(error) => {
+                    warn!("cannot accept a connection: {error}");
+                    thread::sleep(ACCEPT_PAUSE);
+                    continue;
+                }
+            };
+            if let Err(error) = tune(&socket) {
+                debug!("{peer} was gone at once: {error}");
+                continue;
+            }
+            if !self.has_place() {
+                warn!("{peer} refused: all {} places are taken", self.places);
+                continue;
+            }
+            let (outbox, items) = Outbox::new(Arc::clone(&self.bell));
+            outbox.end_within(GREETING_TIME, Departure::GreetingTooLong);
+            let connection = Arc::new(Connection::new(id, peer, socket, outbox));
+            self.connections.lock().insert(id, Arc::clone(&connection));
+            let reader = thread::Builder::new()
+                .name(format!("client {id}"))
+                .stack_size(STACK_LEN);
+            let body = move || {
+                connection.run(items, || service.serve(&connection));
+                self.remove(id);
+            };
+            if let Err(error) = reader.spawn_scoped(scope, body) {
+                error!("{peer} refused: no thread for it: {error}");
+                self.remove(id);
+            }
+        }
+    }
+
+    /// Whether there is a place for one more. In a full house the oldest that is still greeting makes room, from the
+    /// address that has most of them: whoever fills the house pays for it.
+    fn has_place(&self) -> bool {
+        let mut connections = self.connections.lock();
+        if connections.len() < self.places {
+            return true;
+        }
+        let mut n_greeting: HashMap<IpAddr, usize> = HashMap::new();
+        for connection in connections
+            .values()
+            .filter(|connection| connection.is_greeting())
+        {
+            *n_greeting.entry(connection.peer.ip()).or_default() += 1;
+        }
+        let crowd = n_greeting
+            .into_iter()
+            .max_by_key(|(_, n)| *n)
+            .map(|(address, _)| address);
+        let mut greeting = connections
+            .values()
+            .filter(|connection| connection.is_greeting());
+        let Some(oldest) = greeting.find(|connection| Some(connection.peer.ip()) == crowd) else {
+            return false;
+        };
+        oldest.outbox().end(Departure::MadeRoom, Duration::ZERO);
+        oldest.shut();
+        let deadline = Instant::now() + ROOM_TIME;
+        while connections.len() >= self.places {
+            if self.gone.wait_until(&mut connections, deadline).timed_out() {
+                return false;
+            }
+        }
+        true
+    }
+
+    fn remove(&self, id: ClientId) {
+        self.connections.lock().remove(&id);
+        self.gone.notify_all();
+    }
+
+    fn clock_loop(&self, stopped: &Receiver<()>, service: &dyn Service) {
+        while let Err(RecvTimeoutError::Timeout) = stopped.recv_timeout(TICK) {
+            let now = Instant::now();
+            for connection in self.connections.lock().values() {
+                if connection.outbox().is_overdue(now) {
+                    connection.shut();
+                }
+            }
+            service.tick();
+        }
+    }
+}

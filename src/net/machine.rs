@@ -1,0 +1,76 @@
+//! What this machine allows. The one place that asks the operating system instead of the standard library.
+
+use std::path::Path;
+
+/// Descriptors that are not for clients: the listening socket, standard streams, spooled bodies.
+const OTHER_DESCRIPTORS: u64 = 128;
+
+/// Memory mappings per thread: stack, guard page, the alternate signal stack and its guard. Past the kernel's limit on
+/// mappings Rust's runtime aborts the process, whatever the code handles, so this limit is not optional.
+const MAPS_PER_THREAD: u64 = 4;
+
+/// How many clients of two threads this process can bear. Raises the soft limit on descriptors as far as it may.
+pub fn client_ceiling() -> usize {
+    let maps = std::fs::read_to_string("/proc/sys/vm/max_map_count")
+        .ok()
+        .and_then(|text| text.trim().parse().ok());
+    let threads = maps.unwrap_or(u64::from(u16::MAX)) * 15 / 16 / MAPS_PER_THREAD;
+    let ceiling = (threads / 2).min(descriptors().saturating_sub(OTHER_DESCRIPTORS));
+    usize::try_from(ceiling).unwrap_or(usize::MAX)
+}
+
+#[cfg(unix)]
+fn descriptors() -> u64 {
+    use rustix::process::{getrlimit, setrlimit, Resource, Rlimit};
+    let limit = getrlimit(Resource::Nofile);
+    // Refused, the soft limit stays as it is, and the next line reads it.
+    let _ = setrlimit(
+        Resource::Nofile,
+        Rlimit {
+            current: limit.maximum,
+            maximum: limit.maximum,
+        },
+    );
+    getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX)
+}
+
+#[cfg(not(unix))]
+fn descriptors() -> u64 {
+    u64::MAX
+}
+
+/// The free room on the disk that holds `folder`, in bytes; `None` where this system does not say.
+#[cfg(unix)]
+pub fn free_space(folder: &Path) -> Option<u64> {
+    let disk = rustix::fs::statvfs(folder).ok()?;
+    Some(disk.f_bavail * disk.f_frsize)
+}
+
+/// The free room on the disk that holds `folder`, in bytes; `None` where this system does not say.
+#[cfg(not(unix))]
+pub fn free_space(_folder: &Path) -> Option<u64> {
+    None
+}
+
+/// Reads from `offset` on, leaving the file's own position alone, so that several threads can read one file.
+///
+/// # Errors
+/// As a read of the file.
+pub fn read_at(file: &std::fs::File, buffer: &mut [u8], offset: u64) -> std::io::Result<usize> {
+    #[cfg(unix)]
+    return std::os::unix::fs::FileExt::read_at(file, buffer, offset);
+    #[cfg(windows)]
+    return std::os::windows::fs::FileExt::seek_read(file, buffer, offset);
+}
+
+/// A file under a temporary name in `folder`, removed when it is dropped, with the permissions of any new file.
+///
+/// # Errors
+/// It cannot be made.
+pub fn temporary_file(folder: &Path) -> std::io::Result<tempfile::NamedTempFile> {
+    let mut builder = tempfile::Builder::new();
+    builder.prefix(".fernchat-").suffix(".part");
+    #[cfg(unix)]
+    builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
+    builder.tempfile_in(folder)
+}

@@ -1,0 +1,933 @@
+//! Bodies: a whole file as one token, as a stream.
+//!
+//! A body is an ordinary token (its form is drawn in `token.rs`), only too long to be held in
+//! memory. Its parts work on streams, so each of these three holds one piece at a time, whatever
+//! the size of the file:
+//!
+//! ```text
+//! BodySealer   reads plain text of a known length  ->  token             (who sends a file)
+//! BodyCheck    token in pieces                     ->  does it hold?     (the server's spool)
+//! BodyOpener   token in pieces                     ->  plain text, and does it hold?
+//!                                                                        (who receives a file)
+//! ```
+//!
+//! The length of a body is announced before its first byte. So a sealer gives exactly that many
+//! characters, also when the file shrinks, grows or cannot be read meanwhile; it then spoils the
+//! HMAC, and nobody takes the result for the file. A receiver can be sure of a body only at its
+//! end, for the same reason: the HMAC comes last.
+//!
+//! Lengths and limits are the caller's: a check or an opener takes as many bytes as it is given,
+//! and keeps one piece.
+//! Invariant: how a body is cut into pieces never changes what comes of it, neither the text nor
+//! the error.
+
+use std::error::Error;
+use std::fmt;
+use std::io::{self, Read};
+
+use aes::cipher::block_padding::Pkcs7;
+use aes::cipher::inout::InOutBuf;
+use aes::cipher::{BlockDecryptMut, BlockEncryptMut, KeyIvInit};
+use aes::Aes128;
+use base64::engine::general_purpose::URL_SAFE;
+use base64::{DecodeError, Engine};
+use hmac::{Hmac, Mac};
+use sha2::Sha256;
+
+use super::token::{BLOCK_LEN, HEAD_LEN, HMAC_LEN, VERSION};
+use super::{Key, SealError};
+
+/// Seals plain text while it is read: a `Read` of exactly `token_len(plain_len)` characters.
+///
+/// Reading never fails and never ends early. After its end, [`BodySealer::fault`] says whether what
+/// was read is the file.
+pub struct BodySealer<R> {
+    source: R,
+    plain_len: u64,
+    /// Bytes of plain text that are still to be read from the source, or made up.
+    to_come: u64,
+    fault: Option<BodyFault>,
+    hmac: Hmac<Sha256>,
+    encryptor: cbc::Encryptor<Aes128>,
+    /// Bytes of the token that are sealed and not yet base64: between two pieces at most two, to
+    /// make three with the next.
+    sealed: Vec<u8>,
+    /// The piece in base64, of which the first `n_given` characters have been read.
+    chars: Vec<u8>,
+    n_given: usize,
+    is_complete: bool,
+}
+
+impl<R: Read> BodySealer<R> {
+    /// Begins a body, stamped with the present time, for a source that is expected to give
+    /// `plain_len` bytes.
+    pub fn new(key: &Key, source: R, plain_len: u64) -> BodySealer<R> {
+        BodySealer::with_head(key, fresh_head(key), source, plain_len)
+    }
+
+    fn with_head(key: &Key, head: [u8; HEAD_LEN], source: R, plain_len: u64) -> BodySealer<R> {
+        let mut hmac = new_hmac(key);
+        hmac.update(&head);
+        BodySealer {
+            source,
+            plain_len,
+            to_come: plain_len,
+            fault: None,
+            hmac,
+            encryptor: cbc::Encryptor::new(key.encryption().into(), iv_of(&head).into()),
+            sealed: head.to_vec(),
+            chars: Vec::new(),
+            n_given: 0,
+            is_complete: false,
+        }
+    }
+
+    /// Why the body was spoiled, once it is read to its end; `None` if it is the file as announced.
+    pub fn fault(&self) -> Option<&BodyFault> {
+        self.fault.as_ref()
+    }
+
+    /// Makes the next piece of base64; the last one carries padding and HMAC.
+    fn seal_piece(&mut self) {
+        let start = self.sealed.len();
+        let is_last = self.read_piece();
+        if is_last {
+            let padding_len = BLOCK_LEN - (self.sealed.len() - start) % BLOCK_LEN;
+            self.sealed
+                .resize(self.sealed.len() + padding_len, padding_len as u8);
+        }
+
+        let (blocks, _) = InOutBuf::from(&mut self.sealed[start..]).into_chunks();
+        self.encryptor.encrypt_blocks_inout_mut(blocks);
+        self.hmac.update(&self.sealed[start..]);
+        if is_last {
+            let mut hmac = self.hmac.clone().finalize().into_bytes();
+            if self.fault.is_some() {
+                hmac.iter_mut().for_each(|byte| *byte = !*byte);
+            }
+            self.sealed.extend_from_slice(&hmac);
+            self.is_complete = true;
+        }
+
+        let n_bytes = if is_last {
+            self.sealed.len()
+        } else {
+            self.sealed.len() / 3 * 3
+        };
+        self.chars.resize(n_bytes.div_ceil(3) * 4, 0);
+        URL_SAFE
+            .encode_slice(&self.sealed[..n_bytes], &mut self.chars)
+            .expect("there is room for four characters for every three bytes");
+        self.sealed.drain(..n_bytes);
+        self.n_given = 0;
+    }
+
+    /// Appends the next plain text to `sealed`, in whole blocks unless it is the last; `true` if it
+    /// is. What the source does not give is made up of zeros.
+    fn read_piece(&mut self) -> bool {
+        let start = self.sealed.len();
+        let wanted_len = self.to_come.min(PIECE_LEN as u64) as usize;
+        let is_last = wanted_len as u64 == self.to_come;
+
+        if self.fault.is_none() {
+            // One byte more than the last piece may have tells a file that grew.
+            let limit = wanted_len as u64 + u64::from(is_last);
+            let outcome = self
+                .source
+                .by_ref()
+                .take(limit)
+                .read_to_end(&mut self.sealed);
+            let (expected, found) = (self.plain_len, self.plain_len - self.to_come);
+            self.fault = match outcome {
+                Err(error) => Some(BodyFault::Unreadable(error)),
+                Ok(n) if n < wanted_len => Some(BodyFault::Shrank {
+                    expected,
+                    found: found + n as u64,
+                }),
+                Ok(n) if n > wanted_len => Some(BodyFault::Grew { expected }),
+                Ok(_) => None,
+            };
+        }
+        self.sealed.resize(start + wanted_len, 0);
+        self.to_come -= wanted_len as u64;
+        is_last
+    }
+}
+
+/// The plain text that is sealed at once: a multiple of 16 for the blocks, and 64 KiB as base64.
+const PIECE_LEN: usize = 48 * 1024;
+
+impl<R: Read> Read for BodySealer<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        if self.n_given == self.chars.len() && !self.is_complete {
+            self.seal_piece();
+        }
+        let n = (&self.chars[self.n_given..]).read(buffer)?;
+        self.n_given += n;
+        Ok(n)
+    }
+}
+
+/// Checks a body without decrypting it: is it a token, and does its HMAC fit?
+///
+/// What passes was sealed by somebody who has the key. The padding inside the last block is seen
+/// only by [`BodyOpener`].
+pub struct BodyCheck {
+    hmac: Hmac<Sha256>,
+    /// The first error. After it, no more is looked at.
+    fault: Option<SealError>,
+    n_chars: u64,
+    /// The first characters of a group of four that is not complete yet.
+    partial: Vec<u8>,
+    /// A group with `=` has come: the body must be at its end.
+    is_padded: bool,
+    /// Version, time stamp and IV, once they are there.
+    head: Option<[u8; HEAD_LEN]>,
+    /// What is decoded behind the head: first `ready_len` bytes of whole blocks that the HMAC has
+    /// seen, then at least `TAIL_LEN` bytes, if so many have come, that are held back since they
+    /// may be the tail.
+    decoded: Vec<u8>,
+    ready_len: usize,
+}
+
+impl BodyCheck {
+    /// Begins the check of one body.
+    pub fn new(key: &Key) -> BodyCheck {
+        BodyCheck {
+            hmac: new_hmac(key),
+            fault: None,
+            n_chars: 0,
+            partial: Vec::new(),
+            is_padded: false,
+            head: None,
+            decoded: Vec::new(),
+            ready_len: 0,
+        }
+    }
+
+    /// Takes the next bytes of the body, as many as there are.
+    pub fn update(&mut self, mut bytes: &[u8]) {
+        while !bytes.is_empty() {
+            self.take_piece(&mut bytes);
+        }
+    }
+
+    /// Says whether the body was whole and sealed with this key.
+    ///
+    /// # Errors
+    /// The first that was met: `BodyCharacters`, then `BodyLength`, `BodyVersion`, `BodyHmac`.
+    pub fn finish(self) -> Result<(), SealError> {
+        self.into_last_block().map(|_| ())
+    }
+
+    /// Moves a piece from the front of `bytes` through base64 and HMAC. The blocks that came out of
+    /// it are the first `ready_len` bytes of `decoded`, until the next call.
+    fn take_piece(&mut self, bytes: &mut &[u8]) {
+        self.decoded.drain(..self.ready_len);
+        self.ready_len = 0;
+        if self.fault.is_some() {
+            *bytes = &[];
+            return;
+        }
+
+        if self.partial.is_empty() && bytes.len() >= GROUP_LEN {
+            let groups_len = bytes.len().min(PIECE_CHARS) / GROUP_LEN * GROUP_LEN;
+            self.decode(split_off_front(bytes, groups_len));
+        } else {
+            let missing_len = (GROUP_LEN - self.partial.len()).min(bytes.len());
+            self.partial
+                .extend_from_slice(split_off_front(bytes, missing_len));
+            if self.partial.len() == GROUP_LEN {
+                let group = std::mem::take(&mut self.partial);
+                self.decode(&group);
+            }
+        }
+
+        if self.head.is_none() {
+            self.head = self.decoded.first_chunk().copied();
+            if let Some(head) = &self.head {
+                self.hmac.update(head);
+                self.decoded.drain(..HEAD_LEN);
+            }
+        }
+        if self.head.is_some() {
+            self.ready_len = self.decoded.len().saturating_sub(TAIL_LEN) / BLOCK_LEN * BLOCK_LEN;
+            self.hmac.update(&self.decoded[..self.ready_len]);
+        }
+    }
+
+    /// Appends whole groups of characters to `decoded`, or notes a fault.
+    fn decode(&mut self, groups: &[u8]) {
+        let outcome = if self.is_padded {
+            // The group that was padded was not the last one, so it is the one at fault.
+            Err(self.n_chars - GROUP_LEN as u64)
+        } else {
+            URL_SAFE
+                .decode_vec(groups, &mut self.decoded)
+                .map_err(|error| match error {
+                    DecodeError::InvalidByte(at, _) | DecodeError::InvalidLastSymbol(at, _) => {
+                        self.n_chars + at as u64
+                    }
+                    DecodeError::InvalidLength(_) | DecodeError::InvalidPadding => self.n_chars,
+                })
+        };
+        match outcome {
+            Ok(()) => {
+                self.n_chars += groups.len() as u64;
+                self.is_padded = groups.ends_with(b"=");
+            }
+            // Counted in groups, since what is wrong within one depends on what follows.
+            Err(at) => {
+                self.fault = Some(SealError::BodyCharacters(
+                    at / GROUP_LEN as u64 * GROUP_LEN as u64,
+                ))
+            }
+        }
+    }
+
+    /// The end of the body: the last block, still encrypted, if all is well.
+    fn into_last_block(mut self) -> Result<[u8; BLOCK_LEN], SealError> {
+        if let Some(fault) = self.fault {
+            return Err(fault);
+        }
+        // Of a body of the right length exactly the tail is left, since all blocks before it went
+        // as they came.
+        let n_chars = self.n_chars + self.partial.len() as u64;
+        let tail = &self.decoded[self.ready_len..];
+        let is_whole = self.partial.is_empty() && tail.len() == TAIL_LEN;
+        let (Some(head), Some((last_block, hmac)), true) =
+            (self.head, tail.split_first_chunk(), is_whole)
+        else {
+            return Err(SealError::BodyLength(n_chars));
+        };
+        if head[0] != VERSION {
+            return Err(SealError::BodyVersion(head[0]));
+        }
+        self.hmac.update(last_block);
+        // Takes the same time wherever the difference is.
+        self.hmac
+            .verify_slice(hmac)
+            .map_err(|_| SealError::BodyHmac)?;
+        Ok(*last_block)
+    }
+}
+
+/// Base64 turns so many characters into three bytes.
+const GROUP_LEN: usize = 4;
+
+/// The characters that are decoded at once. As many as a [`BodySealer`] makes, though neither needs
+/// to know.
+const PIECE_CHARS: usize = 64 * 1024;
+
+/// What is held back until the end of a body is known: the block with the padding, and the HMAC.
+const TAIL_LEN: usize = BLOCK_LEN + HMAC_LEN;
+
+/// Opens a body while it comes in.
+///
+/// **The plain text is not to be trusted, or shown as the file, before [`BodyOpener::finish`] says
+/// `Ok`.**
+pub struct BodyOpener {
+    check: BodyCheck,
+    encryption_key: [u8; 16],
+    /// There is one as soon as the head, with the IV, has come.
+    decryptor: Option<cbc::Decryptor<Aes128>>,
+}
+
+impl BodyOpener {
+    /// Begins to open one body.
+    pub fn new(key: &Key) -> BodyOpener {
+        BodyOpener {
+            check: BodyCheck::new(key),
+            encryption_key: *key.encryption(),
+            decryptor: None,
+        }
+    }
+
+    /// Takes the next bytes of the body, as many as there are, and appends the plain text that is
+    /// ready to `out`.
+    ///
+    /// # Errors
+    /// `BodyCharacters`, and the same again at every later call. The caller may go on, to take the
+    /// whole body off the wire.
+    pub fn update(&mut self, mut bytes: &[u8], out: &mut Vec<u8>) -> Result<(), SealError> {
+        while !bytes.is_empty() {
+            self.check.take_piece(&mut bytes);
+            if let Some(head) = &self.check.head {
+                let decryptor = self.decryptor.get_or_insert_with(|| {
+                    cbc::Decryptor::new(&self.encryption_key.into(), iv_of(head).into())
+                });
+                let ready = &mut self.check.decoded[..self.check.ready_len];
+                let (blocks, _) = InOutBuf::from(&mut *ready).into_chunks();
+                decryptor.decrypt_blocks_inout_mut(blocks);
+                out.extend_from_slice(ready);
+            }
+        }
+        self.check.fault.map_or(Ok(()), Err)
+    }
+
+    /// Says whether the body was whole and sealed with this key, and appends the last of the plain
+    /// text.
+    ///
+    /// # Errors
+    /// As for [`BodyCheck::finish`], and last `BodyPadding`. What was appended before is then to be
+    /// thrown away.
+    pub fn finish(self, out: &mut Vec<u8>) -> Result<(), SealError> {
+        let mut last_block = self.check.into_last_block()?;
+        let decryptor = self
+            .decryptor
+            .expect("a body with a last block has had a head");
+        let plain = decryptor
+            .decrypt_padded_mut::<Pkcs7>(&mut last_block)
+            .map_err(|_| SealError::BodyPadding)?;
+        out.extend_from_slice(plain);
+        Ok(())
+    }
+}
+
+/// What happened to a file while it was sealed, so that its body was spoiled.
+#[derive(Debug)]
+pub enum BodyFault {
+    /// The file ended early.
+    Shrank {
+        /// The length that was announced, in bytes.
+        expected: u64,
+        /// The bytes that were there.
+        found: u64,
+    },
+    /// The file went on after the length that was announced.
+    Grew {
+        /// The length that was announced, in bytes.
+        expected: u64,
+    },
+    /// The file could not be read on.
+    Unreadable(io::Error),
+}
+
+impl fmt::Display for BodyFault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            BodyFault::Shrank { expected, found } => {
+                write!(
+                    f,
+                    "the file shrank from {expected} to {found} bytes while it was sent"
+                )
+            }
+            BodyFault::Grew { expected } => write!(
+                f,
+                "the file grew beyond its {expected} bytes while it was sent"
+            ),
+            BodyFault::Unreadable(error) => write!(f, "the file could not be read: {error}"),
+        }
+    }
+}
+
+impl Error for BodyFault {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        match self {
+            BodyFault::Unreadable(error) => Some(error),
+            BodyFault::Shrank { .. } | BodyFault::Grew { .. } => None,
+        }
+    }
+}
+
+/// Version, present time and a new random IV: what any new token begins with, so one is made and
+/// its head taken.
+fn fresh_head(key: &Key) -> [u8; HEAD_LEN] {
+    let token = URL_SAFE
+        .decode(key.seal(b""))
+        .expect("a new token is base64url");
+    *token.first_chunk().expect("a new token begins with a head")
+}
+
+fn iv_of(head: &[u8; HEAD_LEN]) -> &[u8; BLOCK_LEN] {
+    head.last_chunk()
+        .expect("a head is longer than the IV it ends with")
+}
+
+fn new_hmac(key: &Key) -> Hmac<Sha256> {
+    Hmac::new_from_slice(key.signing()).expect("an HMAC takes keys of any length")
+}
+
+/// Cuts the first `len` bytes off a slice that has them.
+fn split_off_front<'a>(bytes: &mut &'a [u8], len: usize) -> &'a [u8] {
+    let (front, rest) = bytes.split_at(len);
+    *bytes = rest;
+    front
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::super::token::token_len;
+    use super::super::vectors::*;
+    use super::*;
+
+    /// The pieces that bodies are cut into and read in.
+    const CUTS: [usize; 8] = [1, 2, 3, 4, 5, 7, 64, 4096];
+
+    /// Lengths around the blocks, the groups of base64 and the pieces of this room.
+    fn plain_lens() -> impl Iterator<Item = usize> {
+        let around = |len: usize| [len - 17, len - 16, len - 1, len, len + 1, len + 16];
+        (0..=50)
+            .chain(around(PIECE_LEN))
+            .chain(around(2 * PIECE_LEN))
+    }
+
+    fn plain_of(len: usize) -> Vec<u8> {
+        (0..len).map(|at| (at * 7 + at / 256) as u8).collect()
+    }
+
+    fn seal(key: &Key, plain: &[u8]) -> Vec<u8> {
+        let mut sealer = BodySealer::new(key, plain, plain.len() as u64);
+        let mut body = Vec::new();
+        sealer.read_to_end(&mut body).unwrap();
+        assert!(sealer.fault().is_none());
+        body
+    }
+
+    /// Opens a body that comes in these pieces, and holds the check to the same result.
+    fn open<'a>(
+        key: &Key,
+        pieces: impl IntoIterator<Item = &'a [u8]>,
+    ) -> Result<Vec<u8>, SealError> {
+        let mut check = BodyCheck::new(key);
+        let mut opener = BodyOpener::new(key);
+        let mut plain = Vec::new();
+        let mut first_error = Ok(());
+        for piece in pieces {
+            check.update(piece);
+            first_error = first_error.and(opener.update(piece, &mut plain));
+        }
+        let checked = check.finish();
+        let opened = opener.finish(&mut plain);
+        match opened {
+            Err(SealError::BodyPadding) => assert_eq!(checked, Ok(())),
+            _ => assert_eq!(checked, opened),
+        }
+        assert_eq!(
+            first_error.and(opened),
+            opened,
+            "the first error is the one that is reported"
+        );
+        opened.map(|()| plain)
+    }
+
+    fn key() -> Key {
+        Key::parse(KEY).unwrap()
+    }
+
+    #[test]
+    fn published_token_is_sealed_to_the_byte() {
+        let mut head = [VERSION; HEAD_LEN];
+        head[1..9].copy_from_slice(&HELLO_SECS.to_be_bytes());
+        (0..16).for_each(|at| head[9 + at] = at as u8);
+        let mut body = String::new();
+        BodySealer::with_head(&key(), head, &b"hello"[..], 5)
+            .read_to_string(&mut body)
+            .unwrap();
+        assert_eq!(body, HELLO);
+    }
+
+    #[test]
+    fn published_tokens_open_at_any_time() {
+        assert_eq!(open(&key(), [HELLO.as_bytes()]).unwrap(), b"hello");
+        for token in INVALID_BY_THE_CLOCK {
+            assert_eq!(open(&key(), [token.as_bytes()]).unwrap(), b"");
+        }
+    }
+
+    #[test]
+    fn published_invalid_tokens_are_refused_for_their_reason() {
+        let errors = [
+            SealError::BodyHmac,
+            SealError::BodyLength(56),
+            SealError::BodyCharacters(0),
+            SealError::BodyLength(96),
+            SealError::BodyPadding,
+            SealError::BodyPadding,
+        ];
+        for ((wrong, token), error) in INVALID.iter().zip(errors) {
+            assert_eq!(open(&key(), [token.as_bytes()]), Err(error), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn body_is_a_token_of_the_announced_length() {
+        let key = key();
+        for plain_len in plain_lens() {
+            let plain = plain_of(plain_len);
+            let body = seal(&key, &plain);
+            assert_eq!(body.len() as u64, token_len(plain_len as u64));
+            assert!(key.open(&body).unwrap() == plain, "{plain_len} bytes");
+        }
+    }
+
+    #[test]
+    fn token_opens_as_a_body() {
+        let key = key();
+        for plain_len in plain_lens() {
+            let plain = plain_of(plain_len);
+            let token = key.seal(&plain);
+            assert!(
+                open(&key, [token.as_bytes()]).unwrap() == plain,
+                "{plain_len} bytes"
+            );
+        }
+    }
+
+    #[test]
+    fn body_opens_in_pieces_of_any_length() {
+        let key = key();
+        for plain_len in [0, 1, 15, 16, 17, 47, 48, 49, 1000, PIECE_LEN + 1] {
+            let plain = plain_of(plain_len);
+            let body = seal(&key, &plain);
+            for len in CUTS {
+                assert!(
+                    open(&key, body.chunks(len)).unwrap() == plain,
+                    "{plain_len} bytes by {len}"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn small_body_opens_split_at_each_byte() {
+        let key = key();
+        for plain_len in [0, 20, 40] {
+            let plain = plain_of(plain_len);
+            let body = seal(&key, &plain);
+            for at in 0..=body.len() {
+                let (front, rest) = body.split_at(at);
+                assert_eq!(open(&key, [front, rest]).unwrap(), plain, "split at {at}");
+            }
+        }
+    }
+
+    #[test]
+    fn sealer_gives_the_same_body_by_reads_of_any_length() {
+        let key = key();
+        let head = fresh_head(&key);
+        for plain_len in [0, 40, PIECE_LEN + 1] {
+            let plain = plain_of(plain_len);
+            let sealer = || BodySealer::with_head(&key, head, plain.as_slice(), plain_len as u64);
+            let mut whole = Vec::new();
+            sealer().read_to_end(&mut whole).unwrap();
+            for len in CUTS {
+                let mut sealer = sealer();
+                let mut buffer = vec![0; len];
+                let mut body = Vec::new();
+                loop {
+                    let n = sealer.read(&mut buffer).unwrap();
+                    if n == 0 {
+                        break;
+                    }
+                    body.extend_from_slice(&buffer[..n]);
+                }
+                assert!(body == whole, "{plain_len} bytes by {len}");
+            }
+        }
+    }
+
+    /// A source that gives a few bytes at a time, and is interrupted before each of them.
+    struct Dribble<'a> {
+        plain: &'a [u8],
+        is_interrupted: bool,
+    }
+
+    impl Read for Dribble<'_> {
+        fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+            self.is_interrupted = !self.is_interrupted;
+            if self.is_interrupted {
+                return Err(io::ErrorKind::Interrupted.into());
+            }
+            let len = buffer.len().min(5);
+            self.plain.read(&mut buffer[..len])
+        }
+    }
+
+    #[test]
+    fn source_may_dribble() {
+        let key = key();
+        let plain = plain_of(PIECE_LEN + 100);
+        let dribble = Dribble {
+            plain: &plain,
+            is_interrupted: false,
+        };
+        let mut sealer = BodySealer::new(&key, dribble, plain.len() as u64);
+        let mut body = Vec::new();
+        sealer.read_to_end(&mut body).unwrap();
+        assert!(sealer.fault().is_none());
+        assert!(open(&key, [body.as_slice()]).unwrap() == plain);
+    }
+
+    /// Seals a source that does not keep to its length: the body keeps to it, and does not open.
+    fn spoil(source: impl Read, plain_len: usize) -> String {
+        let key = key();
+        let mut sealer = BodySealer::new(&key, source, plain_len as u64);
+        let mut body = Vec::new();
+        sealer.read_to_end(&mut body).unwrap();
+        assert_eq!(body.len() as u64, token_len(plain_len as u64));
+        assert_eq!(open(&key, [body.as_slice()]), Err(SealError::BodyHmac));
+        assert!(!key.opens(&body));
+        sealer.fault().unwrap().to_string()
+    }
+
+    #[test]
+    fn file_that_shrinks_spoils_its_body() {
+        for (expected, found) in [
+            (1, 0),
+            (16, 15),
+            (17, 16),
+            (100, 0),
+            (PIECE_LEN, PIECE_LEN - 1),
+            (3 * PIECE_LEN, PIECE_LEN),
+        ] {
+            let reason =
+                format!("the file shrank from {expected} to {found} bytes while it was sent");
+            assert_eq!(spoil(plain_of(found).as_slice(), expected), reason);
+        }
+    }
+
+    #[test]
+    fn file_that_grows_spoils_its_body() {
+        for (expected, found) in [
+            (0, 1),
+            (15, 16),
+            (16, 17),
+            (100, 300),
+            (PIECE_LEN, PIECE_LEN + 1),
+            (7, PIECE_LEN),
+        ] {
+            let reason = format!("the file grew beyond its {expected} bytes while it was sent");
+            assert_eq!(spoil(plain_of(found).as_slice(), expected), reason);
+        }
+    }
+
+    struct BadDisk;
+
+    impl Read for BadDisk {
+        fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {
+            Err(io::Error::other("bad sector"))
+        }
+    }
+
+    #[test]
+    fn file_that_cannot_be_read_spoils_its_body() {
+        for (expected, found) in [
+            (0, 0),
+            (20, 0),
+            (20, 7),
+            (20, 20),
+            (2 * PIECE_LEN, 100),
+            (2 * PIECE_LEN, PIECE_LEN),
+        ] {
+            let source = plain_of(found);
+            assert_eq!(
+                spoil(source.chain(BadDisk), expected),
+                "the file could not be read: bad sector"
+            );
+        }
+    }
+
+    #[test]
+    fn flipped_bit_is_refused_wherever_it_is() {
+        let key = key();
+        for plain_len in [0, 20, 40] {
+            let mut body = seal(&key, &plain_of(plain_len));
+            for at in 0..body.len() {
+                for bit in 0..8 {
+                    body[at] ^= 1 << bit;
+                    assert!(
+                        open(&key, [body.as_slice()]).is_err(),
+                        "bit {bit} of byte {at}"
+                    );
+                    body[at] ^= 1 << bit;
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn truncated_body_is_refused() {
+        let key = key();
+        for plain_len in [0, 20, 40] {
+            let body = seal(&key, &plain_of(plain_len));
+            for len in 0..body.len() {
+                assert!(
+                    open(&key, [&body[..len]]).is_err(),
+                    "{len} of {} characters",
+                    body.len()
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn trailing_bytes_are_refused() {
+        let key = key();
+        for plain_len in [0, 20, 40] {
+            let body = seal(&key, &plain_of(plain_len));
+            for tail in [
+                "A",
+                "=",
+                "\n",
+                "AAAA",
+                "====",
+                HELLO,
+                "AAAAAAAAAAAAAAAAAAAAAAAA",
+            ] {
+                assert!(
+                    open(&key, [&body, tail.as_bytes()]).is_err(),
+                    "{plain_len} bytes and {tail:?}"
+                );
+                assert!(open(&key, [[&body, tail.as_bytes()].concat().as_slice()]).is_err());
+            }
+        }
+    }
+
+    #[test]
+    fn other_key_is_refused() {
+        let body = seal(&Key::generate(), b"hello");
+        assert_eq!(
+            open(&Key::generate(), [body.as_slice()]),
+            Err(SealError::BodyHmac)
+        );
+    }
+
+    #[test]
+    fn other_version_is_refused_though_its_hmac_fits() {
+        let mut head = fresh_head(&key());
+        head[0] = 0x81;
+        let mut body = Vec::new();
+        BodySealer::with_head(&key(), head, &b"hello"[..], 5)
+            .read_to_end(&mut body)
+            .unwrap();
+        assert_eq!(
+            open(&key(), [body.as_slice()]),
+            Err(SealError::BodyVersion(0x81))
+        );
+    }
+
+    #[test]
+    fn characters_outside_the_alphabet_are_found_in_their_group() {
+        for (at, group) in [(0, 0), (3, 0), (4, 4), (50, 48), (99, 96)] {
+            for wrong in [b'+', b'/', b'%', b' ', b'\n', 0, 0xff] {
+                let mut body = HELLO.as_bytes().to_vec();
+                body[at] = wrong;
+                for len in CUTS {
+                    let error = open(&key(), body.chunks(len)).unwrap_err();
+                    assert_eq!(
+                        error,
+                        SealError::BodyCharacters(group),
+                        "{wrong:#04x} at {at} by {len}"
+                    );
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn padding_is_accepted_at_the_end_only() {
+        for padded in ["AAA=", "AA=="] {
+            let body = [&HELLO[..40], padded, &HELLO[44..]].concat();
+            for len in CUTS {
+                let error = open(&key(), body.as_bytes().chunks(len)).unwrap_err();
+                assert_eq!(error, SealError::BodyCharacters(40), "{padded} by {len}");
+            }
+        }
+    }
+
+    #[test]
+    fn nothing_is_taken_after_the_first_error() {
+        let mut opener = BodyOpener::new(&key());
+        let mut plain = Vec::new();
+        let error = SealError::BodyCharacters(0);
+        assert_eq!(opener.update(b"%%%%", &mut plain), Err(error));
+        assert_eq!(opener.update(HELLO.as_bytes(), &mut plain), Err(error));
+        assert_eq!(opener.update(b"****", &mut plain), Err(error));
+        assert_eq!(opener.finish(&mut plain), Err(error));
+        assert!(plain.is_empty());
+    }
+
+    #[test]
+    fn memory_stays_at_one_piece() {
+        let key = key();
+        let plain_len = 10 * PIECE_LEN as u64;
+        let mut sealer = BodySealer::new(&key, io::repeat(7), plain_len);
+        let mut body = Vec::new();
+        sealer.read_to_end(&mut body).unwrap();
+        let mut check = BodyCheck::new(&key);
+        check.update(&body);
+        for capacity in [
+            sealer.sealed.capacity(),
+            sealer.chars.capacity(),
+            check.decoded.capacity(),
+        ] {
+            assert!(capacity <= 3 * PIECE_LEN, "{capacity}");
+        }
+    }
+
+    /// A body with some of its characters replaced, mostly by such as matter.
+    fn damaged_body() -> impl Strategy<Value = Vec<u8>> {
+        let characters = prop_oneof![Just(b'='), Just(b'A'), Just(b'-'), Just(b'%'), any::<u8>()];
+        let damages = proptest::collection::vec((any::<prop::sample::Index>(), characters), 0..4);
+        (0..200_usize, damages, any::<prop::sample::Index>()).prop_map(
+            |(plain_len, damages, end)| {
+                let mut body = seal(&key(), &plain_of(plain_len));
+                for (at, character) in &damages {
+                    *at.get_mut(&mut body) = *character;
+                }
+                if damages.len() > 2 {
+                    body.truncate(end.index(body.len()));
+                }
+                body
+            },
+        )
+    }
+
+    /// Cuts a body into pieces of these lengths, over and over.
+    fn cut<'a>(mut body: &'a [u8], lens: &[usize]) -> Vec<&'a [u8]> {
+        let mut pieces = Vec::new();
+        for len in lens.iter().cycle() {
+            if body.is_empty() {
+                break;
+            }
+            let len = (*len).min(body.len());
+            pieces.push(split_off_front(&mut body, len));
+        }
+        pieces
+    }
+
+    proptest! {
+        #[test]
+        fn any_cutting_gives_the_same_result(
+            body in damaged_body(),
+            lens in proptest::collection::vec(1..90_usize, 1..20),
+        ) {
+            prop_assert_eq!(open(&key(), cut(&body, &lens)), open(&key(), [body.as_slice()]));
+        }
+
+        #[test]
+        fn arbitrary_bytes_never_pass(
+            body in proptest::collection::vec(any::<u8>(), 0..300),
+            lens in proptest::collection::vec(1..90_usize, 1..20),
+        ) {
+            prop_assert!(open(&key(), cut(&body, &lens)).is_err());
+        }
+
+        #[test]
+        fn arbitrary_base64_never_passes(
+            bytes in proptest::collection::vec(any::<u8>(), 0..300),
+            lens in proptest::collection::vec(1..90_usize, 1..20),
+        ) {
+            let body = URL_SAFE.encode(bytes);
+            prop_assert!(open(&key(), cut(body.as_bytes(), &lens)).is_err());
+        }
+
+        #[test]
+        fn what_is_sealed_opens(plain in proptest::collection::vec(any::<u8>(), 0..500)) {
+            prop_assert_eq!(open(&key(), [seal(&key(), &plain).as_slice()]), Ok(plain));
+        }
+    }
+}

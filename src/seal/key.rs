@@ -1,0 +1,156 @@
+//! Keys: 32 random bytes, half of them to sign and half to encrypt.
+//!
+//! A key is written as 44 characters of base64url, the form that Python's `Fernet.generate_key`
+//! gives and that the plain protocol sends: 43 of them carry the bytes, the last one is `=`. Where
+//! a key comes from (the wire, a file, a phrase) is not known here, and what is done with it is
+//! next door.
+//!
+//! Invariant: a `Key` exists only with 32 bytes behind it, and its `Debug` does not show them.
+
+use std::fmt;
+
+use base64::engine::general_purpose::URL_SAFE;
+use base64::Engine;
+use fernet::Fernet;
+
+use super::SealError;
+
+/// A Fernet key that is ready for use.
+#[derive(Clone)]
+pub struct Key {
+    text: String,
+    signing: [u8; 16],
+    encryption: [u8; 16],
+    fernet: Fernet,
+}
+
+impl Key {
+    /// Makes a new key from the random numbers of the operating system.
+    pub fn generate() -> Key {
+        Key::parse(&Fernet::generate_key()).expect("a generated key has the form of a key")
+    }
+
+    /// Reads a key from its 44 characters; blanks and line ends around them do not count.
+    ///
+    /// # Errors
+    /// `KeyLength` or `KeyCharacters`, when the text is anything else.
+    pub fn parse(text: &str) -> Result<Key, SealError> {
+        let text = text.trim();
+        if text.len() != KEY_TEXT_LEN {
+            return Err(SealError::KeyLength(text.len()));
+        }
+        // Fernet::new does not ask for the `=`, and Python does: so the form is looked at here.
+        let bytes = URL_SAFE
+            .decode(text)
+            .map_err(|_| SealError::KeyCharacters)?;
+        let bytes: [u8; 32] = bytes.try_into().map_err(|_| SealError::KeyCharacters)?;
+        let fernet = Fernet::new(text).ok_or(SealError::KeyCharacters)?;
+
+        let mut signing = [0; 16];
+        let mut encryption = [0; 16];
+        signing.copy_from_slice(&bytes[..16]);
+        encryption.copy_from_slice(&bytes[16..]);
+        Ok(Key {
+            text: text.to_owned(),
+            signing,
+            encryption,
+            fernet,
+        })
+    }
+
+    /// The 44 characters, for the wire or a key file.
+    pub fn as_str(&self) -> &str {
+        &self.text
+    }
+
+    /// The half that the HMAC is made with.
+    pub(super) fn signing(&self) -> &[u8; 16] {
+        &self.signing
+    }
+
+    /// The half that AES is done with.
+    pub(super) fn encryption(&self) -> &[u8; 16] {
+        &self.encryption
+    }
+
+    /// The same key, as the package for whole tokens wants it.
+    pub(super) fn fernet(&self) -> &Fernet {
+        &self.fernet
+    }
+}
+
+/// 32 bytes in base64: four characters for every three bytes, the last group padded.
+const KEY_TEXT_LEN: usize = 44;
+
+impl fmt::Debug for Key {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Key(secret)")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::vectors::KEY;
+    use super::*;
+
+    #[test]
+    fn generated_keys_differ_and_parse_again() {
+        let key = Key::generate();
+        assert_eq!(key.as_str().len(), 44);
+        assert_eq!(Key::parse(key.as_str()).unwrap().as_str(), key.as_str());
+        assert_ne!(Key::generate().as_str(), key.as_str());
+    }
+
+    #[test]
+    fn first_half_signs_and_second_half_encrypts() {
+        let key = Key::parse("AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=").unwrap();
+        assert_eq!(
+            key.signing(),
+            &[0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15]
+        );
+        assert_eq!(
+            key.encryption(),
+            &[16, 17, 18, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 29, 30, 31]
+        );
+    }
+
+    #[test]
+    fn blanks_around_a_key_are_forgiven() {
+        for text in [
+            format!("{KEY}\n"),
+            format!("  {KEY}\r\n"),
+            format!("\t{KEY} "),
+        ] {
+            assert_eq!(Key::parse(&text).unwrap().as_str(), KEY);
+        }
+    }
+
+    #[test]
+    fn text_that_is_no_key_is_refused() {
+        let bytes = KEY.strip_suffix('=').unwrap();
+        let cases = [
+            (String::new(), SealError::KeyLength(0)),
+            (bytes.to_owned(), SealError::KeyLength(43)),
+            (format!("{KEY}="), SealError::KeyLength(45)),
+            (format!("{bytes}A"), SealError::KeyCharacters),
+            (format!("{}==", &bytes[..42]), SealError::KeyCharacters),
+            (format!("{}+=", &bytes[..42]), SealError::KeyCharacters),
+            (
+                format!("{} {}=", &bytes[..21], &bytes[22..]),
+                SealError::KeyCharacters,
+            ),
+            // The same key in Python's eyes, with bits set that stand for nothing.
+            (format!("{}5=", &bytes[..42]), SealError::KeyCharacters),
+            ("é".repeat(22), SealError::KeyCharacters),
+        ];
+        for (text, error) in cases {
+            assert_eq!(Key::parse(&text).unwrap_err(), error, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn debug_shows_nothing_of_the_key() {
+        let key = Key::parse(KEY).unwrap();
+        assert_eq!(format!("{key:?} {key:#?}"), "Key(secret) Key(secret)");
+    }
+}

@@ -1,0 +1,356 @@
+//! A group: its roster, who may do what, and the one order in which all members hear its lines.
+//!
+//! The roster holds the admin, all members (also those offline), the pending requests, and the seats of those who are online or wait.
+//! Every right is looked at here, when the group changes, and nowhere else. No sockets: a group pushes towards its members' seats.
+//!
+//! Each group stands behind one mutex. Whoever holds it does no I/O, seals nothing and waits for nothing; frames are sealed before.
+//! Because lines are pushed under it, all members hear the same lines in the same order.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Arc;
+
+use super::seat::Seat;
+use super::turn::Frames;
+use crate::net::connection::ClientId;
+use crate::wire::name::UserName;
+
+/// The most members of a group, online or not. All names still fit into memory many times; what a roster takes on the wire
+/// is bounded where it is written.
+const MAX_MEMBERS: usize = 10_000;
+
+/// The most pending requests of a group.
+const MAX_REQUESTS: usize = 10_000;
+
+/// See the module's page.
+pub struct Group {
+    admin: UserName,
+    /// The members, and their seats while they are online.
+    members: BTreeMap<UserName, Option<Arc<Seat>>>,
+    /// The pending requests, and the seats of those who wait.
+    requests: BTreeMap<UserName, Option<Arc<Seat>>>,
+    /// The table has dropped this group: whoever still holds it must look for it again.
+    pub(super) is_dropped: bool,
+}
+
+/// A rule said no. Ordinary: it has a text, and goes back to whoever asked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Refusal {
+    /// Only the admin may do this.
+    NotAdmin,
+    /// Kicked meanwhile, or not a member yet.
+    NotMember,
+    /// Nobody of this name asked to join.
+    NoRequest(String),
+    /// No member has this name.
+    NoMember(String),
+    /// The admin cannot be kicked, nor kick himself.
+    AdminStays,
+    /// The admin has the role already.
+    AdminAlready,
+    /// Somebody else sits under this name.
+    NameTaken(UserName),
+    /// The group has as many members or requests as it may have.
+    Full,
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        match self {
+            Refusal::NotAdmin => write!(f, "Only the admin of the group may do this."),
+            Refusal::NotMember => write!(
+                f,
+                "This is for members, and you are not a member of the group any more."
+            ),
+            Refusal::NoRequest(name) => write!(
+                f,
+                "Nobody called '{name}' has asked to join; /1 lists who has."
+            ),
+            Refusal::NoMember(name) => write!(
+                f,
+                "The group has no member called '{name}'; /4 lists the members."
+            ),
+            Refusal::AdminStays => write!(
+                f,
+                "The admin cannot be kicked; hand the role over first, with /6."
+            ),
+            Refusal::AdminAlready => write!(f, "You are the admin already."),
+            Refusal::NameTaken(name) => {
+                write!(f, "the name {name} is in use in this group; choose another")
+            }
+            Refusal::Full => write!(f, "the group is full"),
+        }
+    }
+}
+
+/// The frames that a join may need, sealed before the group is locked.
+pub struct JoinFrames {
+    /// Step 5 for whoever created the group.
+    pub admin_ready: Frames,
+    /// Step 5 for a member.
+    pub ready: Frames,
+    /// Step 5 for whoever must wait.
+    pub wait: Frames,
+    /// What the members hear of it.
+    pub request: Frames,
+}
+
+/// What became of a join.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Joined {
+    /// The group is new; the client administers it.
+    AsAdmin,
+    /// The client is a member.
+    AsMember,
+    /// An admin must approve.
+    Waiting,
+}
+
+impl Group {
+    /// A new group. Whoever joins first administers it: as a rule its founder, unless another was faster.
+    pub fn new(founder: UserName) -> Group {
+        Group {
+            admin: founder,
+            members: BTreeMap::new(),
+            requests: BTreeMap::new(),
+            is_dropped: false,
+        }
+    }
+
+    /// Seats a client as far as it may be seated, and sends it step 5, which must be the first it hears of the group.
+    ///
+    /// # Errors
+    /// The name is in use, or the group is full.
+    pub fn join(&mut self, seat: &Arc<Seat>, frames: &JoinFrames) -> Result<Joined, Refusal> {
+        let name = &seat.name;
+        let is_new = self.members.is_empty();
+        if is_new || self.members.contains_key(name) {
+            let place = self.members.entry(name.clone()).or_default();
+            if place.is_some() {
+                return Err(Refusal::NameTaken(name.clone()));
+            }
+            *place = Some(Arc::clone(seat));
+            if is_new {
+                self.admin = name.clone();
+            }
+            seat.reply(Arc::clone(if is_new {
+                &frames.admin_ready
+            } else {
+                &frames.ready
+            }));
+            return Ok(if is_new {
+                Joined::AsAdmin
+            } else {
+                Joined::AsMember
+            });
+        }
+        let is_known = match self.requests.get(name) {
+            Some(Some(_)) => return Err(Refusal::NameTaken(name.clone())),
+            Some(None) => true,
+            None if self.requests.len() >= MAX_REQUESTS => return Err(Refusal::Full),
+            None => false,
+        };
+        self.requests.insert(name.clone(), Some(Arc::clone(seat)));
+        seat.reply(Arc::clone(&frames.wait));
+        if !is_known {
+            self.online()
+                .for_each(|member| member.hear(Arc::clone(&frames.request)));
+        }
+        Ok(Joined::Waiting)
+    }
+
+    /// The connection has ended: the member is offline, the request stays. A late goodbye takes nobody else's seat.
+    pub fn leave(&mut self, seat: &Seat) {
+        for place in [
+            self.members.get_mut(&seat.name),
+            self.requests.get_mut(&seat.name),
+        ]
+        .into_iter()
+        .flatten()
+        {
+            if place.as_ref().is_some_and(|sitting| sitting.id == seat.id) {
+                *place = None;
+            }
+        }
+    }
+
+    /// A waiting client leaves; its request stays. `false` if it has been approved meanwhile.
+    pub fn stop_waiting(&mut self, seat: &Seat, farewell: &Frames) -> bool {
+        match self.requests.get_mut(&seat.name) {
+            Some(place) if place.as_ref().is_some_and(|waiting| waiting.id == seat.id) => {
+                *place = None;
+                seat.reply(Arc::clone(farewell));
+                true
+            }
+            _ => false,
+        }
+    }
+
+    /// Whether this client is a member.
+    pub fn has_member(&self, id: ClientId, name: &UserName) -> bool {
+        self.members
+            .get(name)
+            .is_some_and(|place| place.as_ref().is_some_and(|seat| seat.id == id))
+    }
+
+    fn member(&self, seat: &Seat) -> Result<(), Refusal> {
+        match self.has_member(seat.id, &seat.name) {
+            true => Ok(()),
+            false => Err(Refusal::NotMember),
+        }
+    }
+
+    fn admin(&self, seat: &Seat) -> Result<(), Refusal> {
+        self.member(seat)?;
+        match self.admin == seat.name {
+            true => Ok(()),
+            false => Err(Refusal::NotAdmin),
+        }
+    }
+
+    /// The pending requests, for the admin.
+    ///
+    /// # Errors
+    /// [`Refusal::NotAdmin`], [`Refusal::NotMember`].
+    pub fn requests(&self, by: &Seat) -> Result<Vec<UserName>, Refusal> {
+        self.admin(by)?;
+        Ok(self.requests.keys().cloned().collect())
+    }
+
+    /// Whether this client may approve, hand over and kick. The right is looked at again when it does.
+    ///
+    /// # Errors
+    /// [`Refusal::NotAdmin`], [`Refusal::NotMember`].
+    pub fn may_decide(&self, by: &Seat) -> Result<(), Refusal> {
+        self.admin(by)
+    }
+
+    /// Makes a member of whoever asked to join. One who waits hears `accepted`.
+    ///
+    /// # Errors
+    /// [`Refusal::NoRequest`], [`Refusal::Full`], or no right to.
+    pub fn approve(&mut self, by: &Seat, name: &str, accepted: &Frames) -> Result<(), Refusal> {
+        self.admin(by)?;
+        if self.members.len() >= MAX_MEMBERS {
+            return Err(Refusal::Full);
+        }
+        let (name, place) = self.take_request(name)?;
+        if let Some(seat) = &place {
+            seat.reply(Arc::clone(accepted));
+        }
+        self.members.insert(name, place);
+        Ok(())
+    }
+
+    /// Drops a request. Returns the seat of whoever waits, which the caller ends.
+    ///
+    /// # Errors
+    /// [`Refusal::NoRequest`], or no right to.
+    pub fn deny(&mut self, by: &Seat, name: &str) -> Result<Option<Arc<Seat>>, Refusal> {
+        self.admin(by)?;
+        Ok(self.take_request(name)?.1)
+    }
+
+    fn take_request(&mut self, name: &str) -> Result<(UserName, Option<Arc<Seat>>), Refusal> {
+        self.requests
+            .remove_entry(name)
+            .ok_or_else(|| Refusal::NoRequest(name.to_owned()))
+    }
+
+    /// Makes another member the admin, who hears `notice` if online.
+    ///
+    /// # Errors
+    /// [`Refusal::NoMember`], [`Refusal::AdminAlready`], or no right to.
+    pub fn hand_over(&mut self, by: &Seat, name: &str, notice: &Frames) -> Result<(), Refusal> {
+        self.admin(by)?;
+        let Some((name, place)) = self.members.get_key_value(name) else {
+            return Err(Refusal::NoMember(name.to_owned()));
+        };
+        if *name == self.admin {
+            return Err(Refusal::AdminAlready);
+        }
+        self.admin = name.clone();
+        if let Some(seat) = place {
+            seat.hear(Arc::clone(notice));
+        }
+        Ok(())
+    }
+
+    /// Takes a member out of the group. Returns its seat if it is online, which the caller ends.
+    ///
+    /// # Errors
+    /// [`Refusal::NoMember`], [`Refusal::AdminStays`], or no right to.
+    pub fn kick(&mut self, by: &Seat, name: &str) -> Result<Option<Arc<Seat>>, Refusal> {
+        self.admin(by)?;
+        if self.admin.as_str() == name {
+            return Err(Refusal::AdminStays);
+        }
+        self.members
+            .remove(name)
+            .ok_or_else(|| Refusal::NoMember(name.to_owned()))
+    }
+
+    /// The names of all members.
+    ///
+    /// # Errors
+    /// [`Refusal::NotMember`].
+    pub fn members(&self, by: &Seat) -> Result<Vec<UserName>, Refusal> {
+        self.member(by)?;
+        Ok(self.members.keys().cloned().collect())
+    }
+
+    /// The names of the members online.
+    ///
+    /// # Errors
+    /// [`Refusal::NotMember`].
+    pub fn members_online(&self, by: &Seat) -> Result<Vec<UserName>, Refusal> {
+        self.member(by)?;
+        Ok(self.online().map(|seat| seat.name.clone()).collect())
+    }
+
+    /// Who the admin is.
+    ///
+    /// # Errors
+    /// [`Refusal::NotMember`].
+    pub fn who_administers(&self, by: &Seat) -> Result<UserName, Refusal> {
+        self.member(by)?;
+        Ok(self.admin.clone())
+    }
+
+    /// Passes a line on to every other member online.
+    ///
+    /// # Errors
+    /// [`Refusal::NotMember`]: it is not passed on.
+    pub fn say(&self, by: &Seat, line: &Frames) -> Result<(), Refusal> {
+        self.others(by)?
+            .for_each(|seat| seat.hear(Arc::clone(line)));
+        Ok(())
+    }
+
+    /// The seats of every other member online.
+    ///
+    /// # Errors
+    /// [`Refusal::NotMember`].
+    pub fn others<'a>(
+        &'a self,
+        by: &'a Seat,
+    ) -> Result<impl Iterator<Item = &'a Arc<Seat>>, Refusal> {
+        self.member(by)?;
+        Ok(self.online().filter(|seat| seat.id != by.id))
+    }
+
+    /// The seats of all members online.
+    pub fn online(&self) -> impl Iterator<Item = &Arc<Seat>> {
+        self.members.values().flatten()
+    }
+
+    /// The seats of all who wait for approval.
+    pub fn waiting(&self) -> impl Iterator<Item = &Arc<Seat>> {
+        self.requests.values().flatten()
+    }
+
+    /// Whether nothing is lost if this group is forgotten: nobody online or waiting, and no member but the admin.
+    pub fn is_forgettable(&self) -> bool {
+        self.members.len() <= 1 && self.requests.is_empty() && self.online().next().is_none()
+    }
+}

@@ -1,0 +1,267 @@
+//! A seat: one client's place in a group, towards which everybody else pushes.
+//!
+//! In front of the client's outbox stands its [`Turn`], under a small mutex: what the turn lets pass goes into the outbox before the
+//! mutex is released, so that the order is one. Knows neither the group nor the dialogues.
+
+use std::io::{self, Write};
+use std::sync::Arc;
+use std::time::Duration;
+
+use crossbeam_channel::Sender;
+use parking_lot::Mutex;
+
+use super::spool::Body;
+use super::turn::{Event, Frames, Offer, Pass, Turn};
+use crate::net::connection::{ClientId, Departure};
+use crate::net::outbox::{Job, Outbox};
+use crate::seal::Key;
+use crate::wire::command::{self, CLOSING, KICKED, NO_BODY, WAIT_DISCONNECT};
+use crate::wire::frame;
+use crate::wire::name::{FileName, UserName};
+
+/// How long what is queued for a client that is ended may take to be written.
+const END_TIME: Duration = Duration::from_secs(30);
+
+/// How long a member that is kicked in the middle of a dialogue may take to finish it.
+const KICK_TIME: Duration = Duration::from_secs(60);
+
+/// How much of a body is read and written at once, in bytes.
+const BODY_STEP: usize = 256 << 10;
+
+/// What the program at the other end is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Peer {
+    /// A Python client, or another that does not say.
+    Python,
+    /// A fernchat client, which knows some more words and takes files of any size.
+    Fernchat,
+}
+
+/// See the module's page.
+pub struct Seat {
+    /// The client that sits here.
+    pub id: ClientId,
+    /// Its user.
+    pub name: UserName,
+    /// Its program.
+    pub peer: Peer,
+    key: Arc<Key>,
+    turn: Mutex<Turn<Delivery>>,
+    outbox: Arc<Outbox>,
+}
+
+/// What it takes to write a file's body to one receiver.
+pub struct Delivery {
+    /// The frame with the body's length.
+    pub length: Frames,
+    /// The body.
+    pub body: Arc<Body>,
+    /// Tells the uploader if this comes to nothing.
+    pub receipt: Receipt,
+}
+
+/// Dropped before [`Receipt::delivered`], it reports that a receiver did not get its file. To report is to put a word
+/// into a channel, so it may happen under any lock.
+pub struct Receipt {
+    failures: Sender<Failure>,
+    failure: Option<Failure>,
+}
+
+/// A delivery that failed.
+pub struct Failure {
+    /// Who is to be told.
+    pub uploader: Arc<Seat>,
+    /// Who did not get it.
+    pub receiver: UserName,
+    /// What.
+    pub file: FileName,
+}
+
+impl Receipt {
+    /// A receipt for a delivery that is still to be made.
+    pub fn new(failures: Sender<Failure>, failure: Failure) -> Receipt {
+        Receipt {
+            failures,
+            failure: Some(failure),
+        }
+    }
+
+    fn delivered(mut self) {
+        self.failure = None;
+    }
+}
+
+impl Drop for Receipt {
+    fn drop(&mut self) {
+        if let Some(failure) = self.failure.take() {
+            // Nobody listens any more when the server stops.
+            let _ = self.failures.send(failure);
+        }
+    }
+}
+
+/// Seals a text and frames it.
+pub fn seal(key: &Key, text: impl AsRef<[u8]>) -> Frames {
+    frame::encode(key.seal(text.as_ref()).as_bytes()).into()
+}
+
+/// Seals several texts and frames each, to be sent in one piece.
+pub fn seal_all(key: &Key, texts: &[&str]) -> Frames {
+    texts
+        .iter()
+        .flat_map(|text| frame::encode(key.seal(text.as_bytes()).as_bytes()))
+        .collect()
+}
+
+impl Seat {
+    /// A seat for the client with this outbox.
+    pub fn new(
+        id: ClientId,
+        name: UserName,
+        peer: Peer,
+        key: Arc<Key>,
+        outbox: Arc<Outbox>,
+    ) -> Arc<Seat> {
+        Arc::new(Seat {
+            id,
+            name,
+            peer,
+            key,
+            turn: Mutex::new(Turn::new()),
+            outbox,
+        })
+    }
+
+    /// The outbox behind the turn.
+    pub fn outbox(&self) -> &Outbox {
+        &self.outbox
+    }
+
+    /// Sends a reply inside a dialogue, or what else is in turn by nature.
+    pub fn reply(&self, frames: Frames) {
+        self.outbox.push(frames);
+    }
+
+    /// Sends a chat line or another event when its turn comes.
+    pub fn hear(self: &Arc<Seat>, frames: Frames) {
+        let mut turn = self.turn.lock();
+        self.pass(turn.event(Event::Line(frames)));
+    }
+
+    /// Offers a file when its turn comes. `None` gives the offer back: too many are waiting.
+    pub fn offer(self: &Arc<Seat>, offer: Offer<Delivery>) -> Option<Offer<Delivery>> {
+        let mut turn = self.turn.lock();
+        if !turn.has_room_for_offer() {
+            return Some(offer);
+        }
+        self.pass(turn.event(Event::Offer(offer)));
+        None
+    }
+
+    /// Ends the client when its turn comes, these frames being the last that it hears.
+    pub fn end(self: &Arc<Seat>, frames: Frames, reason: Departure) {
+        self.outbox.end_within(KICK_TIME, reason.clone());
+        let mut turn = self.turn.lock();
+        self.pass(turn.event(Event::End(frames, reason)));
+    }
+
+    /// Tells a member why the server closes its connection. What is said after it is not sent.
+    pub fn close(&self, reason: &str, departure: Departure) {
+        self.reply(match self.peer {
+            Peer::Python => seal_all(&self.key, &[&command::notice(reason), KICKED]),
+            Peer::Fernchat => seal(&self.key, format!("{CLOSING} {reason}")),
+        });
+        self.outbox.end(departure, END_TIME);
+    }
+
+    /// Tells a client that waits for approval why the server closes its connection. A Python client understands one word only.
+    pub fn close_waiting(&self, reason: &str, departure: Departure) {
+        match self.peer {
+            Peer::Python => self.reply(seal(&self.key, WAIT_DISCONNECT)),
+            Peer::Fernchat => return self.close(reason, departure),
+        }
+        self.outbox.end(departure, END_TIME);
+    }
+
+    /// Opens a dialogue. `false`: not now, a delivery is owed an answer.
+    pub fn open_dialogue(&self) -> bool {
+        self.turn.lock().open_dialogue()
+    }
+
+    /// Closes the dialogue, and lets go what was parked.
+    pub fn close_dialogue(self: &Arc<Seat>) {
+        let mut turn = self.turn.lock();
+        self.pass(turn.close_dialogue());
+    }
+
+    /// The client asks for the name of the file on offer. `false` if that is not due.
+    pub fn name_wanted(self: &Arc<Seat>) -> bool {
+        let mut turn = self.turn.lock();
+        let pass = turn.name_wanted();
+        let is_due = pass.is_some();
+        self.pass(pass);
+        is_due
+    }
+
+    /// The client asks for the body of the file on offer. `false` if that is not due.
+    pub fn body_wanted(self: &Arc<Seat>) -> bool {
+        let mut turn = self.turn.lock();
+        let passes = turn.body_wanted();
+        let is_due = passes.is_some();
+        self.pass(passes.into_iter().flatten());
+        is_due
+    }
+
+    /// The server's clock has ticked.
+    pub fn tick(&self) {
+        // Called off, a delivery's receipt reports by being dropped.
+        drop(self.turn.lock().tick());
+    }
+
+    /// Sends what the turn let pass. The caller holds the turn, so that nothing overtakes.
+    fn pass(self: &Arc<Seat>, passes: impl IntoIterator<Item = Pass<Delivery>>) {
+        for pass in passes {
+            match pass {
+                Pass::Frames(frames) => self.outbox.push(frames),
+                Pass::Lost(n) => {
+                    let text = format!("{n} earlier lines were not kept while you were busy.");
+                    self.outbox.push(seal(&self.key, &command::notice(text)));
+                }
+                Pass::Body(delivery) => self.outbox.push_job(self.writing(delivery)),
+                Pass::NoBody => self.outbox.push(seal(&self.key, NO_BODY)),
+                Pass::End(frames, reason) => {
+                    self.outbox.push(frames);
+                    self.outbox.end(reason, END_TIME);
+                }
+            }
+        }
+    }
+
+    /// The job that writes a body in the writer's thread, in constant memory.
+    fn writing(self: &Arc<Seat>, delivery: Delivery) -> Job {
+        let seat = Arc::clone(self);
+        Box::new(move |stream| {
+            write_body(&delivery.length, &delivery.body, stream)?;
+            delivery.receipt.delivered();
+            let mut turn = seat.turn.lock();
+            seat.pass(turn.body_out());
+            Ok(())
+        })
+    }
+}
+
+/// Writes the length's frame and the beginning of the body in one piece: a Python client reads the body with one single call,
+/// and this gives it the best chance.
+fn write_body(length: &Frames, body: &Body, stream: &mut dyn Write) -> io::Result<()> {
+    let mut step = vec![0; BODY_STEP];
+    step[..length.len()].copy_from_slice(length);
+    let mut filled = length.len();
+    let mut offset = 0;
+    while offset < body.len() {
+        let n = body.read_at(&mut step[filled..], offset)?;
+        stream.write_all(&step[..filled + n])?;
+        offset += n as u64;
+        filled = 0;
+    }
+    Ok(())
+}

@@ -1,0 +1,166 @@
+//! The spool: uploaded bodies in temporary files, until the last receiver has them.
+//!
+//! A body is the file's token as it came: all clients of a server share its key, so it can be passed on as it is. Its HMAC is
+//! checked while it is written. The files have no name on the disk, so nothing is left behind, also after a crash.
+//! Invariant: the bodies in the spool never take more room than the limit; a body that is dropped gives its room back.
+
+use std::fmt;
+use std::fs::File;
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::Arc;
+
+use crate::net::machine::{free_space, read_at};
+use crate::seal::{BodyCheck, Key, SealError};
+use crate::terminal::size;
+
+/// The most that all spooled bodies may take, in bytes. Half of the free room of the disk, if that is less.
+pub const MAX_SPOOL: u64 = 16 << 30;
+
+/// Where uploaded bodies are kept.
+pub struct Spool {
+    folder: PathBuf,
+    room: Arc<Room>,
+}
+
+struct Room {
+    limit: u64,
+    taken: AtomicU64,
+}
+
+impl Spool {
+    /// A spool in this folder.
+    ///
+    /// # Errors
+    /// No file can be made there.
+    pub fn new(folder: &Path) -> io::Result<Spool> {
+        tempfile::tempfile_in(folder)?;
+        let limit = free_space(folder).map_or(MAX_SPOOL, |free| MAX_SPOOL.min(free / 2));
+        let room = Arc::new(Room {
+            limit,
+            taken: AtomicU64::new(0),
+        });
+        Ok(Spool {
+            folder: folder.to_owned(),
+            room,
+        })
+    }
+
+    /// Begins a body.
+    ///
+    /// # Errors
+    /// The file cannot be made.
+    pub fn begin(&self, key: &Key) -> Result<Incoming, SpoolError> {
+        let file = tempfile::tempfile_in(&self.folder).map_err(SpoolError::Io)?;
+        let body = Body {
+            file,
+            len: 0,
+            room: Arc::clone(&self.room),
+        };
+        Ok(Incoming {
+            body,
+            check: BodyCheck::new(key),
+        })
+    }
+}
+
+/// A body that is being uploaded.
+pub struct Incoming {
+    body: Body,
+    check: BodyCheck,
+}
+
+impl Incoming {
+    /// Stores the next bytes. Room is taken as they arrive, not as they are announced.
+    ///
+    /// # Errors
+    /// The spool is full, or the disk is full or broken.
+    pub fn write(&mut self, bytes: &[u8]) -> Result<(), SpoolError> {
+        let n = bytes.len() as u64;
+        let room = &self.body.room;
+        if room.taken.fetch_add(n, Ordering::Relaxed) + n > room.limit {
+            room.taken.fetch_sub(n, Ordering::Relaxed);
+            return Err(SpoolError::Full { limit: room.limit });
+        }
+        self.body.len += n;
+        self.check.update(bytes);
+        self.body.file.write_all(bytes).map_err(SpoolError::Io)
+    }
+
+    /// All bytes have come.
+    ///
+    /// # Errors
+    /// They are not a token of the server's key.
+    pub fn finish(self) -> Result<Body, SpoolError> {
+        self.check.finish().map_err(SpoolError::NotOpened)?;
+        Ok(self.body)
+    }
+}
+
+/// A body in the spool. What [`Incoming::finish`] returns has an HMAC that held.
+pub struct Body {
+    file: File,
+    len: u64,
+    room: Arc<Room>,
+}
+
+impl Body {
+    /// Its length in bytes.
+    pub fn len(&self) -> u64 {
+        self.len
+    }
+
+    /// Reads from `offset` on; several threads may do so.
+    ///
+    /// # Errors
+    /// The disk is broken, or the file is shorter than it was.
+    pub fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
+        match read_at(&self.file, buffer, offset)? {
+            0 => Err(io::ErrorKind::UnexpectedEof.into()),
+            n => Ok(n),
+        }
+    }
+}
+
+impl Drop for Body {
+    fn drop(&mut self) {
+        self.room.taken.fetch_sub(self.len, Ordering::Relaxed);
+    }
+}
+
+/// Why an upload was not stored. Told to the uploader in these words.
+#[derive(Debug)]
+pub enum SpoolError {
+    /// The body is longer than this server takes.
+    TooLarge {
+        /// The longest file it takes, in bytes.
+        limit: u64,
+    },
+    /// The spool has no room left for it.
+    Full {
+        /// The room of the whole spool, in bytes.
+        limit: u64,
+    },
+    /// The disk is full or broken.
+    Io(io::Error),
+    /// What arrived is not a token of the server's key.
+    NotOpened(SealError),
+}
+
+impl fmt::Display for SpoolError {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        match self {
+            SpoolError::TooLarge { limit } => {
+                write!(f, "this server takes files of at most {}", size(*limit))
+            }
+            SpoolError::Full { limit } => write!(
+                f,
+                "the server has room for {} of files in all; try again later",
+                size(*limit)
+            ),
+            SpoolError::Io(error) => write!(f, "the server cannot store it: {error}"),
+            SpoolError::NotOpened(error) => write!(f, "it did not arrive whole: {error}"),
+        }
+    }
+}

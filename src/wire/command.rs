@@ -1,0 +1,169 @@
+//! Every fixed word of the group chat's protocol, and nowhere else.
+//!
+//! A word travels as the text of one frame. Words that begin a dialogue are [`Command`]s; the others are the
+//! steps and events below. Words marked *fernchat only* are said between two fernchat ends and never to a Python program.
+//! Knows nothing of who may say what when: that is the session's.
+
+use std::fmt;
+
+/// A word that begins a dialogue of a member.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Command {
+    /// The admin asks for the pending requests.
+    ViewRequests,
+    /// The admin approves one of them, or denies it by `!NAME`.
+    ApproveRequest,
+    /// Leave the group and the server.
+    Disconnect,
+    /// All members, also those offline.
+    AllMembers,
+    /// The members that are online.
+    OnlineMembers,
+    /// The admin hands over to another member.
+    ChangeAdmin,
+    /// Who the admin is.
+    WhoAdmin,
+    /// The admin takes a member out of the group.
+    KickMember,
+    /// Upload a file to every other member online.
+    FileTransfer,
+    /// Say something to the group.
+    MessageSend,
+}
+
+impl Command {
+    /// All commands in the order of the digits that people type, `/1` to `/9`; saying something has no digit and comes last.
+    pub const ALL: [Command; 10] = [
+        Command::ViewRequests,
+        Command::ApproveRequest,
+        Command::Disconnect,
+        Command::AllMembers,
+        Command::OnlineMembers,
+        Command::ChangeAdmin,
+        Command::WhoAdmin,
+        Command::KickMember,
+        Command::FileTransfer,
+        Command::MessageSend,
+    ];
+
+    /// The word as it stands on the wire; the server echoes it first of all.
+    pub fn word(self) -> &'static str {
+        match self {
+            Command::ViewRequests => "/viewRequests",
+            Command::ApproveRequest => "/approveRequest",
+            Command::Disconnect => "/disconnect",
+            Command::AllMembers => "/allMembers",
+            Command::OnlineMembers => "/onlineMembers",
+            Command::ChangeAdmin => "/changeAdmin",
+            Command::WhoAdmin => "/whoAdmin",
+            Command::KickMember => "/kickMember",
+            Command::FileTransfer => "/fileTransfer",
+            Command::MessageSend => "/messageSend",
+        }
+    }
+
+    /// The command whose word this text is, if it is one.
+    pub fn parse(text: &str) -> Option<Command> {
+        Command::ALL
+            .into_iter()
+            .find(|command| command.word() == text)
+    }
+}
+
+impl fmt::Display for Command {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        f.write_str(self.word())
+    }
+}
+
+/// Joining, step 3: the server asks for the group name. A fernchat server appends [`FERNCHAT`]; Python clients do not look.
+pub const SEND_GROUP_NAME: &str = "/sendGroupname";
+/// How one fernchat end tells the other what it is: after the word of step 3, and on a second line of the group name at step 4.
+pub const FERNCHAT: &str = "fernchat/1";
+/// Joining, step 5: the group was new, and the client administers it.
+pub const ADMIN_READY: &str = "/adminReady";
+/// Joining, step 5: the client is a member.
+pub const READY: &str = "/ready";
+/// Joining, step 5: an admin must approve.
+pub const WAIT: &str = "/wait";
+/// Joining, step 5, or while waiting (*fernchat only*): `/refused CODE REASON`; the server closes.
+pub const REFUSED: &str = "/refused";
+/// A waiting client has been approved and may chat from now on.
+pub const ACCEPTED: &str = "/accepted";
+/// A waiting client leaves; the server answers with the same word. Said by the server alone, it ends a waiting client.
+pub const WAIT_DISCONNECT: &str = "/waitDisconnect";
+/// The member is out of the group; the server closes.
+pub const KICKED: &str = "/kicked";
+/// The server closes (*fernchat only*): `/closing REASON`. Python members get [`KICKED`] in its place.
+pub const CLOSING: &str = "/closing";
+/// The acknowledgement of an echo. Its text is not looked at.
+pub const ACKNOWLEDGEMENT: &str = ".";
+/// The requests may be read: the client answers with [`READY_FOR_DATA`] and gets a set.
+pub const SENDING_DATA: &str = "/sendingData";
+/// The client's answer to [`SENDING_DATA`].
+pub const READY_FOR_DATA: &str = "/readyForData";
+/// The client may send the name that its command is about.
+pub const PROCEED: &str = "/proceed";
+/// In place of a file name: the upload is called off.
+pub const FILE_ERROR: &str = "~error~";
+/// A file is waiting for this client; to a fernchat client followed by a blank and the sender's name.
+pub const RECEIVE_FILE: &str = "/receiveFile";
+/// A delivery's first answer: the client wants the file's name.
+pub const SEND_FILENAME: &str = "/sendFilename";
+/// In a delivery the client's second answer; in an upload the server's permission,
+/// to a fernchat client followed by a blank and the longest body it takes, in bytes.
+pub const SEND_FILE: &str = "/sendFile";
+/// In place of a body's length: no body follows. Calls a transfer off, in step; from a client *fernchat only*.
+pub const NO_BODY: &str = "0";
+/// The sender of the server's own events. No user may bear this name.
+pub const PYCHAT: &str = "PyChat";
+/// What the answer to [`Command::WhoAdmin`] begins with. No user may bear this name.
+pub const ADMIN: &str = "Admin";
+/// In front of the name in the dialogue of [`Command::ApproveRequest`]: deny instead of approve.
+pub const DENY: char = '!';
+
+/// What stands behind `word` and a blank, if the text is that word: `Some("")` for the bare word.
+pub fn after<'a>(word: &str, text: &'a str) -> Option<&'a str> {
+    let rest = text.strip_prefix(word)?;
+    if rest.is_empty() {
+        return Some(rest);
+    }
+    rest.strip_prefix(' ')
+}
+
+/// A chat line as every receiver gets it: `NAME: TEXT`.
+pub fn line(name: impl fmt::Display, text: &str) -> String {
+    format!("{name}: {text}")
+}
+
+/// An event from the server itself.
+pub fn notice(text: impl fmt::Display) -> String {
+    format!("{PYCHAT}: {text}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_word_parses_to_its_command_and_nothing_else_does() {
+        for command in Command::ALL {
+            assert_eq!(Command::parse(command.word()), Some(command));
+            assert_eq!(Command::parse(&format!("{command} ")), None);
+        }
+        for word in [ACCEPTED, SEND_FILE, SEND_FILENAME, ACKNOWLEDGEMENT, ""] {
+            assert_eq!(Command::parse(word), None);
+        }
+    }
+
+    #[test]
+    fn what_follows_a_word_is_cut_at_the_blank() {
+        assert_eq!(after(SEND_FILE, "/sendFile"), Some(""));
+        assert_eq!(after(SEND_FILE, "/sendFile 123"), Some("123"));
+        assert_eq!(after(SEND_FILE, "/sendFilename"), None);
+        assert_eq!(
+            after(REFUSED, "/refused denied by the admin"),
+            Some("denied by the admin")
+        );
+    }
+}

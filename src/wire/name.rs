@@ -1,0 +1,649 @@
+//! Names: of users, of groups, of files. A value of one of these types is legal because it exists.
+//! User and group names are parsed: what breaks a rule is refused, with the rule in words (`NameError`), and nothing is repaired,
+//! since a name that is quietly changed is another person's name.
+//! File names are never refused: whatever a peer says becomes some safe name, since the bytes of the file come in any case.
+//! `is_harmful` is the one list of characters that may reach no name and no terminal.
+//! What does not live here: which names are taken (the group's roster), and what is shown in place of a harmful character (the terminal).
+//! Limit: look-alikes are not compared. A Cyrillic `а`, or a joiner inside a word, still makes a second `alice` for the eye;
+//! only the reserved names are guarded a little further.
+//! Invariant: the fields are private, and `parse` and `from_peer` are the only ways in; a `FileName` is one path component and never `.` or `..`.
+
+use std::borrow::Borrow;
+use std::fmt;
+use std::sync::Arc;
+
+/// The name of a user, as it stands in front of a chat line.
+///
+/// It has no colon, because `NAME: TEXT` ends the name there, and does not begin like a command, a denial or `~error~`.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct UserName(Arc<str>);
+
+impl UserName {
+    /// Reads a user name. Names that differ only in case are different users.
+    ///
+    /// # Errors
+    ///
+    /// Says which rule the text breaks; the server refuses the join with it, the client asks again.
+    pub fn parse(text: &str) -> Result<UserName, NameError> {
+        check(NameKind::User, text)?;
+        if text.contains(':') {
+            return Err(NameError::Colon);
+        }
+        if let Some(name) = reserved(text) {
+            return Err(NameError::Reserved { name });
+        }
+        Ok(UserName(text.into()))
+    }
+
+    /// The name as it goes on the wire.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// So that a map of names can be asked with what a peer sent.
+impl Borrow<str> for UserName {
+    fn borrow(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for UserName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// The name of a group: like a user name, but colons are allowed and nothing is reserved, because no line begins with it.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct GroupName(Arc<str>);
+
+impl GroupName {
+    /// Reads a group name. Names that differ only in case are different groups.
+    ///
+    /// # Errors
+    ///
+    /// Says which rule the text breaks; the server refuses the join with it, the client asks again.
+    pub fn parse(text: &str) -> Result<GroupName, NameError> {
+        check(NameKind::Group, text)?;
+        Ok(GroupName(text.into()))
+    }
+
+    /// The name as it goes on the wire.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for GroupName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// The name under which a file is offered and saved: one path component that every common system accepts.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct FileName(Arc<str>);
+
+impl FileName {
+    /// Makes a safe name of whatever a peer, or the last component of a local path, says. A safe name comes back as it is.
+    ///
+    /// - Only what follows the last `/` or `\` and a drive letter stays; if that is nothing, the name is `unnamed`.
+    /// - Harmful characters, and those that Windows forbids, become `_`. Blanks at both ends and dots at the end go.
+    /// - A leading `.`, `~` or `-` gets `_` in front, and so do the device names of Windows (`_NUL.txt`).
+    /// - At most 255 bytes stay, with the extension if it is short.
+    ///
+    /// A leading dot does not stay a leading dot: a received `.bashrc` or `.env` would be configuration that nobody sees.
+    /// `_.bashrc` is visible, still says what it was, and is renamed with one key by who wants it hidden.
+    /// A leading `~` could say `~error~` on the wire; a leading `-` reads as an option in a shell.
+    pub fn from_peer(text: &str) -> FileName {
+        let base = text.rsplit(['/', '\\']).next().unwrap_or_default();
+        let base = without_drive_letter(base);
+        let clean: String = base
+            .chars()
+            .map(|c| if is_unsafe_in_file(c) { '_' } else { c })
+            .collect();
+        let clean = trim_end(clean.trim_start_matches(is_blank));
+        if clean.is_empty() {
+            return FileName("unnamed".into());
+        }
+        let guard = if clean.starts_with(['.', '~', '-']) || is_device(clean) {
+            "_"
+        } else {
+            ""
+        };
+        FileName(fitted(&format!("{guard}{clean}"), "").into())
+    }
+
+    /// The same name with a number, `name (1).ext`, for a folder where the name is taken. Still at most 255 bytes.
+    pub fn numbered(&self, n: u32) -> FileName {
+        FileName(fitted(&self.0, &format!(" ({n})")).into())
+    }
+
+    /// The name as it goes on the wire and into a folder.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for FileName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// Which sort of name an error speaks of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NameKind {
+    /// A [`UserName`].
+    User,
+    /// A [`GroupName`].
+    Group,
+}
+
+impl fmt::Display for NameKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            NameKind::User => "user name",
+            NameKind::Group => "group name",
+        })
+    }
+}
+
+/// The rule that a user or group name breaks. Its words are fit for an error line and for a refusal: they never repeat the name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum NameError {
+    /// The name is empty or longer than 64 characters.
+    Length {
+        /// The sort of name.
+        kind: NameKind,
+        /// How many characters it has.
+        n_characters: usize,
+    },
+    /// The name has a character that is invisible or steers the terminal.
+    Harmful {
+        /// The sort of name.
+        kind: NameKind,
+        /// The first such character.
+        character: char,
+    },
+    /// The name begins or ends with a blank.
+    Blank {
+        /// The sort of name.
+        kind: NameKind,
+    },
+    /// The name begins with `/`, `!` or `~`.
+    Start {
+        /// The sort of name.
+        kind: NameKind,
+        /// What it begins with.
+        character: char,
+    },
+    /// The user name has a colon.
+    Colon,
+    /// The user name belongs to the server.
+    Reserved {
+        /// The reserved name, in its usual spelling.
+        name: &'static str,
+    },
+}
+
+impl fmt::Display for NameError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            NameError::Length { kind, n_characters } => write!(
+                f,
+                "a {kind} has 1 to {MAX_NAME_CHARACTERS} characters, this one has {n_characters}"
+            ),
+            NameError::Harmful { kind, character } => write!(
+                f,
+                "a {kind} has no invisible or control characters, this one has U+{:04X}",
+                u32::from(*character)
+            ),
+            NameError::Blank { kind } => {
+                write!(f, "a {kind} does not begin or end with a blank")
+            }
+            NameError::Start { kind, character } => write!(
+                f,
+                "a {kind} does not begin with / or ! or ~, this one begins with {character}"
+            ),
+            NameError::Colon => f.write_str("a user name has no colon"),
+            NameError::Reserved { name } => {
+                write!(f, "the user name {name} is reserved for the server")
+            }
+        }
+    }
+}
+
+impl std::error::Error for NameError {}
+
+/// Whether a character can deceive a reader or steer a terminal: controls (C0, DEL and C1), bidirectional marks, overrides and isolates,
+/// line and paragraph separators, and format characters that show nothing at all.
+///
+/// The joiners U+200C and U+200D are not among them: Persian, Indic scripts and many emoji cannot be written without.
+pub fn is_harmful(c: char) -> bool {
+    c.is_control()
+        || matches!(c,
+            '\u{061C}' | '\u{200E}' | '\u{200F}' | '\u{202A}'..='\u{202E}' | '\u{2066}'..='\u{2069}' // bidirectional
+            | '\u{2028}' | '\u{2029}' // line and paragraph separator
+            | '\u{200B}' | '\u{2060}'..='\u{2064}' | '\u{206A}'..='\u{206F}' | '\u{FEFF}' // invisible
+        )
+}
+
+/// The longest user or group name, in characters: room for a full name in any script, and a chat line still fits a terminal.
+const MAX_NAME_CHARACTERS: usize = 64;
+
+/// The rules that user and group names share.
+fn check(kind: NameKind, text: &str) -> Result<(), NameError> {
+    let n_characters = text.chars().count();
+    if !(1..=MAX_NAME_CHARACTERS).contains(&n_characters) {
+        return Err(NameError::Length { kind, n_characters });
+    }
+    if let Some(character) = text.chars().find(|&c| is_harmful(c)) {
+        return Err(NameError::Harmful { kind, character });
+    }
+    if text.starts_with(is_blank) || text.ends_with(is_blank) {
+        return Err(NameError::Blank { kind });
+    }
+    match text.chars().next() {
+        Some(character @ ('/' | '!' | '~')) => Err(NameError::Start { kind, character }),
+        _ => Ok(()),
+    }
+}
+
+/// Names under which the server itself speaks, or that its answers put in front of a name (`Admin: NAME`).
+const RESERVED: [&str; 2] = ["PyChat", "Admin"];
+
+/// The reserved name that a text passes for. Case does not count, nor does anything but letters and digits:
+/// `admin`, `Py.Chat` and an `Admin` with a joiner inside are all reserved.
+fn reserved(text: &str) -> Option<&'static str> {
+    let spelled: String = text.chars().filter(|c| c.is_alphanumeric()).collect();
+    RESERVED
+        .into_iter()
+        .find(|name| spelled.eq_ignore_ascii_case(name))
+}
+
+/// Whether a character shows as nothing at the edge of a name: white space, the joiners, and fillers that pass for letters.
+fn is_blank(c: char) -> bool {
+    c.is_whitespace()
+        || matches!(
+            c,
+            '\u{200C}' | '\u{200D}' | '\u{2800}' | '\u{3164}' | '\u{FFA0}'
+        )
+}
+
+fn without_drive_letter(base: &str) -> &str {
+    match base.as_bytes() {
+        [letter, b':', ..] if letter.is_ascii_alphabetic() => &base[2..],
+        _ => base,
+    }
+}
+
+/// Harmful, or forbidden in file names by Windows. The separators are long gone, and a colon would also open an NTFS stream.
+fn is_unsafe_in_file(c: char) -> bool {
+    is_harmful(c) || matches!(c, '<' | '>' | ':' | '"' | '|' | '?' | '*')
+}
+
+/// Windows drops dots and blanks at the end of a name, so that two names would be one file.
+fn trim_end(name: &str) -> &str {
+    name.trim_end_matches(|c| c == '.' || is_blank(c))
+}
+
+/// Whether Windows takes a name for a device: it looks at what stands before the first dot or blank, in any case,
+/// and reads the superscript digits as digits.
+fn is_device(name: &str) -> bool {
+    let word = name
+        .split(|c| c == '.' || is_blank(c))
+        .next()
+        .unwrap_or_default()
+        .to_ascii_uppercase();
+    match word.as_str() {
+        "CON" | "PRN" | "AUX" | "NUL" | "CONIN$" | "CONOUT$" => true,
+        _ => word
+            .strip_prefix("COM")
+            .or_else(|| word.strip_prefix("LPT"))
+            .is_some_and(|port| {
+                matches!(
+                    port,
+                    "1" | "2" | "3" | "4" | "5" | "6" | "7" | "8" | "9" | "¹" | "²" | "³"
+                )
+            }),
+    }
+}
+
+/// The longest file name, in bytes of UTF-8: the limit of nearly every Unix file system, and below that of Windows, which counts UTF-16 units.
+const MAX_FILE_NAME_LEN: usize = 255;
+
+/// The longest extension that is kept when a name is cut, in bytes with its dot. What is longer is rather the end of a sentence.
+const MAX_EXTENSION_LEN: usize = 16;
+
+/// Puts a suffix before the extension and cuts the stem, at a character, until all of it fits.
+fn fitted(name: &str, suffix: &str) -> String {
+    let (stem, extension) = split_extension(name);
+    let room = MAX_FILE_NAME_LEN - extension.len() - suffix.len();
+    let mut end = room.min(stem.len());
+    while !stem.is_char_boundary(end) {
+        end -= 1;
+    }
+    // Without suffix and extension the cut may have laid bare a dot or blank.
+    trim_end(&format!("{}{suffix}{extension}", &stem[..end])).to_owned()
+}
+
+/// Cuts a name before its short extension; what has none, or begins with its only dot, is all stem.
+fn split_extension(name: &str) -> (&str, &str) {
+    match name.rfind('.') {
+        Some(dot)
+            if dot > 0
+                && name.len() - dot <= MAX_EXTENSION_LEN
+                && !name[dot..].contains(is_blank) =>
+        {
+            name.split_at(dot)
+        }
+        _ => (name, ""),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const HARMFUL: [char; 22] = [
+        '\0', '\t', '\n', '\r', '\u{1B}', '\u{7F}', '\u{80}', '\u{85}', '\u{9B}', '\u{9F}',
+        '\u{61C}', '\u{200B}', '\u{200E}', '\u{200F}', '\u{202A}', '\u{202E}', '\u{2028}',
+        '\u{2029}', '\u{2060}', '\u{2066}', '\u{2069}', '\u{FEFF}',
+    ];
+
+    fn user_error(text: &str) -> String {
+        UserName::parse(text).unwrap_err().to_string()
+    }
+
+    fn file(text: &str) -> String {
+        FileName::from_peer(text).to_string()
+    }
+
+    #[test]
+    fn ordinary_names_are_legal_and_unchanged() {
+        for text in [
+            "a",
+            "Jörg Müller",
+            "山田",
+            "O'Neil",
+            "a/b!c~d",
+            "نمی\u{200C}دانم",
+            "👩\u{200D}🔬",
+            "Admin 2",
+            "administrator",
+        ] {
+            assert_eq!(UserName::parse(text).unwrap().as_str(), text);
+            assert_eq!(GroupName::parse(text).unwrap().to_string(), text);
+        }
+    }
+
+    #[test]
+    fn names_have_1_to_64_characters_whatever_their_bytes() {
+        for letter in ["a", "é", "山", "🦀"] {
+            for (n_characters, legal) in
+                [(0, false), (1, true), (63, true), (64, true), (65, false)]
+            {
+                let text = letter.repeat(n_characters);
+                assert_eq!(UserName::parse(&text).is_ok(), legal, "{text}");
+                assert_eq!(GroupName::parse(&text).is_ok(), legal, "{text}");
+            }
+        }
+        assert_eq!(
+            user_error(&"x".repeat(70)),
+            "a user name has 1 to 64 characters, this one has 70"
+        );
+        assert_eq!(
+            GroupName::parse("").unwrap_err().to_string(),
+            "a group name has 1 to 64 characters, this one has 0"
+        );
+    }
+
+    #[test]
+    fn harmful_characters_are_refused_anywhere() {
+        for c in HARMFUL {
+            assert!(is_harmful(c));
+            for text in [format!("{c}a"), format!("a{c}b"), format!("a{c}")] {
+                let kind = NameKind::User;
+                let error = NameError::Harmful { kind, character: c };
+                assert_eq!(UserName::parse(&text), Err(error));
+                assert!(GroupName::parse(&text).is_err());
+            }
+        }
+        assert_eq!(
+            user_error("a\u{202E}b"),
+            "a user name has no invisible or control characters, this one has U+202E"
+        );
+        for c in [
+            'a', ' ', 'é', '\u{A0}', '\u{200C}', '\u{200D}', '\u{FE0F}', '🦀',
+        ] {
+            assert!(!is_harmful(c));
+        }
+    }
+
+    #[test]
+    fn blanks_are_refused_at_the_edges_only() {
+        for blank in [
+            ' ', '\u{A0}', '\u{2003}', '\u{3000}', '\u{3164}', '\u{200D}',
+        ] {
+            for text in [format!("{blank}a"), format!("a{blank}"), blank.to_string()] {
+                let error = user_error(&text);
+                assert_eq!(error, "a user name does not begin or end with a blank");
+                assert!(GroupName::parse(&text).is_err());
+            }
+            assert!(UserName::parse(&format!("a{blank}b")).is_ok());
+        }
+    }
+
+    #[test]
+    fn names_do_not_begin_like_a_command_a_denial_or_an_error() {
+        for text in ["/disconnect", "!bob", "~error~"] {
+            assert!(UserName::parse(text).is_err());
+            assert!(GroupName::parse(text).is_err());
+        }
+        assert_eq!(
+            user_error("!bob"),
+            "a user name does not begin with / or ! or ~, this one begins with !"
+        );
+    }
+
+    #[test]
+    fn a_colon_is_for_groups_only() {
+        assert_eq!(user_error("bob: hi"), "a user name has no colon");
+        assert!(GroupName::parse("team: red").is_ok());
+    }
+
+    #[test]
+    fn reserved_names_are_for_groups_only() {
+        for text in [
+            "PyChat",
+            "PYCHAT",
+            "Py.Chat",
+            "admin",
+            "Ad\u{200D}min",
+            "Admin\u{FE0F}",
+            "*Admin*",
+        ] {
+            assert!(
+                matches!(UserName::parse(text), Err(NameError::Reserved { .. })),
+                "{text}"
+            );
+            assert!(GroupName::parse(text).is_ok());
+        }
+        assert_eq!(
+            user_error("admin"),
+            "the user name Admin is reserved for the server"
+        );
+    }
+
+    #[test]
+    fn a_safe_file_name_stays_as_it_is() {
+        for text in [
+            "a",
+            "report.pdf",
+            "archive.tar.gz",
+            "Übung 3 (neu).txt",
+            "a.-~b",
+            "COM10",
+            "CONSOLE.txt",
+            "x.CON",
+        ] {
+            assert_eq!(file(text), text);
+        }
+    }
+
+    #[test]
+    fn a_file_name_never_leaves_its_folder() {
+        for (text, name) in [
+            ("/etc/passwd", "passwd"),
+            ("../../x", "x"),
+            ("..\\..\\x", "x"),
+            ("a/b\\c", "c"),
+            ("C:\\dir\\x.txt", "x.txt"),
+            ("C:x.txt", "x.txt"),
+            ("c:", "unnamed"),
+            ("C:D:x", "D_x"),
+            ("\\\\server\\share\\x", "x"),
+            ("", "unnamed"),
+            (".", "unnamed"),
+            ("..", "unnamed"),
+            ("...", "unnamed"),
+            (". .", "unnamed"),
+            ("a/..", "unnamed"),
+            ("a/", "unnamed"),
+            (" \u{200D} ", "unnamed"),
+        ] {
+            assert_eq!(file(text), name, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_file_name_has_nothing_that_a_system_or_a_reader_trips_over() {
+        for (text, name) in [
+            ("a\nb\u{202E}fdp.exe", "a_b_fdp.exe"),
+            ("a<b>c\"d|e?f*g", "a_b_c_d_e_f_g"),
+            ("x.txt:stream", "x.txt_stream"),
+            ("x.txt. . ", "x.txt"),
+            ("  x", "x"),
+            (".bashrc", "_.bashrc"),
+            (" .env", "_.env"),
+            ("..x", "_..x"),
+            ("~error~", "_~error~"),
+            ("-rf", "_-rf"),
+        ] {
+            assert_eq!(file(text), name, "{text}");
+        }
+        for c in HARMFUL {
+            assert_eq!(file(&format!("a{c}b")), "a_b");
+        }
+    }
+
+    #[test]
+    fn device_names_get_a_guard() {
+        for device in [
+            "CON", "prn", "Aux", "NUL", "com1", "LPT9", "COM¹", "lpt³", "conin$",
+        ] {
+            for text in [
+                device.to_string(),
+                format!("{device}.txt"),
+                format!("{device} .tar.gz"),
+            ] {
+                assert_eq!(file(&text), format!("_{text}"));
+            }
+        }
+    }
+
+    #[test]
+    fn a_long_file_name_keeps_its_short_extension() {
+        for (n_bytes, kept) in [(250, 250), (251, 251), (252, 251)] {
+            let name = file(&format!("{}.txt", "x".repeat(n_bytes)));
+            assert_eq!(name, format!("{}.txt", "x".repeat(kept)));
+        }
+        assert_eq!(file(&"é".repeat(200)), "é".repeat(127));
+        assert_eq!(
+            file(&format!("{}.{}", "x".repeat(250), "y".repeat(40))).len(),
+            255
+        );
+        assert_eq!(
+            file(&format!("a{}{}", ".".repeat(300), "y".repeat(40))),
+            "a"
+        );
+        assert_eq!(
+            file(&format!("~{}", "x".repeat(300))),
+            format!("_~{}", "x".repeat(253))
+        );
+    }
+
+    #[test]
+    fn a_number_goes_before_the_extension() {
+        for (text, name) in [
+            ("x", "x (7)"),
+            ("x.txt", "x (7).txt"),
+            ("archive.tar.gz", "archive.tar (7).gz"),
+            ("Mr. Smith", "Mr. Smith (7)"),
+        ] {
+            assert_eq!(FileName::from_peer(text).numbered(7).as_str(), name);
+        }
+        let long = FileName::from_peer(&format!("{}.txt", "é".repeat(300)));
+        let name = long.numbered(u32::MAX).to_string();
+        assert!(name.ends_with("é (4294967295).txt") && name.len() <= 255);
+    }
+
+    /// Text made of what matters to file names, so that the rules meet each other.
+    fn trouble() -> impl Strategy<Value = String> {
+        let piece = prop_oneof![
+            Just("CON"),
+            Just("com¹"),
+            Just("C:"),
+            Just("."),
+            Just(".."),
+            Just(" "),
+            Just("/"),
+            Just("\\"),
+            Just("~"),
+            Just("-"),
+            Just("_"),
+            Just("a"),
+            Just(".txt"),
+            Just("\u{202E}"),
+            Just("\u{200D}"),
+            Just("\u{3000}"),
+            Just("🦀"),
+            Just("?"),
+            Just("\n"),
+        ];
+        let run = (piece, prop_oneof![4 => 1..3usize, 1 => 60..260usize]);
+        proptest::collection::vec(run, 0..8)
+            .prop_map(|runs| runs.iter().map(|(piece, n)| piece.repeat(*n)).collect())
+    }
+
+    fn assert_safe(name: &FileName) {
+        let text = name.as_str();
+        assert!((1..=255).contains(&text.len()));
+        assert!(!text.contains(['/', '\\']) && !text.contains(is_unsafe_in_file));
+        assert!(!text.starts_with(['.', '~', '-']) && !is_device(text));
+        assert_eq!(trim_end(text.trim_start_matches(is_blank)), text);
+        assert_eq!(&FileName::from_peer(text), name);
+    }
+
+    proptest! {
+        #[test]
+        fn any_text_becomes_a_safe_file_name(text in prop_oneof![any::<String>(), trouble()], n: u32) {
+            let name = FileName::from_peer(&text);
+            assert_safe(&name);
+            assert_safe(&name.numbered(n));
+            prop_assert_ne!(name.numbered(n), name);
+        }
+
+        #[test]
+        fn a_legal_name_fakes_no_line(text in prop_oneof![any::<String>(), trouble()]) {
+            if let Ok(name) = UserName::parse(&text) {
+                prop_assert_eq!(name.as_str(), &text);
+                prop_assert!(!text.contains([':', '\n']) && !text.chars().any(is_harmful));
+                prop_assert!(GroupName::parse(&text).is_ok());
+            }
+        }
+    }
+}

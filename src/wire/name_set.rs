@@ -1,0 +1,572 @@
+//! Name sets: the pickled set of str that answers `/allMembers`, `/onlineMembers` and `/viewRequests`.
+//! Written is pickle protocol 4 without memo or frames, which every Python from 3.4 loads, and which names no callable:
+//! `PROTO 4, EMPTY_SET, MARK, one string after the other, ADDITEMS, STOP`.
+//!
+//! Read is what `pickle.dumps` writes for such a set, and our own form; everything else is refused, because a pickle is a program:
+//!
+//! ```text
+//! protocol 3     PROTO 3, GLOBAL builtins.set, EMPTY_LIST, strings in batches (MARK .. APPENDS, or one APPEND), TUPLE1, REDUCE, STOP
+//! protocol 4, 5  PROTO n, EMPTY_SET, strings in batches (MARK .. ADDITEMS), STOP; FRAME may stand before any opcode
+//! ```
+//!
+//! Behind whatever Python remembers stands a memo opcode. Nothing is ever fetched from the memo, so its numbers mean nothing and are skipped;
+//! so are the lengths of frames, once they are known to fit.
+//! Known limits: protocols 0 to 2, sets that were shortened by hand or by another pickler, lone surrogates, more than 100,000 names.
+//! Invariant: one pass without recursion. A string is copied only after its bytes are there, so memory follows the input's size and not its claims.
+
+use std::collections::BTreeSet;
+use std::fmt;
+
+/// Writes a set of names, each once and in order. No names at all make the empty set, not nothing: the Python client compares with one.
+pub fn encode<'a>(names: impl IntoIterator<Item = &'a str>) -> Vec<u8> {
+    let names: BTreeSet<&str> = names.into_iter().collect();
+    let mut bytes = vec![PROTO, 4, EMPTY_SET];
+    if !names.is_empty() {
+        bytes.push(MARK);
+        for name in names {
+            encode_string(&mut bytes, name);
+        }
+        bytes.push(ADDITEMS);
+    }
+    bytes.push(STOP);
+    bytes
+}
+
+/// Reads a set of names. The names are any text: whether they are legal is for `UserName` to say.
+///
+/// # Errors
+///
+/// The bytes are no set of str as Python writes it; the caller drops them, the stream is still in step.
+pub fn decode(bytes: &[u8]) -> Result<BTreeSet<String>, NameSetError> {
+    let mut cursor = Cursor {
+        rest: bytes,
+        total_len: bytes.len(),
+        protocol: 0,
+        names: BTreeSet::new(),
+    };
+    cursor.expect(PROTO)?;
+    cursor.protocol = cursor.byte()?;
+    match cursor.protocol {
+        3 => cursor.reduced_set()?,
+        4 | 5 => cursor.plain_set()?,
+        _ => return Err(cursor.unexpected()),
+    }
+    match cursor.rest {
+        [] => Ok(cursor.names),
+        _ => Err(NameSetError::Trailing {
+            n_bytes: cursor.rest.len(),
+        }),
+    }
+}
+
+/// Why bytes are not a name set. Carries positions only, never a name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum NameSetError {
+    /// The bytes end in the middle of the set, or something claims to be longer than they are.
+    Cut,
+    /// A byte is not what Python writes at this place of a set of str.
+    Unexpected {
+        /// Where it stands, counted from 0.
+        at: usize,
+    },
+    /// A string is not UTF-8; Python writes lone surrogates so.
+    NotUtf8 {
+        /// Where the string ends, counted from 0.
+        at: usize,
+    },
+    /// A name occurs twice, which no set does.
+    Repeated,
+    /// There are more names than [`MAX_NAMES`].
+    TooMany,
+    /// Something follows the set.
+    Trailing {
+        /// How many bytes follow.
+        n_bytes: usize,
+    },
+}
+
+impl fmt::Display for NameSetError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            NameSetError::Cut => f.write_str("the set of names ends too early"),
+            NameSetError::Unexpected { at } => {
+                write!(f, "not a set of names as Python writes it, at byte {at}")
+            }
+            NameSetError::NotUtf8 { at } => {
+                write!(f, "a name in the set is not UTF-8, before byte {at}")
+            }
+            NameSetError::Repeated => f.write_str("a name is twice in the set"),
+            NameSetError::TooMany => write!(f, "a set has at most {MAX_NAMES} names"),
+            NameSetError::Trailing { n_bytes } => {
+                write!(f, "{n_bytes} bytes follow the set of names")
+            }
+        }
+    }
+}
+
+impl std::error::Error for NameSetError {}
+
+/// The most names that are read: ten times what a group of fernchat can hold (10,000 members or requests) and more than a screen can use.
+/// A name of three bytes costs about 60 in memory, so this is what bounds a hostile set: to some 6 MiB and the strings themselves.
+pub const MAX_NAMES: usize = 100_000;
+
+/// What is left of the bytes, and the names found so far. One method per shape, callers above callees.
+struct Cursor<'a> {
+    rest: &'a [u8],
+    /// Length of all the bytes, to say where a fault is.
+    total_len: usize,
+    protocol: u8,
+    names: BTreeSet<String>,
+}
+
+impl<'a> Cursor<'a> {
+    /// Protocol 3 has no opcode for a set: it calls `set` with a list. That one callable is compared byte by byte, never looked up.
+    fn reduced_set(&mut self) -> Result<(), NameSetError> {
+        for &byte in GLOBAL_SET {
+            self.expect(byte)?;
+        }
+        self.skip_memo()?;
+        self.expect(EMPTY_LIST)?;
+        self.skip_memo()?;
+        loop {
+            match self.opcode()? {
+                MARK => self.batch(APPENDS)?,
+                BINUNICODE => {
+                    self.string(BINUNICODE)?;
+                    self.expect(APPEND)?;
+                }
+                TUPLE1 => break,
+                _ => return Err(self.unexpected()),
+            }
+        }
+        self.skip_memo()?;
+        self.expect(REDUCE)?;
+        self.skip_memo()?;
+        self.expect(STOP)
+    }
+
+    fn plain_set(&mut self) -> Result<(), NameSetError> {
+        self.expect(EMPTY_SET)?;
+        self.skip_memo()?;
+        loop {
+            match self.opcode()? {
+                MARK => self.batch(ADDITEMS)?,
+                STOP => return Ok(()),
+                _ => return Err(self.unexpected()),
+            }
+        }
+    }
+
+    /// Strings up to the opcode that adds them. Python ends a batch after 1000, and its slow pickler may leave the last one empty.
+    fn batch(&mut self, end: u8) -> Result<(), NameSetError> {
+        loop {
+            match self.opcode()? {
+                opcode if opcode == end => return Ok(()),
+                opcode => self.string(opcode)?,
+            }
+        }
+    }
+
+    /// One string and its memo, after its opcode was read.
+    fn string(&mut self, opcode: u8) -> Result<(), NameSetError> {
+        let len = match opcode {
+            BINUNICODE => u64::from(u32::from_le_bytes(self.array()?)),
+            SHORT_BINUNICODE if self.protocol >= 4 => u64::from(self.byte()?),
+            BINUNICODE8 if self.protocol >= 4 => u64::from_le_bytes(self.array()?),
+            _ => return Err(self.unexpected()),
+        };
+        let bytes = self.take(len)?;
+        let at = self.at();
+        let name = std::str::from_utf8(bytes).map_err(|_| NameSetError::NotUtf8 { at })?;
+        if self.names.len() == MAX_NAMES {
+            return Err(NameSetError::TooMany);
+        }
+        if !self.names.insert(name.to_owned()) {
+            return Err(NameSetError::Repeated);
+        }
+        self.skip_memo()
+    }
+
+    /// Passes over the note to remember what was just made, if there is one.
+    fn skip_memo(&mut self) -> Result<(), NameSetError> {
+        self.skip_frames()?;
+        let memo_len = match (self.protocol, self.rest.first()) {
+            (3, Some(&BINPUT)) => 2,
+            (3, Some(&LONG_BINPUT)) => 5,
+            (4 | 5, Some(&MEMOIZE)) => 1,
+            _ => 0,
+        };
+        self.take(memo_len).map(|_| ())
+    }
+
+    fn expect(&mut self, opcode: u8) -> Result<(), NameSetError> {
+        match self.opcode()? {
+            found if found == opcode => Ok(()),
+            _ => Err(self.unexpected()),
+        }
+    }
+
+    fn opcode(&mut self) -> Result<u8, NameSetError> {
+        self.skip_frames()?;
+        self.byte()
+    }
+
+    fn skip_frames(&mut self) -> Result<(), NameSetError> {
+        while self.protocol >= 4 && self.rest.first() == Some(&FRAME) {
+            self.byte()?;
+            let frame_len = u64::from_le_bytes(self.array()?);
+            if frame_len > self.rest.len() as u64 {
+                return Err(NameSetError::Cut);
+            }
+        }
+        Ok(())
+    }
+
+    fn byte(&mut self) -> Result<u8, NameSetError> {
+        self.array().map(|[byte]| byte)
+    }
+
+    fn array<const N: usize>(&mut self) -> Result<[u8; N], NameSetError> {
+        let (&array, rest) = self.rest.split_first_chunk().ok_or(NameSetError::Cut)?;
+        self.rest = rest;
+        Ok(array)
+    }
+
+    /// The next bytes. A length beyond the address space is also one beyond the input.
+    fn take(&mut self, len: u64) -> Result<&'a [u8], NameSetError> {
+        let (taken, rest) = usize::try_from(len)
+            .ok()
+            .and_then(|len| self.rest.split_at_checked(len))
+            .ok_or(NameSetError::Cut)?;
+        self.rest = rest;
+        Ok(taken)
+    }
+
+    /// The complaint about the byte that was read last.
+    fn unexpected(&self) -> NameSetError {
+        NameSetError::Unexpected {
+            at: self.at().saturating_sub(1),
+        }
+    }
+
+    fn at(&self) -> usize {
+        self.total_len - self.rest.len()
+    }
+}
+
+fn encode_string(bytes: &mut Vec<u8>, text: &str) {
+    if let Ok(len) = u8::try_from(text.len()) {
+        bytes.extend([SHORT_BINUNICODE, len]);
+    } else if let Ok(len) = u32::try_from(text.len()) {
+        bytes.push(BINUNICODE);
+        bytes.extend(len.to_le_bytes());
+    } else {
+        bytes.push(BINUNICODE8);
+        bytes.extend((text.len() as u64).to_le_bytes());
+    }
+    bytes.extend(text.as_bytes());
+}
+
+// The opcodes, by the names of Python's pickletools.
+const PROTO: u8 = 0x80;
+const FRAME: u8 = 0x95;
+const GLOBAL_SET: &[u8] = b"cbuiltins\nset\n";
+const EMPTY_SET: u8 = 0x8F;
+const EMPTY_LIST: u8 = b']';
+const MARK: u8 = b'(';
+const SHORT_BINUNICODE: u8 = 0x8C;
+const BINUNICODE: u8 = b'X';
+const BINUNICODE8: u8 = 0x8D;
+const ADDITEMS: u8 = 0x90;
+const APPEND: u8 = b'a';
+const APPENDS: u8 = b'e';
+const TUPLE1: u8 = 0x85;
+const REDUCE: u8 = b'R';
+const MEMOIZE: u8 = 0x94;
+const BINPUT: u8 = b'q';
+const LONG_BINPUT: u8 = b'r';
+const STOP: u8 = b'.';
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    /// What `pickle.dumps` of Python 3.11 wrote, and the names it was given.
+    const RECORDED: [(&[u8], &[&str]); 9] = [
+        (b"\x80\x03cbuiltins\nset\nq\x00]q\x01\x85q\x02Rq\x03.", &[]),
+        (
+            b"\x80\x03cbuiltins\nset\nq\x00]q\x01X\x01\x00\x00\x00aq\x02a\x85q\x03Rq\x04.",
+            &["a"],
+        ),
+        (
+            b"\x80\x03cbuiltins\nset\nq\x00]q\x01(X\x01\x00\x00\x00bq\x02X\x02\x00\x00\x00\xC3\xA9q\x03X\x01\x00\x00\x00aq\x04e\x85q\x05Rq\x06.",
+            &["a", "b", "é"],
+        ),
+        (b"\x80\x04\x8F\x94.", &[]),
+        (
+            b"\x80\x04\x95\x09\x00\x00\x00\x00\x00\x00\x00\x8F\x94(\x8C\x01a\x94\x90.",
+            &["a"],
+        ),
+        (
+            b"\x80\x04\x95\x12\x00\x00\x00\x00\x00\x00\x00\x8F\x94(\x8C\x01b\x94\x8C\x02\xC3\xA9\x94\x8C\x01a\x94\x90.",
+            &["a", "b", "é"],
+        ),
+        (b"\x80\x05\x8F\x94.", &[]),
+        (
+            b"\x80\x05\x95\x09\x00\x00\x00\x00\x00\x00\x00\x8F\x94(\x8C\x01a\x94\x90.",
+            &["a"],
+        ),
+        (
+            b"\x80\x05\x95\x12\x00\x00\x00\x00\x00\x00\x00\x8F\x94(\x8C\x01b\x94\x8C\x02\xC3\xA9\x94\x8C\x01a\x94\x90.",
+            &["a", "b", "é"],
+        ),
+    ];
+
+    fn set(names: impl IntoIterator<Item = impl Into<String>>) -> BTreeSet<String> {
+        names.into_iter().map(Into::into).collect()
+    }
+
+    /// The numbers below `n` as Python's slow pickler writes them at protocol 3: batches of 1000, a single left-over by `APPEND`.
+    fn numbers_at_protocol_3(n: u32) -> Vec<u8> {
+        let mut bytes = b"\x80\x03cbuiltins\nset\nq\x00]q\x01".to_vec();
+        let numbers: Vec<u32> = (0..n).collect();
+        for batch in numbers.chunks(1000) {
+            if batch.len() > 1 {
+                bytes.push(MARK);
+            }
+            for number in batch {
+                let text = number.to_string();
+                bytes.push(BINUNICODE);
+                bytes.extend((text.len() as u32).to_le_bytes());
+                bytes.extend(text.as_bytes());
+                match u8::try_from(number + 2) {
+                    Ok(memo) => bytes.extend([BINPUT, memo]),
+                    Err(_) => {
+                        bytes.push(LONG_BINPUT);
+                        bytes.extend((number + 2).to_le_bytes());
+                    }
+                }
+            }
+            bytes.push(if batch.len() > 1 { APPENDS } else { APPEND });
+        }
+        bytes.extend(b"\x85r\xFF\xFF\x00\x00Rr\x00\x00\x01\x00.");
+        bytes
+    }
+
+    /// The numbers below `n` as Python's slow pickler writes them at protocol 4: a full batch is followed by one more, perhaps empty.
+    fn numbers_at_protocol_4(n: u32) -> Vec<u8> {
+        let mut bytes = vec![EMPTY_SET, MEMOIZE, MARK];
+        for number in 0..n {
+            encode_string(&mut bytes, &number.to_string());
+            bytes.push(MEMOIZE);
+            if number % 1000 == 999 {
+                bytes.extend([ADDITEMS, MARK]);
+            }
+        }
+        bytes.extend([ADDITEMS, STOP]);
+        let mut framed = vec![PROTO, 4, FRAME];
+        framed.extend((bytes.len() as u64).to_le_bytes());
+        framed.extend(bytes);
+        framed
+    }
+
+    #[test]
+    fn sets_that_python_wrote_are_read() {
+        for (bytes, names) in RECORDED {
+            assert_eq!(decode(bytes), Ok(set(names.iter().copied())), "{bytes:?}");
+        }
+    }
+
+    #[test]
+    fn batches_of_a_thousand_are_read() {
+        for n in [999, 1000, 1001, 2500] {
+            let names = set((0..n).map(|number| number.to_string()));
+            assert_eq!(decode(&numbers_at_protocol_3(n)).as_ref(), Ok(&names));
+            assert_eq!(decode(&numbers_at_protocol_4(n)).as_ref(), Ok(&names));
+        }
+    }
+
+    #[test]
+    fn long_strings_and_frames_in_odd_places_are_read() {
+        // Python ends a frame before a string of 64 KiB and may begin the next one between that string and its memo.
+        let long = "x".repeat(70_000);
+        let mut bytes =
+            b"\x80\x05\x95\x03\x00\x00\x00\x00\x00\x00\x00\x8F\x94(X\x70\x11\x01\x00".to_vec();
+        bytes.extend(long.as_bytes());
+        bytes.extend(b"\x95\x0F\x00\x00\x00\x00\x00\x00\x00\x94\x8D\x02\x00\x00\x00\x00\x00\x00\x00\xC3\xA9\x94\x90.");
+        assert_eq!(decode(&bytes), Ok(set([long.as_str(), "é"])));
+    }
+
+    #[test]
+    fn a_written_set_is_short_and_complete() {
+        assert_eq!(encode([]), b"\x80\x04\x8F.");
+        assert_eq!(
+            encode(["b", "é", "b"]),
+            b"\x80\x04\x8F(\x8C\x01b\x8C\x02\xC3\xA9\x90."
+        );
+        for (len, head) in [(255, &b"(\x8C\xFF"[..]), (256, &b"(X\x00\x01\x00\x00"[..])] {
+            let bytes = encode([&*"x".repeat(len)]);
+            assert!(bytes[3..].starts_with(head));
+        }
+    }
+
+    #[test]
+    fn a_set_cut_anywhere_is_refused() {
+        for (bytes, _) in RECORDED {
+            for end in 0..bytes.len() {
+                assert_eq!(
+                    decode(&bytes[..end]),
+                    Err(NameSetError::Cut),
+                    "{bytes:?} {end}"
+                );
+            }
+        }
+        for bytes in [numbers_at_protocol_3(1001), numbers_at_protocol_4(1001)] {
+            // Each byte at both ends, one in 101 between: all of them would take seconds.
+            let ends = (0..100).chain((100..bytes.len() - 100).step_by(101));
+            for end in ends.chain(bytes.len() - 100..bytes.len()) {
+                assert!(decode(&bytes[..end]).is_err());
+            }
+        }
+    }
+
+    #[test]
+    fn bytes_behind_a_set_are_refused() {
+        for (bytes, _) in RECORDED {
+            for tail in [&b"."[..], b"\x00\x00", b"\x80\x04\x8F."] {
+                let error = NameSetError::Trailing {
+                    n_bytes: tail.len(),
+                };
+                assert_eq!(decode(&[bytes, tail].concat()), Err(error));
+            }
+        }
+    }
+
+    #[test]
+    fn other_pickles_are_refused() {
+        let others: [(&str, &[u8]); 21] = [
+            ("nothing", b""),
+            ("text", b"alice: hello"),
+            (
+                "protocol 2",
+                b"\x80\x02c__builtin__\nset\nq\x00]q\x01\x85q\x02Rq\x03.",
+            ),
+            ("protocol 6", b"\x80\x06\x8F\x94."),
+            ("None", b"\x80\x04N."),
+            ("dict", b"\x80\x04}\x94."),
+            ("list", b"\x80\x04]\x94."),
+            ("list, protocol 3", b"\x80\x03]q\x00."),
+            ("tuple", b"\x80\x04)."),
+            ("frozenset", b"\x80\x04(\x91\x94."),
+            ("set of a frozenset", b"\x80\x04\x8F\x94((\x91\x94\x90."),
+            ("set in a list", b"\x80\x04]\x94\x8F\x94a."),
+            ("set of int", b"\x80\x04\x8F\x94(K\x01\x90."),
+            ("set of bytes", b"\x80\x04\x8F\x94(C\x01a\x94\x90."),
+            (
+                "set of int, protocol 3",
+                b"\x80\x03cbuiltins\nset\nq\x00]q\x01K\x01a\x85q\x02Rq\x03.",
+            ),
+            (
+                "set with a get",
+                b"\x80\x04\x8F\x94(\x8C\x01a\x94h\x01\x90.",
+            ),
+            (
+                "os.system",
+                b"\x80\x03cposix\nsystem\nq\x00X\x02\x00\x00\x00idq\x01\x85q\x02Rq\x03.",
+            ),
+            (
+                "os.system, protocol 4",
+                b"\x80\x04\x8C\x05posix\x94\x8C\x06system\x94\x93\x94\x8C\x02id\x94\x85\x94R\x94.",
+            ),
+            (
+                "os.system in a set",
+                b"\x80\x04\x8F\x94(cposix\nsystem\n\x8C\x02id\x85R\x90.",
+            ),
+            ("memo of a mark", b"\x80\x04\x8F\x94(\x94\x8C\x01a\x90."),
+            (
+                "frame at protocol 3",
+                b"\x80\x03\x95\x00\x00\x00\x00\x00\x00\x00\x00cbuiltins\nset\n]\x85R.",
+            ),
+        ];
+        for (what, bytes) in others {
+            assert!(decode(bytes).is_err(), "{what}");
+        }
+        let at = 3;
+        assert_eq!(
+            decode(b"\x80\x04\x8FN."),
+            Err(NameSetError::Unexpected { at })
+        );
+    }
+
+    #[test]
+    fn surrogates_and_repeated_names_are_refused() {
+        let surrogate = b"\x80\x04\x8F\x94(\x8C\x03\xED\xA0\x80\x94\x90.";
+        assert_eq!(decode(surrogate), Err(NameSetError::NotUtf8 { at: 10 }));
+        let repeated = b"\x80\x04\x8F(\x8C\x01a\x8C\x01a\x90.";
+        assert_eq!(decode(repeated), Err(NameSetError::Repeated));
+    }
+
+    #[test]
+    fn a_length_that_is_only_claimed_is_refused() {
+        for bytes in [
+            &b"\x80\x04\x8F(\x8C\xFFa\x90."[..],
+            b"\x80\x04\x8F(X\xFF\xFF\xFF\xFFa\x90.",
+            b"\x80\x04\x8F(\x8D\xFF\xFF\xFF\xFF\xFF\xFF\xFF\xFFa\x90.",
+            b"\x80\x04\x95\xFF\xFF\xFF\xFF\xFF\xFF\xFF\xFF\x8F.",
+            b"\x80\x04\x95\x03\x00\x00\x00\x00\x00\x00\x00\x8F.",
+        ] {
+            assert_eq!(decode(bytes), Err(NameSetError::Cut));
+        }
+    }
+
+    #[test]
+    fn the_limit_of_names_holds() {
+        for n in [MAX_NAMES - 1, MAX_NAMES, MAX_NAMES + 1] {
+            let names = set((0..n).map(|number| number.to_string()));
+            let read = decode(&encode(names.iter().map(String::as_str)));
+            match n > MAX_NAMES {
+                true => assert_eq!(read, Err(NameSetError::TooMany)),
+                false => assert_eq!(read, Ok(names)),
+            }
+        }
+    }
+
+    /// Opcodes strung together, which get further into the decoder than arbitrary bytes do.
+    fn opcodes() -> impl Strategy<Value = Vec<u8>> {
+        let piece = proptest::sample::select(vec![
+            GLOBAL_SET,
+            b"\x8F",
+            b"]",
+            b"(",
+            b"\x8C\x01a",
+            b"X\x01\x00\x00\x00b",
+            b"\x90",
+            b"a",
+            b"e",
+            b"\x85",
+            b"R",
+            b"\x94",
+            b"q\x00",
+            b"r\x00\x00\x00\x00",
+            b".",
+            b"\x95\x01\x00\x00\x00\x00\x00\x00\x00",
+        ]);
+        (3..6u8, proptest::collection::vec(piece, 0..12))
+            .prop_map(|(protocol, pieces)| [&[PROTO, protocol][..], &pieces.concat()].concat())
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_written_is_read(names: BTreeSet<String>) {
+            prop_assert_eq!(decode(&encode(names.iter().map(String::as_str))), Ok(names));
+        }
+
+        #[test]
+        fn arbitrary_bytes_never_panic(bytes in prop_oneof![any::<Vec<u8>>(), opcodes()]) {
+            if let Ok(names) = decode(&bytes) {
+                prop_assert_eq!(decode(&encode(names.iter().map(String::as_str))), Ok(names));
+            }
+        }
+    }
+}

@@ -1,0 +1,440 @@
+//! What the tests talk with: real programs on real sockets, and a peer that says exactly what it is told.
+//! Every wait has a deadline; nothing sleeps.
+
+#![allow(dead_code)] // each test program uses its own part of this
+
+use std::collections::BTreeSet;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpStream;
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
+use std::sync::mpsc::{channel, Receiver};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use fernet::Fernet;
+
+/// How long any expected thing may take. Long, because the machine may be busy; nothing that works takes it.
+pub const DEADLINE: Duration = Duration::from_secs(30);
+
+/// The program under test.
+pub fn fernchat() -> Command {
+    Command::new(env!("CARGO_BIN_EXE_fernchat"))
+}
+
+/// One of the Python programs, or `None` where Python with `cryptography` cannot be had: said loudly, and a failure in CI.
+pub fn python(script: &str) -> Option<Command> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let python = std::env::var_os("FERNCHAT_PYTHON")
+        .map_or_else(|| root.join("target/python/bin/python3"), PathBuf::from);
+    if !python.exists() {
+        assert!(
+            std::env::var_os("CI").is_none(),
+            "no Python at {}: run make test",
+            python.display()
+        );
+        eprintln!("SKIPPED: no Python at {}; run make test", python.display());
+        return None;
+    }
+    let mut command = Command::new(python);
+    command
+        .arg("-B")
+        .arg(root.join("tests/python").join(script));
+    Some(command)
+}
+
+/// A running program whose lines are heard as they come. Killed when dropped.
+pub struct Program {
+    child: Child,
+    stdin: Option<ChildStdin>,
+    lines: Receiver<String>,
+    /// What was heard so far, for the message of a failure.
+    heard: Vec<String>,
+    errors: Receiver<String>,
+    logged: Vec<String>,
+}
+
+impl Program {
+    pub fn start(mut command: Command) -> Program {
+        command
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
+        let mut child = command.spawn().unwrap();
+        let lines = lines_of(child.stdout.take().unwrap());
+        let errors = lines_of(child.stderr.take().unwrap());
+        let stdin = child.stdin.take();
+        Program {
+            child,
+            stdin,
+            lines,
+            heard: Vec::new(),
+            errors,
+            logged: Vec::new(),
+        }
+    }
+
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Types a line.
+    pub fn types(&mut self, line: &str) {
+        let stdin = self.stdin.as_mut().expect("the input is open");
+        stdin.write_all(format!("{line}\n").as_bytes()).unwrap();
+        stdin.flush().unwrap();
+    }
+
+    /// Types several lines in one write, as if pasted.
+    pub fn pastes(&mut self, lines: &[&str]) {
+        self.types(&lines.join("\n"));
+    }
+
+    /// Ends the input.
+    pub fn ends_input(&mut self) {
+        self.stdin = None;
+    }
+
+    /// Waits for a line that contains this; skips those that do not. Returns it.
+    #[track_caller]
+    pub fn hears(&mut self, part: &str) -> String {
+        let start = self.heard.len();
+        let until = Instant::now() + DEADLINE;
+        while let Ok(line) = self
+            .lines
+            .recv_timeout(until.saturating_duration_since(Instant::now()))
+        {
+            self.heard.push(line.clone());
+            if line.contains(part) {
+                return line;
+            }
+        }
+        let logged: Vec<String> = self.errors.try_iter().collect();
+        panic!(
+            "never heard {part:?}, but {:#?}; before: {:#?}; on stderr: {logged:#?}",
+            &self.heard[start..],
+            &self.heard[..start]
+        );
+    }
+
+    /// The next line is exactly this.
+    #[track_caller]
+    pub fn hears_next(&mut self, line: &str) {
+        let heard = self.lines.recv_timeout(DEADLINE);
+        let logged: Vec<String> = self.errors.try_iter().collect();
+        assert_eq!(
+            heard.as_deref(),
+            Ok(line),
+            "before: {:#?}; on stderr: {logged:#?}",
+            self.heard
+        );
+        self.heard.push(line.into());
+    }
+
+    /// Everything said from here on to the end of the output.
+    pub fn rest(&mut self) -> Vec<String> {
+        let until = Instant::now() + DEADLINE;
+        let mut rest = Vec::new();
+        while let Ok(line) = self
+            .lines
+            .recv_timeout(until.saturating_duration_since(Instant::now()))
+        {
+            rest.push(line);
+        }
+        self.heard.extend(rest.iter().cloned());
+        rest
+    }
+
+    /// Waits for a line on standard error (the log) that contains this. Returns it.
+    #[track_caller]
+    pub fn logs(&mut self, part: &str) -> String {
+        let until = Instant::now() + DEADLINE;
+        while let Ok(line) = self
+            .errors
+            .recv_timeout(until.saturating_duration_since(Instant::now()))
+        {
+            self.logged.push(line.clone());
+            if line.contains(part) {
+                return line;
+            }
+        }
+        panic!("never logged {part:?}, but {:#?}", self.logged);
+    }
+
+    /// Everything on standard error up to now.
+    pub fn log_so_far(&mut self) -> &[String] {
+        self.logged.extend(self.errors.try_iter());
+        &self.logged
+    }
+
+    /// Waits for the program to end by itself.
+    #[track_caller]
+    pub fn ends(&mut self) -> ExitStatus {
+        let until = Instant::now() + DEADLINE;
+        loop {
+            if let Some(status) = self.child.try_wait().unwrap() {
+                return status;
+            }
+            assert!(
+                Instant::now() < until,
+                "does not end; heard {:#?}; logged {:#?}",
+                self.heard,
+                self.log_so_far()
+            );
+            // Not a wait for an event: the standard library has no wait with a deadline.
+            thread::sleep(Duration::from_millis(5));
+        }
+    }
+
+    pub fn signal(&self, name: &str) {
+        assert!(Command::new("kill")
+            .args([&format!("-{name}"), &self.id().to_string()])
+            .status()
+            .unwrap()
+            .success());
+    }
+}
+
+impl Drop for Program {
+    fn drop(&mut self) {
+        // It may have ended already.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn lines_of(output: impl Read + Send + 'static) -> Receiver<String> {
+    let (sender, receiver) = channel();
+    thread::spawn(move || {
+        let mut output = BufReader::new(output);
+        let mut bytes = Vec::new();
+        while matches!(output.read_until(b'\n', &mut bytes), Ok(n) if n > 0) {
+            let line = String::from_utf8_lossy(&bytes)
+                .trim_end_matches(['\n', '\r'])
+                .to_owned();
+            bytes.clear();
+            if sender.send(line).is_err() {
+                return;
+            }
+        }
+    });
+    receiver
+}
+
+/// Our server on a free port of loopback.
+pub struct Server {
+    pub program: Program,
+    pub port: u16,
+}
+
+impl Server {
+    pub fn start() -> Server {
+        Server::start_with(&[])
+    }
+
+    pub fn start_with(options: &[&str]) -> Server {
+        let mut command = fernchat();
+        command
+            .args(["server", "127.0.0.1", "0"])
+            .args(options)
+            .env("RUST_LOG", "fernchat=debug");
+        let mut program = Program::start(command);
+        let banner = program.hears("listening on 127.0.0.1:");
+        let port = banner["listening on 127.0.0.1:".len()..]
+            .split(',')
+            .next()
+            .unwrap()
+            .parse()
+            .unwrap();
+        Server { program, port }
+    }
+
+    /// Our client, joined to this server's group `team`; what it says about joining is not yet heard.
+    pub fn client(&self, name: &str) -> Program {
+        self.client_with(name, &[])
+    }
+
+    pub fn client_with(&self, name: &str, options: &[&str]) -> Program {
+        client(self.port, name, options)
+    }
+}
+
+/// Our client, joined to the group `team`.
+pub fn client(port: u16, name: &str, options: &[&str]) -> Program {
+    let mut command = fernchat();
+    command
+        .args([
+            "client",
+            "127.0.0.1",
+            &port.to_string(),
+            "--name",
+            name,
+            "--group",
+            "team",
+        ])
+        .args(options);
+    Program::start(command)
+}
+
+/// A client that says exactly what it is told, frame by frame, and behaves like a Python client where it says nothing.
+pub struct Peer {
+    pub socket: TcpStream,
+    pub fernet: Fernet,
+    pub key: String,
+}
+
+impl Peer {
+    /// Connects and takes the key.
+    pub fn connect(port: u16) -> Peer {
+        let mut socket = TcpStream::connect(("127.0.0.1", port)).unwrap();
+        socket.set_nodelay(true).unwrap();
+        socket.set_read_timeout(Some(DEADLINE)).unwrap();
+        socket.set_write_timeout(Some(DEADLINE)).unwrap();
+        let mut key = [0; 44];
+        socket.read_exact(&mut key).unwrap();
+        let key = String::from_utf8(key.to_vec()).unwrap();
+        Peer {
+            socket,
+            fernet: Fernet::new(&key).unwrap(),
+            key,
+        }
+    }
+
+    /// Connects and sends both names; step 5 is not yet heard.
+    pub fn greet(port: u16, name: &str, group: &str) -> Peer {
+        let mut peer = Peer::connect(port);
+        peer.says(name);
+        assert!(peer.hears_text().starts_with("/sendGroupname"));
+        peer.says(group);
+        peer
+    }
+
+    /// Joins the group `team`, as its admin or, if `admin` is given, approved by it.
+    pub fn join(port: u16, name: &str, admin: Option<&mut Peer>) -> Peer {
+        let mut peer = Peer::greet(port, name, "team");
+        match admin {
+            None => peer.hears("/adminReady"),
+            Some(admin) => {
+                peer.hears("/wait");
+                admin.hears(&format!("PyChat: {name} has requested to join the group."));
+                admin.decides("/approveRequest", name);
+                peer.hears("/accepted");
+            }
+        }
+        peer
+    }
+
+    pub fn frame(&self, text: &str) -> Vec<u8> {
+        frame(self.fernet.encrypt(text.as_bytes()).as_bytes())
+    }
+
+    pub fn says(&mut self, text: &str) {
+        let frame = self.frame(text);
+        self.socket.write_all(&frame).unwrap();
+    }
+
+    pub fn says_raw(&mut self, bytes: &[u8]) {
+        self.socket.write_all(bytes).unwrap();
+    }
+
+    /// Says something to the group: the whole dialogue.
+    pub fn tells(&mut self, text: &str) {
+        self.says("/messageSend");
+        self.hears("/messageSend");
+        self.says(text);
+    }
+
+    /// One of the admin's dialogues about a name, with the result.
+    #[track_caller]
+    pub fn decides(&mut self, command: &str, name: &str) -> String {
+        self.says(command);
+        self.hears(command);
+        self.says(".");
+        self.hears("/proceed");
+        self.says(name);
+        self.hears_text()
+    }
+
+    /// One of the dialogues that answer with a set.
+    #[track_caller]
+    pub fn asks_for_set(&mut self, command: &str) -> BTreeSet<String> {
+        self.says(command);
+        self.hears(command);
+        self.says(".");
+        self.hears_set()
+    }
+
+    /// A round trip that proves that nothing else is on its way: whatever was pushed before has been heard before.
+    #[track_caller]
+    pub fn hears_nothing(&mut self) {
+        self.says("/whoAdmin");
+        self.hears("/whoAdmin");
+        self.says("team");
+        assert!(self.hears_text().starts_with("Admin: "));
+    }
+
+    /// The next frame's bytes, opened; `None` at the end of the stream.
+    pub fn next(&mut self) -> Option<Vec<u8>> {
+        let mut length = [0; 4];
+        self.socket.read_exact(&mut length).ok()?;
+        let mut token = vec![0; u32::from_be_bytes(length) as usize];
+        self.socket.read_exact(&mut token).unwrap();
+        Some(
+            self.fernet
+                .decrypt(std::str::from_utf8(&token).unwrap())
+                .unwrap(),
+        )
+    }
+
+    #[track_caller]
+    pub fn hears_text(&mut self) -> String {
+        String::from_utf8(self.next().expect("a frame, not the end")).unwrap()
+    }
+
+    #[track_caller]
+    pub fn hears(&mut self, text: &str) {
+        assert_eq!(self.hears_text(), text);
+    }
+
+    #[track_caller]
+    pub fn hears_set(&mut self) -> BTreeSet<String> {
+        fernchat::wire::name_set::decode(&self.next().expect("a set, not the end")).unwrap()
+    }
+
+    /// The next bytes, bare.
+    pub fn hears_raw(&mut self, n: usize) -> Vec<u8> {
+        let mut bytes = vec![0; n];
+        self.socket.read_exact(&mut bytes).unwrap();
+        bytes
+    }
+
+    /// The server closes the connection, without a reset.
+    #[track_caller]
+    pub fn hears_end(&mut self) {
+        assert_eq!(
+            self.socket.read(&mut [0; 1]).expect("an end, not a reset"),
+            0,
+            "an end, not another frame"
+        );
+    }
+}
+
+pub fn frame(token: &[u8]) -> Vec<u8> {
+    [&(token.len() as u32).to_be_bytes(), token].concat()
+}
+
+/// A fresh folder, removed when dropped.
+pub fn folder() -> tempfile::TempDir {
+    tempfile::tempdir().unwrap()
+}
+
+pub fn set(names: &[&str]) -> BTreeSet<String> {
+    names.iter().map(ToString::to_string).collect()
+}
+
+/// A line of `/proc/PID/status`, in KiB or as a number.
+pub fn status_of(process: u32, field: &str) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{process}/status")).unwrap();
+    let line = status.lines().find(|line| line.starts_with(field)).unwrap();
+    line.split_whitespace().nth(1).unwrap().parse().unwrap()
+}
