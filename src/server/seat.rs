@@ -127,7 +127,7 @@ impl Seat {
             name,
             peer,
             key,
-            turn: Mutex::new(Turn::new()),
+            turn: Mutex::default(),
             outbox,
         })
     }
@@ -225,7 +225,7 @@ impl Seat {
                 Pass::Frames(frames) => self.outbox.push(frames),
                 Pass::Lost(n) => {
                     let text = format!("{n} earlier lines were not kept while you were busy.");
-                    self.outbox.push(seal(&self.key, &command::notice(text)));
+                    self.outbox.push(seal(&self.key, command::notice(text)));
                 }
                 Pass::Body(delivery) => self.outbox.push_job(self.writing(delivery)),
                 Pass::NoBody => self.outbox.push(seal(&self.key, NO_BODY)),
@@ -257,7 +257,7 @@ fn write_body(length: &Frames, body: &Body, stream: &mut dyn Write) -> io::Resul
     step[..length.len()].copy_from_slice(length);
     let mut filled = length.len();
     let mut offset = 0;
-    while offset < body.len() {
+    while offset < body.token_len() {
         let n = body.read_at(&mut step[filled..], offset)?;
         stream.write_all(&step[..filled + n])?;
         offset += n as u64;

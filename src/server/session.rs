@@ -447,11 +447,11 @@ impl<'a, R: Read> Session<'a, R> {
     fn share(&self, file: &FileName, body: Body) -> Result<String, Refusal> {
         let house = self.house;
         let (key, uploader) = (&house.key, &self.seat);
-        let length = seal(key, body.len().to_string());
+        let length = seal(key, body.token_len().to_string());
         let name = seal(key, file.as_str());
         let ask_python = seal(key, RECEIVE_FILE);
         let ask_fernchat = seal(key, format!("{RECEIVE_FILE} {}", uploader.name));
-        let file_size = size(body.len() / 4 * 3);
+        let file_size = size(body.token_len() / 4 * 3);
         let too_large = seal(
             key,
             command::notice(format!(
@@ -461,7 +461,7 @@ impl<'a, R: Read> Session<'a, R> {
         );
         let is_too_large = house
             .python_file_limit
-            .is_some_and(|limit| body.len() > token_len(limit));
+            .is_some_and(|limit| body.token_len() > token_len(limit));
         let body = Arc::new(body);
 
         let (mut n_offered, mut n_told) = (0, 0);
@@ -503,7 +503,7 @@ impl<'a, R: Read> Session<'a, R> {
         info!(
             "{} shares a file of {} bytes with {n_offered} members",
             uploader.name,
-            body.len()
+            body.token_len()
         );
         let members = if n_offered == 1 { "member" } else { "members" };
         let told = match n_told {

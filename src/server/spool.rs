@@ -107,7 +107,7 @@ pub struct Body {
 
 impl Body {
     /// Its length in bytes.
-    pub fn len(&self) -> u64 {
+    pub fn token_len(&self) -> u64 {
         self.len
     }
 

@@ -92,9 +92,9 @@ enum Delivery<B> {
     Sending,
 }
 
-impl<B> Turn<B> {
-    /// The turn of a client that has just joined.
-    pub fn new() -> Turn<B> {
+/// The turn of a client that has just joined.
+impl<B> Default for Turn<B> {
+    fn default() -> Turn<B> {
         Turn {
             is_dialogue_open: false,
             delivery: None,
@@ -105,7 +105,9 @@ impl<B> Turn<B> {
             is_ended: false,
         }
     }
+}
 
+impl<B> Turn<B> {
     /// Opens a dialogue, unless a delivery is owed an answer: then the command must wait for it.
     pub fn open_dialogue(&mut self) -> bool {
         self.is_dialogue_open = !self.is_answer_due();

@@ -175,12 +175,10 @@ impl Program {
             if let Some(status) = self.child.try_wait().unwrap() {
                 return status;
             }
-            assert!(
-                Instant::now() < until,
-                "does not end; heard {:#?}; logged {:#?}",
-                self.heard,
-                self.log_so_far()
-            );
+            if Instant::now() > until {
+                let logged: Vec<String> = self.log_so_far().to_vec();
+                panic!("does not end; heard {:#?}; logged {logged:#?}", self.heard);
+            }
             // Not a wait for an event: the standard library has no wait with a deadline.
             thread::sleep(Duration::from_millis(5));
         }
