@@ -1,6 +1,54 @@
-//! fernchat
+//! fernchat: a small group chat for a local network, made to replace two Python programs end by end.
+//!
+//! Everything is a Fernet token: a 4-byte length and a token make a frame, and a conversation is frames both ways.
+//!
+//! ```text
+//! server                                    client
+//!   │ ─── 44 bytes: the key of this run ────▶ │     joining
+//!   │ ◀── "alice" ─────────────────────────── │
+//!   │ ─── "/sendGroupname" ─────────────────▶ │
+//!   │ ◀── "team" ──────────────────────────── │
+//!   │ ─── "/adminReady" ────────────────────▶ │
+//!   │ ◀── "/messageSend" ──────────────────── │     a dialogue
+//!   │ ─── "/messageSend" ───────────────────▶ │
+//!   │ ◀── "hello" ─────────────────────────── │
+//!   │ ─── "bob: hello back" ────────────────▶ │     an event
+//! ```
+//!
+//! # The house
+//! | room | what lives there | what does not |
+//! | --- | --- | --- |
+//! | [`wire`] | the language: frames, words, names, sets; the protocol's page | sockets, threads, keys |
+//! | [`seal`] | the secrets: keys, tokens, a file's token as a stream | the wire, files |
+//! | [`net`] | the pipes: listener, two threads and an outbox for each client | the protocol |
+//! | [`server`] | groups, turns, sessions, the spool | bytes of frames, sockets |
+//! | [`client`] | joining, the thread that sends, the thread that receives | groups |
+//! | [`terminal`] | what a person sees and types | the protocol |
+//!
+//! Arrows point one way: `main -> {server, client} -> {net, terminal} and {wire, seal}`. Server and client never meet.
+//!
+//! # Paths
+//! **A line.** Bytes → [frame](wire::frame) → token [opened](seal::Key::open) → text → [session](server::session) → sealed once as `NAME: TEXT`
+//! → room looked at → [group](server::group) locked: each member's [turn](server::turn) lets it pass or parks it → unlocked → each
+//! member's [writer](net::outbox::write_loop): one write.
+//!
+//! **A file.** The session streams the body into the [spool](server::spool) and through the HMAC → the uploader has its result → an
+//! offer to each member's turn → the member's two answers → length and body from the spool. Constant memory; nothing outlives a crash.
+//!
+//! **A departure.** The reader's loop ends with a [`Departure`](net::connection::Departure) → the member is offline → the outbox
+//! closes → the writer drains and ends → joined → one log line.
+//!
+//! **A stop.** Ctrl-C or SIGTERM → the accept loop wakes → every client is told and has two seconds → all threads are joined → exit 0.
+//!
+//! # Locks
+//! Three, always taken in this order: the [table](server::table) of groups (an `RwLock`), one [group](server::group), one
+//! [turn](server::seat). Under the first two nothing is sealed, written or awaited.
+
 #![forbid(unsafe_code)]
 #![warn(missing_docs)]
+// The documentation is read beside the source, or with --document-private-items.
+#![allow(rustdoc::private_intra_doc_links)]
+
 pub mod client;
 pub mod net;
 pub mod seal;

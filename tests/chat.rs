@@ -1,15 +1,774 @@
-//! The server through real sockets, spoken to frame by frame.
+//! The server and our client through the front door: the real binary, real sockets, spoken to frame by frame where it matters.
 
 mod support;
 
-use support::{set, Peer, Server};
+use std::fs;
+use std::io::Write;
+use std::net::{TcpListener, TcpStream};
+use std::thread;
+
+use support::{fernchat, folder, set, status_of, Peer, Program, Server, DEADLINE};
+
+/// The group name as a fernchat client sends it.
+const FERNCHAT: &str = "team\nfernchat/1";
+
+// ---- joining ----
 
 #[test]
 fn request_waits_until_the_admin_approves() {
     let server = Server::start();
     let mut alice = Peer::join(server.port, "alice", None);
-    let mut bob = Peer::join(server.port, "bob", Some(&mut alice));
+    let mut bob = Peer::greet(server.port, "bob", "team");
+    bob.hears("/wait");
+    alice.hears("PyChat: bob has requested to join the group.");
+    // Nothing that bob says has an effect before.
+    bob.says("/messageSend");
+    bob.says("let me in");
+    assert_eq!(
+        alice.decides("/approveRequest", "bob"),
+        "bob is now a member of the group."
+    );
+    bob.hears("/accepted");
     bob.tells("hello");
     alice.hears("bob: hello");
     assert_eq!(alice.asks_for_set("/allMembers"), set(&["alice", "bob"]));
+}
+
+#[test]
+fn a_name_that_breaks_a_rule_is_refused_with_the_rule() {
+    let server = Server::start();
+    let too_long = "a".repeat(65);
+    for (name, rule) in [
+        ("PyChat", "reserved"),
+        ("a:b", "colon"),
+        (" bob", "blank"),
+        (too_long.as_str(), "64"),
+        ("", "64"),
+    ] {
+        let mut python = Peer::greet(server.port, name, "team");
+        python.hears("/ready");
+        let reason = python.hears_text();
+        assert!(
+            reason.starts_with("PyChat: ") && reason.contains(rule),
+            "{name:?}: {reason}"
+        );
+        python.hears("/kicked");
+        python.hears_end();
+
+        let mut ours = Peer::greet(server.port, name, FERNCHAT);
+        let refusal = ours.hears_text();
+        assert!(
+            refusal.starts_with("/refused bad-name ") && refusal.contains(rule),
+            "{name:?}: {refusal}"
+        );
+        ours.hears_end();
+    }
+}
+
+#[test]
+fn a_name_that_is_in_use_is_refused_and_its_owner_stays() {
+    let server = Server::start();
+    let mut alice = Peer::join(server.port, "alice", None);
+    assert!(Peer::greet(server.port, "alice", FERNCHAT)
+        .hears_text()
+        .starts_with("/refused name-taken "));
+    let mut bob = Peer::greet(server.port, "bob", "team");
+    bob.hears("/wait");
+    assert!(Peer::greet(server.port, "bob", FERNCHAT)
+        .hears_text()
+        .starts_with("/refused name-taken "));
+    alice.hears("PyChat: bob has requested to join the group.");
+    alice.hears_nothing();
+}
+
+#[test]
+fn a_denied_request_is_dropped_and_both_kinds_of_client_are_told() {
+    let server = Server::start();
+    let mut alice = Peer::join(server.port, "alice", None);
+    let mut python = Peer::greet(server.port, "pat", "team");
+    python.hears("/wait");
+    let mut ours = Peer::greet(server.port, "olga", FERNCHAT);
+    ours.hears("/wait");
+    alice.hears("PyChat: pat has requested to join the group.");
+    alice.hears("PyChat: olga has requested to join the group.");
+    assert_eq!(
+        alice.decides("/approveRequest", "!pat"),
+        "The request of pat is denied."
+    );
+    assert_eq!(
+        alice.decides("/approveRequest", "!olga"),
+        "The request of olga is denied."
+    );
+    for step in [
+        "/accepted",
+        "PyChat: The admin denied your request to join.",
+        "/kicked",
+    ] {
+        python.hears(step);
+    }
+    python.hears_end();
+    ours.hears("/refused denied The admin denied your request to join.");
+    ours.hears_end();
+    assert!(alice
+        .decides("/approveRequest", "pat")
+        .contains("has asked to join"));
+}
+
+#[test]
+fn a_full_server_says_so_and_one_that_is_full_of_silence_makes_room() {
+    let server = Server::start_with(&["--max-clients", "1"]);
+    // Everybody who connects and says nothing; 65 places are 64 for these and one for a client.
+    let silent: Vec<Peer> = (0..80).map(|_| Peer::connect(server.port)).collect();
+    let mut alice = Peer::join(server.port, "alice", None);
+    assert!(Peer::greet(server.port, "bob", FERNCHAT)
+        .hears_text()
+        .starts_with("/refused full "));
+    let n_closed = silent
+        .iter()
+        .filter(|peer| peer.socket.peek(&mut [0]).is_ok_and(|n| n == 0))
+        .take(15)
+        .count();
+    assert_eq!(n_closed, 15);
+    alice.hears_nothing();
+}
+
+// ---- talking ----
+
+#[test]
+fn many_who_talk_at_once_are_heard_by_all_in_one_order_with_nothing_lost_or_doubled() {
+    const N: usize = 8;
+    const LINES: usize = 60;
+    let server = Server::start();
+    let mut admin = Peer::join(server.port, "anna", None);
+    let mut talkers: Vec<Peer> = Vec::new();
+    for i in 0..N {
+        talkers.push(Peer::join(server.port, &format!("m{i}"), Some(&mut admin)));
+        // The requests of the later ones are heard by the earlier ones.
+        for earlier in &mut talkers[..i] {
+            earlier.hears(&format!("PyChat: m{i} has requested to join the group."));
+        }
+    }
+    let heard: Vec<Vec<String>> = thread::scope(|scope| {
+        let threads: Vec<_> = talkers
+            .iter_mut()
+            .enumerate()
+            .map(|(i, peer)| {
+                scope.spawn(move || {
+                    let mut lines = Vec::new();
+                    for n in 0..LINES {
+                        peer.says("/messageSend");
+                        // What others say may come before the echo, and never between echo and text.
+                        loop {
+                            match peer.hears_text() {
+                                echo if echo == "/messageSend" => break,
+                                line => lines.push(line),
+                            }
+                        }
+                        peer.says(&format!("{n}"));
+                        lines.push(format!("m{i}: {n}"));
+                    }
+                    while lines.len() < N * LINES {
+                        lines.push(peer.hears_text());
+                    }
+                    lines
+                })
+            })
+            .collect();
+        threads
+            .into_iter()
+            .map(|thread| thread.join().unwrap())
+            .collect()
+    });
+    let all: Vec<String> = (0..N * LINES).map(|_| admin.hears_text()).collect();
+    for (i, lines) in heard.into_iter().enumerate() {
+        // One's own lines do not come back, so they are left out of the comparison.
+        let own = format!("m{i}: ");
+        let others = |lines: &[String]| {
+            lines
+                .iter()
+                .filter(|line| !line.starts_with(&own))
+                .cloned()
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(others(&lines), others(&all));
+        let mine: Vec<_> = all
+            .iter()
+            .filter(|line| line.starts_with(&own))
+            .cloned()
+            .collect();
+        assert_eq!(
+            mine,
+            (0..LINES).map(|n| format!("m{i}: {n}")).collect::<Vec<_>>()
+        );
+    }
+}
+
+#[test]
+fn a_client_that_dies_in_mid_sentence_is_offline_and_nobody_else_notices() {
+    let mut server = Server::start();
+    let mut alice = Peer::join(server.port, "alice", None);
+    let mut bob = Peer::join(server.port, "bob", Some(&mut alice));
+    let half = bob.frame("never heard");
+    bob.says("/messageSend");
+    bob.hears("/messageSend");
+    bob.says_raw(&half[..half.len() / 2]);
+    drop(bob);
+    server.program.logs("departed: hung up");
+    assert_eq!(alice.asks_for_set("/onlineMembers"), set(&["alice"]));
+    // His seat is free for him.
+    let mut bob = Peer::greet(server.port, "bob", "team");
+    bob.hears("/ready");
+    bob.tells("back");
+    alice.hears("bob: back");
+}
+
+#[test]
+fn a_member_that_stops_reading_departs_as_too_slow_and_the_others_hear_everything() {
+    let mut server = Server::start();
+    let mut alice = Peer::join(server.port, "alice", None);
+    let stalled = Peer::join(server.port, "stan", Some(&mut alice));
+    let mut carol = Peer::join(server.port, "carol", Some(&mut alice));
+    let text = "x".repeat(64 << 10);
+    let mut n = 0;
+    let mut log = Vec::new();
+    while !log
+        .iter()
+        .any(|line: &String| line.contains("departed: too slow"))
+    {
+        alice.tells(&text);
+        n += 1;
+        assert_eq!(carol.hears_text().len(), "alice: ".len() + text.len());
+        assert!(
+            n < 1000,
+            "64 MB went to somebody who does not read: {log:?}"
+        );
+        log = server.program.log_so_far().to_vec();
+    }
+    assert_eq!(
+        alice.asks_for_set("/onlineMembers"),
+        set(&["alice", "carol"])
+    );
+    drop(stalled);
+}
+
+#[test]
+fn a_member_kicked_in_the_middle_of_a_dialogue_is_refused_and_then_hears_it() {
+    let server = Server::start();
+    let mut alice = Peer::join(server.port, "alice", None);
+    let mut bob = Peer::join(server.port, "bob", Some(&mut alice));
+    bob.says("/whoAdmin");
+    bob.hears("/whoAdmin");
+    assert_eq!(
+        alice.decides("/kickMember", "bob"),
+        "bob is not a member of the group any more."
+    );
+    alice.tells("he is gone");
+    bob.says("team");
+    assert!(bob.hears_text().contains("not a member"));
+    bob.hears("/kicked");
+    bob.hears_end();
+    Peer::greet(server.port, "bob", "team").hears("/wait");
+}
+
+#[test]
+fn the_new_admin_is_told_and_has_the_rights_that_the_old_one_has_lost() {
+    let server = Server::start();
+    let mut alice = Peer::join(server.port, "alice", None);
+    let mut bob = Peer::join(server.port, "bob", Some(&mut alice));
+    assert_eq!(
+        alice.decides("/changeAdmin", "bob"),
+        "bob is now the admin of the group."
+    );
+    bob.hears("PyChat: alice made you the admin of the group.");
+    alice.says("/kickMember");
+    alice.hears("/kickMember");
+    alice.says(".");
+    assert!(alice.hears_text().contains("Only the admin"));
+    assert_eq!(
+        bob.decides("/kickMember", "alice"),
+        "alice is not a member of the group any more."
+    );
+    alice.hears("/kicked");
+}
+
+// ---- files ----
+
+/// Uploads as a Python client does: everything, whatever the server says. Returns the result.
+fn upload(peer: &mut Peer, name: &str, body: &[u8]) -> String {
+    peer.says("/fileTransfer");
+    peer.hears("/fileTransfer");
+    peer.says(name);
+    assert!(peer.hears_text().starts_with("/sendFile"));
+    peer.says(&body.len().to_string());
+    peer.says_raw(body);
+    peer.hears_text()
+}
+
+#[test]
+fn a_file_reaches_every_other_member_and_its_name_is_made_safe() {
+    let server = Server::start();
+    let mut alice = Peer::join(server.port, "alice", None);
+    let mut bob = Peer::join(server.port, "bob", Some(&mut alice));
+    let body = alice.fernet.encrypt(b"some text");
+    assert_eq!(
+        upload(&mut alice, "../../etc/notes.txt", body.as_bytes()),
+        "notes.txt is on its way to 1 member."
+    );
+    bob.hears("/receiveFile");
+    // A command that crosses with the offer runs after the delivery.
+    bob.says("/whoAdmin");
+    bob.says("/sendFilename");
+    bob.hears("notes.txt");
+    bob.says("/sendFile");
+    bob.hears(&body.len().to_string());
+    assert_eq!(bob.hears_raw(body.len()), body.as_bytes());
+    bob.hears("/whoAdmin");
+    bob.says("team");
+    bob.hears("Admin: alice");
+    alice.hears_nothing();
+}
+
+#[test]
+fn a_body_that_does_not_verify_is_refused_and_reaches_nobody() {
+    let server = Server::start();
+    let mut alice = Peer::join(server.port, "alice", None);
+    let mut bob = Peer::join(server.port, "bob", Some(&mut alice));
+    let mut body = alice.fernet.encrypt(b"some text").into_bytes();
+    body[60] ^= 1;
+    let result = upload(&mut alice, "bad.txt", &body);
+    assert!(
+        result.starts_with("bad.txt was not shared: it did not arrive whole"),
+        "{result}"
+    );
+    bob.hears_nothing();
+    alice.hears_nothing();
+}
+
+#[test]
+fn a_file_over_the_limit_is_refused_in_step_and_a_fernchat_client_is_told_before() {
+    let server = Server::start_with(&["--max-file", "1K"]);
+    let mut alice = Peer::join(server.port, "alice", None);
+    let mut olga = Peer::join(server.port, "olga", Some(&mut alice));
+    let body = alice.fernet.encrypt(&[7; 2000]);
+    assert_eq!(
+        upload(&mut alice, "big", body.as_bytes()),
+        "big was not shared: this server takes files of at most 1 KiB."
+    );
+    olga.hears_nothing();
+    drop(olga);
+
+    let mut olga = Peer::greet(server.port, "olga", FERNCHAT);
+    olga.hears("/ready");
+    olga.says("/fileTransfer");
+    olga.hears("/fileTransfer");
+    olga.says("big");
+    olga.hears("/sendFile 1464");
+    olga.says("0");
+    olga.hears("big was not shared.");
+    olga.hears_nothing();
+}
+
+#[test]
+fn a_file_too_large_for_a_python_client_is_announced_to_it_and_offered_to_ours() {
+    let server = Server::start();
+    let mut alice = Peer::join(server.port, "alice", None);
+    let mut bob = Peer::join(server.port, "bob", Some(&mut alice));
+    let mut olga = Peer::join(server.port, "olga", Some(&mut alice));
+    bob.hears("PyChat: olga has requested to join the group.");
+    olga.says("/disconnect");
+    olga.hears("/disconnect");
+    olga.says(".");
+    olga.hears_end();
+    let mut olga = Peer::greet(server.port, "olga", FERNCHAT);
+    olga.hears("/ready");
+    let body = alice.fernet.encrypt(&[7; (64 << 10) + 20]);
+    let result = upload(&mut alice, "big.bin", body.as_bytes());
+    assert_eq!(result, "big.bin is on its way to 1 member; 1 more cannot receive a file of this size and were told.");
+    assert!(bob
+        .hears_text()
+        .starts_with("PyChat: alice shared big.bin (64.1 KiB)"));
+    olga.hears("/receiveFile alice");
+    olga.says("/sendFilename");
+    olga.hears("big.bin");
+    olga.says("/sendFile");
+    olga.hears(&body.len().to_string());
+    assert_eq!(olga.hears_raw(body.len()), body.as_bytes());
+    bob.hears_nothing();
+}
+
+#[test]
+fn a_delivery_that_fails_is_told_to_the_uploader() {
+    let server = Server::start();
+    let mut alice = Peer::join(server.port, "alice", None);
+    let mut bob = Peer::join(server.port, "bob", Some(&mut alice));
+    let body = alice.fernet.encrypt(b"some text");
+    upload(&mut alice, "notes.txt", body.as_bytes());
+    bob.hears("/receiveFile");
+    drop(bob);
+    alice.hears("PyChat: notes.txt did not reach bob.");
+}
+
+#[test]
+fn the_spool_leaves_nothing_behind_also_when_the_server_is_killed() {
+    let spool = folder();
+    let mut server = Server::start_with(&["--spool", spool.path().to_str().unwrap()]);
+    let mut alice = Peer::join(server.port, "alice", None);
+    let mut bob = Peer::join(server.port, "bob", Some(&mut alice));
+    let body = alice.fernet.encrypt(&[7; 40_000]);
+    upload(&mut alice, "notes.txt", body.as_bytes());
+    bob.hears("/receiveFile");
+    server.program.signal("KILL");
+    server.program.ends();
+    assert_eq!(fs::read_dir(spool.path()).unwrap().count(), 0);
+}
+
+// ---- bad input ----
+
+#[test]
+fn what_breaks_the_protocol_ends_one_connection_with_one_line_and_nobody_else_notices() {
+    let mut server = Server::start();
+    let mut alice = Peer::join(server.port, "alice", None);
+    let stranger = fernet::Fernet::new(&fernet::Fernet::generate_key()).unwrap();
+    let cases: [(&str, Vec<u8>); 6] = [
+        ("4294967295 bytes", b"\xff\xff\xff\xff".to_vec()),
+        ("1048580 bytes", (1_048_580_u32).to_be_bytes().to_vec()),
+        (
+            "bytes that are no frame",
+            b"GET / HTTP/1.1\r\n\r\n".to_vec(),
+        ),
+        ("which no token has", 101_u32.to_be_bytes().to_vec()),
+        (
+            "does not open",
+            support::frame(stranger.encrypt(b"hello").as_bytes()),
+        ),
+        (
+            "not UTF-8",
+            support::frame(alice.fernet.encrypt(b"\xff\xfe").as_bytes()),
+        ),
+    ];
+    for (i, (reason, bytes)) in cases.into_iter().enumerate() {
+        let mut bob = Peer::join(server.port, &format!("bob{i}"), Some(&mut alice));
+        bob.says_raw(&bytes);
+        assert!(bob
+            .hears_text()
+            .starts_with("PyChat: The connection is closed: "));
+        bob.hears("/kicked");
+        bob.hears_end();
+        let line = server.program.logs("broke the protocol");
+        let reason = if i == 0 {
+            "bytes that are no frame"
+        } else {
+            reason
+        };
+        assert!(line.contains(reason) && line.contains("WARN"), "{line}");
+
+        // The same from a stranger who has not said who he is.
+        let mut greeting = Peer::connect(server.port);
+        if !reason.contains("UTF-8") && !reason.contains("open") {
+            greeting.says_raw(&bytes);
+            greeting.hears_end();
+            server.program.logs("broke the protocol");
+        }
+    }
+    alice.hears_nothing();
+}
+
+#[test]
+fn a_storm_of_connections_leaves_no_thread_and_no_descriptor_behind() {
+    let mut server = Server::start();
+    let mut alice = Peer::join(server.port, "alice", None);
+    let process = server.program.id();
+    let descriptors = || fs::read_dir(format!("/proc/{process}/fd")).unwrap().count();
+    let before = (status_of(process, "Threads"), descriptors());
+    for _ in 0..300 {
+        let mut socket = TcpStream::connect(("127.0.0.1", server.port)).unwrap();
+        socket.write_all(b"\0\0").unwrap();
+    }
+    for _ in 0..300 {
+        server.program.logs("departed: hung up");
+    }
+    let until = std::time::Instant::now() + DEADLINE;
+    while (status_of(process, "Threads"), descriptors()) != before {
+        assert!(
+            std::time::Instant::now() < until,
+            "{before:?} became {:?}",
+            (status_of(process, "Threads"), descriptors())
+        );
+        thread::yield_now();
+    }
+    alice.hears_nothing();
+}
+
+// ---- starting and stopping ----
+
+#[test]
+fn a_stop_tells_a_hundred_clients_and_ends_cleanly() {
+    let mut server = Server::start();
+    let mut alice = Peer::join(server.port, "alice", None);
+    let mut clients: Vec<Peer> = (0..100)
+        .map(|i| Peer::greet(server.port, &format!("m{i}"), &format!("group {i}")))
+        .collect();
+    clients
+        .iter_mut()
+        .for_each(|client| client.hears("/adminReady"));
+    let mut waiting = Peer::greet(server.port, "bob", "team");
+    waiting.hears("/wait");
+    let mut ours = Peer::greet(server.port, "olga", "team\nfernchat/1");
+    ours.hears("/wait");
+    alice.hears_text();
+    alice.hears_text();
+    let mut greeting = Peer::connect(server.port);
+    server.program.signal("TERM");
+    for client in clients.iter_mut().chain([&mut alice]) {
+        client.hears("PyChat: The server stops.");
+        client.hears("/kicked");
+        client.hears_end();
+    }
+    waiting.hears("/waitDisconnect");
+    waiting.hears_end();
+    ours.hears("/closing The server stops.");
+    greeting.hears_end();
+    drop((clients, alice, waiting, ours, greeting));
+    assert!(server.program.ends().success());
+    assert!(server
+        .program
+        .log_so_far()
+        .iter()
+        .any(|line| line.ends_with("stopped")));
+}
+
+#[test]
+fn a_server_that_cannot_listen_says_why_and_what_to_try() {
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = taken.local_addr().unwrap().port().to_string();
+    for (host, port, part) in [
+        ("127.0.0.1", port.as_str(), "the port is in use"),
+        ("192.0.2.1", "8000", "this machine has no such address"),
+        ("no.such.host.invalid", "8000", "cannot find the host"),
+    ] {
+        let output = fernchat().args(["server", host, port]).output().unwrap();
+        let error = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(1), "{error}");
+        assert!(
+            error.starts_with("error: ") && error.contains(part) && error.lines().count() == 1,
+            "{error}"
+        );
+    }
+}
+
+#[test]
+fn a_name_is_as_good_as_an_address() {
+    let mut command = fernchat();
+    command.args(["server", "localhost", "0"]);
+    let mut server = Program::start(command);
+    let banner = server.hears("listening on 127.0.0.1:");
+    assert!(
+        banner.contains("everyone on the network can read the key"),
+        "{banner}"
+    );
+    let port = banner["listening on 127.0.0.1:".len()..]
+        .split(',')
+        .next()
+        .unwrap();
+    let mut command = fernchat();
+    command.args(["client", "localhost", port]);
+    let mut alice = Program::start(command);
+    alice.pastes(&["alice", "team"]);
+    alice.hears("The group team is new");
+}
+
+#[test]
+fn the_log_never_holds_what_people_say() {
+    let mut server = Server::start();
+    let mut alice = Peer::join(server.port, "alice", None);
+    let mut bob = Peer::join(server.port, "bob", Some(&mut alice));
+    alice.tells("the canary sings");
+    bob.hears("alice: the canary sings");
+    alice.says("the canary flies");
+    let body = alice.fernet.encrypt(b"the canary in a file");
+    upload(&mut alice, "notes.txt", body.as_bytes());
+    server.program.signal("TERM");
+    drop((alice, bob));
+    server.program.ends();
+    let log = server.program.log_so_far();
+    assert!(
+        log.iter().any(|line| line.contains("/messageSend")),
+        "the log was on: {log:#?}"
+    );
+    assert!(!log.iter().any(|line| line.contains("canary")), "{log:#?}");
+}
+
+// ---- our client ----
+
+#[test]
+fn a_usage_error_shows_the_usage_with_an_example() {
+    for args in [
+        vec![],
+        vec!["dance"],
+        vec!["server", "127.0.0.1"],
+        vec!["client", "127.0.0.1", "x"],
+        vec!["server", "h", "1", "--max-file", "x"],
+    ] {
+        let output = fernchat().args(&args).output().unwrap();
+        let error = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(2), "{args:?}: {error}");
+        assert!(
+            error.starts_with("error: ")
+                && error.contains("Usage: fernchat")
+                && error.contains("Example:"),
+            "{error}"
+        );
+    }
+}
+
+#[test]
+fn our_client_says_what_is_wrong_before_it_connects_and_when_it_cannot() {
+    let unused = TcpListener::bind("127.0.0.1:0")
+        .unwrap()
+        .local_addr()
+        .unwrap()
+        .port()
+        .to_string();
+    for (args, part) in [
+        (vec!["--name", "a:b", "--group", "team"], "colon"),
+        (
+            vec!["--name", "alice", "--group", "te\u{202e}am"],
+            "group name",
+        ),
+        (
+            vec!["--name", "alice", "--group", "team"],
+            "is the server running",
+        ),
+        (
+            vec![
+                "--name",
+                "alice",
+                "--group",
+                "team",
+                "--downloads",
+                "/no/such/folder",
+            ],
+            "--downloads",
+        ),
+        (vec![], "the input ended"),
+    ] {
+        let mut command = fernchat();
+        command.args(["client", "127.0.0.1", &unused]).args(&args);
+        let output = command.stdin(std::process::Stdio::null()).output().unwrap();
+        let error = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(1), "{args:?}: {error}");
+        assert!(
+            error.starts_with("error: ") && error.contains(part) && error.lines().count() == 1,
+            "{args:?}: {error}"
+        );
+    }
+}
+
+#[test]
+fn two_of_ours_chat_and_what_others_say_is_shown_harmlessly() {
+    let server = Server::start();
+    let mut alice = server.client("alice");
+    alice.hears("The group team is new");
+    let mut bob = server.client("bob");
+    bob.hears("You wait for the admin of team");
+    bob.types("too early");
+    bob.hears("nothing is sent until then");
+    alice.hears("PyChat: bob has requested to join the group.");
+    alice.types("/requests");
+    alice.hears_next("requests: bob");
+    alice.types("/approve");
+    alice.types("bob");
+    alice.hears_next("bob is now a member of the group.");
+    bob.hears("You have been approved");
+    bob.types("/etc is a folder, \x1b[2J not a command");
+    alice.hears_next("bob: /etc is a folder, ^[[2J not a command");
+    alice.types("/online");
+    alice.hears_next("online: alice, bob");
+    alice.types("/transfer bob");
+    alice.hears_next("bob is now the admin of the group.");
+    bob.hears_next("PyChat: alice made you the admin of the group.");
+    bob.types("/admin");
+    bob.hears_next("Admin: bob");
+    bob.types("/kick alice");
+    bob.hears_next("alice is not a member of the group any more.");
+    alice.hears_next("You have been put out of the group.");
+    assert!(alice.ends().success());
+    bob.types("/help");
+    bob.hears("/9 /file");
+    bob.types("/3");
+    assert!(bob.ends().success());
+}
+
+#[test]
+fn our_client_receives_a_file_under_a_name_that_is_free() {
+    let downloads = folder();
+    let file = folder();
+    let path = file.path().join("notes.txt");
+    fs::write(&path, "the text").unwrap();
+    fs::write(downloads.path().join("notes.txt"), "older").unwrap();
+    let server = Server::start();
+    let mut alice = server.client("alice");
+    alice.hears("is new");
+    let mut bob = server.client_with("bob", &["--downloads", downloads.path().to_str().unwrap()]);
+    alice.hears("bob has requested");
+    alice.types("/2 bob");
+    bob.hears("approved");
+    alice.types(&format!("/9 {}", path.display()));
+    alice.hears("notes.txt is on its way to 1 member.");
+    let line = bob.hears("Received notes.txt from alice: ");
+    assert!(line.ends_with("notes (1).txt"), "{line}");
+    assert_eq!(
+        fs::read_to_string(downloads.path().join("notes (1).txt")).unwrap(),
+        "the text"
+    );
+    assert_eq!(
+        fs::read_to_string(downloads.path().join("notes.txt")).unwrap(),
+        "older"
+    );
+    assert_eq!(fs::read_dir(downloads.path()).unwrap().count(), 2);
+    // What cannot be shared is said, and the chat goes on.
+    for (what, part) in [
+        ("/no/such/file", "No such file"),
+        ("/tmp", "folder"),
+        ("/dev/null", "not a plain file"),
+    ] {
+        alice.types(&format!("/9 {what}"));
+        let line = alice.hears("Cannot share");
+        assert!(line.contains(part), "{line}");
+    }
+    alice.types("still here");
+    bob.hears_next("alice: still here");
+}
+
+#[test]
+fn our_client_says_how_the_server_ended() {
+    let mut server = Server::start();
+    let mut alice = server.client("alice");
+    alice.hears("is new");
+    server.program.signal("TERM");
+    assert_eq!(alice.ends().code(), Some(1));
+    alice.logs("error: the server closed the connection: The server stops.");
+
+    let mut server = Server::start();
+    let mut alice = server.client("alice");
+    alice.hears("is new");
+    server.program.signal("KILL");
+    server.program.ends();
+    assert_eq!(alice.ends().code(), Some(1));
+    alice.logs("error: ");
+}
+
+#[test]
+fn a_signal_or_the_end_of_the_input_leaves_politely() {
+    let mut server = Server::start();
+    for signal in ["INT", "TERM", ""] {
+        let mut alice = server.client("alice");
+        alice.hears("group team");
+        match signal {
+            "" => alice.ends_input(),
+            signal => alice.signal(signal),
+        }
+        assert!(alice.ends().success());
+        server.program.logs("departed: left");
+    }
 }

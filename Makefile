@@ -1,0 +1,47 @@
+# What can be done here: make run, make test, make check, make bench, make bigfile.
+
+PORT ?= 8000
+FERNCHAT = target/release/fernchat
+PYTHON = target/python/bin/python3
+
+.PHONY: run test check bench bigfile build
+
+# A server on this machine and a client in this terminal; the server stops with the client.
+# With piped input the client runs the conversation that it is given:  printf 'alice\nteam\nhello\n' | make run
+run: build
+	@$(FERNCHAT) server 127.0.0.1 $(PORT) >target/run.log 2>&1 & server=$$!; \
+	trap 'kill $$server 2>/dev/null; wait $$server' EXIT; \
+	until grep -q '^listening' target/run.log; do \
+	  kill -0 $$server 2>/dev/null || { cat target/run.log; exit 1; }; sleep 0.1; \
+	done; \
+	$(FERNCHAT) client 127.0.0.1 $(PORT)
+
+build:
+	@cargo build --release --locked --quiet
+
+# All tests. Those that talk to the Python programs need Python 3 with cryptography, which is set up here.
+test: $(PYTHON)
+	cargo test --locked
+
+# Made whole or not at all, so that a broken attempt is not taken for done.
+$(PYTHON):
+	@mkdir -p target
+	@rm -rf target/python
+	@{ python3 -m venv target/python && target/python/bin/pip install --quiet --disable-pip-version-check cryptography; } || { \
+	  rm -rf target/python; \
+	  echo "SKIPPED: the tests with the Python programs, because Python 3 with venv and cryptography cannot be had here"; \
+	  test -z "$$CI"; }
+
+# Everything that a change must pass.
+check:
+	cargo fmt --check
+	cargo clippy --locked --all-targets --all-features -- -D warnings
+	RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps
+	$(MAKE) test
+
+bench:
+	cargo bench --locked --bench fanout
+
+# A file of 1 GiB through a server and its clients, with the peak memory of each.
+bigfile:
+	cargo test --locked --release --test bigfile
