@@ -1,0 +1,195 @@
+//! The house keeps its rules: which room may look into which, and what must not be in the tree.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// Each room, and the rooms it may use beside itself.
+const ARROWS: [(&str, &[&str]); 6] = [
+    ("wire", &[]),
+    ("seal", &[]),
+    ("net", &[]),
+    ("terminal", &["wire"]),
+    ("server", &["net", "seal", "terminal", "wire"]),
+    ("client", &["net", "seal", "terminal", "wire"]),
+];
+
+/// What only these files may contain: a dependency is used in one room, a word is written in one file.
+const HOMES: [(&str, &[&str]); 9] = [
+    ("aes::", &["seal/"]),
+    ("fernet::", &["seal/"]),
+    ("byteorder", &["wire/frame.rs"]),
+    ("rustix::", &["net/machine.rs"]),
+    ("if_addrs", &["server/mod.rs"]),
+    ("ctrlc::", &["main.rs", "client/mod.rs"]),
+    ("println!", &[]),
+    ("std::process::exit", &["main.rs"]),
+    ("\"PyChat\"", &["wire/command.rs", "wire/name.rs"]),
+];
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+/// Every source file with its path below `src` and its text up to the tests.
+fn sources() -> Vec<(String, String)> {
+    fn walk(folder: &Path, files: &mut Vec<PathBuf>) {
+        for entry in fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            match path.is_dir() {
+                true => walk(&path, files),
+                false => files.push(path),
+            }
+        }
+    }
+    let mut files = Vec::new();
+    walk(&root().join("src"), &mut files);
+    assert!(files.len() > 20);
+    let source = |path: PathBuf| {
+        let name = path
+            .strip_prefix(root().join("src"))
+            .unwrap()
+            .to_string_lossy()
+            .replace('\\', "/");
+        let text = fs::read_to_string(&path).unwrap();
+        (name, text.split("#[cfg(test)]").next().unwrap().to_owned())
+    };
+    files.into_iter().map(source).collect()
+}
+
+/// The code of a text: without its comments.
+fn code(text: &str) -> impl Iterator<Item = &str> {
+    text.lines()
+        .map(str::trim_start)
+        .filter(|line| !line.starts_with("//"))
+}
+
+#[test]
+fn arrows_between_the_rooms_point_one_way() {
+    for (file, text) in sources() {
+        let room = file.split(['/', '.']).next().unwrap();
+        let Some((_, allowed)) = ARROWS.iter().find(|(name, _)| *name == room) else {
+            assert!(
+                ["main", "args", "lib"].contains(&room),
+                "{file} belongs to no room"
+            );
+            continue;
+        };
+        for used in code(&text).flat_map(|line| line.split("crate::").skip(1)) {
+            let used: String = used
+                .chars()
+                .take_while(|c| c.is_alphanumeric() || *c == '_')
+                .collect();
+            assert!(
+                used == room || allowed.contains(&used.as_str()),
+                "{file} uses {used}"
+            );
+        }
+    }
+}
+
+#[test]
+fn each_thing_is_used_where_it_lives() {
+    for (thing, homes) in HOMES {
+        for (file, text) in sources() {
+            let is_home = homes.iter().any(|home| file.starts_with(home));
+            assert!(
+                is_home || !code(&text).any(|line| line.contains(thing)),
+                "{file} contains {thing}"
+            );
+        }
+    }
+}
+
+#[test]
+fn a_word_of_the_protocol_is_written_in_one_file() {
+    let words = [
+        "viewRequests",
+        "approveRequest",
+        "disconnect",
+        "allMembers",
+        "onlineMembers",
+        "changeAdmin",
+        "whoAdmin",
+        "kickMember",
+        "fileTransfer",
+        "messageSend",
+        "sendGroupname",
+        "adminReady",
+        "ready",
+        "wait",
+        "accepted",
+        "waitDisconnect",
+        "kicked",
+        "sendingData",
+        "readyForData",
+        "proceed",
+        "receiveFile",
+        "sendFilename",
+        "sendFile",
+        "closing",
+        "refused",
+    ];
+    for (file, text) in sources()
+        .into_iter()
+        .filter(|(file, _)| file != "wire/command.rs")
+    {
+        for line in code(&text) {
+            for word in words {
+                assert!(!line.contains(&format!("\"/{word}")), "{file}: {line}");
+            }
+        }
+    }
+}
+
+#[test]
+fn nothing_heavy_is_in_the_tree() {
+    let arguments = [
+        "tree",
+        "--locked",
+        "--offline",
+        "--edges",
+        "normal",
+        "--prefix",
+        "none",
+    ];
+    let output = Command::new(env!("CARGO"))
+        .args(arguments)
+        .current_dir(root())
+        .output()
+        .unwrap();
+    let tree = String::from_utf8(output.stdout).unwrap();
+    assert!(tree.contains("fernet v"), "{tree}");
+    for name in [
+        "tokio",
+        "async-std",
+        "smol",
+        "openssl",
+        "clap",
+        "regex",
+        "serde",
+    ] {
+        assert!(
+            !tree
+                .lines()
+                .any(|line| line.starts_with(&format!("{name} "))),
+            "{name} is in the tree"
+        );
+    }
+}
+
+#[test]
+fn nothing_is_left_unfinished() {
+    for (file, text) in sources() {
+        for mark in [
+            "TODO",
+            "FIXME",
+            "todo!",
+            "unimplemented!",
+            "dbg!",
+            ".unwrap()",
+        ] {
+            assert!(!text.contains(mark), "{file} contains {mark}");
+        }
+    }
+}
