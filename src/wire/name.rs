@@ -1,20 +1,16 @@
 //! Names: of users, of groups, of files. A value of one of these types is legal because it exists.
-//! User and group names are parsed: what breaks a rule is refused, with the rule in words (`NameError`), and nothing is repaired,
+//! User and group names are parsed: what breaks a rule is refused, with the rule in words, and nothing is repaired,
 //! since a name that is quietly changed is another person's name.
 //! File names are never refused: whatever a peer says becomes some safe name, since the bytes of the file come in any case.
-//! `is_harmful` is the one list of characters that may reach no name and no terminal.
 //! What does not live here: which names are taken (the group's roster), and what is shown in place of a harmful character (the terminal).
-//! Limit: look-alikes are not compared. A Cyrillic `а`, or a joiner inside a word, still makes a second `alice` for the eye;
-//! only the reserved names are guarded a little further.
+//! Limit: look-alikes are not compared. A Cyrillic `а`, or a joiner inside a word, makes a second `alice` for the eye.
 //! Invariant: the fields are private, and `parse` and `from_peer` are the only ways in; a `FileName` is one path component and never `.` or `..`.
 
 use std::borrow::Borrow;
 use std::fmt;
 use std::sync::Arc;
 
-/// The name of a user, as it stands in front of a chat line.
-///
-/// It has no colon, because `NAME: TEXT` ends the name there, and does not begin like a command, a denial or `~error~`.
+/// The name of a user. It has no colon, because in a chat line, `NAME: TEXT`, the colon ends it.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct UserName(Arc<str>);
 
@@ -22,17 +18,18 @@ impl UserName {
     /// Reads a user name. Names that differ only in case are different users.
     ///
     /// # Errors
-    ///
-    /// Says which rule the text breaks; the server refuses the join with it, the client asks again.
+    /// The text breaks a rule; the server refuses the join with it, the client asks again.
     pub fn parse(text: &str) -> Result<UserName, NameError> {
-        check(NameKind::User, text)?;
+        check("user name", text)?;
         if text.contains(':') {
-            return Err(NameError::Colon);
+            return Err(NameError("a user name has no colon".into()));
         }
-        if let Some(name) = reserved(text) {
-            return Err(NameError::Reserved { name });
+        match RESERVED.iter().find(|name| text.eq_ignore_ascii_case(name)) {
+            Some(name) => Err(NameError(format!(
+                "the user name {name} is reserved for the server"
+            ))),
+            None => Ok(UserName(text.into())),
         }
-        Ok(UserName(text.into()))
     }
 
     /// The name as it goes on the wire.
@@ -40,6 +37,9 @@ impl UserName {
         &self.0
     }
 }
+
+/// Names under which the server itself speaks, or that its answers put in front of a name (`Admin: NAME`).
+const RESERVED: [&str; 2] = ["PyChat", "Admin"];
 
 /// So that a map of names can be asked with what a peer sent.
 impl Borrow<str> for UserName {
@@ -62,10 +62,9 @@ impl GroupName {
     /// Reads a group name. Names that differ only in case are different groups.
     ///
     /// # Errors
-    ///
-    /// Says which rule the text breaks; the server refuses the join with it, the client asks again.
+    /// As for [`UserName::parse`].
     pub fn parse(text: &str) -> Result<GroupName, NameError> {
-        check(NameKind::Group, text)?;
+        check("group name", text)?;
         Ok(GroupName(text.into()))
     }
 
@@ -81,6 +80,55 @@ impl fmt::Display for GroupName {
     }
 }
 
+/// The longest user or group name, in characters: room for a full name in any script, and a chat line still fits a terminal.
+const MAX_NAME_CHARACTERS: usize = 64;
+
+/// The rules that user and group names share. A name does not begin like a command, a denial (`!NAME`) or `~error~`.
+fn check(kind: &str, text: &str) -> Result<(), NameError> {
+    let n_characters = text.chars().count();
+    let rule = if !(1..=MAX_NAME_CHARACTERS).contains(&n_characters) {
+        format!("has 1 to {MAX_NAME_CHARACTERS} characters, this one has {n_characters}")
+    } else if let Some(c) = text.chars().find(|&c| is_harmful(c)) {
+        let code = u32::from(c);
+        format!("has no invisible or control characters, this one has U+{code:04X}")
+    } else if text.starts_with(is_blank) || text.ends_with(is_blank) {
+        "does not begin or end with a blank".to_owned()
+    } else if text.starts_with(['/', '!', '~']) {
+        "does not begin with / or ! or ~".to_owned()
+    } else {
+        return Ok(());
+    };
+    Err(NameError(format!("a {kind} {rule}")))
+}
+
+/// The rule that a user or group name breaks, in words for an error line and for a refusal. They never repeat the name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NameError(String);
+
+impl fmt::Display for NameError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for NameError {}
+
+/// Whether a character can deceive a reader or steer a terminal: the one list of what may reach no name and no terminal.
+/// The joiners U+200C and U+200D are not on it: Persian, Indic scripts and many emoji cannot be written without.
+pub fn is_harmful(c: char) -> bool {
+    c.is_control()
+        || matches!(c,
+            '\u{061C}' | '\u{200E}' | '\u{200F}' | '\u{202A}'..='\u{202E}' | '\u{2066}'..='\u{2069}' // bidirectional
+            | '\u{2028}' | '\u{2029}' // line and paragraph separator
+            | '\u{200B}' | '\u{2060}'..='\u{2064}' | '\u{206A}'..='\u{206F}' | '\u{3164}' | '\u{FEFF}' | '\u{FFA0}' // invisible
+        )
+}
+
+/// Whether a character shows as nothing at the edge of a name: white space, or a joiner that joins nothing.
+fn is_blank(c: char) -> bool {
+    c.is_whitespace() || matches!(c, '\u{200C}' | '\u{200D}')
+}
+
 /// The name under which a file is offered and saved: one path component that every common system accepts.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct FileName(Arc<str>);
@@ -90,29 +138,24 @@ impl FileName {
     ///
     /// - Only what follows the last `/` or `\` and a drive letter stays; if that is nothing, the name is `unnamed`.
     /// - Harmful characters, and those that Windows forbids, become `_`. Blanks at both ends and dots at the end go.
-    /// - A leading `.`, `~` or `-` gets `_` in front, and so do the device names of Windows (`_NUL.txt`).
+    /// - `_` comes before the device names of Windows (`_NUL.txt`), a leading `.` (nobody would see a received `.bashrc`),
+    ///   `~` (it could say `~error~` on the wire) and `-` (an option to a shell).
     /// - At most 255 bytes stay, with the extension if it is short.
-    ///
-    /// A leading dot does not stay a leading dot: a received `.bashrc` or `.env` would be configuration that nobody sees.
-    /// `_.bashrc` is visible, still says what it was, and is renamed with one key by who wants it hidden.
-    /// A leading `~` could say `~error~` on the wire; a leading `-` reads as an option in a shell.
     pub fn from_peer(text: &str) -> FileName {
         let base = text.rsplit(['/', '\\']).next().unwrap_or_default();
-        let base = without_drive_letter(base);
-        let clean: String = base
-            .chars()
-            .map(|c| if is_unsafe_in_file(c) { '_' } else { c })
-            .collect();
+        let base = match base.as_bytes() {
+            [letter, b':', ..] if letter.is_ascii_alphabetic() => &base[2..],
+            _ => base,
+        };
+        let clean = base.replace(is_unsafe_in_file, "_");
         let clean = trim_end(clean.trim_start_matches(is_blank));
         if clean.is_empty() {
             return FileName("unnamed".into());
         }
-        let guard = if clean.starts_with(['.', '~', '-']) || is_device(clean) {
-            "_"
-        } else {
-            ""
-        };
-        FileName(fitted(&format!("{guard}{clean}"), "").into())
+        if clean.starts_with(['.', '~', '-']) || is_device(clean) {
+            return FileName(fitted(&format!("_{clean}"), "").into());
+        }
+        FileName(fitted(clean, "").into())
     }
 
     /// The same name with a number, `name (1).ext`, for a folder where the name is taken. Still at most 255 bytes.
@@ -132,153 +175,6 @@ impl fmt::Display for FileName {
     }
 }
 
-/// Which sort of name an error speaks of.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum NameKind {
-    /// A [`UserName`].
-    User,
-    /// A [`GroupName`].
-    Group,
-}
-
-impl fmt::Display for NameKind {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            NameKind::User => "user name",
-            NameKind::Group => "group name",
-        })
-    }
-}
-
-/// The rule that a user or group name breaks. Its words are fit for an error line and for a refusal: they never repeat the name.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum NameError {
-    /// The name is empty or longer than 64 characters.
-    Length {
-        /// The sort of name.
-        kind: NameKind,
-        /// How many characters it has.
-        n_characters: usize,
-    },
-    /// The name has a character that is invisible or steers the terminal.
-    Harmful {
-        /// The sort of name.
-        kind: NameKind,
-        /// The first such character.
-        character: char,
-    },
-    /// The name begins or ends with a blank.
-    Blank {
-        /// The sort of name.
-        kind: NameKind,
-    },
-    /// The name begins with `/`, `!` or `~`.
-    Start {
-        /// The sort of name.
-        kind: NameKind,
-        /// What it begins with.
-        character: char,
-    },
-    /// The user name has a colon.
-    Colon,
-    /// The user name belongs to the server.
-    Reserved {
-        /// The reserved name, in its usual spelling.
-        name: &'static str,
-    },
-}
-
-impl fmt::Display for NameError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            NameError::Length { kind, n_characters } => write!(
-                f,
-                "a {kind} has 1 to {MAX_NAME_CHARACTERS} characters, this one has {n_characters}"
-            ),
-            NameError::Harmful { kind, character } => write!(
-                f,
-                "a {kind} has no invisible or control characters, this one has U+{:04X}",
-                u32::from(*character)
-            ),
-            NameError::Blank { kind } => {
-                write!(f, "a {kind} does not begin or end with a blank")
-            }
-            NameError::Start { kind, character } => write!(
-                f,
-                "a {kind} does not begin with / or ! or ~, this one begins with {character}"
-            ),
-            NameError::Colon => f.write_str("a user name has no colon"),
-            NameError::Reserved { name } => {
-                write!(f, "the user name {name} is reserved for the server")
-            }
-        }
-    }
-}
-
-impl std::error::Error for NameError {}
-
-/// Whether a character can deceive a reader or steer a terminal: controls (C0, DEL and C1), bidirectional marks, overrides and isolates,
-/// line and paragraph separators, and format characters that show nothing at all.
-///
-/// The joiners U+200C and U+200D are not among them: Persian, Indic scripts and many emoji cannot be written without.
-pub fn is_harmful(c: char) -> bool {
-    c.is_control()
-        || matches!(c,
-            '\u{061C}' | '\u{200E}' | '\u{200F}' | '\u{202A}'..='\u{202E}' | '\u{2066}'..='\u{2069}' // bidirectional
-            | '\u{2028}' | '\u{2029}' // line and paragraph separator
-            | '\u{200B}' | '\u{2060}'..='\u{2064}' | '\u{206A}'..='\u{206F}' | '\u{FEFF}' // invisible
-        )
-}
-
-/// The longest user or group name, in characters: room for a full name in any script, and a chat line still fits a terminal.
-const MAX_NAME_CHARACTERS: usize = 64;
-
-/// The rules that user and group names share.
-fn check(kind: NameKind, text: &str) -> Result<(), NameError> {
-    let n_characters = text.chars().count();
-    if !(1..=MAX_NAME_CHARACTERS).contains(&n_characters) {
-        return Err(NameError::Length { kind, n_characters });
-    }
-    if let Some(character) = text.chars().find(|&c| is_harmful(c)) {
-        return Err(NameError::Harmful { kind, character });
-    }
-    if text.starts_with(is_blank) || text.ends_with(is_blank) {
-        return Err(NameError::Blank { kind });
-    }
-    match text.chars().next() {
-        Some(character @ ('/' | '!' | '~')) => Err(NameError::Start { kind, character }),
-        _ => Ok(()),
-    }
-}
-
-/// Names under which the server itself speaks, or that its answers put in front of a name (`Admin: NAME`).
-const RESERVED: [&str; 2] = ["PyChat", "Admin"];
-
-/// The reserved name that a text passes for. Case does not count, nor does anything but letters and digits:
-/// `admin`, `Py.Chat` and an `Admin` with a joiner inside are all reserved.
-fn reserved(text: &str) -> Option<&'static str> {
-    let spelled: String = text.chars().filter(|c| c.is_alphanumeric()).collect();
-    RESERVED
-        .into_iter()
-        .find(|name| spelled.eq_ignore_ascii_case(name))
-}
-
-/// Whether a character shows as nothing at the edge of a name: white space, the joiners, and fillers that pass for letters.
-fn is_blank(c: char) -> bool {
-    c.is_whitespace()
-        || matches!(
-            c,
-            '\u{200C}' | '\u{200D}' | '\u{2800}' | '\u{3164}' | '\u{FFA0}'
-        )
-}
-
-fn without_drive_letter(base: &str) -> &str {
-    match base.as_bytes() {
-        [letter, b':', ..] if letter.is_ascii_alphabetic() => &base[2..],
-        _ => base,
-    }
-}
-
 /// Harmful, or forbidden in file names by Windows. The separators are long gone, and a colon would also open an NTFS stream.
 fn is_unsafe_in_file(c: char) -> bool {
     is_harmful(c) || matches!(c, '<' | '>' | ':' | '"' | '|' | '?' | '*')
@@ -290,25 +186,16 @@ fn trim_end(name: &str) -> &str {
 }
 
 /// Whether Windows takes a name for a device: it looks at what stands before the first dot or blank, in any case,
-/// and reads the superscript digits as digits.
+/// and a port may also have a superscript digit.
 fn is_device(name: &str) -> bool {
-    let word = name
-        .split(|c| c == '.' || is_blank(c))
-        .next()
-        .unwrap_or_default()
-        .to_ascii_uppercase();
-    match word.as_str() {
-        "CON" | "PRN" | "AUX" | "NUL" | "CONIN$" | "CONOUT$" => true,
-        _ => word
-            .strip_prefix("COM")
-            .or_else(|| word.strip_prefix("LPT"))
-            .is_some_and(|port| {
-                matches!(
-                    port,
-                    "1" | "2" | "3" | "4" | "5" | "6" | "7" | "8" | "9" | "¹" | "²" | "³"
-                )
-            }),
-    }
+    let end = name.find(|c| c == '.' || is_blank(c));
+    let word = name[..end.unwrap_or(name.len())].to_ascii_uppercase();
+    let is_port = |kind: &str| match word.strip_prefix(kind) {
+        Some(number) => number.chars().count() == 1 && number.contains(char::is_numeric),
+        None => false,
+    };
+    let is_console = ["CON", "PRN", "AUX", "NUL", "CONIN$", "CONOUT$"].contains(&word.as_str());
+    is_console || is_port("COM") || is_port("LPT")
 }
 
 /// The longest file name, in bytes of UTF-8: the limit of nearly every Unix file system, and below that of Windows, which counts UTF-16 units.
@@ -317,9 +204,11 @@ const MAX_FILE_NAME_LEN: usize = 255;
 /// The longest extension that is kept when a name is cut, in bytes with its dot. What is longer is rather the end of a sentence.
 const MAX_EXTENSION_LEN: usize = 16;
 
-/// Puts a suffix before the extension and cuts the stem, at a character, until all of it fits.
+/// Puts a suffix before the extension, if there is a short one, and cuts the stem, at a character, until all of it fits.
 fn fitted(name: &str, suffix: &str) -> String {
-    let (stem, extension) = split_extension(name);
+    let is_extension = |end: &str| end.len() <= MAX_EXTENSION_LEN && !end.contains(is_blank);
+    let dot = name.rfind('.').filter(|&dot| is_extension(&name[dot..]));
+    let (stem, extension) = name.split_at(dot.unwrap_or(name.len()));
     let room = MAX_FILE_NAME_LEN - extension.len() - suffix.len();
     let mut end = room.min(stem.len());
     while !stem.is_char_boundary(end) {
@@ -329,29 +218,15 @@ fn fitted(name: &str, suffix: &str) -> String {
     trim_end(&format!("{}{suffix}{extension}", &stem[..end])).to_owned()
 }
 
-/// Cuts a name before its short extension; what has none, or begins with its only dot, is all stem.
-fn split_extension(name: &str) -> (&str, &str) {
-    match name.rfind('.') {
-        Some(dot)
-            if dot > 0
-                && name.len() - dot <= MAX_EXTENSION_LEN
-                && !name[dot..].contains(is_blank) =>
-        {
-            name.split_at(dot)
-        }
-        _ => (name, ""),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    const HARMFUL: [char; 22] = [
+    const HARMFUL: [char; 23] = [
         '\0', '\t', '\n', '\r', '\u{1B}', '\u{7F}', '\u{80}', '\u{85}', '\u{9B}', '\u{9F}',
         '\u{61C}', '\u{200B}', '\u{200E}', '\u{200F}', '\u{202A}', '\u{202E}', '\u{2028}',
-        '\u{2029}', '\u{2060}', '\u{2066}', '\u{2069}', '\u{FEFF}',
+        '\u{2029}', '\u{2060}', '\u{2066}', '\u{2069}', '\u{3164}', '\u{FEFF}',
     ];
 
     fn user_error(text: &str) -> String {
@@ -406,9 +281,8 @@ mod tests {
         for c in HARMFUL {
             assert!(is_harmful(c));
             for text in [format!("{c}a"), format!("a{c}b"), format!("a{c}")] {
-                let kind = NameKind::User;
-                let error = NameError::Harmful { kind, character: c };
-                assert_eq!(UserName::parse(&text), Err(error));
+                let code = format!("this one has U+{:04X}", u32::from(c));
+                assert!(user_error(&text).ends_with(&code));
                 assert!(GroupName::parse(&text).is_err());
             }
         }
@@ -425,9 +299,7 @@ mod tests {
 
     #[test]
     fn blanks_are_refused_at_the_edges_only() {
-        for blank in [
-            ' ', '\u{A0}', '\u{2003}', '\u{3000}', '\u{3164}', '\u{200D}',
-        ] {
+        for blank in [' ', '\u{A0}', '\u{2003}', '\u{3000}', '\u{200D}'] {
             for text in [format!("{blank}a"), format!("a{blank}"), blank.to_string()] {
                 let error = user_error(&text);
                 assert_eq!(error, "a user name does not begin or end with a blank");
@@ -445,7 +317,7 @@ mod tests {
         }
         assert_eq!(
             user_error("!bob"),
-            "a user name does not begin with / or ! or ~, this one begins with !"
+            "a user name does not begin with / or ! or ~"
         );
     }
 
@@ -457,25 +329,16 @@ mod tests {
 
     #[test]
     fn reserved_names_are_for_groups_only() {
-        for text in [
-            "PyChat",
-            "PYCHAT",
-            "Py.Chat",
-            "admin",
-            "Ad\u{200D}min",
-            "Admin\u{FE0F}",
-            "*Admin*",
+        for (text, name) in [
+            ("PyChat", "PyChat"),
+            ("PYCHAT", "PyChat"),
+            ("Admin", "Admin"),
+            ("admin", "Admin"),
         ] {
-            assert!(
-                matches!(UserName::parse(text), Err(NameError::Reserved { .. })),
-                "{text}"
-            );
+            let error = format!("the user name {name} is reserved for the server");
+            assert_eq!(user_error(text), error);
             assert!(GroupName::parse(text).is_ok());
         }
-        assert_eq!(
-            user_error("admin"),
-            "the user name Admin is reserved for the server"
-        );
     }
 
     #[test]
