@@ -6,11 +6,11 @@
 //!
 //! ```text
 //! protocol 3     PROTO 3, GLOBAL builtins.set, EMPTY_LIST, strings in batches (MARK .. APPENDS, or one APPEND), TUPLE1, REDUCE, STOP
-//! protocol 4, 5  PROTO n, EMPTY_SET, strings in batches (MARK .. ADDITEMS), STOP; FRAME may stand before any opcode
+//! protocol 4, 5  PROTO n, EMPTY_SET, strings in batches (MARK .. ADDITEMS), STOP
 //! ```
 //!
-//! Behind whatever Python remembers stands a memo opcode. Nothing is ever fetched from the memo, so its numbers mean nothing and are skipped;
-//! so are the lengths of frames, once they are known to fit.
+//! Between the opcodes Python notes what it may want to fetch again (the memo) and begins frames. Nothing is ever fetched here,
+//! and all the bytes are there already, so both are skipped.
 //! Known limits: protocols 0 to 2, sets that were shortened by hand or by another pickler, lone surrogates, more than 100,000 names.
 //! Invariant: one pass without recursion. A string is copied only after its bytes are there, so memory follows the input's size and not its claims.
 
@@ -32,75 +32,39 @@ pub fn encode<'a>(names: impl IntoIterator<Item = &'a str>) -> Vec<u8> {
     bytes
 }
 
+fn encode_string(bytes: &mut Vec<u8>, text: &str) {
+    match u8::try_from(text.len()) {
+        Ok(len) => bytes.extend([SHORT_BINUNICODE, len]),
+        Err(_) => {
+            bytes.push(BINUNICODE8);
+            bytes.extend((text.len() as u64).to_le_bytes());
+        }
+    }
+    bytes.extend(text.as_bytes());
+}
+
 /// Reads a set of names. The names are any text: whether they are legal is for `UserName` to say.
 ///
 /// # Errors
-///
 /// The bytes are no set of str as Python writes it; the caller drops them, the stream is still in step.
 pub fn decode(bytes: &[u8]) -> Result<BTreeSet<String>, NameSetError> {
-    let mut cursor = Cursor {
-        rest: bytes,
-        total_len: bytes.len(),
-        protocol: 0,
-        names: BTreeSet::new(),
-    };
-    cursor.expect(PROTO)?;
-    cursor.protocol = cursor.byte()?;
-    match cursor.protocol {
-        3 => cursor.reduced_set()?,
-        4 | 5 => cursor.plain_set()?,
-        _ => return Err(cursor.unexpected()),
-    }
-    match cursor.rest {
-        [] => Ok(cursor.names),
-        _ => Err(NameSetError::Trailing {
-            n_bytes: cursor.rest.len(),
-        }),
+    let mut pickle = Pickle { rest: bytes };
+    match pickle.set() {
+        Some(names) if pickle.rest.is_empty() => Ok(names),
+        _ => Err(NameSetError),
     }
 }
 
-/// Why bytes are not a name set. Carries positions only, never a name.
+/// The bytes are no such set. Where they differ would help nobody, so it is not said.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum NameSetError {
-    /// The bytes end in the middle of the set, or something claims to be longer than they are.
-    Cut,
-    /// A byte is not what Python writes at this place of a set of str.
-    Unexpected {
-        /// Where it stands, counted from 0.
-        at: usize,
-    },
-    /// A string is not UTF-8; Python writes lone surrogates so.
-    NotUtf8 {
-        /// Where the string ends, counted from 0.
-        at: usize,
-    },
-    /// A name occurs twice, which no set does.
-    Repeated,
-    /// There are more names than [`MAX_NAMES`].
-    TooMany,
-    /// Something follows the set.
-    Trailing {
-        /// How many bytes follow.
-        n_bytes: usize,
-    },
-}
+pub struct NameSetError;
 
 impl fmt::Display for NameSetError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            NameSetError::Cut => f.write_str("the set of names ends too early"),
-            NameSetError::Unexpected { at } => {
-                write!(f, "not a set of names as Python writes it, at byte {at}")
-            }
-            NameSetError::NotUtf8 { at } => {
-                write!(f, "a name in the set is not UTF-8, before byte {at}")
-            }
-            NameSetError::Repeated => f.write_str("a name is twice in the set"),
-            NameSetError::TooMany => write!(f, "a set has at most {MAX_NAMES} names"),
-            NameSetError::Trailing { n_bytes } => {
-                write!(f, "{n_bytes} bytes follow the set of names")
-            }
-        }
+        write!(
+            f,
+            "not a set of at most {MAX_NAMES} names as Python writes it"
+        )
     }
 }
 
@@ -110,161 +74,95 @@ impl std::error::Error for NameSetError {}
 /// A name of three bytes costs about 60 in memory, so this is what bounds a hostile set: to some 6 MiB and the strings themselves.
 pub const MAX_NAMES: usize = 100_000;
 
-/// What is left of the bytes, and the names found so far. One method per shape, callers above callees.
-struct Cursor<'a> {
+/// What is left of a pickle. `None` always means that something else stands there, or nothing more.
+struct Pickle<'a> {
     rest: &'a [u8],
-    /// Length of all the bytes, to say where a fault is.
-    total_len: usize,
-    protocol: u8,
-    names: BTreeSet<String>,
 }
 
-impl<'a> Cursor<'a> {
-    /// Protocol 3 has no opcode for a set: it calls `set` with a list. That one callable is compared byte by byte, never looked up.
-    fn reduced_set(&mut self) -> Result<(), NameSetError> {
-        for &byte in GLOBAL_SET {
-            self.expect(byte)?;
-        }
-        self.skip_memo()?;
-        self.expect(EMPTY_LIST)?;
-        self.skip_memo()?;
+impl<'a> Pickle<'a> {
+    fn set(&mut self) -> Option<BTreeSet<String>> {
+        let (is_list, end_of_batch, end) = match self.array()? {
+            // No opcode makes a set here: `set` is called with a list. That one callable is compared, never looked up.
+            [PROTO, 3] => {
+                self.rest = self.rest.strip_prefix(GLOBAL_SET)?;
+                self.expect(EMPTY_LIST)?;
+                (true, APPENDS, TUPLE1)
+            }
+            [PROTO, 4 | 5] => {
+                self.expect(EMPTY_SET)?;
+                (false, ADDITEMS, STOP)
+            }
+            _ => return None,
+        };
+
+        // Python ends a batch after 1000 strings, its slow pickler may leave the last one empty, and a list gets a single string by APPEND.
+        let mut names = BTreeSet::new();
+        let mut is_in_batch = false;
         loop {
             match self.opcode()? {
-                MARK => self.batch(APPENDS)?,
-                BINUNICODE => {
-                    self.string(BINUNICODE)?;
-                    self.expect(APPEND)?;
+                MARK if !is_in_batch => is_in_batch = true,
+                opcode if opcode == end_of_batch && is_in_batch => is_in_batch = false,
+                opcode if opcode == end && !is_in_batch => break,
+                opcode if is_in_batch || is_list => {
+                    let name = self.string(opcode)?;
+                    if names.len() == MAX_NAMES || !names.insert(name) {
+                        return None;
+                    }
+                    if !is_in_batch {
+                        self.expect(APPEND)?;
+                    }
                 }
-                TUPLE1 => break,
-                _ => return Err(self.unexpected()),
+                _ => return None,
             }
         }
-        self.skip_memo()?;
-        self.expect(REDUCE)?;
-        self.skip_memo()?;
-        self.expect(STOP)
-    }
 
-    fn plain_set(&mut self) -> Result<(), NameSetError> {
-        self.expect(EMPTY_SET)?;
-        self.skip_memo()?;
-        loop {
-            match self.opcode()? {
-                MARK => self.batch(ADDITEMS)?,
-                STOP => return Ok(()),
-                _ => return Err(self.unexpected()),
-            }
+        if is_list {
+            self.expect(REDUCE)?;
+            self.expect(STOP)?;
         }
+        Some(names)
     }
 
-    /// Strings up to the opcode that adds them. Python ends a batch after 1000, and its slow pickler may leave the last one empty.
-    fn batch(&mut self, end: u8) -> Result<(), NameSetError> {
-        loop {
-            match self.opcode()? {
-                opcode if opcode == end => return Ok(()),
-                opcode => self.string(opcode)?,
-            }
-        }
-    }
-
-    /// One string and its memo, after its opcode was read.
-    fn string(&mut self, opcode: u8) -> Result<(), NameSetError> {
+    /// The string behind the opcode that was read.
+    fn string(&mut self, opcode: u8) -> Option<String> {
         let len = match opcode {
+            SHORT_BINUNICODE => u64::from(u8::from_le_bytes(self.array()?)),
             BINUNICODE => u64::from(u32::from_le_bytes(self.array()?)),
-            SHORT_BINUNICODE if self.protocol >= 4 => u64::from(self.byte()?),
-            BINUNICODE8 if self.protocol >= 4 => u64::from_le_bytes(self.array()?),
-            _ => return Err(self.unexpected()),
+            BINUNICODE8 => u64::from_le_bytes(self.array()?),
+            _ => return None,
         };
-        let bytes = self.take(len)?;
-        let at = self.at();
-        let name = std::str::from_utf8(bytes).map_err(|_| NameSetError::NotUtf8 { at })?;
-        if self.names.len() == MAX_NAMES {
-            return Err(NameSetError::TooMany);
-        }
-        if !self.names.insert(name.to_owned()) {
-            return Err(NameSetError::Repeated);
-        }
-        self.skip_memo()
+        let (string, rest) = self.rest.split_at_checked(usize::try_from(len).ok()?)?;
+        self.rest = rest;
+        Some(std::str::from_utf8(string).ok()?.to_owned())
     }
 
-    /// Passes over the note to remember what was just made, if there is one.
-    fn skip_memo(&mut self) -> Result<(), NameSetError> {
-        self.skip_frames()?;
-        let memo_len = match (self.protocol, self.rest.first()) {
-            (3, Some(&BINPUT)) => 2,
-            (3, Some(&LONG_BINPUT)) => 5,
-            (4 | 5, Some(&MEMOIZE)) => 1,
-            _ => 0,
-        };
-        self.take(memo_len).map(|_| ())
+    fn expect(&mut self, opcode: u8) -> Option<()> {
+        (self.opcode()? == opcode).then_some(())
     }
 
-    fn expect(&mut self, opcode: u8) -> Result<(), NameSetError> {
-        match self.opcode()? {
-            found if found == opcode => Ok(()),
-            _ => Err(self.unexpected()),
-        }
-    }
-
-    fn opcode(&mut self) -> Result<u8, NameSetError> {
-        self.skip_frames()?;
-        self.byte()
-    }
-
-    fn skip_frames(&mut self) -> Result<(), NameSetError> {
-        while self.protocol >= 4 && self.rest.first() == Some(&FRAME) {
-            self.byte()?;
-            let frame_len = u64::from_le_bytes(self.array()?);
-            if frame_len > self.rest.len() as u64 {
-                return Err(NameSetError::Cut);
+    /// The next opcode that means something.
+    fn opcode(&mut self) -> Option<u8> {
+        loop {
+            match self.array()? {
+                [MEMOIZE] => {}
+                [BINPUT] => drop(self.array::<1>()?),
+                [LONG_BINPUT] => drop(self.array::<4>()?),
+                [FRAME] => {
+                    let frame_len = u64::from_le_bytes(self.array()?);
+                    if frame_len > self.rest.len() as u64 {
+                        return None;
+                    }
+                }
+                [opcode] => return Some(opcode),
             }
         }
-        Ok(())
     }
 
-    fn byte(&mut self) -> Result<u8, NameSetError> {
-        self.array().map(|[byte]| byte)
-    }
-
-    fn array<const N: usize>(&mut self) -> Result<[u8; N], NameSetError> {
-        let (&array, rest) = self.rest.split_first_chunk().ok_or(NameSetError::Cut)?;
+    fn array<const N: usize>(&mut self) -> Option<[u8; N]> {
+        let (&array, rest) = self.rest.split_first_chunk()?;
         self.rest = rest;
-        Ok(array)
+        Some(array)
     }
-
-    /// The next bytes. A length beyond the address space is also one beyond the input.
-    fn take(&mut self, len: u64) -> Result<&'a [u8], NameSetError> {
-        let (taken, rest) = usize::try_from(len)
-            .ok()
-            .and_then(|len| self.rest.split_at_checked(len))
-            .ok_or(NameSetError::Cut)?;
-        self.rest = rest;
-        Ok(taken)
-    }
-
-    /// The complaint about the byte that was read last.
-    fn unexpected(&self) -> NameSetError {
-        NameSetError::Unexpected {
-            at: self.at().saturating_sub(1),
-        }
-    }
-
-    fn at(&self) -> usize {
-        self.total_len - self.rest.len()
-    }
-}
-
-fn encode_string(bytes: &mut Vec<u8>, text: &str) {
-    if let Ok(len) = u8::try_from(text.len()) {
-        bytes.extend([SHORT_BINUNICODE, len]);
-    } else if let Ok(len) = u32::try_from(text.len()) {
-        bytes.push(BINUNICODE);
-        bytes.extend(len.to_le_bytes());
-    } else {
-        bytes.push(BINUNICODE8);
-        bytes.extend((text.len() as u64).to_le_bytes());
-    }
-    bytes.extend(text.as_bytes());
 }
 
 // The opcodes, by the names of Python's pickletools.
@@ -405,7 +303,10 @@ mod tests {
             encode(["b", "é", "b"]),
             b"\x80\x04\x8F(\x8C\x01b\x8C\x02\xC3\xA9\x90."
         );
-        for (len, head) in [(255, &b"(\x8C\xFF"[..]), (256, &b"(X\x00\x01\x00\x00"[..])] {
+        for (len, head) in [
+            (255, &b"(\x8C\xFF"[..]),
+            (256, b"(\x8D\x00\x01\x00\x00\x00\x00\x00\x00"),
+        ] {
             let bytes = encode([&*"x".repeat(len)]);
             assert!(bytes[3..].starts_with(head));
         }
@@ -415,11 +316,7 @@ mod tests {
     fn a_set_cut_anywhere_is_refused() {
         for (bytes, _) in RECORDED {
             for end in 0..bytes.len() {
-                assert_eq!(
-                    decode(&bytes[..end]),
-                    Err(NameSetError::Cut),
-                    "{bytes:?} {end}"
-                );
+                assert!(decode(&bytes[..end]).is_err(), "{bytes:?} {end}");
             }
         }
         for bytes in [numbers_at_protocol_3(1001), numbers_at_protocol_4(1001)] {
@@ -435,17 +332,14 @@ mod tests {
     fn bytes_behind_a_set_are_refused() {
         for (bytes, _) in RECORDED {
             for tail in [&b"."[..], b"\x00\x00", b"\x80\x04\x8F."] {
-                let error = NameSetError::Trailing {
-                    n_bytes: tail.len(),
-                };
-                assert_eq!(decode(&[bytes, tail].concat()), Err(error));
+                assert_eq!(decode(&[bytes, tail].concat()), Err(NameSetError));
             }
         }
     }
 
     #[test]
     fn other_pickles_are_refused() {
-        let others: [(&str, &[u8]); 21] = [
+        let others: [(&str, &[u8]); 22] = [
             ("nothing", b""),
             ("text", b"alice: hello"),
             (
@@ -483,7 +377,8 @@ mod tests {
                 "os.system in a set",
                 b"\x80\x04\x8F\x94(cposix\nsystem\n\x8C\x02id\x85R\x90.",
             ),
-            ("memo of a mark", b"\x80\x04\x8F\x94(\x94\x8C\x01a\x90."),
+            ("None in a set", b"\x80\x04\x8FN."),
+            ("append to a set", b"\x80\x04\x8F\x8C\x01aa."),
             (
                 "frame at protocol 3",
                 b"\x80\x03\x95\x00\x00\x00\x00\x00\x00\x00\x00cbuiltins\nset\n]\x85R.",
@@ -492,19 +387,14 @@ mod tests {
         for (what, bytes) in others {
             assert!(decode(bytes).is_err(), "{what}");
         }
-        let at = 3;
-        assert_eq!(
-            decode(b"\x80\x04\x8FN."),
-            Err(NameSetError::Unexpected { at })
-        );
     }
 
     #[test]
     fn surrogates_and_repeated_names_are_refused() {
         let surrogate = b"\x80\x04\x8F\x94(\x8C\x03\xED\xA0\x80\x94\x90.";
-        assert_eq!(decode(surrogate), Err(NameSetError::NotUtf8 { at: 10 }));
+        assert_eq!(decode(surrogate), Err(NameSetError));
         let repeated = b"\x80\x04\x8F(\x8C\x01a\x8C\x01a\x90.";
-        assert_eq!(decode(repeated), Err(NameSetError::Repeated));
+        assert_eq!(decode(repeated), Err(NameSetError));
     }
 
     #[test]
@@ -516,7 +406,7 @@ mod tests {
             b"\x80\x04\x95\xFF\xFF\xFF\xFF\xFF\xFF\xFF\xFF\x8F.",
             b"\x80\x04\x95\x03\x00\x00\x00\x00\x00\x00\x00\x8F.",
         ] {
-            assert_eq!(decode(bytes), Err(NameSetError::Cut));
+            assert_eq!(decode(bytes), Err(NameSetError));
         }
     }
 
@@ -526,7 +416,7 @@ mod tests {
             let names = set((0..n).map(|number| number.to_string()));
             let read = decode(&encode(names.iter().map(String::as_str)));
             match n > MAX_NAMES {
-                true => assert_eq!(read, Err(NameSetError::TooMany)),
+                true => assert_eq!(read, Err(NameSetError)),
                 false => assert_eq!(read, Ok(names)),
             }
         }
