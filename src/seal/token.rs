@@ -5,13 +5,11 @@
 //!            '---------- head: 25 ----------'
 //! ```
 //!
-//! The last block is filled up as PKCS#7 says, with n bytes of the value n, 1 to 16, so the blocks
-//! tell where the text ends; the HMAC covers all that stands before it. `=` fills the base64 up to
-//! a multiple of four characters.
+//! The last block is filled up as PKCS#7 says, with n bytes of the value n, 1 to 16, so the blocks tell where the text ends;
+//! the HMAC covers all that stands before it. `=` fills the base64 up to a multiple of four characters.
 //!
 //! Whether a text is UTF-8, and where a token lies in a stream, is asked elsewhere.
-//! Invariant: what `seal` gives has exactly `token_len` characters, since others announce that
-//! number beforehand.
+//! Invariant: what `seal` gives has exactly `token_len` characters, since others announce that number beforehand.
 
 use std::str;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -25,24 +23,22 @@ impl Key {
         let now_secs = SystemTime::now()
             .duration_since(UNIX_EPOCH)
             .map_or(0, |age| age.as_secs());
-        self.fernet().encrypt_at_time(text, now_secs)
+        self.fernet.encrypt_at_time(text, now_secs)
     }
 
     /// Opens a token, whatever time it is stamped with.
     ///
     /// # Errors
-    /// `Token`, when it is no token, was damaged, or was sealed with another key; which of these
-    /// cannot be told.
+    /// It is no token, was damaged, or was sealed with another key; which of these cannot be told.
     pub fn open(&self, token: &[u8]) -> Result<Vec<u8>, SealError> {
-        let refused = SealError::Token(token.len());
         // The package also takes a token with its `=` cut off or multiplied: not so here.
         if !is_token_len(token.len() as u64) {
-            return Err(refused);
+            return Err(SealError::NotOpened);
         }
-        let token = str::from_utf8(token).map_err(|_| refused)?;
-        self.fernet()
+        let token = str::from_utf8(token).map_err(|_| SealError::NotOpened)?;
+        self.fernet
             .decrypt_at_time(token, None, END_OF_TIME_SECS)
-            .map_err(|_| refused)
+            .map_err(|_| SealError::NotOpened)
     }
 
     /// Whether a token opens under this key.
@@ -51,8 +47,8 @@ impl Key {
     }
 }
 
-/// The "now" that tokens are opened at. The package refuses what is stamped more than 60 s after
-/// it, so it is as late as can be; it adds these 60 s, hence not `u64::MAX`.
+/// The "now" that tokens are opened at. The package refuses what is stamped more than 60 s after it, so it is as late as
+/// can be; it adds these 60 s, hence not `u64::MAX`.
 const END_OF_TIME_SECS: u64 = u64::MAX - 60;
 
 /// Version, time stamp and IV, in bytes before base64.
@@ -67,8 +63,7 @@ pub(super) const HMAC_LEN: usize = 32;
 /// The first byte of every token.
 pub(super) const VERSION: u8 = 0x80;
 
-/// The number of characters of a token for a text of `plain_len` bytes, which may be a file's size:
-/// up to 2^63.
+/// The number of characters of a token for a text of `plain_len` bytes, which may be a file's size: up to 2^63.
 pub fn token_len(plain_len: u64) -> u64 {
     let n_blocks = plain_len / BLOCK_LEN as u64 + 1;
     base64_len(sealed_len(n_blocks))
@@ -113,7 +108,7 @@ mod tests {
         for (wrong, token) in INVALID {
             assert_eq!(
                 key.open(token.as_bytes()),
-                Err(SealError::Token(token.len())),
+                Err(SealError::NotOpened),
                 "{wrong}"
             );
             assert!(!key.opens(token.as_bytes()), "{wrong}");
@@ -131,7 +126,7 @@ mod tests {
             .unwrap()
             .as_secs();
         for secs in [0, now_secs - 3600, now_secs + 61, now_secs + 3600, u64::MAX] {
-            let token = key.fernet().encrypt_at_time(b"late", secs);
+            let token = key.fernet.encrypt_at_time(b"late", secs);
             assert_eq!(key.open(token.as_bytes()).unwrap(), b"late", "{secs}");
         }
     }
@@ -150,7 +145,7 @@ mod tests {
         let now = earliest..=secs_now();
         assert!(
             now.clone()
-                .any(|secs| key.fernet().decrypt_at_time(&token, Some(0), secs).is_ok()),
+                .any(|secs| key.fernet.decrypt_at_time(&token, Some(0), secs).is_ok()),
             "{now:?}"
         );
     }
@@ -160,7 +155,7 @@ mod tests {
         let token = Key::generate().seal(b"hello");
         assert_eq!(
             Key::generate().open(token.as_bytes()),
-            Err(SealError::Token(100))
+            Err(SealError::NotOpened)
         );
     }
 
@@ -177,7 +172,7 @@ mod tests {
         ] {
             assert_eq!(
                 key.open(token.as_bytes()),
-                Err(SealError::Token(token.len())),
+                Err(SealError::NotOpened),
                 "{token:?}"
             );
         }
