@@ -1,0 +1,491 @@
+//! Fan-out: how fast, how soon and at what cost the lines of a group reach all of its members.
+//!
+//! ```text
+//!   S senders ─┐              ┌─▶ N receivers
+//!              ├─▶ server ────┤                     all members are sockets of this one thread
+//!              └── W lines ◀──┘─▶ the other senders
+//! ```
+//!
+//! The server is the release program in a process of its own. Whatever it reaches, it is to be read against a limit that is measured in
+//! turn with it, on the same sockets: a bare relay, which is this program started once more. One thread that seals nothing
+//! takes what has come and gives each member all of it in one write.
+//!
+//! W lines are under way at any time: a sender says the next as soon as one of them is with everybody. The rows with a pace say a line
+//! each 10 ms instead, and show what a single person sees.
+//! Every delivery is counted, also those to the other senders. A line is opened once, when the first member has it; the others are known by
+//! the random part of their token. A line that somebody does not get, or gets twice, ends the bench with exit 1.
+//!
+//! `cargo bench --bench fanout` takes two minutes; with `-- --quick` every row is one short run.
+//! Reads `/proc` and waits with epoll, so it measures on Linux and says so elsewhere.
+
+use std::collections::hash_map::Entry;
+use std::collections::{HashMap, VecDeque};
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::process::{Command as Program, ExitCode};
+use std::time::{Duration, Instant};
+
+use fernchat::net::machine;
+use fernchat::seal::{token_len, Key};
+use fernchat::wire::command::{
+    line, Command, ACCEPTED, ACKNOWLEDGEMENT, ADMIN_READY, FERNCHAT, PROCEED, WAIT,
+};
+use fernchat::wire::frame;
+
+#[path = "fanout/sockets.rs"]
+mod sockets;
+use sockets::{cpu_secs, relay, Outcome, Poller, Process, Stream};
+
+/// The length of a line's text, in bytes.
+const TEXT_LEN: usize = 100;
+
+/// After so much time without any delivery, those that are missing are lost.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// How long is listened after a run for what nobody should hear.
+const QUIET: Duration = Duration::from_millis(50);
+
+/// What is asked of a group of `n_receivers` and `n_senders`.
+struct Load {
+    n_receivers: usize,
+    n_senders: usize,
+    /// The most lines under way.
+    window: usize,
+    /// The time between two lines; zero says the next as soon as the window lets it.
+    pace: Duration,
+}
+
+/// The rows of the table: receivers, senders, window, pace in ms.
+const LOADS: [(usize, usize, usize, u64); 8] = [
+    (10, 1, 1, 0),
+    (10, 16, 16, 0),
+    (100, 1, 1, 0),
+    (100, 16, 16, 0),
+    (500, 1, 1, 0),
+    (500, 16, 16, 0),
+    (1, 1, 100, 10),
+    (100, 1, 100, 10),
+];
+
+impl Load {
+    fn n_members(&self) -> usize {
+        self.n_senders + self.n_receivers
+    }
+}
+
+fn main() -> ExitCode {
+    let args: Vec<String> = std::env::args().collect();
+    let has = |word: &str| args.iter().any(|arg| arg == word);
+    let outcome = match args.iter().position(|arg| arg == "--relay") {
+        Some(at) => relay(args[at + 1].parse().unwrap_or_default()),
+        // Only `cargo bench` says --bench: whoever runs all targets as tests wants to know that it works.
+        None => measure(has("--quick") || !has("--bench")),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn measure(is_quick: bool) -> Outcome<()> {
+    // Both groups of the largest row are more sockets than the usual soft limit, which this raises.
+    machine::client_ceiling();
+    let n_runs = if is_quick { 1 } else { 5 };
+    println!(
+        "A line is {TEXT_LEN} bytes, a delivery {} bytes on the wire. Median (least-most) of {n_runs} runs.\n",
+        delivery_len()
+    );
+    print_cells(
+        [
+            "N",
+            "S",
+            "W",
+            "through",
+            "1000 deliveries/s",
+            "CPU µs/delivery",
+            "p50 ms",
+            "p99 ms",
+            "bench %",
+        ]
+        .map(String::from),
+    );
+    for (n_receivers, n_senders, window, pace) in LOADS {
+        let pace = Duration::from_millis(pace);
+        let load = &Load {
+            n_receivers,
+            n_senders,
+            window,
+            pace,
+        };
+        let time = Duration::from_millis(match (is_quick, load.pace.is_zero()) {
+            (true, _) => 300,
+            (false, true) => 1000,
+            (false, false) => 2000,
+        });
+        let mut groups = [Group::of_fernchat(load)?, Group::of_relay(load)?];
+        let mut runs = [Vec::new(), Vec::new()];
+        for group in &mut groups {
+            group.run(load, Duration::from_millis(100))?; // to warm up
+        }
+        for _ in 0..n_runs {
+            for (group, runs) in groups.iter_mut().zip(&mut runs) {
+                runs.push(group.run(load, time)?);
+            }
+        }
+        print_rows(load, &runs);
+    }
+    println!(
+        "\nN receivers, S senders, W lines under way or the time between two; every line goes to N + S - 1 members.\n\
+         CPU: what server or relay take on all cores, user and system, told in units of 10 ms: of little meaning for 1 receiver.\n\
+         bench: how busy the one thread is that says and hears it all; at 100 % the program could do more.\n\
+         ratio: fernchat over relay, of the medians."
+    );
+    Ok(())
+}
+
+/// What one run came to: 1000 deliveries/s, CPU µs/delivery, p50 ms, p99 ms, how busy the bench was in percent.
+type Figures = [f64; 5];
+
+fn print_rows(load: &Load, runs: &[Vec<Figures>; 2]) {
+    let window = match load.pace.is_zero() {
+        true => load.window.to_string(),
+        false => format!("{} ms", load.pace.as_millis()),
+    };
+    let spread = |runs: &[Figures], column: usize| {
+        let mut values: Vec<f64> = runs.iter().map(|figures| figures[column]).collect();
+        values.sort_by(f64::total_cmp);
+        (
+            values[values.len() / 2],
+            values[0],
+            values[values.len() - 1],
+        )
+    };
+    for (through, runs) in ["fernchat", "relay"].iter().zip(runs) {
+        let cell = |column, digits| {
+            let (median, least, most) = spread(runs, column);
+            match runs.len() {
+                1 => format!("{median:.digits$}"),
+                _ => format!("{median:.digits$} ({least:.digits$}-{most:.digits$})"),
+            }
+        };
+        let (n, s) = (load.n_receivers.to_string(), load.n_senders.to_string());
+        let busy = format!("{:.0}", spread(runs, 4).0);
+        print_cells([
+            n,
+            s,
+            window.clone(),
+            through.to_string(),
+            cell(0, 1),
+            cell(1, 2),
+            cell(2, 3),
+            cell(3, 3),
+            busy,
+        ]);
+    }
+    let ratio = |column| match spread(&runs[0], column).0 / spread(&runs[1], column).0 {
+        ratio if ratio.is_finite() => format!("{ratio:.2}"),
+        _ => "-".into(),
+    };
+    let none = String::new;
+    print_cells([
+        none(),
+        none(),
+        none(),
+        "ratio".into(),
+        ratio(0),
+        ratio(1),
+        ratio(2),
+        ratio(3),
+        none(),
+    ]);
+}
+
+fn print_cells(cells: [String; 9]) {
+    const WIDTHS: [usize; 9] = [4, 3, 6, 9, 24, 20, 22, 22, 8];
+    let line: String = cells
+        .iter()
+        .zip(WIDTHS)
+        .map(|(cell, width)| format!("{cell:>width$} "))
+        .collect();
+    println!("{}", line.trim_end());
+}
+
+/// All members of one group. Those from `n_senders` on only listen.
+struct Group {
+    process: Process,
+    streams: Vec<Stream>,
+    poller: Poller,
+    /// What a text becomes on its way from this sender.
+    utter: fn(&Key, sender: usize, text: &str) -> Vec<u8>,
+    tally: Tally,
+}
+
+impl Group {
+    fn of_fernchat(load: &Load) -> Outcome<Group> {
+        let mut server = Program::new(env!("CARGO_BIN_EXE_fernchat"));
+        server
+            .args(["server", "127.0.0.1", "0"])
+            .env("RUST_LOG", "warn");
+        let process = Process::start(server)?;
+        let (key, members) = join(process.port, load.n_members())?;
+        Group::new(load, process, key, members, |key, _, text| {
+            [seal(key, Command::MessageSend.word()), seal(key, text)].concat()
+        })
+    }
+
+    fn of_relay(load: &Load) -> Outcome<Group> {
+        let mut relay = Program::new(std::env::current_exe()?);
+        relay.args(["--relay", &load.n_members().to_string()]);
+        let process = Process::start(relay)?;
+        let connect = |_| TcpStream::connect(("127.0.0.1", process.port));
+        let members = (0..load.n_members())
+            .map(connect)
+            .collect::<Result<_, _>>()?;
+        Group::new(load, process, Key::generate(), members, |key, me, text| {
+            seal(key, &line(name(me), text))
+        })
+    }
+
+    fn new(
+        load: &Load,
+        process: Process,
+        key: Key,
+        members: Vec<TcpStream>,
+        utter: fn(&Key, usize, &str) -> Vec<u8>,
+    ) -> Outcome<Group> {
+        let streams: Vec<Stream> = members
+            .into_iter()
+            .map(Stream::new)
+            .collect::<Result<_, _>>()?;
+        Ok(Group {
+            process,
+            poller: Poller::new(&streams)?,
+            streams,
+            utter,
+            tally: Tally {
+                key,
+                n_members: load.n_members(),
+                free: (0..load.window).map(|n| n % load.n_senders).collect(),
+                n_said: 0,
+                said: HashMap::new(),
+                heard: HashMap::new(),
+                n_missing: 0,
+                latencies: Vec::new(),
+            },
+        })
+    }
+
+    /// Puts the load on the group for this time, and waits until every line is with everybody.
+    fn run(&mut self, load: &Load, time: Duration) -> Outcome<Figures> {
+        self.tally.latencies.clear();
+        let (cpu, own_cpu) = (self.process.cpu_secs()?, cpu_secs("self")?);
+        let start = Instant::now();
+        let (mut due, mut last) = (start, start);
+        loop {
+            let now = Instant::now();
+            while due <= now && now - start < time {
+                let Some(sender) = self.tally.free.pop_front() else {
+                    break;
+                };
+                self.say(sender)?;
+                due += load.pace;
+            }
+            let n_missing = self.tally.n_missing;
+            if n_missing == 0 && now - start >= time {
+                break;
+            }
+            if now - last > PATIENCE {
+                return Err(format!("{n_missing} deliveries are lost").into());
+            }
+            let limit = match load.pace.is_zero() {
+                true => PATIENCE,
+                false => due.saturating_duration_since(now),
+            };
+            if self.listen(limit)? {
+                last = Instant::now();
+            }
+        }
+        let cpu = self.process.cpu_secs()? - cpu;
+        let own_cpu = cpu_secs("self")? - own_cpu;
+        while self.listen(QUIET)? {}
+
+        let secs = (last - start).as_secs_f64();
+        let latencies = &mut self.tally.latencies;
+        latencies.sort_unstable();
+        let n = latencies.len();
+        let percentile = |percent: usize| latencies[n * percent / 100].as_secs_f64() * 1e3;
+        Ok([
+            n as f64 / secs / 1e3,
+            cpu / n as f64 * 1e6,
+            percentile(50),
+            percentile(99),
+            own_cpu / secs * 100.0,
+        ])
+    }
+
+    fn say(&mut self, sender: usize) -> Outcome<()> {
+        let text = format!("{:0TEXT_LEN$}", self.tally.n_said);
+        let bytes = (self.utter)(&self.tally.key, sender, &text);
+        self.tally.say(sender);
+        // Nothing is in the way of so few bytes: a write that would block is an error here.
+        Ok((&self.streams[sender].socket).write_all(&bytes)?)
+    }
+
+    /// Hears what has come, or waits for it. Returns whether anything came.
+    fn listen(&mut self, limit: Duration) -> Outcome<bool> {
+        let ready = self.poller.wait(limit)?;
+        for &member in &ready {
+            let tally = &mut self.tally;
+            let is_in = self.streams[member].read(|frame| tally.hear(member, frame))?;
+            if !is_in {
+                return Err(format!("member {member} was put out").into());
+            }
+        }
+        Ok(!ready.is_empty())
+    }
+}
+
+/// Who said what, and who has heard it.
+struct Tally {
+    key: Key,
+    n_members: usize,
+    /// Whose turn it is, once for each line that may still get under way.
+    free: VecDeque<usize>,
+    n_said: usize,
+    /// Lines that nobody has yet, by their number.
+    said: HashMap<usize, Line>,
+    /// Lines that somebody has, by the random part of their token.
+    heard: HashMap<[u8; 16], Line>,
+    /// Deliveries that are still to come.
+    n_missing: usize,
+    /// How long each delivery of this run took.
+    latencies: Vec<Duration>,
+}
+
+struct Line {
+    sender: usize,
+    at: Instant,
+    /// Which members have it, the sender counted in: it gets none.
+    has: Vec<bool>,
+    n_missing: usize,
+}
+
+impl Tally {
+    fn say(&mut self, sender: usize) {
+        let mut has = vec![false; self.n_members];
+        has[sender] = true;
+        let n_missing = self.n_members - 1;
+        let line = Line {
+            sender,
+            at: Instant::now(),
+            has,
+            n_missing,
+        };
+        self.said.insert(self.n_said, line);
+        self.n_said += 1;
+        self.n_missing += n_missing;
+    }
+
+    fn hear(&mut self, member: usize, frame: &[u8]) -> Outcome<()> {
+        let now = Instant::now();
+        match frame.len() {
+            len if len == delivery_len() => {}
+            len if len == 4 + token_len(Command::MessageSend.word().len() as u64) as usize => {
+                return Ok(()); // the echo
+            }
+            len => return Err(format!("member {member} heard a frame of {len} bytes").into()),
+        }
+        // Behind the length, the version and the time stamp, which are 9 bytes or 12 characters.
+        let random: [u8; 16] = frame[4 + 12..4 + 28].try_into()?;
+        let mut line = match self.heard.entry(random) {
+            Entry::Occupied(line) => line,
+            Entry::Vacant(place) => {
+                let text = String::from_utf8(self.key.open(&frame[4..])?)?;
+                let number = text[text.len() - TEXT_LEN..].parse()?;
+                let line = self.said.remove(&number);
+                let line = line.ok_or(format!("member {member} heard line {number} twice"))?;
+                place.insert_entry(line)
+            }
+        };
+        if std::mem::replace(&mut line.get_mut().has[member], true) {
+            return Err(format!("member {member} heard a line twice").into());
+        }
+        self.latencies.push(now - line.get().at);
+        self.n_missing -= 1;
+        line.get_mut().n_missing -= 1;
+        if line.get().n_missing == 0 {
+            self.free.push_back(line.remove().sender);
+        }
+        Ok(())
+    }
+}
+
+/// Joins so many fernchat clients to one group; the first administers it. First all ask and then all are approved, so that nobody but
+/// the admin hears of the requests.
+fn join(port: u16, n_members: usize) -> Outcome<(Key, Vec<TcpStream>)> {
+    let mut key = [0; 44];
+    let mut members = Vec::new();
+    for member in 0..n_members {
+        let mut socket = TcpStream::connect(("127.0.0.1", port))?;
+        socket.set_read_timeout(Some(PATIENCE))?;
+        socket.read_exact(&mut key)?;
+        let key = Key::parse(std::str::from_utf8(&key)?)?;
+        socket.write_all(&seal(&key, &name(member)))?;
+        hear_text(&mut socket, &key)?; // the question for the group
+        socket.write_all(&seal(&key, &format!("bench\n{FERNCHAT}")))?;
+        expect(
+            &mut socket,
+            &key,
+            if member == 0 { ADMIN_READY } else { WAIT },
+        )?;
+        members.push(socket);
+    }
+    let key = Key::parse(std::str::from_utf8(&key)?)?;
+    let (admin, others) = members.split_first_mut().ok_or("a group has members")?;
+    for _ in &*others {
+        hear_text(admin, &key)?; // somebody has requested to join
+    }
+    for (at, socket) in others.iter_mut().enumerate() {
+        let approve = Command::ApproveRequest.word();
+        admin.write_all(&seal(&key, approve))?;
+        expect(admin, &key, approve)?;
+        admin.write_all(&seal(&key, ACKNOWLEDGEMENT))?;
+        expect(admin, &key, PROCEED)?;
+        admin.write_all(&seal(&key, &name(at + 1)))?;
+        hear_text(admin, &key)?; // the result
+        expect(socket, &key, ACCEPTED)?;
+    }
+    Ok((key, members))
+}
+
+/// The name of a member; all are equally long, and so are all deliveries.
+fn name(member: usize) -> String {
+    format!("m{member:03}")
+}
+
+/// The length of a delivery's frame, in bytes.
+fn delivery_len() -> usize {
+    4 + token_len(line(name(0), "").len() as u64 + TEXT_LEN as u64) as usize
+}
+
+fn seal(key: &Key, text: &str) -> Vec<u8> {
+    frame::encode(key.seal(text.as_bytes()).as_bytes())
+}
+
+fn hear_text(socket: &mut TcpStream, key: &Key) -> Outcome<String> {
+    let mut length = [0; 4];
+    socket.read_exact(&mut length)?;
+    let mut token = vec![0; u32::from_be_bytes(length) as usize];
+    socket.read_exact(&mut token)?;
+    Ok(String::from_utf8(key.open(&token)?)?)
+}
+
+fn expect(socket: &mut TcpStream, key: &Key, text: &str) -> Outcome<()> {
+    match hear_text(socket, key)? {
+        heard if heard == text => Ok(()),
+        heard => Err(format!("{text} was due, not {heard}").into()),
+    }
+}

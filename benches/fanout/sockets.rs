@@ -1,0 +1,195 @@
+//! The bench's sockets, the programs at their other ends, and one of these programs: the bare relay. Knows frames and no chat.
+
+use std::error::Error;
+use std::io::{self, BufRead, BufReader, ErrorKind, Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+pub use poller::Poller;
+
+/// A bench ends at the first error, whatever it is.
+pub type Outcome<T> = Result<T, Box<dyn Error>>;
+
+/// The limit: passes on what each of `n` peers sends to all others, and ends when one of them does. One thread, nothing sealed or opened.
+pub fn relay(n: usize) -> Outcome<()> {
+    let listener = TcpListener::bind(("127.0.0.1", 0))?;
+    println!("listening on {},", listener.local_addr()?);
+    let mut peers = Vec::new();
+    for _ in 0..n {
+        peers.push(Stream::new(listener.accept()?.0)?);
+    }
+    let mut poller = Poller::new(&peers)?;
+    let mut due = vec![Vec::new(); n];
+    loop {
+        let is_idle = due.iter().all(Vec::is_empty);
+        let limit = Duration::from_millis(if is_idle { 10_000 } else { 1 });
+        for from in poller.wait(limit)? {
+            let is_in = peers[from].read(|frame| {
+                for (_, due) in due.iter_mut().enumerate().filter(|(to, _)| *to != from) {
+                    due.extend_from_slice(frame);
+                }
+                Ok(())
+            })?;
+            if !is_in {
+                return Ok(());
+            }
+        }
+        for (peer, due) in peers
+            .iter()
+            .zip(&mut due)
+            .filter(|(_, due)| !due.is_empty())
+        {
+            match (&peer.socket).write(due) {
+                Ok(n) => drop(due.drain(..n)),
+                Err(error) if error.kind() == ErrorKind::WouldBlock => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+    }
+}
+
+/// A socket that never blocks, and the frames that come out of it.
+pub struct Stream {
+    pub socket: TcpStream,
+    buffer: Vec<u8>,
+    /// How much of the buffer's beginning is a frame that is not complete yet.
+    filled: usize,
+}
+
+impl Stream {
+    pub fn new(socket: TcpStream) -> io::Result<Stream> {
+        socket.set_nodelay(true)?;
+        socket.set_nonblocking(true)?;
+        Ok(Stream {
+            socket,
+            buffer: vec![0; 16 << 10],
+            filled: 0,
+        })
+    }
+
+    /// Reads once, and gives every whole frame with its length to `take`. `false` at the end of the stream.
+    pub fn read(&mut self, mut take: impl FnMut(&[u8]) -> Outcome<()>) -> Outcome<bool> {
+        match self.socket.read(&mut self.buffer[self.filled..]) {
+            Ok(0) => return Ok(false),
+            Ok(n) => self.filled += n,
+            Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(true),
+            Err(error) => return Err(error.into()),
+        }
+        let mut rest = &self.buffer[..self.filled];
+        while let Some((length, tail)) = rest.split_first_chunk() {
+            let length = 4 + u32::from_be_bytes(*length) as usize;
+            if tail.len() + 4 < length {
+                break;
+            }
+            let (frame, after) = rest.split_at(length);
+            take(frame)?;
+            rest = after;
+        }
+        let used = self.filled - rest.len();
+        self.buffer.copy_within(used..self.filled, 0);
+        self.filled -= used;
+        Ok(true)
+    }
+}
+
+/// A program that says where it listens. Killed when dropped.
+pub struct Process {
+    child: Child,
+    pub port: u16,
+}
+
+impl Process {
+    pub fn start(mut program: Command) -> Outcome<Process> {
+        let mut child = program.stdout(Stdio::piped()).spawn()?;
+        let mut banner = String::new();
+        BufReader::new(child.stdout.take().ok_or("its output is a pipe")?)
+            .read_line(&mut banner)?;
+        let port = banner
+            .strip_prefix("listening on 127.0.0.1:")
+            .and_then(|rest| rest.split(',').next()?.parse().ok());
+        Ok(Process {
+            child,
+            port: port.ok_or(format!("not a port: {banner}"))?,
+        })
+    }
+
+    pub fn cpu_secs(&self) -> Outcome<f64> {
+        cpu_secs(&self.child.id().to_string())
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        // The relay may have ended already, since the first of its peers has.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// The processor time that a process has taken so far, user and system: to 10 ms, the unit in which Linux tells it.
+pub fn cpu_secs(process: &str) -> Outcome<f64> {
+    let stat = std::fs::read_to_string(format!("/proc/{process}/stat"))?;
+    // Counted from behind the program's name, which may hold blanks.
+    let fields = stat.rsplit(')').next().unwrap_or_default();
+    let ticks = fields.split_whitespace().skip(11).take(2);
+    let ticks: Vec<u64> = ticks.map(str::parse).collect::<Result<_, _>>()?;
+    Ok(ticks.iter().sum::<u64>() as f64 / 100.0)
+}
+
+#[cfg(target_os = "linux")]
+mod poller {
+    use super::*;
+    use rustix::event::{epoll, Timespec};
+    use std::os::fd::OwnedFd;
+
+    /// Tells which of many streams have something to read.
+    pub struct Poller {
+        epoll: OwnedFd,
+        events: Vec<epoll::Event>,
+    }
+
+    impl Poller {
+        pub fn new(streams: &[Stream]) -> Outcome<Poller> {
+            let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
+            for (at, stream) in streams.iter().enumerate() {
+                let data = epoll::EventData::new_u64(at as u64);
+                epoll::add(&epoll, &stream.socket, data, epoll::EventFlags::IN)?;
+            }
+            Ok(Poller {
+                epoll,
+                events: Vec::with_capacity(streams.len()),
+            })
+        }
+
+        /// Waits until some are ready, or for `limit`.
+        pub fn wait(&mut self, limit: Duration) -> Outcome<Vec<usize>> {
+            let limit = Timespec::try_from(limit)?;
+            self.events.clear();
+            let spare = rustix::buffer::spare_capacity(&mut self.events);
+            epoll::wait(&self.epoll, spare, Some(&limit))?;
+            Ok(self
+                .events
+                .iter()
+                .map(|event| event.data.u64() as usize)
+                .collect())
+        }
+    }
+}
+
+#[cfg(not(target_os = "linux"))]
+mod poller {
+    use super::*;
+
+    pub struct Poller;
+
+    impl Poller {
+        pub fn new(_: &[Stream]) -> Outcome<Poller> {
+            Err("this bench measures on Linux only".into())
+        }
+
+        pub fn wait(&mut self, _: Duration) -> Outcome<Vec<usize>> {
+            Ok(Vec::new())
+        }
+    }
+}
