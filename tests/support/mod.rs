@@ -98,8 +98,14 @@ impl Program {
     /// Waits for a line that contains this; skips those that do not. Returns it.
     #[track_caller]
     pub fn hears(&mut self, part: &str) -> String {
+        self.hears_within(DEADLINE, part)
+    }
+
+    /// As [`Program::hears`], for what takes longer.
+    #[track_caller]
+    pub fn hears_within(&mut self, limit: Duration, part: &str) -> String {
         let start = self.heard.len();
-        let until = Instant::now() + DEADLINE;
+        let until = Instant::now() + limit;
         while let Ok(line) = self
             .lines
             .recv_timeout(until.saturating_duration_since(Instant::now()))
