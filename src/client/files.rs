@@ -12,7 +12,7 @@ use tempfile::NamedTempFile;
 use super::sending::{Expected, Sending, Silence};
 use super::{link, ClientError};
 use crate::net::machine;
-use crate::seal::{token_len, BodyFault, BodyOpener, BodySealer, Key, SealError};
+use crate::seal::{token_len, BodyOpener, BodySealer, Key, SealError};
 use crate::terminal::size;
 use crate::wire::command::{after, Command, NO_BODY, SEND_FILE};
 use crate::wire::name::FileName;
@@ -92,7 +92,7 @@ impl Sending {
         match body.fault() {
             Some(fault) => self
                 .terminal
-                .show(&format!("{name} was not shared: {}.", explain(fault))),
+                .show(&format!("{name} was not shared: {fault}.")),
             None => self.show_result(&result)?,
         }
         Ok(())
@@ -115,13 +115,6 @@ fn open(path: &Path) -> io::Result<(File, u64)> {
         ));
     }
     Ok((File::open(path)?, metadata.len()))
-}
-
-fn explain(fault: &BodyFault) -> String {
-    match fault {
-        BodyFault::Unreadable(error) => format!("it cannot be read: {error}"),
-        changed => format!("it changed while it was sent ({changed})"),
-    }
 }
 
 /// A file that is being received.

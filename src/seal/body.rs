@@ -154,8 +154,8 @@ pub enum BodyFault {
 impl fmt::Display for BodyFault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            BodyFault::Shrank => f.write_str("the file shrank"),
-            BodyFault::Grew => f.write_str("the file grew"),
+            BodyFault::Shrank => f.write_str("the file shrank while it was sent"),
+            BodyFault::Grew => f.write_str("the file grew while it was sent"),
             BodyFault::Unreadable(error) => write!(f, "the file could not be read: {error}"),
         }
     }
@@ -575,7 +575,7 @@ mod tests {
             (3 * PIECE_LEN, PIECE_LEN),
         ] {
             let reason = spoil(plain_of(found).as_slice(), expected);
-            assert_eq!(reason, "the file shrank");
+            assert_eq!(reason, "the file shrank while it was sent");
         }
     }
 
@@ -590,7 +590,7 @@ mod tests {
             (7, PIECE_LEN),
         ] {
             let reason = spoil(plain_of(found).as_slice(), expected);
-            assert_eq!(reason, "the file grew");
+            assert_eq!(reason, "the file grew while it was sent");
         }
     }
 
