@@ -268,3 +268,299 @@ fn write_batch(outbox: &Outbox, batch: &mut Vec<u8>, stream: &mut dyn Write) -> 
     batch.shrink_to(4 << 10);
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use std::thread;
+
+    use crossbeam_channel::bounded;
+
+    use super::*;
+
+    /// How long any expected thing may take.
+    const DEADLINE: Duration = Duration::from_secs(10);
+
+    /// A stream that keeps each write apart, and breaks when it is full.
+    struct Writes {
+        writes: Vec<Vec<u8>>,
+        room: usize,
+    }
+
+    impl Write for Writes {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.room = self
+                .room
+                .checked_sub(bytes.len())
+                .ok_or(io::ErrorKind::BrokenPipe)?;
+            self.writes.push(bytes.to_vec());
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    fn new() -> (Arc<Outbox>, Receiver<Item>) {
+        Outbox::new(Arc::default())
+    }
+
+    fn bytes(len: usize) -> Arc<[u8]> {
+        (0..len).map(|at| (at / 4) as u8).collect()
+    }
+
+    fn written(outbox: &Outbox, items: &Receiver<Item>) -> Vec<Vec<u8>> {
+        let mut stream = Writes {
+            writes: Vec::new(),
+            room: usize::MAX,
+        };
+        write_loop(outbox, items, &mut stream).unwrap();
+        stream.writes
+    }
+
+    fn end(outbox: &Outbox) {
+        outbox.end(Departure::Left, Duration::from_secs(30));
+    }
+
+    #[test]
+    fn everything_that_is_ready_goes_in_one_write() {
+        let (outbox, items) = new();
+        for text in ["one ", "two ", "three"] {
+            outbox.push(text.as_bytes().into());
+        }
+        end(&outbox);
+        assert_eq!(written(&outbox, &items), [b"one two three"]);
+        assert_eq!(outbox.queued.load(Ordering::Relaxed), 0);
+        assert_eq!(outbox.written.load(Ordering::Relaxed), 13);
+    }
+
+    #[test]
+    fn writes_are_at_most_64_kib_and_never_split_a_length() {
+        let cases: [&[usize]; 6] = [
+            &[MAX_WRITE - 4],
+            &[MAX_WRITE],
+            &[MAX_WRITE + 4],
+            &[MAX_WRITE - 4, 104],
+            &[104, 3 * MAX_WRITE, 104],
+            &[1004; 1000],
+        ];
+        for lens in cases {
+            let (outbox, items) = new();
+            let all: Vec<Arc<[u8]>> = lens.iter().map(|len| bytes(*len)).collect();
+            all.iter().for_each(|bytes| outbox.push(Arc::clone(bytes)));
+            end(&outbox);
+            let writes = written(&outbox, &items);
+            assert!(writes.iter().all(|write| write.len() <= MAX_WRITE));
+            assert!(writes.iter().all(|write| write.len() % 4 == 0), "{lens:?}");
+            assert!(writes.concat() == all.concat(), "{lens:?}");
+            assert!(writes.len() <= 2 * (writes.concat().len() / MAX_WRITE + 1));
+        }
+    }
+
+    #[test]
+    fn jobs_write_themselves_in_their_turn() {
+        let (outbox, items) = new();
+        outbox.push(b"one ".as_slice().into());
+        outbox.push_job(Box::new(|stream| stream.write_all(b"job ")));
+        outbox.push_job(Box::new(|stream| stream.write_all(b"another ")));
+        outbox.push(b"two".as_slice().into());
+        end(&outbox);
+        let writes = written(&outbox, &items);
+        assert_eq!(writes, [&b"one "[..], b"job ", b"another ", b"two"]);
+    }
+
+    #[test]
+    fn nothing_is_sent_after_the_end() {
+        let (outbox, items) = new();
+        outbox.push(b"before".as_slice().into());
+        end(&outbox);
+        outbox.push(b"after".as_slice().into());
+        outbox.push_job(Box::new(|_| panic!("a job after the end")));
+        assert_eq!(written(&outbox, &items), [b"before"]);
+    }
+
+    #[test]
+    fn stream_that_breaks_ends_the_loop_and_drops_what_is_queued() {
+        for room in [0, 8] {
+            let (outbox, items) = new();
+            let (failures, failed) = bounded::<()>(1);
+            outbox.push(b"one ".as_slice().into());
+            outbox.push_job(Box::new(|stream| stream.write_all(b"job is too long")));
+            outbox.push_job(Box::new(move |_| {
+                failures.send(()).map_err(io::Error::other)
+            }));
+            let mut stream = Writes {
+                writes: Vec::new(),
+                room,
+            };
+            let error = write_loop(&outbox, &items, &mut stream).unwrap_err();
+            assert_eq!(error.kind(), io::ErrorKind::BrokenPipe);
+            drop(items);
+            assert!(failed.recv_timeout(DEADLINE).is_err(), "dropped unused");
+        }
+    }
+
+    #[test]
+    fn room_ends_above_the_soft_limit_and_comes_back() {
+        let (outbox, _items) = new();
+        outbox.push(bytes(SOFT_LIMIT));
+        assert!(outbox.has_room());
+        outbox.push(bytes(4));
+        assert!(!outbox.has_room());
+        outbox.wrote(4);
+        assert!(outbox.has_room());
+    }
+
+    /// Two wait for room in a full outbox; `event` must wake them.
+    fn wakes(event: fn(full: &Outbox, own: &Outbox)) {
+        // The event may come before the wait, so the test gives them many chances to meet.
+        for _ in 0..50 {
+            let bell = Arc::new(Bell::default());
+            let (full, _items) = Outbox::new(Arc::clone(&bell));
+            let (own, _own_items) = Outbox::new(bell);
+            full.push(bytes(SOFT_LIMIT + 4));
+            let (woken, is_woken) = bounded(0);
+            for _ in 0..2 {
+                let (full, own, woken) = (Arc::clone(&full), Arc::clone(&own), woken.clone());
+                thread::spawn(move || {
+                    woken.send(()).unwrap();
+                    full.wait_for_room(&own);
+                    woken.send(()).unwrap();
+                });
+            }
+            for n in 0..4 {
+                if n == 2 {
+                    thread::yield_now();
+                    event(&full, &own);
+                }
+                is_woken.recv_timeout(DEADLINE).expect("nobody woke them");
+            }
+        }
+    }
+
+    #[test]
+    fn room_wakes_those_who_wait() {
+        wakes(|full, _| full.wrote(4));
+    }
+
+    #[test]
+    fn end_of_the_slow_client_wakes_those_who_wait() {
+        wakes(|full, _| end(full));
+    }
+
+    #[test]
+    fn own_end_wakes_the_one_who_waits() {
+        wakes(|_, own| end(own));
+    }
+
+    #[test]
+    fn client_that_is_thrown_out_as_too_slow_wakes_those_who_wait() {
+        wakes(|full, _| {
+            let now = Instant::now();
+            assert!(!full.is_overdue(now));
+            assert!(full.is_overdue(now + PROGRESS_TIME));
+        });
+    }
+
+    #[test]
+    fn nobody_waits_for_a_client_that_is_ending() {
+        let (outbox, _items) = new();
+        outbox.push(bytes(SOFT_LIMIT + 4));
+        end(&outbox);
+        assert!(outbox.has_room());
+    }
+
+    #[test]
+    fn ring_is_not_missed_between_look_and_wait() {
+        let bell = Arc::new(Bell::default());
+        let is_blocked = Arc::new(AtomicUsize::new(1));
+        let (looks, looked) = bounded(2);
+        let (his_bell, his_look) = (Arc::clone(&bell), Arc::clone(&is_blocked));
+        thread::spawn(move || {
+            his_bell.wait_while(|| {
+                let is_blocked = his_look.load(Ordering::SeqCst) == 1;
+                looks.send(()).unwrap();
+                // Time for the other to ring too early, if that could be.
+                thread::yield_now();
+                is_blocked
+            });
+        });
+        looked.recv_timeout(DEADLINE).unwrap();
+        is_blocked.store(0, Ordering::SeqCst);
+        bell.ring();
+        looked.recv_timeout(DEADLINE).expect("the ring was missed");
+    }
+
+    #[test]
+    fn client_that_gets_rid_of_too_little_in_five_seconds_is_too_slow() {
+        let (outbox, _items) = new();
+        let start = Instant::now();
+        let at = |ms| start + Duration::from_millis(ms);
+        outbox.push(bytes(4 * SOFT_LIMIT));
+        assert!(!outbox.is_overdue(at(0)));
+        assert!(!outbox.is_overdue(at(4_999)));
+        // Enough progress gives it five seconds more.
+        outbox.wrote(PROGRESS as usize);
+        assert!(!outbox.is_overdue(at(5_000)));
+        outbox.wrote(PROGRESS as usize - 4);
+        assert!(!outbox.is_overdue(at(9_999)));
+        assert_eq!(outbox.ending(), None);
+        assert!(outbox.is_overdue(at(10_000)));
+        assert_eq!(outbox.ending(), Some(Departure::TooSlow));
+    }
+
+    #[test]
+    fn client_within_the_limit_may_take_all_the_time_it_wants() {
+        let (outbox, _items) = new();
+        let now = Instant::now();
+        let later = now + 2 * PROGRESS_TIME;
+        outbox.push(bytes(SOFT_LIMIT + 4));
+        assert!(!outbox.is_overdue(now));
+        outbox.wrote(4);
+        assert!(!outbox.is_overdue(later));
+        // Over the limit again, it has its five seconds from now on.
+        outbox.push(bytes(4));
+        assert!(!outbox.is_overdue(later + PROGRESS_TIME));
+        assert!(outbox.is_overdue(later + 2 * PROGRESS_TIME));
+    }
+
+    #[test]
+    fn of_two_deadlines_the_sooner_wins_and_none_may_be_taken_back_after_the_end() {
+        let secs = Duration::from_secs;
+        let after = |n| Instant::now() + secs(n);
+        for limits in [[10, 60], [60, 10]] {
+            let (outbox, _items) = new();
+            let reasons = limits.map(|limit| match limit {
+                10 => Departure::GreetingTooLong,
+                _ => Departure::Kicked,
+            });
+            for (limit, reason) in limits.into_iter().zip(reasons) {
+                outbox.end_within(secs(limit), reason);
+            }
+            assert!(!outbox.is_overdue(after(9)));
+            assert!(outbox.is_overdue(after(11)));
+            assert_eq!(outbox.ending(), Some(Departure::GreetingTooLong));
+        }
+
+        let (outbox, _items) = new();
+        outbox.end_within(secs(10), Departure::GreetingTooLong);
+        outbox.no_deadline();
+        assert!(!outbox.is_overdue(after(11)));
+        outbox.end(Departure::Left, secs(30));
+        outbox.no_deadline();
+        assert!(!outbox.is_overdue(after(29)));
+        assert!(outbox.is_overdue(after(31)));
+    }
+
+    #[test]
+    fn first_reason_stays() {
+        let (outbox, items) = new();
+        outbox.end(Departure::Kicked, Duration::from_secs(30));
+        outbox.end(Departure::HungUp, Duration::ZERO);
+        assert_eq!(outbox.ending(), Some(Departure::Kicked));
+        // The second has its say about the time.
+        assert!(outbox.is_overdue(Instant::now()));
+        assert_eq!(outbox.ending(), Some(Departure::Kicked));
+        assert_eq!(items.len(), 1, "one end is enough");
+    }
+}
