@@ -538,41 +538,32 @@ impl<'a, R: Read> Session<'a, R> {
                     return Ok(command);
                 }
             }
-            match self.next_text()? {
-                None => {}
-                Some(text) if text == WAIT_DISCONNECT => {
+            let text = self.incoming.text()?;
+            match Command::parse(&text) {
+                Some(command) => self.hold(command)?,
+                None if text == SEND_FILENAME && self.seat.name_wanted() => {}
+                None if text == SEND_FILE && self.seat.body_wanted() => {}
+                None if text == WAIT_DISCONNECT => {
                     let farewell = seal(&self.house.key, WAIT_DISCONNECT);
                     if self.group.lock().stop_waiting(&self.seat, &farewell) {
                         return Err(Departure::Left);
                     }
                 }
-                Some(_) => debug!("{} sent a frame that is no command", self.seat.name),
+                None => debug!("{} sent a frame that is no command", self.seat.name),
             }
         }
     }
 
-    /// The next answer of the open dialogue.
+    /// The next answer of the open dialogue. A command that was typed ahead is kept for later. While a dialogue is open,
+    /// no delivery is owed an answer.
     fn next_answer(&mut self) -> Result<String, Departure> {
         loop {
-            if let Some(answer) = self.next_text()? {
-                return Ok(answer);
+            let text = self.incoming.text()?;
+            match Command::parse(&text) {
+                Some(command) => self.hold(command)?,
+                None => return Ok(text),
             }
         }
-    }
-
-    /// The next text, if it is for the caller: a command is kept for later, and an answer that a delivery is owed goes to it.
-    fn next_text(&mut self) -> Result<Option<String>, Departure> {
-        let text = self.incoming.text()?;
-        if let Some(command) = Command::parse(&text) {
-            self.hold(command)?;
-            return Ok(None);
-        }
-        let is_taken = match text.as_str() {
-            SEND_FILENAME => self.seat.name_wanted(),
-            SEND_FILE => self.seat.body_wanted(),
-            _ => false,
-        };
-        Ok((!is_taken).then_some(text))
     }
 
     fn hold(&mut self, command: Command) -> Result<(), Departure> {
