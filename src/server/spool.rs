@@ -164,3 +164,109 @@ impl fmt::Display for SpoolError {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LIMIT: u64 = 1000;
+
+    fn spool(folder: &Path) -> Spool {
+        let room = Arc::new(Room {
+            limit: LIMIT,
+            taken: AtomicU64::new(0),
+        });
+        Spool {
+            folder: folder.to_owned(),
+            room,
+        }
+    }
+
+    fn taken(spool: &Spool) -> u64 {
+        spool.room.taken.load(Ordering::Relaxed)
+    }
+
+    fn n_files(folder: &Path) -> usize {
+        folder.read_dir().unwrap().count()
+    }
+
+    /// Stores these bytes in pieces.
+    fn store(spool: &Spool, key: &Key, bytes: &[u8]) -> Result<Body, SpoolError> {
+        let mut body = spool.begin(key)?;
+        for piece in bytes.chunks(99) {
+            body.write(piece)?;
+        }
+        body.finish()
+    }
+
+    #[test]
+    fn body_comes_back_as_it_went_in_and_nobody_sees_it_meanwhile() {
+        let folder = tempfile::tempdir().unwrap();
+        let (spool, key) = (spool(folder.path()), Key::generate());
+        let token = key.seal(b"hello, all of you").into_bytes();
+        let body = store(&spool, &key, &token).unwrap();
+        assert_eq!(n_files(folder.path()), 0);
+        assert_eq!(body.token_len(), token.len() as u64);
+        // Two readers at two places, in any order.
+        let (mut end, mut all) = ([0; 20], vec![0; token.len() + 1]);
+        let n = body.read_at(&mut end, 100).unwrap();
+        assert_eq!(end[..n], token[100..100 + n]);
+        assert_eq!(body.read_at(&mut all, 0).unwrap(), token.len());
+        assert_eq!(all[..token.len()], token);
+        let error = body.read_at(&mut all, token.len() as u64).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::UnexpectedEof);
+    }
+
+    #[test]
+    fn room_is_given_back_whatever_becomes_of_a_body() {
+        let folder = tempfile::tempdir().unwrap();
+        let (spool, key) = (spool(folder.path()), Key::generate());
+        let token = key.seal(&[0; 100]).into_bytes();
+        let body = store(&spool, &key, &token).unwrap();
+        assert_eq!(taken(&spool), token.len() as u64);
+        // Kept until the last receiver has it.
+        let (one, another) = (Arc::new(body), spool.begin(&key).unwrap());
+        let two = Arc::clone(&one);
+        drop(one);
+        assert_eq!(taken(&spool), token.len() as u64);
+        drop(two);
+        assert_eq!(taken(&spool), 0);
+
+        let mut called_off = another;
+        called_off.write(&token[..50]).unwrap();
+        assert_eq!(taken(&spool), 50);
+        drop(called_off);
+        assert_eq!(taken(&spool), 0);
+
+        let foreign = Key::generate().seal(b"hello").into_bytes();
+        for bytes in [&foreign[..], &token[..99], b""] {
+            let error = store(&spool, &key, bytes).err().unwrap();
+            assert!(matches!(error, SpoolError::NotOpened(_)), "{error}");
+            assert_eq!(taken(&spool), 0);
+        }
+    }
+
+    #[test]
+    fn full_spool_refuses_what_does_not_fit_and_nothing_else() {
+        let folder = tempfile::tempdir().unwrap();
+        let (spool, key) = (spool(folder.path()), Key::generate());
+        let mut body = spool.begin(&key).unwrap();
+        body.write(&[b'A'; LIMIT as usize - 100]).unwrap();
+        let mut other = spool.begin(&key).unwrap();
+        let error = other.write(&[b'A'; 101]).unwrap_err();
+        assert!(matches!(error, SpoolError::Full { limit: LIMIT }));
+        other.write(&[b'A'; 100]).unwrap();
+        assert_eq!(taken(&spool), LIMIT);
+        assert!(other.write(b"A").is_err() && body.write(b"A").is_err());
+        drop(body);
+        other.write(&[b'A'; LIMIT as usize - 100]).unwrap();
+    }
+
+    #[test]
+    fn folder_that_takes_no_files_is_told_at_once() {
+        let folder = tempfile::tempdir().unwrap();
+        let missing = folder.path().join("missing");
+        let error = Spool::new(&missing).err().unwrap();
+        assert_eq!(error.kind(), io::ErrorKind::NotFound);
+    }
+}
