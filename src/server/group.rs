@@ -354,3 +354,304 @@ impl Group {
         self.members.len() <= 1 && self.requests.is_empty() && self.online().next().is_none()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::server::testkit::Kit;
+
+    fn names(names: &[&str]) -> Result<Vec<UserName>, Refusal> {
+        Ok(names
+            .iter()
+            .map(|name| UserName::parse(name).unwrap())
+            .collect())
+    }
+
+    fn no_request(name: &str) -> Refusal {
+        Refusal::NoRequest(name.into())
+    }
+
+    fn no_member(name: &str) -> Refusal {
+        Refusal::NoMember(name.into())
+    }
+
+    const CAROL_ASKS: &str = "PyChat: carol has requested to join the group.";
+
+    #[test]
+    fn first_to_join_administers_the_group() {
+        let kit = Kit::new();
+        let alice = kit.joins("alice");
+        alice.hears(&["/adminReady"]);
+        let group = alice.group.lock();
+        assert_eq!(
+            group.who_administers(&alice.seat).unwrap().as_str(),
+            "alice"
+        );
+        assert_eq!(group.members(&alice.seat), names(&["alice"]));
+    }
+
+    #[test]
+    fn request_waits_until_the_admin_approves() {
+        let kit = Kit::new();
+        let [alice, bob] = kit.members(["alice", "bob"]);
+        let carol = kit.joins("carol");
+        carol.hears(&["/wait"]);
+        alice.hears(&[CAROL_ASKS]);
+        bob.hears(&[CAROL_ASKS]);
+        alice.says("nobody waits for this").unwrap();
+        carol.hears_nothing();
+
+        assert_eq!(alice.approves("dave"), Err(no_request("dave")));
+        assert_eq!(alice.approves("bob"), Err(no_request("bob")));
+        assert_eq!(alice.approves("carol"), Ok(()));
+        carol.hears(&["/accepted"]);
+        carol.says("hello").unwrap();
+        alice.hears(&["carol: hello"]);
+        let group = alice.group.lock();
+        assert_eq!(group.requests(&alice.seat), names(&[]));
+        assert_eq!(
+            group.members(&carol.seat),
+            names(&["alice", "bob", "carol"])
+        );
+    }
+
+    #[test]
+    fn request_outlives_its_connection_and_is_told_once() {
+        let kit = Kit::new();
+        let alice = kit.joins("alice");
+        let carol = kit.joins("carol");
+        alice.hears(&["/adminReady", CAROL_ASKS]);
+        carol.leaves();
+        let carol = kit.joins("carol");
+        carol.hears(&["/wait"]);
+        alice.hears_nothing();
+        carol.leaves();
+        assert_eq!(alice.group.lock().requests(&alice.seat), names(&["carol"]));
+        alice.approves("carol").unwrap();
+        assert_eq!(
+            alice.group.lock().members(&alice.seat),
+            names(&["alice", "carol"])
+        );
+        kit.joins("carol").hears(&["/ready"]);
+    }
+
+    #[test]
+    fn name_of_somebody_who_is_here_is_refused() {
+        let kit = Kit::new();
+        let [alice, bob] = kit.members(["alice", "bob"]);
+        let carol = kit.joins("carol");
+        for person in [&alice, &bob, &carol] {
+            let refusal = kit.tries_to_join(person.seat.name.as_str()).err();
+            assert_eq!(refusal, Some(Refusal::NameTaken(person.seat.name.clone())));
+        }
+        alice.leaves();
+        bob.leaves();
+        kit.joins("alice").hears(&["/ready"]);
+        kit.joins("bob").hears(&["/ready"]);
+        // Other names, and other groups, are free.
+        kit.joins("Alice").hears(&["/wait"]);
+        let elsewhere = kit.tries_to_join_group("carol", "elsewhere").unwrap();
+        elsewhere.hears(&["/adminReady"]);
+    }
+
+    #[test]
+    fn rights_are_the_admin_s_and_those_of_members() {
+        let kit = Kit::new();
+        let [alice, bob, kicked, gone] = kit.members(["alice", "bob", "kicked", "gone"]);
+        alice.kicks("kicked").unwrap();
+        gone.leaves();
+        let carol = kit.joins("carol");
+        let cases = [
+            (&bob, Refusal::NotAdmin, true),
+            (&carol, Refusal::NotMember, false),
+            (&kicked, Refusal::NotMember, false),
+            (&gone, Refusal::NotMember, false),
+        ];
+        for (person, refusal, is_member) in cases {
+            assert_eq!(person.approves("carol"), Err(refusal.clone()));
+            assert_eq!(person.denies("carol").err(), Some(refusal.clone()));
+            assert_eq!(person.kicks("alice").err(), Some(refusal.clone()));
+            assert_eq!(person.kicks("bob").err(), Some(refusal.clone()));
+            assert_eq!(person.hands_over("bob"), Err(refusal.clone()));
+            let group = person.group.lock();
+            assert_eq!(group.requests(&person.seat), Err(refusal.clone()));
+            assert_eq!(group.may_decide(&person.seat), Err(refusal));
+            let refused = (!is_member).then_some(Refusal::NotMember);
+            assert_eq!(group.members(&person.seat).err(), refused);
+            assert_eq!(group.members_online(&person.seat).err(), refused);
+            assert_eq!(group.who_administers(&person.seat).err(), refused);
+            assert_eq!(group.others(&person.seat).err().is_some(), !is_member);
+            drop(group);
+            assert_eq!(person.says("hi").err(), refused);
+        }
+        alice.hears(&[CAROL_ASKS, "bob: hi"]);
+        let group = alice.group.lock();
+        assert_eq!(group.may_decide(&alice.seat), Ok(()));
+        assert_eq!(group.requests(&alice.seat), names(&["carol"]));
+        assert_eq!(group.members(&bob.seat), names(&["alice", "bob", "gone"]));
+        assert_eq!(group.members_online(&bob.seat), names(&["alice", "bob"]));
+    }
+
+    #[test]
+    fn denied_request_is_dropped_and_may_be_made_again() {
+        let kit = Kit::new();
+        let alice = kit.joins("alice");
+        let carol = kit.joins("carol");
+        assert_eq!(alice.denies("dave").err(), Some(no_request("dave")));
+        assert_eq!(alice.denies("alice").err(), Some(no_request("alice")));
+        let seat = alice.denies("carol").unwrap();
+        assert_eq!(seat.map(|seat| seat.id), Some(carol.seat.id));
+        assert_eq!(alice.approves("carol"), Err(no_request("carol")));
+        carol.leaves();
+        kit.joins("carol").leaves();
+        alice.hears(&["/adminReady", CAROL_ASKS, CAROL_ASKS]);
+        // Nobody waits for the answer this time.
+        assert!(alice.denies("carol").unwrap().is_none());
+    }
+
+    #[test]
+    fn kicked_member_is_out_at_once_and_must_ask_again() {
+        let kit = Kit::new();
+        let [alice, bob] = kit.members(["alice", "bob"]);
+        assert_eq!(alice.kicks("dave").err(), Some(no_member("dave")));
+        assert_eq!(alice.kicks("alice").err(), Some(Refusal::AdminStays));
+        let seat = alice.kicks("bob").unwrap();
+        assert_eq!(seat.map(|seat| seat.id), Some(bob.seat.id));
+        alice.says("without bob").unwrap();
+        bob.hears_nothing();
+        let again = kit.joins("bob");
+        again.hears(&["/wait"]);
+        // The kicked connection says goodbye late.
+        bob.leaves();
+        alice.approves("bob").unwrap();
+        again.hears(&["/accepted"]);
+
+        again.leaves();
+        assert!(alice.kicks("bob").unwrap().is_none(), "offline");
+        kit.joins("bob").hears(&["/wait"]);
+    }
+
+    #[test]
+    fn admin_hands_over_to_any_member_and_loses_the_role() {
+        let kit = Kit::new();
+        let [alice, bob, gone] = kit.members(["alice", "bob", "gone"]);
+        gone.leaves();
+        let carol = kit.joins("carol");
+        assert_eq!(alice.hands_over("dave"), Err(no_member("dave")));
+        assert_eq!(alice.hands_over("carol"), Err(no_member("carol")));
+        assert_eq!(alice.hands_over("alice"), Err(Refusal::AdminAlready));
+        bob.hears(&[CAROL_ASKS]);
+        assert_eq!(alice.hands_over("bob"), Ok(()));
+        bob.hears(&["PyChat: it is yours"]);
+        assert_eq!(alice.approves("carol"), Err(Refusal::NotAdmin));
+        assert_eq!(bob.kicks("bob").err(), Some(Refusal::AdminStays));
+        assert_eq!(bob.approves("carol"), Ok(()));
+        carol.hears(&["/wait", "/accepted"]);
+
+        assert_eq!(bob.hands_over("gone"), Ok(()));
+        assert!(bob.kicks("alice").is_err());
+        let back = kit.joins("gone");
+        back.hears(&["/ready"]);
+        assert!(back.kicks("alice").is_ok());
+    }
+
+    #[test]
+    fn all_members_hear_the_same_lines_in_one_order() {
+        let kit = Kit::new();
+        let [alice, bob, carol, gone] = kit.members(["alice", "bob", "carol", "gone"]);
+        gone.leaves();
+        assert!(carol.seat.open_dialogue());
+        alice.says("one").unwrap();
+        bob.says("two").unwrap();
+        carol.says("three").unwrap();
+        alice.says("four").unwrap();
+        alice.hears(&["bob: two", "carol: three"]);
+        bob.hears(&["alice: one", "carol: three", "alice: four"]);
+        carol.hears_nothing();
+        carol.seat.close_dialogue();
+        carol.hears(&["alice: one", "bob: two", "alice: four"]);
+        gone.hears_nothing();
+    }
+
+    #[test]
+    fn late_goodbye_takes_nobody_else_s_seat() {
+        let kit = Kit::new();
+        let [alice, old] = kit.members(["alice", "bob"]);
+        old.leaves();
+        let new = kit.joins("bob");
+        old.leaves();
+        alice.says("hello").unwrap();
+        new.hears(&["/ready", "alice: hello"]);
+        assert_eq!(old.says("I am gone"), Err(Refusal::NotMember));
+
+        let old = kit.joins("carol");
+        old.leaves();
+        let new = kit.joins("carol");
+        old.leaves();
+        assert!(!old.stops_waiting());
+        alice.approves("carol").unwrap();
+        new.hears(&["/wait", "/accepted"]);
+    }
+
+    #[test]
+    fn goodbye_of_one_who_waits_is_ignored_when_it_crosses_with_the_approval() {
+        let kit = Kit::new();
+        let alice = kit.joins("alice");
+        let carol = kit.joins("carol");
+        alice.approves("carol").unwrap();
+        assert!(!carol.stops_waiting());
+        carol.hears(&["/wait", "/accepted"]);
+        alice.says("welcome").unwrap();
+        carol.hears(&["alice: welcome"]);
+
+        let dave = kit.joins("dave");
+        assert!(dave.stops_waiting());
+        alice.approves("dave").unwrap();
+        dave.hears(&["/wait", "/waitDisconnect"]);
+        kit.joins("dave").hears(&["/ready"]);
+    }
+
+    #[test]
+    fn group_has_room_for_so_many_members_and_requests() {
+        let kit = Kit::new();
+        let alice = kit.joins("alice");
+        let name = |n| UserName::parse(&format!("user {n}")).unwrap();
+        let mut group = alice.group.lock();
+        group.requests = (1..MAX_REQUESTS).map(|n| (name(n), None)).collect();
+        drop(group);
+        let carol = kit.joins("carol");
+        assert_eq!(kit.tries_to_join("dave").err(), Some(Refusal::Full));
+        carol.leaves();
+        kit.joins("carol").hears(&["/wait"]);
+
+        let mut group = alice.group.lock();
+        group
+            .members
+            .extend((2..MAX_MEMBERS).map(|n| (name(n), None)));
+        drop(group);
+        assert_eq!(alice.approves("user 1"), Ok(()));
+        assert_eq!(alice.approves("carol"), Err(Refusal::Full));
+        alice.kicks("user 2").unwrap();
+        assert_eq!(alice.approves("carol"), Ok(()));
+    }
+
+    #[test]
+    fn group_is_forgettable_when_its_admin_alone_is_left_and_offline() {
+        let kit = Kit::new();
+        let alice = kit.joins("alice");
+        let is_forgettable = || alice.group.lock().is_forgettable();
+        assert!(!is_forgettable());
+        alice.leaves();
+        assert!(is_forgettable());
+        let alice = kit.joins("alice");
+        kit.joins("bob").leaves();
+        alice.approves("bob").unwrap();
+        alice.leaves();
+        assert!(!is_forgettable(), "bob is a member");
+        let alice = kit.joins("alice");
+        alice.kicks("bob").unwrap();
+        kit.joins("carol").leaves();
+        alice.leaves();
+        assert!(!is_forgettable(), "carol has asked");
+    }
+}

@@ -16,6 +16,9 @@ pub mod spool;
 pub mod table;
 pub mod turn;
 
+#[cfg(test)]
+mod testkit;
+
 use std::fmt;
 use std::io;
 use std::net::{IpAddr, SocketAddr};

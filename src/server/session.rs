@@ -623,3 +623,915 @@ impl Drop for Place<'_> {
         self.0.n_seated.fetch_sub(1, Ordering::Relaxed);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::server::testkit::{Kit, Person, Script, DEN};
+
+    const CLOSED: &str = "The connection is closed: ";
+
+    fn broke(error: WireError) -> Departure {
+        Departure::Broke(error.to_string())
+    }
+
+    // ---- joining ----
+
+    #[test]
+    fn joining_takes_five_steps() {
+        let kit = Kit::new();
+        for (group, step_5) in [
+            (DEN.to_owned(), "/adminReady"),
+            (DEN.to_owned(), "/ready"),
+            (format!("{DEN}\nfernchat/1"), "/ready"),
+        ] {
+            kit.connects()
+                .hears(&["<key>"])
+                .says("alice")
+                .hears(&["/sendGroupname fernchat/1"])
+                .says(&group)
+                .hears(&[step_5])
+                .departs(Departure::HungUp);
+        }
+        assert_eq!(kit.house.n_seated.load(Ordering::Relaxed), 0);
+    }
+
+    #[test]
+    fn refused_client_is_told_why_in_its_own_words() {
+        let mut kit = Kit::new();
+        let refused = |kit: &Kit, user: &str, group: &str, code: &str, reason: &str| {
+            let told = [
+                (
+                    group.to_owned(),
+                    vec![
+                        "/ready".into(),
+                        format!("PyChat: {reason}"),
+                        "/kicked".into(),
+                    ],
+                ),
+                (
+                    format!("{group}\nfernchat/1"),
+                    vec![format!("/refused {code} {reason}")],
+                ),
+            ];
+            for (group, told) in told {
+                let said = kit.connects().says(user).says(&group);
+                let ear = said.departs(Departure::Refused(reason.into()));
+                let heard = ear.heard();
+                assert_eq!(heard[..2], ["<key>", "/sendGroupname fernchat/1"]);
+                assert_eq!(heard[2..heard.len() - 1], told, "{user} {group}");
+            }
+        };
+        let _alice = kit.joins("alice");
+        let taken = "the name alice is in use in this group; choose another";
+        refused(&kit, "alice", DEN, "name-taken", taken);
+        for name in ["", "/bob", "bob: me", "PyChat", "b\u{7}b"] {
+            let reason = UserName::parse(name).unwrap_err().to_string();
+            refused(&kit, name, DEN, "bad-name", &reason);
+        }
+        let reason = GroupName::parse("~den").unwrap_err().to_string();
+        refused(&kit, "bob", "~den", "bad-name", &reason);
+        kit.joins("bob").hears(&["/wait"]);
+        kit.house.max_clients = 0;
+        let full = "the server is full; try again later";
+        refused(&kit, "carol", DEN, "full", full);
+        assert_eq!(kit.house.n_seated.load(Ordering::Relaxed), 0);
+    }
+
+    #[test]
+    fn stranger_gets_no_further_than_one_bad_frame() {
+        let kit = Kit::new();
+        let foreign = seal(&Key::generate(), "alice");
+        let long = kit.frame([b'a'; 800]);
+        let too_long = WireError::TooLong {
+            length: long.len() - 4,
+            limit: MAX_GREETING_FRAME,
+        };
+        let cases: [(&[u8], Departure); 4] = [
+            (&foreign, broke(WireError::NotOpened)),
+            (&long, broke(too_long)),
+            (b"GET / HTTP/1.1\r\n\r\n", broke(WireError::NoLength)),
+            (&foreign[..50], Departure::HungUp),
+        ];
+        for (bytes, departure) in cases {
+            let end = format!("<end: {departure}>");
+            let ear = kit
+                .connects()
+                .hears(&["<key>"])
+                .sends(bytes)
+                .departs(departure);
+            ear.hears(&[&end]);
+        }
+    }
+
+    // ---- dialogues ----
+
+    /// What a client says, and what it hears then.
+    type Talk = &'static [(&'static str, &'static [&'static str])];
+
+    const BUSY: &str = "You were typing something else meanwhile: please try again.";
+    const NOT_ADMIN: &str = "Only the admin of the group may do this.";
+    const NO_MEMBER: &str = "This is for members, and you are not a member of the group any more.";
+
+    /// The dialogues of the admin, one after the other as in the protocol's table.
+    const TALKS: [Talk; 17] = [
+        &[
+            ("/viewRequests", &["/viewRequests"]),
+            (".", &["/sendingData"]),
+            ("/readyForData", &[r#"{"carol"}"#]),
+        ],
+        &[
+            ("/approveRequest", &["/approveRequest"]),
+            (".", &["/proceed"]),
+            ("carol", &["carol is now a member of the group."]),
+        ],
+        &[
+            ("/approveRequest", &["/approveRequest"]),
+            (".", &["/proceed"]),
+            (
+                "bob",
+                &["Nobody called 'bob' has asked to join; /1 lists who has."],
+            ),
+        ],
+        &[
+            ("/approveRequest", &["/approveRequest"]),
+            (".", &["/proceed"]),
+            ("!carol", &["The request of carol is denied."]),
+        ],
+        &[
+            ("/approveRequest", &["/approveRequest"]),
+            (".", &["/proceed"]),
+            (
+                "!bob",
+                &["Nobody called 'bob' has asked to join; /1 lists who has."],
+            ),
+        ],
+        &[
+            ("/allMembers", &["/allMembers"]),
+            (".", &[r#"{"alice", "bob", "gone"}"#]),
+        ],
+        &[
+            ("/onlineMembers", &["/onlineMembers"]),
+            (".", &[r#"{"alice", "bob"}"#]),
+        ],
+        &[
+            ("/changeAdmin", &["/changeAdmin"]),
+            (".", &["/proceed"]),
+            ("gone", &["gone is now the admin of the group."]),
+        ],
+        &[
+            ("/changeAdmin", &["/changeAdmin"]),
+            (".", &["/proceed"]),
+            ("alice", &["You are the admin already."]),
+        ],
+        &[("/whoAdmin", &["/whoAdmin"]), (DEN, &["Admin: alice"])],
+        &[
+            ("/whoAdmin", &["/whoAdmin"]),
+            (
+                "elsewhere",
+                &["You are in the group the den; ask about that one."],
+            ),
+        ],
+        &[
+            ("/kickMember", &["/kickMember"]),
+            (".", &["/proceed"]),
+            ("gone", &["gone is not a member of the group any more."]),
+        ],
+        &[
+            ("/kickMember", &["/kickMember"]),
+            (".", &["/proceed"]),
+            (
+                "alice",
+                &["The admin cannot be kicked; hand the role over first, with /6."],
+            ),
+        ],
+        &[
+            ("/kickMember", &["/kickMember"]),
+            (".", &["/proceed"]),
+            (
+                "carol",
+                &["The group has no member called 'carol'; /4 lists the members."],
+            ),
+        ],
+        &[("/fileTransfer", &["/fileTransfer"]), ("~error~", &[])],
+        &[
+            ("/fileTransfer", &["/fileTransfer"]),
+            ("a.txt", &["/sendFile"]),
+            ("0", &["a.txt was not shared."]),
+        ],
+        &[("/messageSend", &["/messageSend"]), ("hello", &[])],
+    ];
+
+    /// And those of a member who has no right to them.
+    const REFUSED_TALKS: [Talk; 4] = [
+        &[("/viewRequests", &["/viewRequests"]), (".", &[NOT_ADMIN])],
+        &[
+            ("/approveRequest", &["/approveRequest"]),
+            (".", &[NOT_ADMIN]),
+        ],
+        &[("/changeAdmin", &["/changeAdmin"]), (".", &[NOT_ADMIN])],
+        &[("/kickMember", &["/kickMember"]), (".", &[NOT_ADMIN])],
+    ];
+
+    /// Alice, who administers the group, and bob are there; gone is offline; carol waits.
+    fn people(kit: &Kit) -> [Person<'_>; 3] {
+        let [alice, bob, gone] = kit.members(["alice", "bob", "gone"]);
+        gone.leaves();
+        let carol = kit.joins("carol");
+        for person in [&alice, &bob, &carol] {
+            person.ear.heard();
+        }
+        [alice, bob, carol]
+    }
+
+    /// Plays a talk. While it lasts the other says something after each step, and is heard right behind the last.
+    fn plays<'a>(mut script: Script<'a>, talk: Talk, other: &'a Person<'a>) -> Script<'a> {
+        let mut lines = Vec::new();
+        for (at, (text, replies)) in talk.iter().enumerate() {
+            let mut replies = replies.to_vec();
+            if at + 1 == talk.len() {
+                replies.extend(lines.iter().map(String::as_str));
+                return script.says(text).hears(&replies);
+            }
+            let text_then = format!("while you are at {at}");
+            lines.push(command::line(&other.seat.name, &text_then));
+            script = script
+                .says(text)
+                .hears(&replies)
+                .then(move || other.says(&text_then).unwrap());
+        }
+        script
+    }
+
+    #[test]
+    fn dialogues_go_as_the_table_says_and_events_wait_until_they_end() {
+        for talk in TALKS {
+            let kit = Kit::new();
+            let [alice, bob, _carol] = people(&kit);
+            alice.leaves();
+            plays(kit.python("alice"), talk, &bob)
+                .then(|| bob.says("again").unwrap())
+                .hears(&["bob: again"])
+                .departs(Departure::HungUp);
+        }
+        for talk in REFUSED_TALKS.iter().chain(&TALKS[5..7]) {
+            let kit = Kit::new();
+            let [alice, bob, _carol] = people(&kit);
+            bob.leaves();
+            plays(kit.fernchat("bob"), talk, &alice)
+                .then(|| alice.says("again").unwrap())
+                .hears(&["alice: again"])
+                .departs(Departure::HungUp);
+        }
+    }
+
+    #[test]
+    fn what_is_decided_reaches_whom_it_is_about() {
+        let decide = |command: &str, name: &str| {
+            let kit = Kit::new();
+            let [alice, bob, carol] = people(&kit);
+            alice.leaves();
+            let script = kit.python("alice").says(command).says(".").says(name);
+            script.departs(Departure::HungUp);
+            (bob.ear.heard(), carol.ear.heard())
+        };
+        let nothing = Vec::<String>::new;
+        let told = |texts: &[&str]| texts.iter().map(ToString::to_string).collect::<Vec<_>>();
+        let cases = [
+            ("/approveRequest", "carol", nothing(), told(&["/accepted"])),
+            (
+                "/approveRequest",
+                "!carol",
+                nothing(),
+                told(&[
+                    "/accepted",
+                    "PyChat: The admin denied your request to join.",
+                    "/kicked",
+                    "<end: denied>",
+                ]),
+            ),
+            (
+                "/changeAdmin",
+                "bob",
+                told(&["PyChat: alice made you the admin of the group."]),
+                nothing(),
+            ),
+            (
+                "/kickMember",
+                "bob",
+                told(&["/kicked", "<end: kicked>"]),
+                nothing(),
+            ),
+        ];
+        for (command, name, bob, carol) in cases {
+            assert_eq!(decide(command, name), (bob, carol), "{command} {name}");
+        }
+    }
+
+    #[test]
+    fn fernchat_client_that_waits_is_told_of_a_denial_in_one_word() {
+        let kit = Kit::new();
+        let alice = kit.joins("alice");
+        alice.leaves();
+        let fred = kit.tries_to_join_with(Peer::Fernchat, "fred", DEN).unwrap();
+        kit.python("alice")
+            .says("/approveRequest")
+            .says(".")
+            .says("!fred")
+            .departs(Departure::HungUp);
+        fred.hears(&[
+            "/wait",
+            "/refused denied The admin denied your request to join.",
+            "<end: denied>",
+        ]);
+    }
+
+    #[test]
+    fn goodbye_is_a_dialogue_too() {
+        let kit = Kit::new();
+        let [alice, bob] = kit.members(["alice", "bob"]);
+        alice.leaves();
+        let ear = kit
+            .python("alice")
+            .says("/disconnect")
+            .hears(&["/disconnect"])
+            .then(|| bob.says("farewell").unwrap())
+            .hears_nothing()
+            .says(".")
+            .departs(Departure::Left);
+        ear.hears(&["<end: left>"]);
+        kit.joins("alice").hears(&["/ready"]);
+    }
+
+    #[test]
+    fn message_is_heard_by_every_other_member_whatever_it_says() {
+        let kit = Kit::new();
+        let [alice, bob, carol] = kit.members(["alice", "bob", "carol"]);
+        alice.leaves();
+        for text in [
+            "hello",
+            "",
+            ".",
+            "/disconnect",
+            "/messageSend",
+            "/sendFilename",
+            "/waitDisconnect",
+            "~error~",
+            "bob: hi",
+            "ü\n",
+        ] {
+            kit.python("alice")
+                .says("/messageSend")
+                .hears(&["/messageSend"])
+                .says(text)
+                .hears_nothing()
+                .departs(Departure::HungUp);
+            let line = format!("alice: {text}");
+            bob.hears(&[&line]);
+            carol.hears(&[&line]);
+        }
+    }
+
+    #[test]
+    fn frames_that_are_no_commands_are_nothing() {
+        let kit = Kit::new();
+        let [alice, bob] = kit.members(["alice", "bob"]);
+        alice.leaves();
+        let texts = [
+            ".",
+            "hello",
+            "/accepted",
+            "/sendFile",
+            "/sendFilename",
+            "/waitDisconnect",
+            "/AllMembers",
+            "",
+        ];
+        let script = kit.python("alice");
+        texts
+            .iter()
+            .fold(script, |script, text| script.says(text).hears_nothing())
+            .says("/allMembers")
+            .hears(&["/allMembers"])
+            .departs(Departure::HungUp);
+        bob.hears_nothing();
+    }
+
+    // ---- commands typed ahead ----
+
+    #[test]
+    fn command_typed_ahead_runs_next_wherever_it_comes() {
+        for talk in TALKS.iter().chain(&REFUSED_TALKS) {
+            let is_message = talk[0].0 == "/messageSend";
+            for at in 1..talk.len() {
+                if is_message {
+                    continue;
+                }
+                let kit = Kit::new();
+                let [alice, bob, _carol] = people(&kit);
+                let who = if talk[1].1 == [NOT_ADMIN] {
+                    &bob
+                } else {
+                    &alice
+                };
+                who.leaves();
+                let mut script = kit.python(who.seat.name.as_str());
+                for (step, (text, replies)) in talk.iter().enumerate() {
+                    if step == at {
+                        script = script.says("/whoAdmin").says("/disconnect").hears_nothing();
+                    }
+                    let mut replies = replies.to_vec();
+                    if step + 1 == talk.len() {
+                        replies.push("/whoAdmin");
+                    }
+                    script = script.says(text).hears(&replies);
+                }
+                script
+                    .says("elsewhere")
+                    .hears(&[
+                        "You are in the group the den; ask about that one.",
+                        "/disconnect",
+                    ])
+                    .says(".")
+                    .departs(Departure::Left);
+            }
+        }
+    }
+
+    #[test]
+    fn message_typed_ahead_of_an_admin_s_dialogue_makes_it_try_again() {
+        for command in ["/approveRequest", "/changeAdmin", "/kickMember"] {
+            let kit = Kit::new();
+            let [alice, bob] = kit.members(["alice", "bob"]);
+            alice.leaves();
+            kit.python("alice")
+                .says(command)
+                .hears(&[command])
+                .says("/messageSend")
+                .hears_nothing()
+                .says(".")
+                .hears(&[BUSY, "/messageSend"])
+                .says("hello")
+                // Where the name is due, it is too late to refuse, and no harm.
+                .says(command)
+                .says(".")
+                .hears(&[command, "/proceed"])
+                .says("/messageSend")
+                .hears_nothing()
+                .says("nobody")
+                .then(|| bob.hears(&["alice: hello"]))
+                .says("again")
+                .departs(Departure::HungUp);
+            bob.hears(&["alice: again"]);
+        }
+    }
+
+    #[test]
+    fn more_commands_typed_ahead_than_anybody_types_end_the_connection() {
+        let kit = Kit::new();
+        let all = kit.frame("/allMembers").repeat(MAX_HELD + 1);
+        let one = all.len() / (MAX_HELD + 1);
+        let set: &[&str] = &[r#"{"alice"}"#, "/allMembers"];
+        kit.python("alice")
+            .says("/allMembers")
+            .sends(&all[one..])
+            .hears(&["/allMembers"])
+            .says(".")
+            .hears(set)
+            .departs(Departure::HungUp);
+        let reason = format!("more than {MAX_HELD} commands typed ahead");
+        kit.python("alice")
+            .says("/allMembers")
+            .sends(&all)
+            .departs(Departure::Broke(reason));
+    }
+
+    // ---- waiting ----
+
+    #[test]
+    fn waiting_client_s_commands_take_no_effect() {
+        let kit = Kit::new();
+        let [alice, bob] = kit.members(["alice", "bob"]);
+        let script = Command::ALL
+            .iter()
+            .fold(kit.python("carol"), |script, command| {
+                script
+                    .says(command.word())
+                    .hears_nothing()
+                    .says(".")
+                    .says("hello")
+                    .hears_nothing()
+            });
+        script
+            .then(|| alice.approves("carol").unwrap())
+            .then(|| alice.says("welcome").unwrap())
+            .hears(&["/accepted", "alice: welcome"])
+            .says("/whoAdmin")
+            .hears(&["/whoAdmin"])
+            .departs(Departure::HungUp);
+        bob.hears(&[
+            "PyChat: carol has requested to join the group.",
+            "alice: welcome",
+        ]);
+    }
+
+    #[test]
+    fn waiting_client_leaves_and_its_request_stays() {
+        let kit = Kit::new();
+        let alice = kit.joins("alice");
+        let ear = kit
+            .python("carol")
+            .says("/waitDisconnect")
+            .departs(Departure::Left);
+        ear.hears(&["/waitDisconnect", "<end: left>"]);
+        alice.approves("carol").unwrap();
+        kit.joins("carol").hears(&["/ready"]);
+    }
+
+    #[test]
+    fn goodbye_of_a_waiting_client_that_crosses_with_its_approval_is_ignored() {
+        let kit = Kit::new();
+        let alice = kit.joins("alice");
+        kit.python("carol")
+            .then(|| alice.approves("carol").unwrap())
+            .hears(&["/accepted"])
+            .says("/waitDisconnect")
+            .hears_nothing()
+            .says("/disconnect")
+            .hears(&["/disconnect"])
+            .says(".")
+            .departs(Departure::Left);
+    }
+
+    // ---- endings ----
+
+    #[test]
+    fn member_that_breaks_the_protocol_is_told_so_and_is_offline() {
+        let kit = Kit::new();
+        let [alice, bob] = kit.members(["alice", "bob"]);
+        alice.leaves();
+        let long = [b'a'; MAX_TEXT + 1];
+        let not_open = seal(&Key::generate(), "hello");
+        let cases: [(&[u8], WireError); 6] = [
+            (&not_open, WireError::NotOpened),
+            (&kit.frame(b"\xff\xfe"), WireError::NotUtf8),
+            (&kit.frame(long), WireError::TextTooLong(long.len())),
+            (b"hello", WireError::NoLength),
+            (&[0, 0, 0, 99], WireError::NoTokenIs(99)),
+            (
+                &[0, 16, 0, 4],
+                WireError::TooLong {
+                    length: MAX_FRAME + 4,
+                    limit: MAX_FRAME,
+                },
+            ),
+        ];
+        for (bytes, error) in cases {
+            for command in ["/nothing", "/messageSend", "/allMembers"] {
+                let is_echoed = usize::from(command != "/nothing");
+                let reason = format!("{CLOSED}{error}.");
+                let end = format!("<end: broke the protocol: {error}>");
+                let ear = kit
+                    .python("alice")
+                    .says(command)
+                    .sends(bytes)
+                    .departs(Departure::Broke(error.to_string()));
+                let said = format!("PyChat: {reason}");
+                ear.hears(&[command, &said, "/kicked", &end][1 - is_echoed..]);
+                let ear = kit
+                    .fernchat("alice")
+                    .says(command)
+                    .sends(bytes)
+                    .departs(Departure::Broke(error.to_string()));
+                ear.hears(&[command, &format!("/closing {reason}"), &end][1 - is_echoed..]);
+            }
+        }
+        bob.hears_nothing();
+        assert_eq!(bob.group.lock().members_online(&bob.seat).unwrap().len(), 1);
+    }
+
+    #[test]
+    fn longest_text_is_passed_on() {
+        let kit = Kit::new();
+        let [alice, bob] = kit.members(["alice", "bob"]);
+        alice.leaves();
+        let text = "a".repeat(MAX_TEXT);
+        kit.python("alice")
+            .says("/messageSend")
+            .says(&text)
+            .departs(Departure::HungUp);
+        bob.hears(&[&format!("alice: {text}")]);
+    }
+
+    #[test]
+    fn client_that_vanishes_anywhere_is_offline_and_nobody_hears_of_it() {
+        let kit = Kit::new();
+        let [alice, bob] = kit.members(["alice", "bob"]);
+        alice.leaves();
+        let token = kit.house.key.seal(b"file");
+        let length = kit.frame(token.len().to_string());
+        let bytes = [
+            kit.frame("/messageSend").to_vec(),
+            kit.frame("hello").to_vec(),
+            kit.frame("/fileTransfer").to_vec(),
+            kit.frame("a.txt").to_vec(),
+            length.to_vec(),
+            token.as_bytes()[..99].to_vec(),
+        ]
+        .concat();
+        for at in 0..=bytes.len() {
+            kit.python("alice")
+                .sends(&bytes[..at])
+                .departs(Departure::HungUp);
+            let heard = bob.ear.heard();
+            assert!(heard.is_empty() || heard == ["alice: hello"], "{heard:?}");
+        }
+        assert_eq!(bob.group.lock().members_online(&bob.seat).unwrap().len(), 1);
+    }
+
+    #[test]
+    fn member_kicked_in_a_dialogue_hears_its_end_and_then_of_the_kick() {
+        let talks: [Talk; 6] = [
+            &[("/allMembers", &["/allMembers"]), (".", &["{}"])],
+            &[("/whoAdmin", &["/whoAdmin"]), (DEN, &[NO_MEMBER])],
+            &[("/viewRequests", &["/viewRequests"]), (".", &[NO_MEMBER])],
+            &[("/kickMember", &["/kickMember"]), (".", &[NO_MEMBER])],
+            &[
+                ("/messageSend", &["/messageSend"]),
+                ("I am still here", &[]),
+            ],
+            &[("/fileTransfer", &["/fileTransfer"]), ("~error~", &[])],
+        ];
+        for talk in talks {
+            let kit = Kit::new();
+            let [alice, bob] = kit.members(["alice", "bob"]);
+            bob.leaves();
+            let [(command, echo), (answer, replies)] = talk else {
+                panic!("{talk:?}");
+            };
+            let last = [*replies, &["/kicked", "<end: kicked>"]].concat();
+            kit.python("bob")
+                .says(command)
+                .hears(echo)
+                .then(|| alice.throws_out("bob"))
+                .then(|| alice.says("he is out").unwrap())
+                .hears_nothing()
+                .says(answer)
+                .hears(&last)
+                .says("/messageSend")
+                .says("and again")
+                .hears_nothing()
+                .departs(Departure::Kicked);
+            alice.hears_nothing();
+        }
+    }
+
+    #[test]
+    fn admin_who_loses_the_role_while_a_name_is_due_is_refused() {
+        let kit = Kit::new();
+        let [alice, bob, _carol] = people(&kit);
+        alice.leaves();
+        kit.python("alice")
+            .says("/kickMember")
+            .says(".")
+            .hears(&["/kickMember", "/proceed"])
+            .then(|| {
+                let alice = kit.house.table.all()[0]
+                    .lock()
+                    .online()
+                    .next()
+                    .cloned()
+                    .unwrap();
+                let notice = kit.frame("PyChat: bob is the admin");
+                bob.group.lock().hand_over(&alice, "bob", &notice).unwrap();
+            })
+            .says("bob")
+            .hears(&[NOT_ADMIN])
+            .departs(Departure::HungUp);
+    }
+
+    // ---- files ----
+
+    /// An upload of this body under this length.
+    fn uploads<'a>(script: Script<'a>, file: &str, length: usize, body: &[u8]) -> Script<'a> {
+        script
+            .says("/fileTransfer")
+            .says(file)
+            .says(&length.to_string())
+            .sends(body)
+    }
+
+    /// Alice is offline; bob with a Python client and fred with a fernchat client are there.
+    fn receivers(kit: &Kit) -> [Person<'_>; 2] {
+        let [alice, bob] = kit.members(["alice", "bob"]);
+        let fred = kit.tries_to_join_with(Peer::Fernchat, "fred", DEN).unwrap();
+        alice.approves("fred").unwrap();
+        alice.leaves();
+        bob.ear.heard();
+        fred.ear.heard();
+        [bob, fred]
+    }
+
+    #[test]
+    fn file_is_offered_to_every_other_member_and_comes_as_it_went() {
+        let kit = Kit::new();
+        let [bob, fred] = receivers(&kit);
+        let _waiting = kit.joins("carol");
+        let asked = "PyChat: carol has requested to join the group.";
+        let token = kit.house.key.seal(b"hello, all");
+        uploads(
+            kit.python("alice"),
+            "../secret/a.txt",
+            token.len(),
+            token.as_bytes(),
+        )
+        .hears(&[
+            "/fileTransfer",
+            "/sendFile",
+            "a.txt is on its way to 2 members.",
+        ])
+        .departs(Departure::HungUp);
+        for (person, ask) in [(&bob, "/receiveFile"), (&fred, "/receiveFile alice")] {
+            person.hears(&[asked, ask]);
+            assert!(person.seat.name_wanted());
+            person.hears(&["a.txt"]);
+            assert!(person.seat.body_wanted() && !person.seat.body_wanted());
+            person.hears(&["100", "<hello, all>"]);
+        }
+        assert!(kit.failures.is_empty());
+    }
+
+    #[test]
+    fn file_that_a_python_client_cannot_receive_is_told_to_it_in_a_line() {
+        let kit = Kit::new();
+        let [bob, fred] = receivers(&kit);
+        let token = kit.house.key.seal(&[b'a'; 112]);
+        let longest = format!("/sendFile {}", token_len(1000));
+        uploads(kit.fernchat("alice"), "a.txt", token.len(), token.as_bytes())
+            .hears(&[
+                "/fileTransfer",
+                &longest,
+                "a.txt is on its way to 1 member; 1 more cannot receive a file of this size and were told.",
+            ])
+            .departs(Departure::HungUp);
+        bob.hears(&["PyChat: alice shared a.txt (186 bytes), too large for this program."]);
+        fred.hears(&["/receiveFile alice"]);
+        // One byte less in the last block is the most that a Python client gets.
+        let token = kit.house.key.seal(&[b'a'; 111]);
+        uploads(kit.python("alice"), "a.txt", token.len(), token.as_bytes())
+            .departs(Departure::HungUp);
+        bob.hears(&["/receiveFile"]);
+    }
+
+    #[test]
+    fn upload_that_fails_says_why_and_stays_in_step() {
+        let kit = Kit::new();
+        let [bob, fred] = receivers(&kit);
+        let token = kit.house.key.seal(b"hello").into_bytes();
+        let foreign = Key::generate().seal(b"hello").into_bytes();
+        let damaged = [&token[..50], b"AAAA", &token[54..]].concat();
+        let large = kit.house.key.seal(&[b'a'; 1008]).into_bytes();
+        let cases: [(&[u8], &str); 5] = [
+            (
+                &foreign,
+                "it did not arrive whole: the body's HMAC does not fit",
+            ),
+            (
+                &damaged,
+                "it did not arrive whole: the body's HMAC does not fit",
+            ),
+            (
+                &token[..96],
+                "it did not arrive whole: a body cannot have 96 characters",
+            ),
+            (
+                b"A",
+                "it did not arrive whole: a body cannot have 1 characters",
+            ),
+            (&large, "this server takes files of at most 1000 bytes."),
+        ];
+        for (body, reason) in cases {
+            let ear = uploads(kit.python("alice"), "a.txt", body.len(), body)
+                .says("/onlineMembers")
+                .departs(Departure::HungUp);
+            let heard = ear.heard();
+            assert_eq!(heard[..2], ["/fileTransfer", "/sendFile"]);
+            let result = format!("a.txt was not shared: {reason}");
+            assert!(heard[2].starts_with(&result), "{} {result}", heard[2]);
+            assert_eq!(heard[3], "/onlineMembers");
+        }
+        let largest = kit.house.key.seal(&[b'a'; 1007]);
+        uploads(
+            kit.python("alice"),
+            "a.txt",
+            largest.len(),
+            largest.as_bytes(),
+        )
+        .departs(Departure::HungUp);
+        fred.hears(&["/receiveFile alice"]);
+        bob.hears(&["PyChat: alice shared a.txt (1.0 KiB), too large for this program."]);
+        let step = "the length of a body";
+        for length in ["many", "-1", "1.5", "", "99999999999999999999"] {
+            kit.python("alice")
+                .says("/fileTransfer")
+                .says("a.txt")
+                .says(length)
+                .departs(broke(WireError::NotTheStep(step)));
+        }
+    }
+
+    #[test]
+    fn commands_torn_into_a_body_run_after_it() {
+        let kit = Kit::new();
+        let [bob, _fred] = receivers(&kit);
+        let token = kit.house.key.seal(b"hello").into_bytes();
+        let (one, two) = (kit.frame("/onlineMembers"), kit.frame("/whoAdmin"));
+        let noise = kit.frame("no command");
+        let (length, rest) = two.split_at(4);
+        // One whole, one whose length comes before the body and whose token comes inside it, and something else.
+        let body = [
+            &token[..30],
+            &one,
+            &token[30..60],
+            rest,
+            &token[60..61],
+            &noise,
+            &token[61..],
+        ]
+        .concat();
+        kit.python("alice")
+            .says("/fileTransfer")
+            .says("a.txt")
+            .sends(&[length, &kit.frame("100")].concat())
+            .hears(&["/fileTransfer", "/sendFile"])
+            .sends(&body)
+            .hears(&["a.txt is on its way to 2 members.", "/onlineMembers"])
+            .says(".")
+            .hears(&[r#"{"alice", "bob", "fred"}"#, "/whoAdmin"])
+            .departs(Departure::HungUp);
+        bob.hears(&["/receiveFile"]);
+    }
+
+    #[test]
+    fn kicked_in_the_middle_of_an_upload_shares_nothing() {
+        let kit = Kit::new();
+        let [alice, bob] = kit.members(["alice", "bob"]);
+        bob.leaves();
+        let token = kit.house.key.seal(b"hello");
+        let (half, rest) = token.as_bytes().split_at(50);
+        uploads(kit.python("bob"), "a.txt", token.len(), half)
+            .hears(&["/fileTransfer", "/sendFile"])
+            .then(|| alice.throws_out("bob"))
+            .sends(rest)
+            .hears(&[NO_MEMBER, "/kicked", "<end: kicked>"])
+            .departs(Departure::Kicked);
+        alice.hears_nothing();
+    }
+
+    #[test]
+    fn delivery_goes_step_by_step_and_everything_else_waits() {
+        let kit = Kit::new();
+        let [alice, bob] = kit.members(["alice", "bob"]);
+        alice.leaves();
+        kit.python("alice")
+            .says("/allMembers")
+            .then(|| drop(bob.shares("a.txt", "hello")))
+            .hears(&["/allMembers"])
+            .says(".")
+            .hears(&[r#"{"alice", "bob"}"#, "/receiveFile"])
+            .then(|| bob.says("are you there?").unwrap())
+            .then(|| drop(bob.shares("b.txt", "once more")))
+            // Typed between the two answers.
+            .says("/onlineMembers")
+            .says("/sendFilename")
+            .hears(&["a.txt"])
+            .says("/whoAdmin")
+            .hears_nothing()
+            .says("/sendFile")
+            .hears(&["100", "<hello>", "/onlineMembers"])
+            .says(".")
+            .hears(&[r#"{"alice", "bob"}"#, "bob: are you there?", "/receiveFile"])
+            .says("/sendFilename")
+            .says("/sendFile")
+            .hears(&["b.txt", "100", "<once more>", "/whoAdmin"])
+            // Nothing is offered: the words mean nothing.
+            .says("/sendFilename")
+            .hears(&["You are in the group the den; ask about that one."])
+            .departs(Departure::HungUp);
+        assert!(kit.failures.is_empty());
+    }
+
+    #[test]
+    fn receiver_that_leaves_before_it_has_the_file_is_reported() {
+        let kit = Kit::new();
+        let [alice, bob] = kit.members(["alice", "bob"]);
+        alice.leaves();
+        kit.python("alice")
+            .then(|| drop(bob.shares("a.txt", "hello")))
+            .says("/sendFilename")
+            .departs(Departure::HungUp);
+        let failure = kit.failures.try_recv().unwrap();
+        let told = (failure.receiver.as_str(), failure.file.as_str());
+        assert_eq!(told, ("alice", "a.txt"));
+    }
+}

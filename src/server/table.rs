@@ -73,3 +73,86 @@ impl GroupTable {
         self.groups.read().values().cloned().collect()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::thread;
+    use std::time::Duration;
+
+    use crossbeam_channel::bounded;
+
+    use super::*;
+    use crate::server::testkit::{Kit, DEN};
+
+    /// Fills the table up with other names of this group.
+    fn fill(table: &GroupTable, group: &Arc<Mutex<Group>>) {
+        let mut groups = table.groups.write();
+        for n in groups.len()..MAX_GROUPS {
+            let name = GroupName::parse(&format!("group {n}")).unwrap();
+            groups.insert(name, Arc::clone(group));
+        }
+    }
+
+    #[test]
+    fn in_a_full_table_groups_that_nobody_would_miss_give_way() {
+        let kit = Kit::new();
+        let alice = kit.joins("alice");
+        let table = &kit.house.table;
+        fill(table, &alice.group);
+        let refusal = kit.tries_to_join_group("bob", "one more").err();
+        assert_eq!(refusal, Some(Refusal::Full));
+        kit.joins("bob").hears(&["/wait"]);
+        alice.denies("bob").unwrap();
+
+        alice.leaves();
+        let bob = kit.tries_to_join_group("bob", "one more").unwrap();
+        bob.hears(&["/adminReady"]);
+        assert_eq!(table.all().len(), 1);
+        // The old group is forgotten, and so is who administered it.
+        kit.joins("carol").hears(&["/adminReady"]);
+    }
+
+    #[test]
+    fn whoever_joins_first_administers_also_if_another_was_faster_to_create() {
+        let kit = Kit::new();
+        let bob = kit.tries_to_join_group("bob", "elsewhere").unwrap();
+        let name = GroupName::parse(DEN).unwrap();
+        kit.house.table.find_or_create(&name, &bob.seat).unwrap();
+        let alice = kit.joins("alice");
+        alice.hears(&["/adminReady"]);
+        let group = alice.group.lock();
+        assert_eq!(
+            group.who_administers(&alice.seat),
+            Ok(alice.seat.name.clone())
+        );
+    }
+
+    #[test]
+    fn group_that_is_dropped_while_somebody_joins_is_looked_for_again() {
+        // The drop may come before the join, so the test gives the two many chances to meet.
+        for _ in 0..50 {
+            let kit = Kit::new();
+            let alice = kit.joins("alice");
+            alice.leaves();
+            let (steps, step) = bounded(0);
+            thread::scope(|scope| {
+                let mut dropped = alice.group.lock();
+                scope.spawn(|| {
+                    steps.send("looks").unwrap();
+                    let bob = kit.joins("bob");
+                    bob.hears(&["/adminReady"]);
+                    assert!(!Arc::ptr_eq(&bob.group, &alice.group));
+                    steps.send("joined").unwrap();
+                });
+                let deadline = Duration::from_secs(10);
+                assert_eq!(step.recv_timeout(deadline), Ok("looks"));
+                thread::yield_now();
+                dropped.is_dropped = true;
+                let name = GroupName::parse(DEN).unwrap();
+                kit.house.table.groups.write().remove(&name);
+                drop(dropped);
+                assert_eq!(step.recv_timeout(deadline), Ok("joined"));
+            });
+        }
+    }
+}

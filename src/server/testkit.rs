@@ -1,0 +1,401 @@
+//! What the tests of this room have in common: a house, people in it, and what each of them hears. No threads, no sockets.
+//!
+//! A [`Person`] has a seat in the group and does what is asked of it at once. A [`Script`] is a client whose frames go through a
+//! session: one line after the other, each read when the session asks for it, with whatever else happens between two of them.
+
+use std::cell::RefCell;
+use std::collections::VecDeque;
+use std::io::{self, Read};
+use std::rc::Rc;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+use crossbeam_channel::{unbounded, Receiver};
+use parking_lot::Mutex;
+
+use super::group::{Group, JoinFrames, Refusal};
+use super::seat::{seal, Delivery, Failure, Peer, Receipt, Seat};
+use super::session::{House, Session};
+use super::spool::{Body, Spool};
+use super::table::GroupTable;
+use super::turn::{Frames, Offer};
+use crate::net::connection::Departure;
+use crate::net::outbox::{Item, Outbox};
+use crate::seal::Key;
+use crate::wire::command::{
+    line, notice, ACCEPTED, ADMIN_READY, FERNCHAT, KICKED, READY, RECEIVE_FILE, WAIT,
+};
+use crate::wire::frame::{FrameReader, MAX_FRAME};
+use crate::wire::name::{FileName, GroupName, UserName};
+use crate::wire::name_set;
+
+/// The group that everybody joins.
+pub const DEN: &str = "the den";
+
+pub struct Kit {
+    pub house: House,
+    pub failures: Receiver<Failure>,
+    /// The spool's.
+    _folder: tempfile::TempDir,
+    next_id: AtomicU64,
+}
+
+impl Kit {
+    pub fn new() -> Kit {
+        let folder = tempfile::tempdir().unwrap();
+        let (failures, failed) = unbounded();
+        Kit {
+            house: House {
+                key: Arc::new(Key::generate()),
+                table: GroupTable::default(),
+                spool: Spool::new(folder.path()).unwrap(),
+                n_seated: AtomicUsize::new(0),
+                max_clients: 10,
+                max_file: 1000,
+                python_file_limit: Some(100),
+                failures,
+            },
+            failures: failed,
+            _folder: folder,
+            next_id: AtomicU64::new(1),
+        }
+    }
+
+    /// A frame with this text.
+    pub fn frame(&self, text: impl AsRef<[u8]>) -> Frames {
+        seal(&self.house.key, text)
+    }
+
+    fn ear(&self) -> Ear {
+        let (outbox, items) = Outbox::new(Arc::default());
+        Ear {
+            outbox,
+            items,
+            key: Arc::clone(&self.house.key),
+            heard: RefCell::default(),
+        }
+    }
+
+    fn id(&self) -> u64 {
+        self.next_id.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// Somebody with a Python client comes to the group.
+    #[track_caller]
+    pub fn joins(&self, name: &str) -> Person<'_> {
+        self.tries_to_join(name).unwrap()
+    }
+
+    pub fn tries_to_join(&self, name: &str) -> Result<Person<'_>, Refusal> {
+        self.tries_to_join_group(name, DEN)
+    }
+
+    pub fn tries_to_join_group(&self, name: &str, group: &str) -> Result<Person<'_>, Refusal> {
+        self.tries_to_join_with(Peer::Python, name, group)
+    }
+
+    pub fn tries_to_join_with(
+        &self,
+        peer: Peer,
+        name: &str,
+        group: &str,
+    ) -> Result<Person<'_>, Refusal> {
+        let ear = self.ear();
+        let (key, outbox) = (Arc::clone(&self.house.key), Arc::clone(&ear.outbox));
+        let name = UserName::parse(name).unwrap();
+        let request = notice(format!("{name} has requested to join the group."));
+        let seat = Seat::new(self.id(), name, peer, key, outbox);
+        let frames = JoinFrames {
+            admin_ready: self.frame(ADMIN_READY),
+            ready: self.frame(READY),
+            wait: self.frame(WAIT),
+            request: self.frame(request),
+        };
+        let name = GroupName::parse(group).unwrap();
+        let (group, _) = self.house.table.join(&name, &seat, &frames)?;
+        Ok(Person {
+            kit: self,
+            seat,
+            ear,
+            group,
+        })
+    }
+
+    /// The members of the group, the first of them its admin. None of them has heard anything yet.
+    pub fn members<const N: usize>(&self, names: [&str; N]) -> [Person<'_>; N] {
+        let people = names.map(|name| self.joins(name));
+        for name in &names[1..] {
+            people[0].approves(name).unwrap();
+        }
+        people.iter().for_each(|person| drop(person.ear.heard()));
+        people
+    }
+
+    /// A client that has just connected.
+    pub fn connects(&self) -> Script<'_> {
+        Script {
+            kit: self,
+            ear: Rc::new(self.ear()),
+            steps: VecDeque::new(),
+        }
+    }
+
+    /// A Python client that has joined the group, whatever that came to.
+    pub fn python(&self, name: &str) -> Script<'_> {
+        self.connects().says(name).says(DEN).past_greeting()
+    }
+
+    /// A fernchat client that has joined the group, whatever that came to.
+    pub fn fernchat(&self, name: &str) -> Script<'_> {
+        let group = format!("{DEN}\n{FERNCHAT}");
+        self.connects().says(name).says(&group).past_greeting()
+    }
+}
+
+/// What goes out to one client, opened and in words.
+pub struct Ear {
+    pub outbox: Arc<Outbox>,
+    items: Receiver<Item>,
+    key: Arc<Key>,
+    heard: RefCell<Vec<String>>,
+}
+
+impl Ear {
+    /// Everything that came since this was asked last is exactly this: texts, `{sets}`, `<bodies>`, `<key>` and `<end: reason>`.
+    #[track_caller]
+    pub fn hears(&self, texts: &[&str]) {
+        assert_eq!(self.heard(), texts);
+    }
+
+    #[track_caller]
+    pub fn hears_nothing(&self) {
+        self.hears(&[]);
+    }
+
+    pub fn heard(&self) -> Vec<String> {
+        // A job pushes more when it is done.
+        while let Ok(item) = self.items.try_recv() {
+            let mut bytes = Vec::new();
+            match item {
+                Item::Bytes(frames) => bytes.extend_from_slice(&frames),
+                Item::Job(job) => job(&mut bytes).unwrap(),
+                Item::End => {
+                    let reason = self.outbox.ending().unwrap();
+                    self.heard.borrow_mut().push(format!("<end: {reason}>"));
+                }
+            }
+            let words = self.words(&bytes);
+            self.heard.borrow_mut().extend(words);
+        }
+        self.heard.take()
+    }
+
+    fn words(&self, bytes: &[u8]) -> Vec<String> {
+        if bytes == self.key.as_str().as_bytes() {
+            return vec!["<key>".into()];
+        }
+        let mut words = Vec::new();
+        let mut frames = FrameReader::new(bytes, MAX_FRAME);
+        while let Ok(Some(token)) = frames.next_frame(&|_| true) {
+            let text = self.key.open(&token).unwrap();
+            words.push(match String::from_utf8(text) {
+                Ok(text) => text,
+                Err(set) => format!("{:?}", name_set::decode(set.as_bytes()).unwrap()),
+            });
+        }
+        let n_used: usize = frame_lens(bytes).sum();
+        if n_used < bytes.len() {
+            let body = self.key.open(&bytes[n_used..]).unwrap();
+            words.push(format!("<{}>", String::from_utf8_lossy(&body)));
+        }
+        words
+    }
+}
+
+/// The lengths of the whole frames at the front of these bytes, the prefix counted.
+fn frame_lens(mut bytes: &[u8]) -> impl Iterator<Item = usize> + '_ {
+    std::iter::from_fn(move || {
+        let (prefix, _) = bytes.split_first_chunk()?;
+        let len = 4 + u32::from_be_bytes(*prefix) as usize;
+        bytes = bytes.get(len..)?;
+        Some(len)
+    })
+}
+
+/// Somebody in the group, or waiting for it.
+pub struct Person<'a> {
+    kit: &'a Kit,
+    pub seat: Arc<Seat>,
+    pub group: Arc<Mutex<Group>>,
+    pub ear: Ear,
+}
+
+impl<'a> Person<'a> {
+    #[track_caller]
+    pub fn hears(&self, texts: &[&str]) {
+        self.ear.hears(texts);
+    }
+
+    #[track_caller]
+    pub fn hears_nothing(&self) {
+        self.ear.hears_nothing();
+    }
+
+    pub fn says(&self, text: &str) -> Result<(), Refusal> {
+        let frames = self.kit.frame(line(&self.seat.name, text));
+        self.group.lock().say(&self.seat, &frames)
+    }
+
+    pub fn approves(&self, name: &str) -> Result<(), Refusal> {
+        let accepted = self.kit.frame(ACCEPTED);
+        self.group.lock().approve(&self.seat, name, &accepted)
+    }
+
+    pub fn denies(&self, name: &str) -> Result<Option<Arc<Seat>>, Refusal> {
+        self.group.lock().deny(&self.seat, name)
+    }
+
+    pub fn kicks(&self, name: &str) -> Result<Option<Arc<Seat>>, Refusal> {
+        self.group.lock().kick(&self.seat, name)
+    }
+
+    /// Kicks somebody who is online, who is told.
+    pub fn throws_out(&self, name: &str) {
+        let seat = self.kicks(name).unwrap().unwrap();
+        seat.end(self.kit.frame(KICKED), Departure::Kicked);
+    }
+
+    /// Offers a file to every other member online.
+    pub fn shares(&self, file: &str, content: &str) -> Weak<Body> {
+        let key = &self.kit.house.key;
+        let token = key.seal(content.as_bytes());
+        let mut body = self.kit.house.spool.begin(key).unwrap();
+        body.write(token.as_bytes()).unwrap();
+        let body = Arc::new(body.finish().unwrap());
+        for seat in self.group.lock().others(&self.seat).unwrap() {
+            let failure = Failure {
+                uploader: Arc::clone(&self.seat),
+                receiver: seat.name.clone(),
+                file: FileName::from_peer(file),
+            };
+            let delivery = Delivery {
+                length: self.kit.frame(token.len().to_string()),
+                body: Arc::clone(&body),
+                receipt: Receipt::new(self.kit.house.failures.clone(), failure),
+            };
+            let ask = self.kit.frame(RECEIVE_FILE);
+            let name = self.kit.frame(file);
+            drop(seat.offer(Offer {
+                ask,
+                name,
+                body: delivery,
+            }));
+        }
+        Arc::downgrade(&body)
+    }
+
+    pub fn hands_over(&self, name: &str) -> Result<(), Refusal> {
+        let notice = self.kit.frame("PyChat: it is yours");
+        self.group.lock().hand_over(&self.seat, name, &notice)
+    }
+
+    pub fn leaves(&self) {
+        self.group.lock().leave(&self.seat);
+    }
+
+    pub fn stops_waiting(&self) -> bool {
+        let farewell = self.kit.frame("/waitDisconnect");
+        self.group.lock().stop_waiting(&self.seat, &farewell)
+    }
+}
+
+/// What one client says, and what happens meanwhile.
+pub struct Script<'a> {
+    kit: &'a Kit,
+    ear: Rc<Ear>,
+    steps: VecDeque<Step<'a>>,
+}
+
+enum Step<'a> {
+    /// The client sends these bytes.
+    Bytes(Vec<u8>),
+    /// This happens when the session has done all that it can do without the next bytes.
+    Then(Box<dyn FnOnce() + 'a>),
+}
+
+impl<'a> Script<'a> {
+    pub fn says(self, text: &str) -> Script<'a> {
+        let frame = self.kit.frame(text);
+        self.sends(&frame)
+    }
+
+    /// Sends bytes as they are.
+    pub fn sends(mut self, bytes: &[u8]) -> Script<'a> {
+        self.steps.push_back(Step::Bytes(bytes.to_vec()));
+        self
+    }
+
+    /// Something else happens.
+    pub fn then(mut self, act: impl FnOnce() + 'a) -> Script<'a> {
+        self.steps.push_back(Step::Then(Box::new(act)));
+        self
+    }
+
+    /// The client has heard exactly this since it was asked last.
+    #[track_caller]
+    pub fn hears(self, texts: &[&str]) -> Script<'a> {
+        let (ear, asked_at) = (Rc::clone(&self.ear), std::panic::Location::caller());
+        let texts: Vec<String> = texts.iter().map(ToString::to_string).collect();
+        self.then(move || assert_eq!(ear.heard(), texts, "asked at {asked_at}"))
+    }
+
+    #[track_caller]
+    pub fn hears_nothing(self) -> Script<'a> {
+        self.hears(&[])
+    }
+
+    fn past_greeting(self) -> Script<'a> {
+        let ear = Rc::clone(&self.ear);
+        self.then(move || drop(ear.heard()))
+    }
+
+    /// Plays the script; then the client hangs up. The connection ends for this reason, whoever named it first.
+    #[track_caller]
+    pub fn departs(self, reason: Departure) -> Rc<Ear> {
+        let steps = Steps(RefCell::new(self.steps));
+        let outbox = &self.ear.outbox;
+        let house = &self.kit.house;
+        let departure = match Session::greet(house, self.kit.id(), outbox, &steps) {
+            Ok(session) => session.run(),
+            Err(departure) => departure,
+        };
+        outbox.end(departure, Duration::ZERO);
+        assert_eq!(outbox.ending(), Some(reason));
+        assert_eq!(steps.0.borrow().len(), 0, "steps that were not played");
+        self.ear
+    }
+}
+
+struct Steps<'a>(RefCell<VecDeque<Step<'a>>>);
+
+impl Read for &Steps<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        loop {
+            let step = self.0.borrow_mut().pop_front();
+            match step {
+                None => return Ok(0),
+                Some(Step::Then(act)) => act(),
+                Some(Step::Bytes(mut bytes)) => {
+                    let n = bytes.len().min(buffer.len());
+                    buffer[..n].copy_from_slice(&bytes[..n]);
+                    let rest = bytes.split_off(n);
+                    if !rest.is_empty() {
+                        self.0.borrow_mut().push_front(Step::Bytes(rest));
+                    }
+                    return Ok(n);
+                }
+            }
+        }
+    }
+}
