@@ -70,6 +70,8 @@ pub struct Session<'a, R> {
     group_name: GroupName,
     /// Commands that came where an answer was due.
     held: VecDeque<Command>,
+    /// The text of a message that had to be held: a fernchat client sends it in one write with its command.
+    early_text: Option<String>,
     _place: Place<'a>,
 }
 
@@ -178,6 +180,7 @@ impl<'a, R: Read> Session<'a, R> {
             group,
             group_name,
             held: VecDeque::new(),
+            early_text: None,
             _place: place,
         })
     }
@@ -372,7 +375,10 @@ impl<'a, R: Read> Session<'a, R> {
 
     fn message_send(&mut self) -> Result<(), Departure> {
         // Whatever the next frame says, it is the text: here a Python client cannot type ahead.
-        let text = self.incoming.text()?;
+        let text = match self.early_text.take() {
+            Some(text) => text,
+            None => self.incoming.text()?,
+        };
         let line = seal(&self.house.key, command::line(&self.seat.name, &text));
         self.wait_for_room();
         if self.group.lock().say(&self.seat, &line).is_err() {
@@ -539,10 +545,13 @@ impl<'a, R: Read> Session<'a, R> {
                 }
             }
             let text = self.incoming.text()?;
+            // Commands that are still held wait for the answers of a delivery.
+            let is_message_held = self.held.back() == Some(&Command::MessageSend);
             match Command::parse(&text) {
+                _ if text == SEND_FILENAME && self.seat.name_wanted() => {}
+                _ if text == SEND_FILE && self.seat.body_wanted() => {}
+                _ if is_message_held && self.early_text.is_none() => self.early_text = Some(text),
                 Some(command) => self.hold(command)?,
-                None if text == SEND_FILENAME && self.seat.name_wanted() => {}
-                None if text == SEND_FILE && self.seat.body_wanted() => {}
                 None if text == WAIT_DISCONNECT => {
                     let farewell = seal(&self.house.key, WAIT_DISCONNECT);
                     if self.group.lock().stop_waiting(&self.seat, &farewell) {
@@ -1519,6 +1528,29 @@ mod tests {
             .hears(&["You are in the group the den; ask about that one."])
             .departs(Departure::HungUp);
         assert!(kit.failures.is_empty());
+    }
+
+    #[test]
+    fn message_in_one_write_with_its_command_may_cross_with_a_file_on_offer() {
+        let kit = Kit::new();
+        let [alice, bob] = kit.members(["alice", "bob"]);
+        alice.leaves();
+        for text in ["hello", "/disconnect"] {
+            kit.fernchat("alice")
+                .then(|| drop(bob.shares("a.txt", "hello")))
+                .hears(&["/receiveFile"])
+                .sends(&[kit.frame("/messageSend"), kit.frame(text)].concat())
+                .hears_nothing()
+                .says("/sendFilename")
+                .hears(&["a.txt"])
+                .says("/sendFile")
+                .hears(&["100", "<hello>", "/messageSend"])
+                .says("/messageSend")
+                .says("and then")
+                .hears(&["/messageSend"])
+                .departs(Departure::HungUp);
+            bob.hears(&[&format!("alice: {text}"), "alice: and then"]);
+        }
     }
 
     #[test]
