@@ -176,10 +176,12 @@ impl Service for Server {
             file,
         } in self.failures.try_iter()
         {
-            uploader.hear(seal(
-                &self.house.key,
-                notice(format!("{file} did not reach {receiver}.")),
-            ));
+            if let Some(uploader) = uploader.upgrade() {
+                uploader.hear(seal(
+                    &self.house.key,
+                    notice(format!("{file} did not reach {receiver}.")),
+                ));
+            }
         }
         for group in self.house.table.all() {
             group.lock().online().for_each(|seat| seat.tick());

@@ -4,7 +4,7 @@
 //! mutex is released, so that the order is one. Knows neither the group nor the dialogues.
 
 use std::io::{self, Write};
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use crossbeam_channel::Sender;
@@ -69,8 +69,9 @@ pub struct Receipt {
 
 /// A delivery that failed.
 pub struct Failure {
-    /// Who is to be told.
-    pub uploader: Arc<Seat>,
+    /// Who is to be told, if still there. Weak, because a seat holds the offers to it: two that offered each other
+    /// files would otherwise keep both, and the bodies, for ever.
+    pub uploader: Weak<Seat>,
     /// Who did not get it.
     pub receiver: UserName,
     /// What.

@@ -483,7 +483,7 @@ impl<'a, R: Read> Session<'a, R> {
                 Peer::Fernchat => Frames::clone(&ask_fernchat),
             };
             let failure = Failure {
-                uploader: Arc::clone(uploader),
+                uploader: Arc::downgrade(uploader),
                 receiver: seat.name.clone(),
                 file: file.clone(),
             };
@@ -1551,6 +1551,22 @@ mod tests {
                 .departs(Departure::HungUp);
             bob.hears(&[&format!("alice: {text}"), "alice: and then"]);
         }
+    }
+
+    #[test]
+    fn members_that_offer_each_other_files_and_leave_keep_no_room() {
+        let kit = Kit::new();
+        let [alice, bob] = kit.members(["alice", "bob"]);
+        let files = [
+            alice.shares("a.txt", "from alice"),
+            bob.shares("b.txt", "from bob"),
+        ];
+        for person in [alice, bob] {
+            person.leaves();
+            drop(person);
+        }
+        assert!(files.iter().all(|file| file.upgrade().is_none()));
+        assert_eq!(kit.failures.len(), 2);
     }
 
     #[test]

@@ -275,7 +275,7 @@ impl<'a> Person<'a> {
         let body = Arc::new(body.finish().unwrap());
         for seat in self.group.lock().others(&self.seat).unwrap() {
             let failure = Failure {
-                uploader: Arc::clone(&self.seat),
+                uploader: Arc::downgrade(&self.seat),
                 receiver: seat.name.clone(),
                 file: FileName::from_peer(file),
             };
