@@ -195,10 +195,13 @@ impl<'a, R: Read> Session<'a, R> {
         loop {
             if let Err(departure) = self.next_dialogue() {
                 if let Departure::Broke(reason) = &departure {
-                    self.seat.close(
-                        &format!("The connection is closed: {reason}."),
-                        departure.clone(),
-                    );
+                    let reason = format!("The connection is closed: {reason}.");
+                    let is_waiting = |seat: &Arc<Seat>| seat.id == self.seat.id;
+                    let is_waiting = self.group.lock().waiting().any(is_waiting);
+                    match is_waiting {
+                        true => self.seat.close_waiting(&reason, departure.clone()),
+                        false => self.seat.close(&reason, departure.clone()),
+                    }
                 }
                 return departure;
             }
@@ -1217,6 +1220,22 @@ mod tests {
         }
         bob.hears_nothing();
         assert_eq!(bob.group.lock().members_online(&bob.seat).unwrap().len(), 1);
+    }
+
+    #[test]
+    fn waiting_client_that_breaks_the_protocol_is_ended_in_words_that_it_knows() {
+        let kit = Kit::new();
+        let _alice = kit.joins("alice");
+        let (foreign, departure) = (seal(&Key::generate(), "hello"), broke(WireError::NotOpened));
+        let end = format!("<end: {departure}>");
+        let ear = kit
+            .python("carol")
+            .sends(&foreign)
+            .departs(departure.clone());
+        ear.hears(&["/waitDisconnect", &end]);
+        let ear = kit.fernchat("carol").sends(&foreign).departs(departure);
+        let closing = format!("/closing {CLOSED}{}.", WireError::NotOpened);
+        ear.hears(&[&closing, &end]);
     }
 
     #[test]
