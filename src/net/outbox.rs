@@ -244,7 +244,7 @@ pub fn write_loop(
                 Item::Bytes(bytes) => batch.extend_from_slice(&bytes),
                 Item::Job(job) => {
                     write_batch(outbox, &mut batch, stream)?;
-                    job(stream)?;
+                    job(&mut Counted { outbox, stream })?;
                 }
                 Item::End => return write_batch(outbox, &mut batch, stream),
             }
@@ -256,6 +256,24 @@ pub fn write_loop(
         write_batch(outbox, &mut batch, stream)?;
     }
     Ok(())
+}
+
+/// The stream for a job, whose bytes were never queued but show that the client takes what it is sent.
+struct Counted<'a> {
+    outbox: &'a Outbox,
+    stream: &'a mut dyn Write,
+}
+
+impl Write for Counted<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let n = self.stream.write(bytes)?;
+        self.outbox.written.fetch_add(n as u64, Ordering::Relaxed);
+        Ok(n)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.stream.flush()
+    }
 }
 
 fn write_batch(outbox: &Outbox, batch: &mut Vec<u8>, stream: &mut dyn Write) -> io::Result<()> {
@@ -507,6 +525,24 @@ mod tests {
         assert_eq!(outbox.ending(), None);
         assert!(outbox.is_overdue(at(10_000)));
         assert_eq!(outbox.ending(), Some(Departure::TooSlow));
+    }
+
+    #[test]
+    fn client_that_takes_a_file_is_not_too_slow() {
+        let (outbox, items) = new();
+        let start = Instant::now();
+        let clock = Arc::clone(&outbox);
+        outbox.push_job(Box::new(move |stream| {
+            assert!(!clock.is_overdue(start));
+            stream.write_all(&bytes(PROGRESS as usize))?;
+            assert!(!clock.is_overdue(start + PROGRESS_TIME));
+            Ok(())
+        }));
+        outbox.push(bytes(SOFT_LIMIT + 4));
+        end(&outbox);
+        written(&outbox, &items);
+        assert_eq!(outbox.queued.load(Ordering::Relaxed), 0);
+        assert_eq!(outbox.ending(), Some(Departure::Left));
     }
 
     #[test]
