@@ -738,112 +738,60 @@ mod tests {
 
     // ---- dialogues ----
 
-    /// What a client says, and what it hears then.
-    type Talk = &'static [(&'static str, &'static [&'static str])];
-
     const BUSY: &str = "You were typing something else meanwhile: please try again.";
-    const NOT_ADMIN: &str = "Only the admin of the group may do this.";
     const NO_MEMBER: &str = "This is for members, and you are not a member of the group any more.";
 
-    /// The dialogues of the admin, one after the other as in the protocol's table.
-    const TALKS: [Talk; 17] = [
-        &[
-            ("/viewRequests", &["/viewRequests"]),
-            (".", &["/sendingData"]),
-            ("/readyForData", &[r#"{"carol"}"#]),
-        ],
-        &[
-            ("/approveRequest", &["/approveRequest"]),
-            (".", &["/proceed"]),
-            ("carol", &["carol is now a member of the group."]),
-        ],
-        &[
-            ("/approveRequest", &["/approveRequest"]),
-            (".", &["/proceed"]),
-            (
-                "bob",
-                &["Nobody called 'bob' has asked to join; /1 lists who has."],
-            ),
-        ],
-        &[
-            ("/approveRequest", &["/approveRequest"]),
-            (".", &["/proceed"]),
-            ("!carol", &["The request of carol is denied."]),
-        ],
-        &[
-            ("/approveRequest", &["/approveRequest"]),
-            (".", &["/proceed"]),
-            (
-                "!bob",
-                &["Nobody called 'bob' has asked to join; /1 lists who has."],
-            ),
-        ],
-        &[
-            ("/allMembers", &["/allMembers"]),
-            (".", &[r#"{"alice", "bob", "gone"}"#]),
-        ],
-        &[
-            ("/onlineMembers", &["/onlineMembers"]),
-            (".", &[r#"{"alice", "bob"}"#]),
-        ],
-        &[
-            ("/changeAdmin", &["/changeAdmin"]),
-            (".", &["/proceed"]),
-            ("gone", &["gone is now the admin of the group."]),
-        ],
-        &[
-            ("/changeAdmin", &["/changeAdmin"]),
-            (".", &["/proceed"]),
-            ("alice", &["You are the admin already."]),
-        ],
-        &[("/whoAdmin", &["/whoAdmin"]), (DEN, &["Admin: alice"])],
-        &[
-            ("/whoAdmin", &["/whoAdmin"]),
-            (
-                "elsewhere",
-                &["You are in the group the den; ask about that one."],
-            ),
-        ],
-        &[
-            ("/kickMember", &["/kickMember"]),
-            (".", &["/proceed"]),
-            ("gone", &["gone is not a member of the group any more."]),
-        ],
-        &[
-            ("/kickMember", &["/kickMember"]),
-            (".", &["/proceed"]),
-            (
-                "alice",
-                &["The admin cannot be kicked; hand the role over first, with /6."],
-            ),
-        ],
-        &[
-            ("/kickMember", &["/kickMember"]),
-            (".", &["/proceed"]),
-            (
-                "carol",
-                &["The group has no member called 'carol'; /4 lists the members."],
-            ),
-        ],
-        &[("/fileTransfer", &["/fileTransfer"]), ("~error~", &[])],
-        &[
-            ("/fileTransfer", &["/fileTransfer"]),
-            ("a.txt", &["/sendFile"]),
-            ("0", &["a.txt was not shared."]),
-        ],
-        &[("/messageSend", &["/messageSend"]), ("hello", &[])],
+    /// The dialogues of the admin, in the order of the protocol's table. `|` stands between the steps: what the client says, `>`, the
+    /// reply. The reply to the first is its echo.
+    const TALKS: [&str; 17] = [
+        r#"/viewRequests | . > /sendingData | /readyForData > {"carol"}"#,
+        "/approveRequest | . > /proceed | carol > carol is now a member of the group.",
+        "/approveRequest | . > /proceed | bob > Nobody called 'bob' has asked to join; /1 lists who has.",
+        "/approveRequest | . > /proceed | !carol > The request of carol is denied.",
+        "/approveRequest | . > /proceed | !bob > Nobody called 'bob' has asked to join; /1 lists who has.",
+        r#"/allMembers | . > {"alice", "bob", "gone"}"#,
+        r#"/onlineMembers | . > {"alice", "bob"}"#,
+        "/changeAdmin | . > /proceed | gone > gone is now the admin of the group.",
+        "/changeAdmin | . > /proceed | alice > You are the admin already.",
+        "/whoAdmin | the den > Admin: alice",
+        "/whoAdmin | elsewhere > You are in the group the den; ask about that one.",
+        "/kickMember | . > /proceed | gone > gone is not a member of the group any more.",
+        "/kickMember | . > /proceed | alice > The admin cannot be kicked; hand the role over first, with /6.",
+        "/kickMember | . > /proceed | carol > The group has no member called 'carol'; /4 lists the members.",
+        "/fileTransfer | ~error~",
+        "/fileTransfer | a.txt > /sendFile | 0 > a.txt was not shared.",
+        "/messageSend | hello",
     ];
 
-    /// And those of a member who has no right to them.
-    const REFUSED_TALKS: [Talk; 4] = [
-        &[("/viewRequests", &["/viewRequests"]), (".", &[NOT_ADMIN])],
-        &[
-            ("/approveRequest", &["/approveRequest"]),
-            (".", &[NOT_ADMIN]),
-        ],
-        &[("/changeAdmin", &["/changeAdmin"]), (".", &[NOT_ADMIN])],
-        &[("/kickMember", &["/kickMember"]), (".", &[NOT_ADMIN])],
+    /// Those of a member who has no right to more.
+    const MEMBER_TALKS: [&str; 6] = [
+        "/viewRequests | . > Only the admin of the group may do this.",
+        "/approveRequest | . > Only the admin of the group may do this.",
+        "/changeAdmin | . > Only the admin of the group may do this.",
+        "/kickMember | . > Only the admin of the group may do this.",
+        r#"/allMembers | . > {"alice", "bob", "gone"}"#,
+        "/whoAdmin | the den > Admin: alice",
     ];
+
+    /// Those of a member who is kicked after the first step.
+    const KICKED_TALKS: [&str; 6] = [
+        "/allMembers | . > {}",
+        "/whoAdmin | the den > This is for members, and you are not a member of the group any more.",
+        "/viewRequests | . > This is for members, and you are not a member of the group any more.",
+        "/kickMember | . > This is for members, and you are not a member of the group any more.",
+        "/messageSend | I am still here",
+        "/fileTransfer | ~error~",
+    ];
+
+    /// The steps of a talk: what the client says, and what it hears then.
+    fn steps(talk: &str) -> Vec<(&str, Vec<&str>)> {
+        let step = |(at, step): (usize, _)| match str::split_once(step, " > ") {
+            Some((text, reply)) => (text, vec![reply]),
+            None if at == 0 => (step, vec![step]),
+            None => (step, vec![]),
+        };
+        talk.split(" | ").enumerate().map(step).collect()
+    }
 
     /// Alice, who administers the group, and bob are there; gone is offline; carol waits.
     fn people(kit: &Kit) -> [Person<'_>; 3] {
@@ -857,11 +805,11 @@ mod tests {
     }
 
     /// Plays a talk. While it lasts the other says something after each step, and is heard right behind the last.
-    fn plays<'a>(mut script: Script<'a>, talk: Talk, other: &'a Person<'a>) -> Script<'a> {
+    fn plays<'a>(mut script: Script<'a>, talk: &str, other: &'a Person<'a>) -> Script<'a> {
         let mut lines = Vec::new();
-        for (at, (text, replies)) in talk.iter().enumerate() {
-            let mut replies = replies.to_vec();
-            if at + 1 == talk.len() {
+        let n_steps = steps(talk).len();
+        for (at, (text, mut replies)) in steps(talk).into_iter().enumerate() {
+            if at + 1 == n_steps {
                 replies.extend(lines.iter().map(String::as_str));
                 return script.says(text).hears(&replies);
             }
@@ -886,7 +834,7 @@ mod tests {
                 .hears(&["bob: again"])
                 .departs(Departure::HungUp);
         }
-        for talk in REFUSED_TALKS.iter().chain(&TALKS[5..7]) {
+        for talk in MEMBER_TALKS {
             let kit = Kit::new();
             let [alice, bob, _carol] = people(&kit);
             bob.leaves();
@@ -1033,27 +981,24 @@ mod tests {
 
     #[test]
     fn command_typed_ahead_runs_next_wherever_it_comes() {
-        for talk in TALKS.iter().chain(&REFUSED_TALKS) {
-            let is_message = talk[0].0 == "/messageSend";
-            for at in 1..talk.len() {
-                if is_message {
+        let admin = TALKS.map(|talk| ("alice", talk));
+        let member = MEMBER_TALKS.map(|talk| ("bob", talk));
+        for (name, talk) in admin.into_iter().chain(member) {
+            let n_steps = steps(talk).len();
+            for at in 1..n_steps {
+                if talk.starts_with("/messageSend") {
                     continue;
                 }
                 let kit = Kit::new();
-                let [alice, bob, _carol] = people(&kit);
-                let who = if talk[1].1 == [NOT_ADMIN] {
-                    &bob
-                } else {
-                    &alice
-                };
-                who.leaves();
-                let mut script = kit.python(who.seat.name.as_str());
-                for (step, (text, replies)) in talk.iter().enumerate() {
+                let people = people(&kit);
+                let is_named = |person: &&Person| person.seat.name.as_str() == name;
+                people.iter().filter(is_named).for_each(Person::leaves);
+                let mut script = kit.python(name);
+                for (step, (text, mut replies)) in steps(talk).into_iter().enumerate() {
                     if step == at {
                         script = script.says("/whoAdmin").says("/disconnect").hears_nothing();
                     }
-                    let mut replies = replies.to_vec();
-                    if step + 1 == talk.len() {
+                    if step + 1 == n_steps {
                         replies.push("/whoAdmin");
                     }
                     script = script.says(text).hears(&replies);
@@ -1279,25 +1224,14 @@ mod tests {
 
     #[test]
     fn member_kicked_in_a_dialogue_hears_its_end_and_then_of_the_kick() {
-        let talks: [Talk; 6] = [
-            &[("/allMembers", &["/allMembers"]), (".", &["{}"])],
-            &[("/whoAdmin", &["/whoAdmin"]), (DEN, &[NO_MEMBER])],
-            &[("/viewRequests", &["/viewRequests"]), (".", &[NO_MEMBER])],
-            &[("/kickMember", &["/kickMember"]), (".", &[NO_MEMBER])],
-            &[
-                ("/messageSend", &["/messageSend"]),
-                ("I am still here", &[]),
-            ],
-            &[("/fileTransfer", &["/fileTransfer"]), ("~error~", &[])],
-        ];
-        for talk in talks {
+        for talk in KICKED_TALKS {
             let kit = Kit::new();
             let [alice, bob] = kit.members(["alice", "bob"]);
             bob.leaves();
-            let [(command, echo), (answer, replies)] = talk else {
-                panic!("{talk:?}");
+            let [(command, echo), (answer, replies)] = &steps(talk)[..] else {
+                panic!("{talk}");
             };
-            let last = [*replies, &["/kicked", "<end: kicked>"]].concat();
+            let last = [&replies[..], &["/kicked", "<end: kicked>"]].concat();
             kit.python("bob")
                 .says(command)
                 .hears(echo)
@@ -1334,7 +1268,7 @@ mod tests {
                 bob.group.lock().hand_over(&alice, "bob", &notice).unwrap();
             })
             .says("bob")
-            .hears(&[NOT_ADMIN])
+            .hears(&["Only the admin of the group may do this."])
             .departs(Departure::HungUp);
     }
 
