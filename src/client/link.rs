@@ -210,13 +210,14 @@ impl Link {
     /// As [`Link::send`].
     pub fn answer(&self, word: &'static str) -> io::Result<()> {
         if self.server == ServerKind::Python {
+            thread::sleep(ANSWER_DELAY);
+            // Held while it is sent: a dialogue that began meanwhile would lose its step to this word.
             let mut dialogue = self.dialogue.lock();
             if dialogue.is_open {
                 dialogue.answers_due.push(word);
                 return Ok(());
             }
-            drop(dialogue);
-            thread::sleep(ANSWER_DELAY);
+            return self.send(&[word]);
         }
         self.send(&[word])
     }
