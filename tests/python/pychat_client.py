@@ -203,8 +203,12 @@ class Client:
             self.wire.write(one[0], two[0], *tokens)
         elif self.switches.torn and word not in ("/messageSend", "/disconnect"):
             self.held = word
+            return
         else:
             self.wire.send(word)
+        if self.switches.log:
+            sys.stderr.write("-> %s\n" % word)
+            sys.stderr.flush()
 
     def ask(self, question):
         """Waits for a line from the keyboard thread."""
@@ -303,6 +307,7 @@ def main():
     parser.add_argument("--torn-body", action="store_true", help="put a command inside every uploaded body")
     parser.add_argument("--future", metavar="SECONDS", type=int, default=0, help="stamp tokens that far ahead")
     parser.add_argument("--no-reading", action="store_true", help="read nothing after step 5")
+    parser.add_argument("--log", action="store_true", help="say on stderr which command was sent")
     switches = parser.parse_args()
     for stream in (sys.stdin, sys.stdout):
         stream.reconfigure(encoding="utf-8")
