@@ -18,7 +18,7 @@ use crossbeam_channel::Sender;
 use log::debug;
 
 use super::files::Download;
-use super::link::{Incoming, Link, ServerKind};
+use super::link::{is_late, Incoming, Link, ServerKind};
 use super::sending::is_line;
 use super::{ClientError, Outcome};
 use crate::terminal::Terminal;
@@ -98,7 +98,13 @@ impl Receiving {
     fn receive(&mut self) -> Result<Outcome, ClientError> {
         loop {
             let link = Arc::clone(&self.link);
-            let token = self.frames.next_frame(&|token| link.key().opens(token))?;
+            let token = match self.frames.next_frame(&|token| link.key().opens(token)) {
+                Err(WireError::Io(error)) if is_late(&error) => {
+                    self.answer_again()?;
+                    continue;
+                }
+                token => token?,
+            };
             let token =
                 token.ok_or_else(|| ClientError::Closed("it ended without a word".into()))?;
             match self.frame(&token)? {
@@ -186,6 +192,15 @@ impl Receiving {
         Ok(Next::Frame)
     }
 
+    /// Nothing came for a while: what a delivery waits for may have been missed.
+    fn answer_again(&self) -> Result<(), ClientError> {
+        for delivery in &self.deliveries {
+            let word = delivery.name.as_ref().map_or(SEND_FILENAME, |_| SEND_FILE);
+            self.link.answer(word).map_err(WireError::Io)?;
+        }
+        Ok(())
+    }
+
     /// A text that is the next step of a delivery, or else a line.
     fn delivery_step(&mut self, text: String) -> Result<Next, ClientError> {
         let may_be_step = self.link.server == ServerKind::Fernchat || !is_line(&text);
@@ -233,18 +248,23 @@ impl Receiving {
         let mut piece = vec![0; BODY_STEP];
         let mut left = length;
         while left > 0 {
-            match self
+            let next = self
                 .frames
-                .next_piece(left, &mut piece, &|token| link.key().opens(token))?
-            {
-                Piece::Body(n) => {
-                    left -= n as u64;
-                    download.write(&piece[..n]);
-                }
-                Piece::Frame(token) => match self.frame(&token)? {
-                    Next::Frame => {}
-                    Next::Body(..) => return Err(WireError::NotTheStep("the end of a body").into()),
-                    Next::End(outcome) => return Ok(Some(outcome)),
+                .next_piece(left, &mut piece, &|token| link.key().opens(token));
+            match next {
+                Err(WireError::Io(error)) if is_late(&error) => continue,
+                next => match next? {
+                    Piece::Body(n) => {
+                        left -= n as u64;
+                        download.write(&piece[..n]);
+                    }
+                    Piece::Frame(token) => match self.frame(&token)? {
+                        Next::Frame => {}
+                        Next::Body(..) => {
+                            return Err(WireError::NotTheStep("the end of a body").into())
+                        }
+                        Next::End(outcome) => return Ok(Some(outcome)),
+                    },
                 },
             }
         }
