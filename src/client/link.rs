@@ -219,7 +219,7 @@ impl Link {
             // Held while it is sent: a dialogue that began meanwhile would lose its step to this word.
             let mut dialogue = self.dialogue.lock();
             if dialogue.is_open {
-                dialogue.answers_due.push(word);
+                dialogue.answers_due.push_back(word);
                 return Ok(());
             }
             return self.send(&[word]);

@@ -21,10 +21,11 @@ use super::files::Download;
 use super::link::{is_late, Incoming, Link, ServerKind};
 use super::sending::is_line;
 use super::{ClientError, Outcome};
+use crate::seal::is_token_len;
 use crate::terminal::Terminal;
 use crate::wire::command::{
-    after, ACCEPTED, CLOSING, KICKED, NO_BODY, RECEIVE_FILE, REFUSED, SEND_FILE, SEND_FILENAME,
-    WAIT_DISCONNECT,
+    after, Command, ACCEPTED, CLOSING, KICKED, NO_BODY, PROCEED, RECEIVE_FILE, REFUSED,
+    SENDING_DATA, SEND_FILE, SEND_FILENAME, WAIT_DISCONNECT,
 };
 use crate::wire::frame::{FrameReader, Piece, WireError};
 use crate::wire::name::FileName;
@@ -62,6 +63,8 @@ pub struct Receiving {
     steps: Sender<Vec<u8>>,
     downloads: PathBuf,
     deliveries: VecDeque<Delivery>,
+    /// What was taken for a result while the name of a delivery was due too: it may have been that name. The length tells.
+    doubtful: Option<String>,
 }
 
 impl Receiving {
@@ -80,6 +83,7 @@ impl Receiving {
             steps,
             downloads,
             deliveries: VecDeque::new(),
+            doubtful: None,
         }
     }
 
@@ -129,6 +133,7 @@ impl Receiving {
             .open(token)
             .map_err(|_| WireError::NotOpened)?;
         if self.is_step(&bytes) {
+            self.doubt(&bytes);
             // The sending thread may have given up on it meanwhile.
             let _ = self.steps.try_send(bytes);
             return Ok(Next::Frame);
@@ -183,6 +188,21 @@ impl Receiving {
         is_step
     }
 
+    /// Notes a step that could as well be the name of a file that a Python server sends before it is asked.
+    fn doubt(&mut self, step: &[u8]) {
+        let is_named = |delivery: &Delivery| delivery.name.is_some();
+        if self.link.server == ServerKind::Fernchat || self.deliveries.iter().all(is_named) {
+            return;
+        }
+        let is_word = |text: &str| [PROCEED, SENDING_DATA].contains(&text);
+        match std::str::from_utf8(step) {
+            Ok(text) if Command::parse(text).is_none() && !is_word(text) && !is_line(text) => {
+                self.doubtful = Some(text.to_owned());
+            }
+            _ => {}
+        }
+    }
+
     fn offer(&mut self, from: Option<String>) -> Result<Next, ClientError> {
         if self.deliveries.len() == MAX_DELIVERIES {
             return Err(WireError::NotTheStep("the end of a delivery").into());
@@ -203,6 +223,20 @@ impl Receiving {
 
     /// A text that is the next step of a delivery, or else a line.
     fn delivery_step(&mut self, text: String) -> Result<Next, ClientError> {
+        let is_length = text.parse().is_ok_and(is_token_len);
+        if is_length
+            && self
+                .deliveries
+                .iter()
+                .all(|delivery| delivery.name.is_none())
+        {
+            if let (Some(delivery), Some(name)) =
+                (self.deliveries.front_mut(), self.doubtful.take())
+            {
+                delivery.name = Some(FileName::from_peer(&name));
+                self.link.answer(SEND_FILE).map_err(WireError::Io)?;
+            }
+        }
         let may_be_step = self.link.server == ServerKind::Fernchat || !is_line(&text);
         let named = self
             .deliveries

@@ -7,6 +7,7 @@
 //! A Python server may send events between any two steps, so [`Expected`] also says what cannot be the step; a fernchat
 //! server never does, and there the next frame is the step.
 
+use std::collections::VecDeque;
 use std::ops::ControlFlow;
 use std::sync::atomic::Ordering;
 use std::sync::Arc;
@@ -139,7 +140,7 @@ pub struct Dialogue {
     /// The step that is due.
     pub expected: Option<Expected>,
     /// What deliveries are owed as soon as the dialogue is over.
-    pub answers_due: Vec<&'static str>,
+    pub answers_due: VecDeque<&'static str>,
 }
 
 /// What the next step of a dialogue can be.
@@ -411,17 +412,21 @@ impl Sending {
         let _busy = self.busy.lock();
         self.link.dialogue.lock().is_open = true;
         let result = talk();
-        let due = {
-            let mut dialogue = self.link.dialogue.lock();
-            dialogue.is_open = false;
-            dialogue.expected = None;
-            std::mem::take(&mut dialogue.answers_due)
-        };
-        for word in due {
+        // Answers that come due meanwhile stand behind those that did before, so that their order stays.
+        while let Some(word) = self.next_answer_due() {
             thread::sleep(ANSWER_DELAY);
             self.link.send(&[word]).map_err(|_| Silence::Gone)?;
         }
         result
+    }
+
+    /// The next answer that a delivery is owed. With none left, the dialogue is over.
+    fn next_answer_due(&self) -> Option<&'static str> {
+        let mut dialogue = self.link.dialogue.lock();
+        dialogue.expected = None;
+        let word = dialogue.answers_due.pop_front();
+        dialogue.is_open = word.is_some();
+        word
     }
 
     /// Sends a command and awaits its echo.

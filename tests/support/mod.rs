@@ -5,7 +5,7 @@
 
 use std::collections::BTreeSet;
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::TcpStream;
+use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{channel, Receiver};
@@ -302,6 +302,25 @@ impl Peer {
             fernet: Fernet::new(&key).unwrap(),
             key,
         }
+    }
+
+    /// In the place of a Python server: waits for a client and asks for both names; step 5 is not yet said.
+    pub fn host(listener: &TcpListener) -> Peer {
+        let (mut socket, _) = listener.accept().unwrap();
+        socket.set_nodelay(true).unwrap();
+        socket.set_read_timeout(Some(DEADLINE)).unwrap();
+        socket.set_write_timeout(Some(DEADLINE)).unwrap();
+        let key = Fernet::generate_key();
+        socket.write_all(key.as_bytes()).unwrap();
+        let mut peer = Peer {
+            socket,
+            fernet: Fernet::new(&key).unwrap(),
+            key,
+        };
+        peer.hears_text();
+        peer.says("/sendGroupname");
+        peer.hears_text();
+        peer
     }
 
     /// Connects and sends both names; step 5 is not yet heard.
