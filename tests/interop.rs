@@ -991,7 +991,9 @@ mod python_server {
                 alice.hears_next(result);
             }
         }
-        bob.hears("Received notes: ");
+        for _ in 0..4 {
+            bob.hears("Received notes: ");
+        }
         assert_eq!(
             python.files("bob"),
             set(&["notes", "notes (1)", "notes (2)", "notes (3)"])
