@@ -18,14 +18,13 @@ use crossbeam_channel::Sender;
 use log::debug;
 
 use super::files::Download;
-use super::link::{is_late, Incoming, Link, ServerKind};
+use super::link::{Incoming, Link, ServerKind};
 use super::sending::is_line;
 use super::{ClientError, Outcome};
-use crate::seal::is_token_len;
 use crate::terminal::Terminal;
 use crate::wire::command::{
-    after, Command, ACCEPTED, CLOSING, KICKED, NO_BODY, PROCEED, RECEIVE_FILE, REFUSED,
-    SENDING_DATA, SEND_FILE, SEND_FILENAME, WAIT_DISCONNECT,
+    after, ACCEPTED, CLOSING, KICKED, RECEIVE_FILE, REFUSED, SEND_FILE, SEND_FILENAME,
+    WAIT_DISCONNECT,
 };
 use crate::wire::frame::{FrameReader, Piece, WireError};
 use crate::wire::name::FileName;
@@ -63,8 +62,9 @@ pub struct Receiving {
     steps: Sender<Vec<u8>>,
     downloads: PathBuf,
     deliveries: VecDeque<Delivery>,
-    /// What was taken for a result while the name of a delivery was due too: it may have been that name. The length tells.
-    doubtful: Option<String>,
+    /// A step of a dialogue that may have been the name of a delivery, which a Python server sends before it is asked: if a length
+    /// comes and no name has, it was.
+    mistaken: String,
 }
 
 impl Receiving {
@@ -83,7 +83,7 @@ impl Receiving {
             steps,
             downloads,
             deliveries: VecDeque::new(),
-            doubtful: None,
+            mistaken: String::new(),
         }
     }
 
@@ -102,13 +102,7 @@ impl Receiving {
     fn receive(&mut self) -> Result<Outcome, ClientError> {
         loop {
             let link = Arc::clone(&self.link);
-            let token = match self.frames.next_frame(&|token| link.key().opens(token)) {
-                Err(WireError::Io(error)) if is_late(&error) => {
-                    self.answer_again()?;
-                    continue;
-                }
-                token => token?,
-            };
+            let token = self.frames.next_frame(&|token| link.key().opens(token))?;
             let token =
                 token.ok_or_else(|| ClientError::Closed("it ended without a word".into()))?;
             match self.frame(&token)? {
@@ -133,7 +127,7 @@ impl Receiving {
             .open(token)
             .map_err(|_| WireError::NotOpened)?;
         if self.is_step(&bytes) {
-            self.doubt(&bytes);
+            self.note_mistake(&bytes);
             // The sending thread may have given up on it meanwhile.
             let _ = self.steps.try_send(bytes);
             return Ok(Next::Frame);
@@ -172,7 +166,7 @@ impl Receiving {
         if let Some(from) = after(RECEIVE_FILE, &text) {
             return self.offer((!from.is_empty()).then(|| from.to_owned()));
         }
-        self.delivery_step(text)
+        self.delivery_step(&text)
     }
 
     /// Whether these bytes are the step that the sending thread waits for. If so, it is not expected again.
@@ -188,18 +182,13 @@ impl Receiving {
         is_step
     }
 
-    /// Notes a step that could as well be the name of a file that a Python server sends before it is asked.
-    fn doubt(&mut self, step: &[u8]) {
-        let is_named = |delivery: &Delivery| delivery.name.is_some();
-        if self.link.server == ServerKind::Fernchat || self.deliveries.iter().all(is_named) {
-            return;
-        }
-        let is_word = |text: &str| [PROCEED, SENDING_DATA].contains(&text);
-        match std::str::from_utf8(step) {
-            Ok(text) if Command::parse(text).is_none() && !is_word(text) && !is_line(text) => {
-                self.doubtful = Some(text.to_owned());
-            }
-            _ => {}
+    fn note_mistake(&mut self, step: &[u8]) {
+        let is_name_due = self
+            .deliveries
+            .iter()
+            .any(|delivery| delivery.name.is_none());
+        if self.link.server == ServerKind::Python && is_name_due && !step.starts_with(b"/") {
+            self.mistaken = String::from_utf8_lossy(step).into_owned();
         }
     }
 
@@ -212,93 +201,80 @@ impl Receiving {
         Ok(Next::Frame)
     }
 
-    /// Nothing came for a while: what a delivery waits for may have been missed.
-    fn answer_again(&self) -> Result<(), ClientError> {
-        for delivery in &self.deliveries {
-            let word = delivery.name.as_ref().map_or(SEND_FILENAME, |_| SEND_FILE);
-            self.link.answer(word).map_err(WireError::Io)?;
-        }
-        Ok(())
-    }
-
     /// A text that is the next step of a delivery, or else a line.
-    fn delivery_step(&mut self, text: String) -> Result<Next, ClientError> {
-        let is_length = text.parse().is_ok_and(is_token_len);
-        if is_length
-            && self
+    fn delivery_step(&mut self, text: &str) -> Result<Next, ClientError> {
+        if !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit()) {
+            if !self.mistaken.is_empty()
+                && self
+                    .deliveries
+                    .iter()
+                    .all(|delivery| delivery.name.is_none())
+            {
+                let name = std::mem::take(&mut self.mistaken);
+                self.name_delivery(&name)?;
+            }
+            if let Some(at) = self
                 .deliveries
                 .iter()
-                .all(|delivery| delivery.name.is_none())
-        {
-            if let (Some(delivery), Some(name)) =
-                (self.deliveries.front_mut(), self.doubtful.take())
+                .position(|delivery| delivery.name.is_some())
             {
-                delivery.name = Some(FileName::from_peer(&name));
-                self.link.answer(SEND_FILE).map_err(WireError::Io)?;
-            }
-        }
-        let may_be_step = self.link.server == ServerKind::Fernchat || !is_line(&text);
-        let named = self
-            .deliveries
-            .iter()
-            .position(|delivery| delivery.name.is_some());
-        let unnamed = self
-            .deliveries
-            .iter_mut()
-            .find(|delivery| delivery.name.is_none());
-        match (named, unnamed) {
-            (Some(at), _) if !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit()) => {
                 let length = text
                     .parse()
                     .map_err(|_| WireError::NotTheStep("the length of a body"))?;
-                let Some(delivery) = self.deliveries.remove(at) else {
-                    return Ok(Next::Frame);
-                };
-                if text == NO_BODY {
-                    self.terminal.show(&format!(
-                        "{} is not coming: the server called it off.",
-                        delivery.title()
-                    ));
-                    return Ok(Next::Frame);
-                }
-                Ok(Next::Body(delivery, length))
-            }
-            (_, Some(delivery)) if may_be_step => {
-                delivery.name = Some(FileName::from_peer(&text));
-                self.link.answer(SEND_FILE).map_err(WireError::Io)?;
-                Ok(Next::Frame)
-            }
-            _ => {
-                self.terminal.show(&text);
-                Ok(Next::Frame)
+                return Ok(self
+                    .deliveries
+                    .remove(at)
+                    .map_or(Next::Frame, |delivery| Next::Body(delivery, length)));
             }
         }
+        let may_be_name = self.link.server == ServerKind::Fernchat || !is_line(text);
+        if !may_be_name || !self.name_delivery(text)? {
+            self.terminal.show(text);
+        }
+        Ok(Next::Frame)
+    }
+
+    /// Gives this name to the first delivery that has none, and asks for its body. `false`: there is none.
+    fn name_delivery(&mut self, name: &str) -> Result<bool, ClientError> {
+        let Some(delivery) = self
+            .deliveries
+            .iter_mut()
+            .find(|delivery| delivery.name.is_none())
+        else {
+            return Ok(false);
+        };
+        delivery.name = Some(FileName::from_peer(name));
+        self.mistaken.clear();
+        self.link.answer(SEND_FILE).map_err(WireError::Io)?;
+        Ok(true)
     }
 
     /// Receives a body. Frames that land inside it are done as they come.
     fn body(&mut self, delivery: Delivery, length: u64) -> Result<Option<Outcome>, ClientError> {
         let link = Arc::clone(&self.link);
+        if length == 0 {
+            self.terminal.show(&format!(
+                "{} is not coming: the server called it off.",
+                delivery.title()
+            ));
+            return Ok(None);
+        }
         let mut download = Download::begin(&self.downloads, link.key());
         let mut piece = vec![0; BODY_STEP];
         let mut left = length;
         while left > 0 {
-            let next = self
+            match self
                 .frames
-                .next_piece(left, &mut piece, &|token| link.key().opens(token));
-            match next {
-                Err(WireError::Io(error)) if is_late(&error) => continue,
-                next => match next? {
-                    Piece::Body(n) => {
-                        left -= n as u64;
-                        download.write(&piece[..n]);
-                    }
-                    Piece::Frame(token) => match self.frame(&token)? {
-                        Next::Frame => {}
-                        Next::Body(..) => {
-                            return Err(WireError::NotTheStep("the end of a body").into())
-                        }
-                        Next::End(outcome) => return Ok(Some(outcome)),
-                    },
+                .next_piece(left, &mut piece, &|token| link.key().opens(token))?
+            {
+                Piece::Body(n) => {
+                    left -= n as u64;
+                    download.write(&piece[..n]);
+                }
+                Piece::Frame(token) => match self.frame(&token)? {
+                    Next::Frame => {}
+                    Next::Body(..) => return Err(WireError::NotTheStep("the end of a body").into()),
+                    Next::End(outcome) => return Ok(Some(outcome)),
                 },
             }
         }

@@ -549,7 +549,8 @@ impl<'a, R: Read> Session<'a, R> {
             }
             let text = self.incoming.text()?;
             // Commands that are still held wait for the answers of a delivery.
-            let is_message_held = self.held.back() == Some(&Command::MessageSend);
+            let is_message_held =
+                self.seat.peer == Peer::Fernchat && self.held.back() == Some(&Command::MessageSend);
             match Command::parse(&text) {
                 _ if text == SEND_FILENAME && self.seat.name_wanted() => {}
                 _ if text == SEND_FILE && self.seat.body_wanted() => {}
@@ -1356,19 +1357,19 @@ mod tests {
         let cases: [(&[u8], &str); 5] = [
             (
                 &foreign,
-                "it did not arrive whole: the body's HMAC does not fit",
+                "it did not arrive whole: damaged, or sealed with another key",
             ),
             (
                 &damaged,
-                "it did not arrive whole: the body's HMAC does not fit",
+                "it did not arrive whole: damaged, or sealed with another key",
             ),
             (
                 &token[..96],
-                "it did not arrive whole: a body cannot have 96 characters",
+                "it did not arrive whole: damaged, or sealed with another key",
             ),
             (
                 b"A",
-                "it did not arrive whole: a body cannot have 1 characters",
+                "it did not arrive whole: damaged, or sealed with another key",
             ),
             (&large, "this server takes files of at most 1000 bytes."),
         ];

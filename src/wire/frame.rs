@@ -35,6 +35,10 @@ pub const MAX_GREETING_FRAME: usize = 1 << 10;
 /// that speaks in the same millisecond.
 const MAX_OWED: usize = 64;
 
+/// How often what looks like the beginning of an owed token inside a body may turn out to be body. By chance it happens once in
+/// 64 GiB; each time costs a verification of every length that is owed.
+const MAX_CHANCES: usize = 16;
+
 /// The shortest token there is, in bytes: that of the empty text.
 const MIN_TOKEN: usize = 100;
 
@@ -72,6 +76,8 @@ pub struct FrameReader<R> {
     owed: Vec<usize>,
     /// The token at the front of the buffer is longer than this: the owed lengths up to here have been tried and do not open.
     refuted: usize,
+    /// How often what looked like a token inside a body was none.
+    n_chances: usize,
     max_frame: usize,
 }
 
@@ -91,6 +97,7 @@ impl<R: Read> FrameReader<R> {
             used: 0,
             owed: Vec::new(),
             refuted: 0,
+            n_chances: 0,
             max_frame,
         }
     }
@@ -195,7 +202,13 @@ impl<R: Read> FrameReader<R> {
                 Some(_) => match self.cut_token(opens) {
                     Cut::Token(token) => return Ok(Piece::Frame(token)),
                     Cut::TooEarly => {}
-                    Cut::NoToken => return Ok(self.take_body(1, piece)),
+                    Cut::NoToken if self.n_chances == MAX_CHANCES => {
+                        return Err(WireError::TooTorn(MAX_OWED))
+                    }
+                    Cut::NoToken => {
+                        self.n_chances += 1;
+                        return Ok(self.take_body(1, piece));
+                    }
                 },
             }
             if self.fill()? == 0 {
