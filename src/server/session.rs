@@ -639,6 +639,8 @@ impl Drop for Place<'_> {
 
 #[cfg(test)]
 mod tests {
+    use std::time::{Duration, Instant};
+
     use super::*;
     use crate::server::testkit::{Kit, Person, Script, DEN};
 
@@ -1247,6 +1249,20 @@ mod tests {
                 .departs(Departure::Kicked);
             alice.hears_nothing();
         }
+    }
+
+    #[test]
+    fn kicked_member_that_does_not_finish_its_dialogue_is_ended_after_a_minute() {
+        let kit = Kit::new();
+        let [alice, bob] = kit.members(["alice", "bob"]);
+        assert!(bob.seat.open_dialogue());
+        alice.throws_out("bob");
+        bob.hears_nothing();
+        let after = |secs| Instant::now() + Duration::from_secs(secs);
+        let outbox = bob.seat.outbox();
+        assert!(!outbox.is_overdue(after(59)));
+        assert!(outbox.is_overdue(after(61)));
+        assert_eq!(outbox.ending(), Some(Departure::Kicked));
     }
 
     #[test]
