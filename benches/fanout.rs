@@ -27,9 +27,7 @@ use std::time::{Duration, Instant};
 
 use fernchat::net::machine;
 use fernchat::seal::{token_len, Key};
-use fernchat::wire::command::{
-    line, Command, ACCEPTED, ACKNOWLEDGEMENT, ADMIN_READY, FERNCHAT, PROCEED, WAIT,
-};
+use fernchat::wire::command::{line, Command, ACCEPTED, ACKNOWLEDGEMENT, ADMIN_READY, FERNCHAT, PROCEED, WAIT};
 use fernchat::wire::frame;
 
 #[path = "fanout/sockets.rs"]
@@ -99,27 +97,11 @@ fn measure(is_quick: bool) -> Outcome<()> {
         delivery_len()
     );
     print_cells(
-        [
-            "N",
-            "S",
-            "W",
-            "through",
-            "1000 deliveries/s",
-            "CPU µs/delivery",
-            "p50 ms",
-            "p99 ms",
-            "bench %",
-        ]
-        .map(String::from),
+        ["N", "S", "W", "through", "1000 deliveries/s", "CPU µs/delivery", "p50 ms", "p99 ms", "bench %"].map(String::from),
     );
     for (n_receivers, n_senders, window, pace) in LOADS {
         let pace = Duration::from_millis(pace);
-        let load = &Load {
-            n_receivers,
-            n_senders,
-            window,
-            pace,
-        };
+        let load = &Load { n_receivers, n_senders, window, pace };
         let time = Duration::from_millis(match (is_quick, load.pace.is_zero()) {
             (true, _) => 300,
             (false, true) => 1000,
@@ -157,11 +139,7 @@ fn print_rows(load: &Load, runs: &[Vec<Figures>; 2]) {
     let spread = |runs: &[Figures], column: usize| {
         let mut values: Vec<f64> = runs.iter().map(|figures| figures[column]).collect();
         values.sort_by(f64::total_cmp);
-        (
-            values[values.len() / 2],
-            values[0],
-            values[values.len() - 1],
-        )
+        (values[values.len() / 2], values[0], values[values.len() - 1])
     };
     for (through, runs) in ["fernchat", "relay"].iter().zip(runs) {
         let cell = |column, digits| {
@@ -173,43 +151,19 @@ fn print_rows(load: &Load, runs: &[Vec<Figures>; 2]) {
         };
         let (n, s) = (load.n_receivers.to_string(), load.n_senders.to_string());
         let busy = format!("{:.0}", spread(runs, 4).0);
-        print_cells([
-            n,
-            s,
-            window.clone(),
-            through.to_string(),
-            cell(0, 1),
-            cell(1, 2),
-            cell(2, 3),
-            cell(3, 3),
-            busy,
-        ]);
+        print_cells([n, s, window.clone(), through.to_string(), cell(0, 1), cell(1, 2), cell(2, 3), cell(3, 3), busy]);
     }
     let ratio = |column| match spread(&runs[0], column).0 / spread(&runs[1], column).0 {
         ratio if ratio.is_finite() => format!("{ratio:.2}"),
         _ => "-".into(),
     };
     let none = String::new;
-    print_cells([
-        none(),
-        none(),
-        none(),
-        "ratio".into(),
-        ratio(0),
-        ratio(1),
-        ratio(2),
-        ratio(3),
-        none(),
-    ]);
+    print_cells([none(), none(), none(), "ratio".into(), ratio(0), ratio(1), ratio(2), ratio(3), none()]);
 }
 
 fn print_cells(cells: [String; 9]) {
     const WIDTHS: [usize; 9] = [4, 3, 6, 9, 24, 20, 22, 22, 8];
-    let line: String = cells
-        .iter()
-        .zip(WIDTHS)
-        .map(|(cell, width)| format!("{cell:>width$} "))
-        .collect();
+    let line: String = cells.iter().zip(WIDTHS).map(|(cell, width)| format!("{cell:>width$} ")).collect();
     println!("{}", line.trim_end());
 }
 
@@ -226,14 +180,10 @@ struct Group {
 impl Group {
     fn of_fernchat(load: &Load) -> Outcome<Group> {
         let mut server = Program::new(env!("CARGO_BIN_EXE_fernchat"));
-        server
-            .args(["server", "127.0.0.1", "0"])
-            .env("RUST_LOG", "warn");
+        server.args(["server", "127.0.0.1", "0"]).env("RUST_LOG", "warn");
         let process = Process::start(server)?;
         let (key, members) = join(process.port, load.n_members())?;
-        Group::new(load, process, key, members, |key, _, text| {
-            [seal(key, Command::MessageSend.word()), seal(key, text)].concat()
-        })
+        Group::new(load, process, key, members, |key, _, text| [seal(key, Command::MessageSend.word()), seal(key, text)].concat())
     }
 
     fn of_relay(load: &Load) -> Outcome<Group> {
@@ -241,12 +191,8 @@ impl Group {
         relay.args(["--relay", &load.n_members().to_string()]);
         let process = Process::start(relay)?;
         let connect = |_| TcpStream::connect(("127.0.0.1", process.port));
-        let members = (0..load.n_members())
-            .map(connect)
-            .collect::<Result<_, _>>()?;
-        Group::new(load, process, Key::generate(), members, |key, me, text| {
-            seal(key, &line(name(me), text))
-        })
+        let members = (0..load.n_members()).map(connect).collect::<Result<_, _>>()?;
+        Group::new(load, process, Key::generate(), members, |key, me, text| seal(key, &line(name(me), text)))
     }
 
     fn new(
@@ -256,10 +202,7 @@ impl Group {
         members: Vec<TcpStream>,
         utter: fn(&Key, usize, &str) -> Vec<u8>,
     ) -> Outcome<Group> {
-        let streams: Vec<Stream> = members
-            .into_iter()
-            .map(Stream::new)
-            .collect::<Result<_, _>>()?;
+        let streams: Vec<Stream> = members.into_iter().map(Stream::new).collect::<Result<_, _>>()?;
         Ok(Group {
             process,
             poller: Poller::new(&streams)?,
@@ -317,13 +260,7 @@ impl Group {
         latencies.sort_unstable();
         let n = latencies.len();
         let percentile = |percent: usize| latencies[n * percent / 100].as_secs_f64() * 1e3;
-        Ok([
-            n as f64 / secs / 1e3,
-            cpu / n as f64 * 1e6,
-            percentile(50),
-            percentile(99),
-            own_cpu / secs * 100.0,
-        ])
+        Ok([n as f64 / secs / 1e3, cpu / n as f64 * 1e6, percentile(50), percentile(99), own_cpu / secs * 100.0])
     }
 
     fn say(&mut self, sender: usize) -> Outcome<()> {
@@ -378,12 +315,7 @@ impl Tally {
         let mut has = vec![false; self.n_members];
         has[sender] = true;
         let n_missing = self.n_members - 1;
-        let line = Line {
-            sender,
-            at: Instant::now(),
-            has,
-            n_missing,
-        };
+        let line = Line { sender, at: Instant::now(), has, n_missing };
         self.said.insert(self.n_said, line);
         self.n_said += 1;
         self.n_missing += n_missing;
@@ -436,11 +368,7 @@ fn join(port: u16, n_members: usize) -> Outcome<(Key, Vec<TcpStream>)> {
         socket.write_all(&seal(&key, &name(member)))?;
         hear_text(&mut socket, &key)?; // the question for the group
         socket.write_all(&seal(&key, &format!("bench\n{FERNCHAT}")))?;
-        expect(
-            &mut socket,
-            &key,
-            if member == 0 { ADMIN_READY } else { WAIT },
-        )?;
+        expect(&mut socket, &key, if member == 0 { ADMIN_READY } else { WAIT })?;
         members.push(socket);
     }
     let key = Key::parse(std::str::from_utf8(&key)?)?;

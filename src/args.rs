@@ -74,39 +74,22 @@ Example:
 /// Parses the arguments of this process.
 pub fn parse() -> Result<Args, UsageError> {
     let mut parser = Parser::from_env();
-    let wrong = |error: lexopt::Error| UsageError {
-        message: error.to_string(),
-        usage: USAGE,
-    };
+    let wrong = |error: lexopt::Error| UsageError { message: error.to_string(), usage: USAGE };
     match parser.next().map_err(wrong)? {
-        Some(Arg::Value(command)) if command == "server" => {
-            server(&mut parser).map_err(with_usage(SERVER_USAGE))
+        Some(Arg::Value(command)) if command == "server" => server(&mut parser).map_err(with_usage(SERVER_USAGE)),
+        Some(Arg::Value(command)) if command == "client" => client(&mut parser).map_err(with_usage(CLIENT_USAGE)),
+        Some(Arg::Value(command)) => {
+            Err(UsageError { message: format!("no command is called '{}'", command.to_string_lossy()), usage: USAGE })
         }
-        Some(Arg::Value(command)) if command == "client" => {
-            client(&mut parser).map_err(with_usage(CLIENT_USAGE))
-        }
-        Some(Arg::Value(command)) => Err(UsageError {
-            message: format!("no command is called '{}'", command.to_string_lossy()),
-            usage: USAGE,
-        }),
         Some(Arg::Long("help") | Arg::Short('h')) => Ok(Args::Print(USAGE.into())),
-        Some(Arg::Long("version") | Arg::Short('V')) => Ok(Args::Print(format!(
-            "fernchat {}",
-            env!("CARGO_PKG_VERSION")
-        ))),
+        Some(Arg::Long("version") | Arg::Short('V')) => Ok(Args::Print(format!("fernchat {}", env!("CARGO_PKG_VERSION")))),
         Some(other) => Err(wrong(other.unexpected())),
-        None => Err(UsageError {
-            message: "a command is missing".into(),
-            usage: USAGE,
-        }),
+        None => Err(UsageError { message: "a command is missing".into(), usage: USAGE }),
     }
 }
 
 fn with_usage(usage: &'static str) -> impl Fn(lexopt::Error) -> UsageError {
-    move |error| UsageError {
-        message: error.to_string(),
-        usage,
-    }
+    move |error| UsageError { message: error.to_string(), usage }
 }
 
 fn server(parser: &mut Parser) -> Result<Args, lexopt::Error> {
@@ -114,13 +97,9 @@ fn server(parser: &mut Parser) -> Result<Args, lexopt::Error> {
     let mut address = Vec::new();
     while let Some(arg) = parser.next()? {
         match arg {
-            Arg::Long("max-clients") => {
-                setup.max_clients = parser.value()?.parse_with(at_least_one)?
-            }
+            Arg::Long("max-clients") => setup.max_clients = parser.value()?.parse_with(at_least_one)?,
             Arg::Long("max-file") => setup.max_file = parser.value()?.parse_with(size)?,
-            Arg::Long("python-file-limit") => {
-                setup.python_file_limit = parser.value()?.parse_with(limit)?
-            }
+            Arg::Long("python-file-limit") => setup.python_file_limit = parser.value()?.parse_with(limit)?,
             Arg::Long("spool") => setup.spool = PathBuf::from(parser.value()?),
             Arg::Long("help") | Arg::Short('h') => return Ok(Args::Print(SERVER_USAGE.into())),
             Arg::Value(value) if address.len() < 2 => address.push(value),
@@ -145,31 +124,20 @@ fn client(parser: &mut Parser) -> Result<Args, lexopt::Error> {
         }
     }
     let (host, port) = host_and_port(address)?;
-    Ok(Args::Client(client::Setup {
-        host,
-        port,
-        name,
-        group,
-        downloads,
-    }))
+    Ok(Args::Client(client::Setup { host, port, name, group, downloads }))
 }
 
 fn host_and_port(address: Vec<OsString>) -> Result<(String, u16), lexopt::Error> {
     let mut address = address.into_iter();
     let host = address.next().ok_or("the HOST is missing")?.string()?;
     let port = address.next().ok_or("the PORT is missing")?;
-    let port = port.parse_with(|text| {
-        text.parse::<u16>()
-            .map_err(|_| "a port is a number from 1 to 65535, or 0 for any that is free")
-    })?;
+    let port =
+        port.parse_with(|text| text.parse::<u16>().map_err(|_| "a port is a number from 1 to 65535, or 0 for any that is free"))?;
     Ok((host, port))
 }
 
 fn at_least_one(text: &str) -> Result<usize, &'static str> {
-    text.parse()
-        .ok()
-        .filter(|n| *n > 0)
-        .ok_or("a number from 1 on is needed here")
+    text.parse().ok().filter(|n| *n > 0).ok_or("a number from 1 on is needed here")
 }
 
 fn size(text: &str) -> Result<u64, &'static str> {
@@ -181,11 +149,7 @@ fn size(text: &str) -> Result<u64, &'static str> {
     };
     // More than this is no limit at all, and would not fit into the length of a token.
     let most = 1 << 50;
-    let bytes = digits
-        .parse::<u64>()
-        .ok()
-        .and_then(|n| n.checked_mul(unit))
-        .filter(|bytes| *bytes <= most);
+    let bytes = digits.parse::<u64>().ok().and_then(|n| n.checked_mul(unit)).filter(|bytes| *bytes <= most);
     bytes.ok_or("a size is a number of bytes, or ends in K, M or G, such as 100M")
 }
 

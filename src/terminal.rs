@@ -17,9 +17,7 @@ pub struct Terminal {
 impl Terminal {
     /// The terminal of this process.
     pub fn new() -> Terminal {
-        Terminal {
-            is_interactive: io::stdin().is_terminal() && io::stdout().is_terminal(),
-        }
+        Terminal { is_interactive: io::stdin().is_terminal() && io::stdout().is_terminal() }
     }
 
     /// Whether a person sits here, who can be asked again.
@@ -97,10 +95,7 @@ mod tests {
     #[test]
     fn what_a_terminal_would_obey_is_written_out() {
         assert_eq!(harmless("bob: \x1b[2J\x07"), "bob: ^[[2J^G");
-        assert_eq!(
-            harmless("a\u{202e}b\u{9b}31m\x7f"),
-            "a<U+202E>b<U+009B>31m<U+007F>"
-        );
+        assert_eq!(harmless("a\u{202e}b\u{9b}31m\x7f"), "a<U+202E>b<U+009B>31m<U+007F>");
         assert_eq!(harmless("bob: one\r\nAdmin: two"), "bob: one^M^JAdmin: two");
         assert_eq!(harmless("Grüße\t👩‍👩‍👧 مرحبا"), "Grüße\t👩‍👩‍👧 مرحبا");
     }

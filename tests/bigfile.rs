@@ -77,11 +77,7 @@ fn share(folder: &Path, len: u64, deadline: Duration) {
     alice.hears("bob is now a member");
     bob.hears("You have been approved");
 
-    let processes = [
-        ("server", server.program.id()),
-        ("uploader", alice.id()),
-        ("receiver", bob.id()),
-    ];
+    let processes = [("server", server.program.id()), ("uploader", alice.id()), ("receiver", bob.id())];
     let before = processes.map(|(_, id)| status_of(id, "VmHWM"));
     let start = Instant::now();
     alice.types(&format!("/9 {}", path.display()));
@@ -91,10 +87,7 @@ fn share(folder: &Path, len: u64, deadline: Duration) {
     let delivered = Instant::now();
     let after = processes.map(|(_, id)| status_of(id, "VmHWM"));
     let received = Path::new(&downloads).join("big.bin");
-    assert!(
-        are_equal(&path, &received).unwrap(),
-        "what arrived is not what was sent"
-    );
+    assert!(are_equal(&path, &received).unwrap(), "what arrived is not what was sent");
 
     println!(
         "A file of {} MiB, on the wire {} MiB\n\n{:<16} {:>8} {:>8} {:>26}",
@@ -113,27 +106,16 @@ fn share(folder: &Path, len: u64, deadline: Duration) {
     ];
     for (what, time, limit) in rates {
         let secs = time.as_secs_f64();
-        let limit = limit
-            .map(|(name, limit)| format!("{:.0} % of {name}", limit.as_secs_f64() / secs * 100.0));
-        println!(
-            "{what:<16} {secs:>8.2} {:>8.0} {:>26}",
-            len as f64 / secs / 1e6,
-            limit.unwrap_or_default()
-        );
+        let limit = limit.map(|(name, limit)| format!("{:.0} % of {name}", limit.as_secs_f64() / secs * 100.0));
+        println!("{what:<16} {secs:>8.2} {:>8.0} {:>26}", len as f64 / secs / 1e6, limit.unwrap_or_default());
     }
-    println!(
-        "\n{:<16} {:>12} {:>12} {:>8}",
-        "peak memory, KiB", "before", "after", "more"
-    );
+    println!("\n{:<16} {:>12} {:>12} {:>8}", "peak memory, KiB", "before", "after", "more");
     for (((name, _), before), after) in processes.iter().zip(before).zip(after) {
         println!("{name:<16} {before:>12} {after:>12} {:>8}", after - before);
     }
     for (((name, _), before), after) in processes.iter().zip(before).zip(after) {
         let more = after - before;
-        assert!(
-            more <= MORE_MEMORY,
-            "the {name} took {more} KiB more for the file"
-        );
+        assert!(more <= MORE_MEMORY, "the {name} took {more} KiB more for the file");
     }
 }
 

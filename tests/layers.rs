@@ -46,11 +46,7 @@ fn sources() -> Vec<(String, String)> {
     walk(&root().join("src"), &mut files);
     assert!(files.len() > 20);
     let source = |path: PathBuf| {
-        let name = path
-            .strip_prefix(root().join("src"))
-            .unwrap()
-            .to_string_lossy()
-            .replace('\\', "/");
+        let name = path.strip_prefix(root().join("src")).unwrap().to_string_lossy().replace('\\', "/");
         let text = fs::read_to_string(&path).unwrap();
         (name, text.split("#[cfg(test)]").next().unwrap().to_owned())
     };
@@ -59,9 +55,7 @@ fn sources() -> Vec<(String, String)> {
 
 /// The code of a text: without its comments.
 fn code(text: &str) -> impl Iterator<Item = &str> {
-    text.lines()
-        .map(str::trim_start)
-        .filter(|line| !line.starts_with("//"))
+    text.lines().map(str::trim_start).filter(|line| !line.starts_with("//"))
 }
 
 #[test]
@@ -69,21 +63,12 @@ fn arrows_between_the_rooms_point_one_way() {
     for (file, text) in sources() {
         let room = file.split(['/', '.']).next().unwrap();
         let Some((_, allowed)) = ARROWS.iter().find(|(name, _)| *name == room) else {
-            assert!(
-                ["main", "args", "lib"].contains(&room),
-                "{file} belongs to no room"
-            );
+            assert!(["main", "args", "lib"].contains(&room), "{file} belongs to no room");
             continue;
         };
         for used in code(&text).flat_map(|line| line.split("crate::").skip(1)) {
-            let used: String = used
-                .chars()
-                .take_while(|c| c.is_alphanumeric() || *c == '_')
-                .collect();
-            assert!(
-                used == room || allowed.contains(&used.as_str()),
-                "{file} uses {used}"
-            );
+            let used: String = used.chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect();
+            assert!(used == room || allowed.contains(&used.as_str()), "{file} uses {used}");
         }
     }
 }
@@ -93,10 +78,7 @@ fn each_thing_is_used_where_it_lives() {
     for (thing, homes) in HOMES {
         for (file, text) in sources() {
             let is_home = homes.iter().any(|home| file.starts_with(home));
-            assert!(
-                is_home || !code(&text).any(|line| line.contains(thing)),
-                "{file} contains {thing}"
-            );
+            assert!(is_home || !code(&text).any(|line| line.contains(thing)), "{file} contains {thing}");
         }
     }
 }
@@ -130,10 +112,7 @@ fn a_word_of_the_protocol_is_written_in_one_file() {
         "closing",
         "refused",
     ];
-    for (file, text) in sources()
-        .into_iter()
-        .filter(|(file, _)| file != "wire/command.rs")
-    {
+    for (file, text) in sources().into_iter().filter(|(file, _)| file != "wire/command.rs") {
         for line in code(&text) {
             for word in words {
                 assert!(!line.contains(&format!("\"/{word}")), "{file}: {line}");
@@ -144,51 +123,19 @@ fn a_word_of_the_protocol_is_written_in_one_file() {
 
 #[test]
 fn nothing_heavy_is_in_the_tree() {
-    let arguments = [
-        "tree",
-        "--locked",
-        "--offline",
-        "--edges",
-        "normal",
-        "--prefix",
-        "none",
-    ];
-    let output = Command::new(env!("CARGO"))
-        .args(arguments)
-        .current_dir(root())
-        .output()
-        .unwrap();
+    let arguments = ["tree", "--locked", "--offline", "--edges", "normal", "--prefix", "none"];
+    let output = Command::new(env!("CARGO")).args(arguments).current_dir(root()).output().unwrap();
     let tree = String::from_utf8(output.stdout).unwrap();
     assert!(tree.contains("fernet v"), "{tree}");
-    for name in [
-        "tokio",
-        "async-std",
-        "smol",
-        "openssl",
-        "clap",
-        "regex",
-        "serde",
-    ] {
-        assert!(
-            !tree
-                .lines()
-                .any(|line| line.starts_with(&format!("{name} "))),
-            "{name} is in the tree"
-        );
+    for name in ["tokio", "async-std", "smol", "openssl", "clap", "regex", "serde"] {
+        assert!(!tree.lines().any(|line| line.starts_with(&format!("{name} "))), "{name} is in the tree");
     }
 }
 
 #[test]
 fn nothing_is_left_unfinished() {
     for (file, text) in sources() {
-        for mark in [
-            "TODO",
-            "FIXME",
-            "todo!",
-            "unimplemented!",
-            "dbg!",
-            ".unwrap()",
-        ] {
+        for mark in ["TODO", "FIXME", "todo!", "unimplemented!", "dbg!", ".unwrap()"] {
             assert!(!text.contains(mark), "{file} contains {mark}");
         }
     }

@@ -35,11 +35,7 @@ pub fn relay(n: usize) -> Outcome<()> {
                 return Ok(());
             }
         }
-        for (peer, due) in peers
-            .iter()
-            .zip(&mut due)
-            .filter(|(_, due)| !due.is_empty())
-        {
+        for (peer, due) in peers.iter().zip(&mut due).filter(|(_, due)| !due.is_empty()) {
             match (&peer.socket).write(due) {
                 Ok(n) => drop(due.drain(..n)),
                 Err(error) if error.kind() == ErrorKind::WouldBlock => {}
@@ -61,11 +57,7 @@ impl Stream {
     pub fn new(socket: TcpStream) -> io::Result<Stream> {
         socket.set_nodelay(true)?;
         socket.set_nonblocking(true)?;
-        Ok(Stream {
-            socket,
-            buffer: vec![0; 16 << 10],
-            filled: 0,
-        })
+        Ok(Stream { socket, buffer: vec![0; 16 << 10], filled: 0 })
     }
 
     /// Reads once, and gives every whole frame with its length to `take`. `false` at the end of the stream.
@@ -103,15 +95,9 @@ impl Process {
     pub fn start(mut program: Command) -> Outcome<Process> {
         let mut child = program.stdout(Stdio::piped()).spawn()?;
         let mut banner = String::new();
-        BufReader::new(child.stdout.take().ok_or("its output is a pipe")?)
-            .read_line(&mut banner)?;
-        let port = banner
-            .strip_prefix("listening on 127.0.0.1:")
-            .and_then(|rest| rest.split(',').next()?.parse().ok());
-        Ok(Process {
-            child,
-            port: port.ok_or(format!("not a port: {banner}"))?,
-        })
+        BufReader::new(child.stdout.take().ok_or("its output is a pipe")?).read_line(&mut banner)?;
+        let port = banner.strip_prefix("listening on 127.0.0.1:").and_then(|rest| rest.split(',').next()?.parse().ok());
+        Ok(Process { child, port: port.ok_or(format!("not a port: {banner}"))? })
     }
 
     pub fn cpu_secs(&self) -> Outcome<f64> {
@@ -156,10 +142,7 @@ mod poller {
                 let data = epoll::EventData::new_u64(at as u64);
                 epoll::add(&epoll, &stream.socket, data, epoll::EventFlags::IN)?;
             }
-            Ok(Poller {
-                epoll,
-                events: Vec::with_capacity(streams.len()),
-            })
+            Ok(Poller { epoll, events: Vec::with_capacity(streams.len()) })
         }
 
         /// Waits until some are ready, or for `limit`.
@@ -168,11 +151,7 @@ mod poller {
             self.events.clear();
             let spare = rustix::buffer::spare_capacity(&mut self.events);
             epoll::wait(&self.epoll, spare, Some(&limit))?;
-            Ok(self
-                .events
-                .iter()
-                .map(|event| event.data.u64() as usize)
-                .collect())
+            Ok(self.events.iter().map(|event| event.data.u64() as usize).collect())
         }
     }
 }

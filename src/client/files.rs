@@ -28,10 +28,7 @@ const MAX_NUMBER: u32 = 9999;
 /// # Errors
 /// They cannot.
 pub fn check_folder(folder: &Path) -> Result<(), ClientError> {
-    let refuse = |error| ClientError::Downloads {
-        folder: folder.to_owned(),
-        error,
-    };
+    let refuse = |error| ClientError::Downloads { folder: folder.to_owned(), error };
     match folder.metadata().map_err(refuse)?.is_dir() {
         true => Ok(()),
         false => Err(refuse(io::ErrorKind::NotADirectory.into())),
@@ -45,18 +42,14 @@ impl Sending {
         match open(path) {
             Ok((file, len)) => self.upload(path, file, len),
             Err(error) => {
-                self.terminal
-                    .show(&format!("Cannot share {}: {error}.", path.display()));
+                self.terminal.show(&format!("Cannot share {}: {error}.", path.display()));
                 Ok(())
             }
         }
     }
 
     fn upload(&self, path: &Path, file: File, len: u64) -> Result<(), Silence> {
-        let name = path
-            .file_name()
-            .map(|name| name.to_string_lossy())
-            .unwrap_or_default();
+        let name = path.file_name().map(|name| name.to_string_lossy()).unwrap_or_default();
         let name = FileName::from_peer(&name);
         let length = token_len(len);
         self.begin(Command::FileTransfer)?;
@@ -65,10 +58,7 @@ impl Sending {
         let longest = after(SEND_FILE, &permission).and_then(|longest| longest.parse().ok());
         self.expect(Expected::Result(name.to_string()));
         if longest.is_some_and(|longest: u64| length > longest) {
-            self.terminal.show(&format!(
-                "{name} has {}: more than this server takes.",
-                size(len)
-            ));
+            self.terminal.show(&format!("{name} has {}: more than this server takes.", size(len)));
             self.link.send(&[NO_BODY]).map_err(|_| Silence::Gone)?;
             return self.long_step().map(drop);
         }
@@ -83,16 +73,12 @@ impl Sending {
             if n == 0 {
                 break;
             }
-            self.link
-                .send_bytes(&step[..filled + n])
-                .map_err(|_| Silence::Gone)?;
+            self.link.send_bytes(&step[..filled + n]).map_err(|_| Silence::Gone)?;
             filled = 0;
         }
         let result = self.long_step()?;
         match body.fault() {
-            Some(fault) => self
-                .terminal
-                .show(&format!("{name} was not shared: {fault}.")),
+            Some(fault) => self.terminal.show(&format!("{name} was not shared: {fault}.")),
             None => self.show_result(&result)?,
         }
         Ok(())
@@ -103,16 +89,10 @@ fn open(path: &Path) -> io::Result<(File, u64)> {
     // Looked at before it is opened: to open a pipe is to wait for whoever writes into it.
     let metadata = path.metadata()?;
     if metadata.is_dir() {
-        return Err(io::Error::new(
-            io::ErrorKind::IsADirectory,
-            "it is a folder",
-        ));
+        return Err(io::Error::new(io::ErrorKind::IsADirectory, "it is a folder"));
     }
     if !metadata.is_file() {
-        return Err(io::Error::new(
-            io::ErrorKind::InvalidInput,
-            "it is not a plain file",
-        ));
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is not a plain file"));
     }
     Ok((File::open(path)?, metadata.len()))
 }
@@ -131,12 +111,7 @@ impl Download {
     /// Begins a file in this folder, whose body comes under this key.
     pub fn begin(folder: &Path, key: &Key) -> Download {
         let file = machine::temporary_file(folder).map_err(DownloadError::Io);
-        Download {
-            opener: BodyOpener::new(key),
-            plain: Vec::new(),
-            file,
-            folder: folder.to_owned(),
-        }
+        Download { opener: BodyOpener::new(key), plain: Vec::new(), file, folder: folder.to_owned() }
     }
 
     /// Takes the next bytes of the body. What goes wrong is kept for [`Download::finish`]: the rest of the body must be
@@ -145,10 +120,7 @@ impl Download {
         let Ok(file) = &mut self.file else {
             return;
         };
-        let opened = self
-            .opener
-            .update(bytes, &mut self.plain)
-            .map_err(DownloadError::NotOpened);
+        let opened = self.opener.update(bytes, &mut self.plain).map_err(DownloadError::NotOpened);
         let written = opened.and_then(|()| file.write_all(&self.plain).map_err(DownloadError::Io));
         self.plain.clear();
         if let Err(error) = written {
@@ -163,18 +135,14 @@ impl Download {
     /// It was not stored, or is not what its sender sent. Nothing is left of it.
     pub fn finish(mut self, name: &FileName) -> Result<PathBuf, DownloadError> {
         let mut file = self.file?;
-        self.opener
-            .finish(&mut self.plain)
-            .map_err(DownloadError::NotOpened)?;
+        self.opener.finish(&mut self.plain).map_err(DownloadError::NotOpened)?;
         file.write_all(&self.plain).map_err(DownloadError::Io)?;
         let mut free = name.clone();
         for number in 1..=MAX_NUMBER {
             let path = self.folder.join(free.as_str());
             match file.persist_noclobber(&path) {
                 Ok(_) => return Ok(path),
-                Err(taken) if taken.error.kind() == io::ErrorKind::AlreadyExists => {
-                    file = taken.file
-                }
+                Err(taken) if taken.error.kind() == io::ErrorKind::AlreadyExists => file = taken.file,
                 Err(other) => return Err(DownloadError::Io(other.error)),
             }
             free = name.numbered(number);

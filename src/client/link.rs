@@ -99,14 +99,9 @@ impl Link {
         terminal: &Terminal,
     ) -> Result<(Arc<Link>, FrameReader<Incoming>), ClientError> {
         let server = format!("{host}:{port}");
-        let refuse = |error| ClientError::Connect {
-            server: server.clone(),
-            error,
-        };
+        let refuse = |error| ClientError::Connect { server: server.clone(), error };
         let socket = Arc::new(connect(host, port).map_err(refuse)?);
-        tune(&socket)
-            .and_then(|()| socket.set_read_timeout(Some(JOIN_TIME)))
-            .map_err(refuse)?;
+        tune(&socket).and_then(|()| socket.set_read_timeout(Some(JOIN_TIME))).map_err(refuse)?;
         let late = |step| {
             let server = server.clone();
             move |error: WireError| match error {
@@ -116,22 +111,14 @@ impl Link {
             }
         };
 
-        let incoming = Incoming {
-            socket: Arc::clone(&socket),
-            is_quick: true,
-        };
+        let incoming = Incoming { socket: Arc::clone(&socket), is_quick: true };
         let mut frames = FrameReader::new(incoming, MAX_FRAME);
         let key = frames.next_bare(KEY_LEN).map_err(late("its key"))?; // 1
-        let key = std::str::from_utf8(&key)
-            .ok()
-            .and_then(|text| Key::parse(text).ok());
-        let key = key.ok_or(ClientError::NotAChat {
-            server: server.clone(),
-        })?;
+        let key = std::str::from_utf8(&key).ok().and_then(|text| Key::parse(text).ok());
+        let key = key.ok_or(ClientError::NotAChat { server: server.clone() })?;
         send(&socket, &[&seal(&key, name.as_str())])?; // 2
         let is_prompt = |text: &str| after(SEND_GROUP_NAME, text).is_some();
-        let prompt = next_step(&mut frames, &key, terminal, is_prompt)
-            .map_err(late("the question for the group"))?; // 3
+        let prompt = next_step(&mut frames, &key, terminal, is_prompt).map_err(late("the question for the group"))?; // 3
         let server = match after(SEND_GROUP_NAME, &prompt) {
             Some(FERNCHAT) => ServerKind::Fernchat,
             _ => ServerKind::Python,
@@ -141,15 +128,10 @@ impl Link {
             ServerKind::Fernchat => format!("{group}\n{FERNCHAT}"),
         };
         send(&socket, &[&seal(&key, &answer)])?; // 4
-        let is_verdict = |text: &str| {
-            [ADMIN_READY, READY, WAIT].contains(&text) || after(REFUSED, text).is_some()
-        };
-        let verdict = next_step(&mut frames, &key, terminal, is_verdict)
-            .map_err(late("the answer to joining"))?; // 5
+        let is_verdict = |text: &str| [ADMIN_READY, READY, WAIT].contains(&text) || after(REFUSED, text).is_some();
+        let verdict = next_step(&mut frames, &key, terminal, is_verdict).map_err(late("the answer to joining"))?; // 5
         if let Some(refusal) = after(REFUSED, &verdict) {
-            let reason = refusal
-                .split_once(' ')
-                .map_or(refusal, |(_code, reason)| reason);
+            let reason = refusal.split_once(' ').map_or(refusal, |(_code, reason)| reason);
             return Err(ClientError::Refused(reason.to_owned()));
         }
         terminal.show(&match verdict.as_str() {
@@ -265,9 +247,7 @@ fn next_step(
     is_step: impl Fn(&str) -> bool,
 ) -> Result<String, WireError> {
     loop {
-        let token = frames
-            .next_frame(&|token| key.opens(token))?
-            .ok_or(WireError::CutOff)?;
+        let token = frames.next_frame(&|token| key.opens(token))?.ok_or(WireError::CutOff)?;
         let text = key.open(&token).map_err(|_| WireError::NotOpened)?;
         let text = String::from_utf8(text).map_err(|_| WireError::NotUtf8)?;
         if is_step(&text) {
@@ -278,8 +258,5 @@ fn next_step(
 }
 
 fn is_late(error: &io::Error) -> bool {
-    matches!(
-        error.kind(),
-        io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut
-    )
+    matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut)
 }

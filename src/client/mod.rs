@@ -63,31 +63,18 @@ pub enum Outcome {
 /// No connection, no seat in the group, or an end that the person did not ask for.
 pub fn run(setup: Setup) -> Result<Outcome, ClientError> {
     let terminal = Arc::new(Terminal::new());
-    let Setup {
-        host,
-        port,
-        name,
-        group,
-        downloads,
-    } = setup;
+    let Setup { host, port, name, group, downloads } = setup;
     files::check_folder(&downloads)?;
     let name = name_for(&terminal, "User name", name, UserName::parse)?;
     let group = name_for(&terminal, "Group", group, GroupName::parse)?;
 
     let (link, frames) = Link::join(&host, port, name, group, &terminal)?;
     let (steps, steps_due) = bounded(1);
-    let sender = Arc::new(Sending::new(
-        Arc::clone(&link),
-        Arc::clone(&terminal),
-        steps_due,
-    ));
+    let sender = Arc::new(Sending::new(Arc::clone(&link), Arc::clone(&terminal), steps_due));
     let at_signal = Arc::clone(&sender);
     // Without the handler a signal ends the program the hard way: no reason not to chat.
     let _ = ctrlc::set_handler(move || at_signal.leave_at_signal());
-    thread::Builder::new()
-        .name("sending".into())
-        .spawn(move || sender.sending_loop())
-        .map_err(ClientError::Thread)?;
+    thread::Builder::new().name("sending".into()).spawn(move || sender.sending_loop()).map_err(ClientError::Thread)?;
     Receiving::new(link, terminal, frames, steps, downloads).receiving_loop()
 }
 
@@ -185,9 +172,7 @@ impl std::error::Error for ClientError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
             ClientError::Name(error) => Some(error),
-            ClientError::Downloads { error, .. }
-            | ClientError::Connect { error, .. }
-            | ClientError::Thread(error) => Some(error),
+            ClientError::Downloads { error, .. } | ClientError::Connect { error, .. } | ClientError::Thread(error) => Some(error),
             ClientError::Lost(error) => Some(error),
             _ => None,
         }

@@ -22,10 +22,7 @@ use super::link::{Incoming, Link, ServerKind};
 use super::sending::is_line;
 use super::{ClientError, Outcome};
 use crate::terminal::Terminal;
-use crate::wire::command::{
-    after, ACCEPTED, CLOSING, KICKED, RECEIVE_FILE, REFUSED, SEND_FILE, SEND_FILENAME,
-    WAIT_DISCONNECT,
-};
+use crate::wire::command::{after, ACCEPTED, CLOSING, KICKED, RECEIVE_FILE, REFUSED, SEND_FILE, SEND_FILENAME, WAIT_DISCONNECT};
 use crate::wire::frame::{FrameReader, Piece, WireError};
 use crate::wire::name::FileName;
 
@@ -76,15 +73,7 @@ impl Receiving {
         steps: Sender<Vec<u8>>,
         downloads: PathBuf,
     ) -> Receiving {
-        Receiving {
-            link,
-            terminal,
-            frames,
-            steps,
-            downloads,
-            deliveries: VecDeque::new(),
-            mistaken: String::new(),
-        }
+        Receiving { link, terminal, frames, steps, downloads, deliveries: VecDeque::new(), mistaken: String::new() }
     }
 
     /// Receives until the connection ends.
@@ -103,8 +92,7 @@ impl Receiving {
         loop {
             let link = Arc::clone(&self.link);
             let token = self.frames.next_frame(&|token| link.key().opens(token))?;
-            let token =
-                token.ok_or_else(|| ClientError::Closed("it ended without a word".into()))?;
+            let token = token.ok_or_else(|| ClientError::Closed("it ended without a word".into()))?;
             match self.frame(&token)? {
                 Next::Frame => {}
                 Next::Body(delivery, length) => {
@@ -121,11 +109,7 @@ impl Receiving {
 
     /// Does what a frame asks for.
     fn frame(&mut self, token: &[u8]) -> Result<Next, ClientError> {
-        let bytes = self
-            .link
-            .key()
-            .open(token)
-            .map_err(|_| WireError::NotOpened)?;
+        let bytes = self.link.key().open(token).map_err(|_| WireError::NotOpened)?;
         if self.is_step(&bytes) {
             self.note_mistake(&bytes);
             // The sending thread may have given up on it meanwhile.
@@ -141,15 +125,10 @@ impl Receiving {
                 self.terminal.show("You have been put out of the group.");
                 return Ok(Next::End(Outcome::Kicked));
             }
-            WAIT_DISCONNECT => {
-                return Err(ClientError::Closed(
-                    "it ends those who wait for approval".into(),
-                ))
-            }
+            WAIT_DISCONNECT => return Err(ClientError::Closed("it ends those who wait for approval".into())),
             ACCEPTED => {
                 self.link.is_member.store(true, Ordering::SeqCst);
-                self.terminal
-                    .show("You have been approved: say hello. /help lists the commands.");
+                self.terminal.show("You have been approved: say hello. /help lists the commands.");
                 return Ok(Next::Frame);
             }
             _ => {}
@@ -158,9 +137,7 @@ impl Receiving {
             return Err(ClientError::Closed(reason.to_owned()));
         }
         if let Some(refusal) = after(REFUSED, &text) {
-            let reason = refusal
-                .split_once(' ')
-                .map_or(refusal, |(_code, reason)| reason);
+            let reason = refusal.split_once(' ').map_or(refusal, |(_code, reason)| reason);
             return Err(ClientError::Refused(reason.to_owned()));
         }
         if let Some(from) = after(RECEIVE_FILE, &text) {
@@ -172,10 +149,7 @@ impl Receiving {
     /// Whether these bytes are the step that the sending thread waits for. If so, it is not expected again.
     fn is_step(&self, bytes: &[u8]) -> bool {
         let mut dialogue = self.link.dialogue.lock();
-        let is_step = dialogue
-            .expected
-            .as_ref()
-            .is_some_and(|expected| expected.is(bytes, self.link.server));
+        let is_step = dialogue.expected.as_ref().is_some_and(|expected| expected.is(bytes, self.link.server));
         if is_step {
             dialogue.expected = None;
         }
@@ -183,10 +157,7 @@ impl Receiving {
     }
 
     fn note_mistake(&mut self, step: &[u8]) {
-        let is_name_due = self
-            .deliveries
-            .iter()
-            .any(|delivery| delivery.name.is_none());
+        let is_name_due = self.deliveries.iter().any(|delivery| delivery.name.is_none());
         if self.link.server == ServerKind::Python && is_name_due && !step.starts_with(b"/") {
             self.mistaken = String::from_utf8_lossy(step).into_owned();
         }
@@ -204,27 +175,13 @@ impl Receiving {
     /// A text that is the next step of a delivery, or else a line.
     fn delivery_step(&mut self, text: &str) -> Result<Next, ClientError> {
         if !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit()) {
-            if !self.mistaken.is_empty()
-                && self
-                    .deliveries
-                    .iter()
-                    .all(|delivery| delivery.name.is_none())
-            {
+            if !self.mistaken.is_empty() && self.deliveries.iter().all(|delivery| delivery.name.is_none()) {
                 let name = std::mem::take(&mut self.mistaken);
                 self.name_delivery(&name)?;
             }
-            if let Some(at) = self
-                .deliveries
-                .iter()
-                .position(|delivery| delivery.name.is_some())
-            {
-                let length = text
-                    .parse()
-                    .map_err(|_| WireError::NotTheStep("the length of a body"))?;
-                return Ok(self
-                    .deliveries
-                    .remove(at)
-                    .map_or(Next::Frame, |delivery| Next::Body(delivery, length)));
+            if let Some(at) = self.deliveries.iter().position(|delivery| delivery.name.is_some()) {
+                let length = text.parse().map_err(|_| WireError::NotTheStep("the length of a body"))?;
+                return Ok(self.deliveries.remove(at).map_or(Next::Frame, |delivery| Next::Body(delivery, length)));
             }
         }
         let may_be_name = self.link.server == ServerKind::Fernchat || !is_line(text);
@@ -236,11 +193,7 @@ impl Receiving {
 
     /// Gives this name to the first delivery that has none, and asks for its body. `false`: there is none.
     fn name_delivery(&mut self, name: &str) -> Result<bool, ClientError> {
-        let Some(delivery) = self
-            .deliveries
-            .iter_mut()
-            .find(|delivery| delivery.name.is_none())
-        else {
+        let Some(delivery) = self.deliveries.iter_mut().find(|delivery| delivery.name.is_none()) else {
             return Ok(false);
         };
         delivery.name = Some(FileName::from_peer(name));
@@ -253,20 +206,14 @@ impl Receiving {
     fn body(&mut self, delivery: Delivery, length: u64) -> Result<Option<Outcome>, ClientError> {
         let link = Arc::clone(&self.link);
         if length == 0 {
-            self.terminal.show(&format!(
-                "{} is not coming: the server called it off.",
-                delivery.title()
-            ));
+            self.terminal.show(&format!("{} is not coming: the server called it off.", delivery.title()));
             return Ok(None);
         }
         let mut download = Download::begin(&self.downloads, link.key());
         let mut piece = vec![0; BODY_STEP];
         let mut left = length;
         while left > 0 {
-            match self
-                .frames
-                .next_piece(left, &mut piece, &|token| link.key().opens(token))?
-            {
+            match self.frames.next_piece(left, &mut piece, &|token| link.key().opens(token))? {
                 Piece::Body(n) => {
                     left -= n as u64;
                     download.write(&piece[..n]);

@@ -20,8 +20,8 @@ use parking_lot::Mutex;
 use super::link::{Link, ServerKind, ANSWER_DELAY};
 use crate::terminal::Terminal;
 use crate::wire::command::{
-    after, Command, ACCEPTED, ACKNOWLEDGEMENT, ADMIN, CLOSING, DENY, KICKED, PROCEED,
-    READY_FOR_DATA, RECEIVE_FILE, SENDING_DATA, WAIT_DISCONNECT,
+    after, Command, ACCEPTED, ACKNOWLEDGEMENT, ADMIN, CLOSING, DENY, KICKED, PROCEED, READY_FOR_DATA, RECEIVE_FILE, SENDING_DATA,
+    WAIT_DISCONNECT,
 };
 use crate::wire::frame::MAX_TEXT;
 use crate::wire::name::UserName;
@@ -51,62 +51,17 @@ enum Action {
 
 /// Each action with its words, the question for what it needs, and its line of help.
 const ACTIONS: [(Action, &[&str], Option<&str>, &str); 11] = [
-    (
-        Action::Requests,
-        &["/1", "/requests"],
-        None,
-        "who has asked to join (admin)",
-    ),
-    (
-        Action::Approve,
-        &["/2", "/approve"],
-        Some("Who is to be approved"),
-        "NAME: let somebody in (admin)",
-    ),
-    (
-        Action::Deny,
-        &["/deny"],
-        Some("Who is to be denied"),
-        "NAME: refuse somebody (admin)",
-    ),
+    (Action::Requests, &["/1", "/requests"], None, "who has asked to join (admin)"),
+    (Action::Approve, &["/2", "/approve"], Some("Who is to be approved"), "NAME: let somebody in (admin)"),
+    (Action::Deny, &["/deny"], Some("Who is to be denied"), "NAME: refuse somebody (admin)"),
     (Action::Quit, &["/3", "/quit"], None, "leave"),
-    (
-        Action::Members,
-        &["/4", "/members"],
-        None,
-        "all members of the group",
-    ),
-    (
-        Action::Online,
-        &["/5", "/online"],
-        None,
-        "the members that are online",
-    ),
-    (
-        Action::Transfer,
-        &["/6", "/transfer"],
-        Some("Who is to be the admin"),
-        "NAME: hand the admin's role over (admin)",
-    ),
+    (Action::Members, &["/4", "/members"], None, "all members of the group"),
+    (Action::Online, &["/5", "/online"], None, "the members that are online"),
+    (Action::Transfer, &["/6", "/transfer"], Some("Who is to be the admin"), "NAME: hand the admin's role over (admin)"),
     (Action::Admin, &["/7", "/admin"], None, "who the admin is"),
-    (
-        Action::Kick,
-        &["/8", "/kick"],
-        Some("Who is to be kicked"),
-        "NAME: put somebody out (admin)",
-    ),
-    (
-        Action::File,
-        &["/9", "/file"],
-        Some("Which file"),
-        "PATH: share a file with everybody online",
-    ),
-    (
-        Action::Help,
-        &["/help"],
-        None,
-        "this list; any other line is said to the group",
-    ),
+    (Action::Kick, &["/8", "/kick"], Some("Who is to be kicked"), "NAME: put somebody out (admin)"),
+    (Action::File, &["/9", "/file"], Some("Which file"), "PATH: share a file with everybody online"),
+    (Action::Help, &["/help"], None, "this list; any other line is said to the group"),
 ];
 
 /// A typed line.
@@ -120,9 +75,7 @@ enum Typed<'a> {
 impl Typed<'_> {
     /// Any line that is not exactly an action is a message, also one that begins with a slash.
     fn parse(line: &str) -> Typed<'_> {
-        let (word, argument) = line
-            .split_once(' ')
-            .map_or((line, ""), |(word, rest)| (word, rest.trim()));
+        let (word, argument) = line.split_once(' ').map_or((line, ""), |(word, rest)| (word, rest.trim()));
         match ACTIONS.iter().find(|(_, words, ..)| words.contains(&word)) {
             Some((action, _, question, _)) if question.is_some() || argument.is_empty() => {
                 Typed::Action(*action, argument, *question)
@@ -173,9 +126,7 @@ impl Expected {
         match self {
             Expected::Words(words) => is_word(words),
             Expected::WordOrResult(word) => is_word(&[word]) || !is_event(),
-            Expected::Result(beginning) => {
-                (!beginning.is_empty() && text.starts_with(beginning)) || !is_event()
-            }
+            Expected::Result(beginning) => (!beginning.is_empty() && text.starts_with(beginning)) || !is_event(),
             // The first byte of every set is no UTF-8, so this text is none.
             Expected::Set => false,
         }
@@ -184,8 +135,7 @@ impl Expected {
 
 /// Whether a text has the form of a chat line, `NAME: TEXT`.
 pub fn is_line(text: &str) -> bool {
-    text.split_once(": ")
-        .is_some_and(|(name, _)| !name.is_empty())
+    text.split_once(": ").is_some_and(|(name, _)| !name.is_empty())
 }
 
 /// Why a dialogue did not come to its end.
@@ -218,12 +168,7 @@ pub struct Sending {
 impl Sending {
     /// The half that sends over this link.
     pub fn new(link: Arc<Link>, terminal: Arc<Terminal>, steps: Receiver<Vec<u8>>) -> Sending {
-        Sending {
-            link,
-            terminal,
-            steps,
-            busy: Mutex::new(()),
-        }
+        Sending { link, terminal, steps, busy: Mutex::new(()) }
     }
 
     /// Reads lines and does what they say, until the input ends or the person leaves. The body of the sending thread.
@@ -232,9 +177,7 @@ impl Sending {
             match self.do_line(&line) {
                 Ok(ControlFlow::Continue(())) => {}
                 Ok(ControlFlow::Break(())) => break,
-                Err(Silence::NoAnswer) => self
-                    .terminal
-                    .show("The server did not answer; what you typed may have had no effect."),
+                Err(Silence::NoAnswer) => self.terminal.show("The server did not answer; what you typed may have had no effect."),
                 Err(Silence::Gone) => return,
             }
         }
@@ -293,16 +236,11 @@ impl Sending {
 
     fn say(&self, text: &str) -> Result<(), Silence> {
         if text.len() > MAX_TEXT {
-            self.terminal.show(&format!(
-                "Not sent: {} bytes, and a line has at most {MAX_TEXT}.",
-                text.len()
-            ));
+            self.terminal.show(&format!("Not sent: {} bytes, and a line has at most {MAX_TEXT}.", text.len()));
             return Ok(());
         }
         self.expect(Expected::Words(vec![Command::MessageSend.word()]));
-        self.link
-            .send(&[Command::MessageSend.word(), text])
-            .map_err(|_| Silence::Gone)?;
+        self.link.send(&[Command::MessageSend.word(), text]).map_err(|_| Silence::Gone)?;
         self.step(Patience::Usual)?;
         Ok(())
     }
@@ -327,18 +265,14 @@ impl Sending {
 
     fn who_administers(&self) -> Result<(), Silence> {
         self.begin(Command::WhoAdmin)?;
-        let result = self.ask(
-            self.link.group.as_str(),
-            Expected::Result(format!("{ADMIN}: ")),
-        )?;
+        let result = self.ask(self.link.group.as_str(), Expected::Result(format!("{ADMIN}: ")))?;
         self.show_result(&result)
     }
 
     fn deny(&self, name: &str) -> Result<(), Silence> {
         if self.link.server == ServerKind::Python {
             // It would approve a user called `!NAME`.
-            self.terminal
-                .show("This server cannot deny: who is not approved stays outside.");
+            self.terminal.show("This server cannot deny: who is not approved stays outside.");
             return Ok(());
         }
         self.decide_on(Command::ApproveRequest, name, &format!("{DENY}{name}"))
@@ -351,8 +285,7 @@ impl Sending {
             return Ok(());
         }
         if let (ServerKind::Fernchat, Err(error)) = (self.link.server, UserName::parse(name)) {
-            self.terminal
-                .show(&format!("Nobody can be called '{name}': {error}."));
+            self.terminal.show(&format!("Nobody can be called '{name}': {error}."));
             return Ok(());
         }
         self.begin(command)?;
@@ -366,8 +299,7 @@ impl Sending {
 
     fn help(&self) -> Result<(), Silence> {
         for (_, words, _, help) in ACTIONS {
-            self.terminal
-                .show(&format!("{:<14} {help}", words.join(" ")));
+            self.terminal.show(&format!("{:<14} {help}", words.join(" ")));
         }
         Ok(())
     }
@@ -385,11 +317,7 @@ impl Sending {
     /// The Python server never notices a bare close, and its broadcasts stop at a dead member: so say goodbye in its words.
     fn say_goodbye(&self, patience: Patience) -> Result<(), Silence> {
         if !self.link.is_member.load(Ordering::SeqCst) {
-            let answer = self.ask_with(
-                patience,
-                WAIT_DISCONNECT,
-                Expected::Words(vec![WAIT_DISCONNECT, ACCEPTED]),
-            )?;
+            let answer = self.ask_with(patience, WAIT_DISCONNECT, Expected::Words(vec![WAIT_DISCONNECT, ACCEPTED]))?;
             if answer != ACCEPTED.as_bytes() {
                 return Ok(());
             }
@@ -398,9 +326,7 @@ impl Sending {
         let word = Command::Disconnect.word();
         let echo = self.ask_with(patience, word, Expected::Words(vec![word, WAIT_DISCONNECT]))?;
         if echo == word.as_bytes() {
-            self.link
-                .send(&[ACKNOWLEDGEMENT])
-                .map_err(|_| Silence::Gone)?;
+            self.link.send(&[ACKNOWLEDGEMENT]).map_err(|_| Silence::Gone)?;
         }
         Ok(())
     }
@@ -431,8 +357,7 @@ impl Sending {
 
     /// Sends a command and awaits its echo.
     pub(super) fn begin(&self, command: Command) -> Result<(), Silence> {
-        self.ask(command.word(), Expected::Words(vec![command.word()]))
-            .map(drop)
+        self.ask(command.word(), Expected::Words(vec![command.word()])).map(drop)
     }
 
     /// Sends an answer and awaits the step that follows.
@@ -440,12 +365,7 @@ impl Sending {
         self.ask_with(Patience::Usual, text, expected)
     }
 
-    fn ask_with(
-        &self,
-        patience: Patience,
-        text: &str,
-        expected: Expected,
-    ) -> Result<Vec<u8>, Silence> {
+    fn ask_with(&self, patience: Patience, text: &str, expected: Expected) -> Result<Vec<u8>, Silence> {
         self.expect(expected);
         self.link.send(&[text]).map_err(|_| Silence::Gone)?;
         self.step(patience)
@@ -490,12 +410,9 @@ impl Sending {
             Ok(names) if names.is_empty() => self.terminal.show(&format!("{title}: nobody")),
             Ok(names) => {
                 let names: Vec<String> = names.into_iter().collect();
-                self.terminal
-                    .show(&format!("{title}: {}", names.join(", ")));
+                self.terminal.show(&format!("{title}: {}", names.join(", ")));
             }
-            Err(error) => self
-                .terminal
-                .show(&format!("The server's list cannot be read: {error}.")),
+            Err(error) => self.terminal.show(&format!("The server's list cannot be read: {error}.")),
         }
     }
 }
@@ -510,17 +427,11 @@ mod tests {
         let cases = [
             ("/2", Typed::Action(Action::Approve, "", approve)),
             ("/2 bob", Typed::Action(Action::Approve, "bob", approve)),
-            (
-                "/approve  bob the builder ",
-                Typed::Action(Action::Approve, "bob the builder", approve),
-            ),
+            ("/approve  bob the builder ", Typed::Action(Action::Approve, "bob the builder", approve)),
             ("/5", Typed::Action(Action::Online, "", None)),
             ("/5 and more", Typed::Message("/5 and more")),
             ("/10", Typed::Message("/10")),
-            (
-                "/etc/passwd is a file",
-                Typed::Message("/etc/passwd is a file"),
-            ),
+            ("/etc/passwd is a file", Typed::Message("/etc/passwd is a file")),
             (" /5", Typed::Message(" /5")),
             ("hello", Typed::Message("hello")),
             ("", Typed::Message("")),
@@ -546,16 +457,9 @@ mod tests {
             (&Expected::WordOrResult(PROCEED), "only the admin", true),
             (&Expected::Set, "bob: hello", false),
         ] {
-            assert_eq!(
-                expected.is(text.as_bytes(), ServerKind::Python),
-                is_step,
-                "{expected:?} {text}"
-            );
+            assert_eq!(expected.is(text.as_bytes(), ServerKind::Python), is_step, "{expected:?} {text}");
         }
-        assert!(result.is(
-            b"Note: this server says it with a colon",
-            ServerKind::Fernchat
-        ));
+        assert!(result.is(b"Note: this server says it with a colon", ServerKind::Fernchat));
         assert!(Expected::Set.is(b"\x80\x04\x8f.", ServerKind::Python));
     }
 }

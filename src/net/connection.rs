@@ -28,11 +28,7 @@ use super::outbox::{write_loop, Item, Outbox, CLOSE_TIME};
 
 /// The stack of each thread of a client: almost three times what a debug build needs. On 32-bit machines address space is
 /// what runs out first.
-pub const STACK_LEN: usize = if cfg!(target_pointer_width = "64") {
-    128 << 10
-} else {
-    64 << 10
-};
+pub const STACK_LEN: usize = if cfg!(target_pointer_width = "64") { 128 << 10 } else { 64 << 10 };
 
 /// How long one write may take without any progress.
 const WRITE_TIME: Duration = Duration::from_secs(30);
@@ -111,20 +107,8 @@ pub struct Connection {
 }
 
 impl Connection {
-    pub(super) fn new(
-        id: ClientId,
-        peer: SocketAddr,
-        socket: TcpStream,
-        outbox: Arc<Outbox>,
-    ) -> Connection {
-        Connection {
-            id,
-            peer,
-            socket,
-            outbox,
-            settled: AtomicBool::new(false),
-            name: OnceLock::new(),
-        }
+    pub(super) fn new(id: ClientId, peer: SocketAddr, socket: TcpStream, outbox: Arc<Outbox>) -> Connection {
+        Connection { id, peer, socket, outbox, settled: AtomicBool::new(false), name: OnceLock::new() }
     }
 
     /// The stream of what the client sends.
@@ -190,15 +174,8 @@ impl Connection {
                 self.outbox.end_within(CLOSE_TIME, Departure::Left);
             }
             Err(error) => {
-                let is_slow = matches!(
-                    error.kind(),
-                    io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut
-                );
-                let reason = if is_slow {
-                    Departure::TooSlow
-                } else {
-                    Departure::HungUp
-                };
+                let is_slow = matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut);
+                let reason = if is_slow { Departure::TooSlow } else { Departure::HungUp };
                 self.outbox.end(reason, Duration::ZERO);
                 self.shut();
             }
@@ -228,9 +205,7 @@ impl fmt::Display for Connection {
 pub fn tune(socket: &TcpStream) -> io::Result<()> {
     socket.set_nodelay(true)?;
     socket.set_write_timeout(Some(WRITE_TIME))?;
-    let keepalive = TcpKeepalive::new()
-        .with_time(KEEPALIVE_TIME)
-        .with_interval(KEEPALIVE_INTERVAL);
+    let keepalive = TcpKeepalive::new().with_time(KEEPALIVE_TIME).with_interval(KEEPALIVE_INTERVAL);
     #[cfg(not(target_os = "openbsd"))]
     let keepalive = keepalive.with_retries(3);
     SockRef::from(socket).set_tcp_keepalive(&keepalive)?;

@@ -88,21 +88,15 @@ impl Listener {
     pub fn run(&self, service: &dyn Service) {
         let (stop_clock, clock_stopped) = bounded(0);
         thread::scope(|scope| {
-            let clock = thread::Builder::new()
-                .name("clock".into())
-                .stack_size(STACK_LEN);
-            if let Err(error) =
-                clock.spawn_scoped(scope, || self.clock_loop(&clock_stopped, service))
-            {
+            let clock = thread::Builder::new().name("clock".into()).stack_size(STACK_LEN);
+            if let Err(error) = clock.spawn_scoped(scope, || self.clock_loop(&clock_stopped, service)) {
                 error!("no thread for the clock: {error}");
                 return;
             }
             self.accept_loop(scope, service);
             service.say_goodbye();
             let mut connections = self.connections.lock();
-            connections
-                .values()
-                .for_each(|connection| connection.outbox().end(Departure::Stopping, STOP_TIME));
+            connections.values().for_each(|connection| connection.outbox().end(Departure::Stopping, STOP_TIME));
             while !connections.is_empty() {
                 self.gone.wait(&mut connections);
             }
@@ -122,11 +116,7 @@ impl Listener {
         }
     }
 
-    fn accept_loop<'scope>(
-        &'scope self,
-        scope: &'scope Scope<'scope, '_>,
-        service: &'scope dyn Service,
-    ) {
+    fn accept_loop<'scope>(&'scope self, scope: &'scope Scope<'scope, '_>, service: &'scope dyn Service) {
         for id in 1.. {
             let accepted = self.socket.accept();
             if self.stopping.load(Ordering::SeqCst) {
@@ -152,9 +142,7 @@ impl Listener {
             outbox.end_within(GREETING_TIME, Departure::GreetingTooLong);
             let connection = Arc::new(Connection::new(id, peer, socket, outbox));
             self.connections.lock().insert(id, Arc::clone(&connection));
-            let reader = thread::Builder::new()
-                .name(format!("client {id}"))
-                .stack_size(STACK_LEN);
+            let reader = thread::Builder::new().name(format!("client {id}")).stack_size(STACK_LEN);
             let body = move || {
                 connection.run(items, || service.serve(&connection));
                 self.remove(id);
@@ -174,19 +162,11 @@ impl Listener {
             return true;
         }
         let mut n_greeting: HashMap<IpAddr, usize> = HashMap::new();
-        for connection in connections
-            .values()
-            .filter(|connection| connection.is_greeting())
-        {
+        for connection in connections.values().filter(|connection| connection.is_greeting()) {
             *n_greeting.entry(connection.peer.ip()).or_default() += 1;
         }
-        let crowd = n_greeting
-            .into_iter()
-            .max_by_key(|(_, n)| *n)
-            .map(|(address, _)| address);
-        let mut greeting = connections
-            .values()
-            .filter(|connection| connection.is_greeting());
+        let crowd = n_greeting.into_iter().max_by_key(|(_, n)| *n).map(|(address, _)| address);
+        let mut greeting = connections.values().filter(|connection| connection.is_greeting());
         let Some(oldest) = greeting.find(|connection| Some(connection.peer.ip()) == crowd) else {
             return false;
         };

@@ -11,9 +11,7 @@ const MAPS_PER_THREAD: u64 = 4;
 
 /// How many clients of two threads this process can bear. Raises the soft limit on descriptors as far as it may.
 pub fn client_ceiling() -> usize {
-    let maps = std::fs::read_to_string("/proc/sys/vm/max_map_count")
-        .ok()
-        .and_then(|text| text.trim().parse().ok());
+    let maps = std::fs::read_to_string("/proc/sys/vm/max_map_count").ok().and_then(|text| text.trim().parse().ok());
     let threads = maps.unwrap_or(u64::from(u16::MAX)) * 15 / 16 / MAPS_PER_THREAD;
     let ceiling = (threads / 2).min(descriptors().saturating_sub(OTHER_DESCRIPTORS));
     usize::try_from(ceiling).unwrap_or(usize::MAX)
@@ -24,13 +22,7 @@ fn descriptors() -> u64 {
     use rustix::process::{getrlimit, setrlimit, Resource, Rlimit};
     let limit = getrlimit(Resource::Nofile);
     // Refused, the soft limit stays as it is, and the next line reads it.
-    let _ = setrlimit(
-        Resource::Nofile,
-        Rlimit {
-            current: limit.maximum,
-            maximum: limit.maximum,
-        },
-    );
+    let _ = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum });
     getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX)
 }
 

@@ -21,10 +21,7 @@ pub fn resolve(host: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
     let mut addresses: Vec<SocketAddr> = (host, port).to_socket_addrs()?.collect();
     addresses.sort_by_key(SocketAddr::is_ipv6);
     match addresses.is_empty() {
-        true => Err(io::Error::new(
-            io::ErrorKind::NotFound,
-            "the name has no address",
-        )),
+        true => Err(io::Error::new(io::ErrorKind::NotFound, "the name has no address")),
         false => Ok(addresses),
     }
 }

@@ -101,13 +101,7 @@ impl Outbox {
     pub fn new(bell: Arc<Bell>) -> (Arc<Outbox>, Receiver<Item>) {
         let (items, receiver) = unbounded();
         let (queued, written) = (AtomicUsize::new(0), AtomicU64::new(0));
-        let outbox = Outbox {
-            items,
-            queued,
-            written,
-            bell,
-            state: Mutex::default(),
-        };
+        let outbox = Outbox { items, queued, written, bell, state: Mutex::default() };
         (Arc::new(outbox), receiver)
     }
 
@@ -135,8 +129,7 @@ impl Outbox {
     /// Waits until this outbox has room, or until `own`, the outbox of the client on whose behalf it waits, is ending.
     pub fn wait_for_room(&self, own: &Outbox) {
         if !self.has_room() {
-            self.bell
-                .wait_while(|| !self.has_room() && !own.is_ending());
+            self.bell.wait_while(|| !self.has_room() && !own.is_ending());
         }
     }
 
@@ -189,15 +182,8 @@ impl Outbox {
             Some((since, then)) if written - then < PROGRESS => Some((since, then)),
             _ => Some((now, written)),
         };
-        let too_slow = state
-            .over_since
-            .filter(|(since, _)| now - *since >= PROGRESS_TIME)
-            .map(|_| Departure::TooSlow);
-        let late = state
-            .deadline
-            .clone()
-            .filter(|(deadline, _)| now >= *deadline)
-            .map(|(_, reason)| reason);
+        let too_slow = state.over_since.filter(|(since, _)| now - *since >= PROGRESS_TIME).map(|_| Departure::TooSlow);
+        let late = state.deadline.clone().filter(|(deadline, _)| now >= *deadline).map(|(_, reason)| reason);
         let Some(reason) = too_slow.or(late) else {
             return false;
         };
@@ -217,11 +203,7 @@ impl Outbox {
 impl State {
     /// Sets the deadline, unless there is one already that comes sooner.
     fn meet(&mut self, at: Instant, reason: Departure) {
-        if self
-            .deadline
-            .as_ref()
-            .is_none_or(|(deadline, _)| at < *deadline)
-        {
+        if self.deadline.as_ref().is_none_or(|(deadline, _)| at < *deadline) {
             self.deadline = Some((at, reason));
         }
     }
@@ -231,11 +213,7 @@ impl State {
 ///
 /// # Errors
 /// A write that failed or timed out. Whatever is still queued is dropped with the channel.
-pub fn write_loop(
-    outbox: &Outbox,
-    items: &Receiver<Item>,
-    stream: &mut dyn Write,
-) -> io::Result<()> {
+pub fn write_loop(outbox: &Outbox, items: &Receiver<Item>, stream: &mut dyn Write) -> io::Result<()> {
     let mut batch = Vec::new();
     while let Ok(first) = items.recv() {
         let mut next = Some(first);
@@ -306,10 +284,7 @@ mod tests {
 
     impl Write for Writes {
         fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-            self.room = self
-                .room
-                .checked_sub(bytes.len())
-                .ok_or(io::ErrorKind::BrokenPipe)?;
+            self.room = self.room.checked_sub(bytes.len()).ok_or(io::ErrorKind::BrokenPipe)?;
             self.writes.push(bytes.to_vec());
             Ok(bytes.len())
         }
@@ -328,10 +303,7 @@ mod tests {
     }
 
     fn written(outbox: &Outbox, items: &Receiver<Item>) -> Vec<Vec<u8>> {
-        let mut stream = Writes {
-            writes: Vec::new(),
-            room: usize::MAX,
-        };
+        let mut stream = Writes { writes: Vec::new(), room: usize::MAX };
         write_loop(outbox, items, &mut stream).unwrap();
         stream.writes
     }
@@ -354,14 +326,8 @@ mod tests {
 
     #[test]
     fn writes_are_at_most_64_kib_and_never_split_a_length() {
-        let cases: [&[usize]; 6] = [
-            &[MAX_WRITE - 4],
-            &[MAX_WRITE],
-            &[MAX_WRITE + 4],
-            &[MAX_WRITE - 4, 104],
-            &[104, 3 * MAX_WRITE, 104],
-            &[1004; 1000],
-        ];
+        let cases: [&[usize]; 6] =
+            [&[MAX_WRITE - 4], &[MAX_WRITE], &[MAX_WRITE + 4], &[MAX_WRITE - 4, 104], &[104, 3 * MAX_WRITE, 104], &[1004; 1000]];
         for lens in cases {
             let (outbox, items) = new();
             let all: Vec<Arc<[u8]>> = lens.iter().map(|len| bytes(*len)).collect();
@@ -404,13 +370,8 @@ mod tests {
             let (failures, failed) = bounded::<()>(1);
             outbox.push(b"one ".as_slice().into());
             outbox.push_job(Box::new(|stream| stream.write_all(b"job is too long")));
-            outbox.push_job(Box::new(move |_| {
-                failures.send(()).map_err(io::Error::other)
-            }));
-            let mut stream = Writes {
-                writes: Vec::new(),
-                room,
-            };
+            outbox.push_job(Box::new(move |_| failures.send(()).map_err(io::Error::other)));
+            let mut stream = Writes { writes: Vec::new(), room };
             let error = write_loop(&outbox, &items, &mut stream).unwrap_err();
             assert_eq!(error.kind(), io::ErrorKind::BrokenPipe);
             drop(items);

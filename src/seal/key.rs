@@ -44,12 +44,7 @@ impl Key {
         let mut encryption = [0; 16];
         signing.copy_from_slice(&bytes[..16]);
         encryption.copy_from_slice(&bytes[16..]);
-        Ok(Key {
-            text: text.to_owned(),
-            signing,
-            encryption,
-            fernet: Fernet::new(text).ok_or(SealError::Key)?,
-        })
+        Ok(Key { text: text.to_owned(), signing, encryption, fernet: Fernet::new(text).ok_or(SealError::Key)? })
     }
 
     /// The 44 characters, for the wire or a key file.
@@ -80,23 +75,13 @@ mod tests {
     #[test]
     fn first_half_signs_and_second_half_encrypts() {
         let key = Key::parse("AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=").unwrap();
-        assert_eq!(
-            key.signing,
-            [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15]
-        );
-        assert_eq!(
-            key.encryption,
-            [16, 17, 18, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 29, 30, 31]
-        );
+        assert_eq!(key.signing, [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15]);
+        assert_eq!(key.encryption, [16, 17, 18, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 29, 30, 31]);
     }
 
     #[test]
     fn blanks_around_a_key_are_forgiven() {
-        for text in [
-            format!("{KEY}\n"),
-            format!("  {KEY}\r\n"),
-            format!("\t{KEY} "),
-        ] {
+        for text in [format!("{KEY}\n"), format!("  {KEY}\r\n"), format!("\t{KEY} ")] {
             assert_eq!(Key::parse(&text).unwrap().as_str(), KEY);
         }
     }

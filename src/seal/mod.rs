@@ -59,10 +59,7 @@ mod vectors {
 
     /// `invalid.json`: what is wrong, and the token.
     pub const INVALID: [(&str, &str); 6] = [
-        (
-            "incorrect mac",
-            "gAAAAAAdwJ6xAAECAwQFBgcICQoLDA0OD3HkMATM5lFqGaerZ-fWPAl1-szkFVzXTuGb4hR8AKtwcaX1YdykQUFBQUFBQUFBQQ==",
-        ),
+        ("incorrect mac", "gAAAAAAdwJ6xAAECAwQFBgcICQoLDA0OD3HkMATM5lFqGaerZ-fWPAl1-szkFVzXTuGb4hR8AKtwcaX1YdykQUFBQUFBQUFBQQ=="),
         ("too short", "gAAAAAAdwJ6xAAECAwQFBgcICQoLDA0OD3HkMATM5lFqGaerZ-fWPA=="),
         (
             "invalid base64",
@@ -98,10 +95,7 @@ mod tests {
     fn errors_are_one_lower_case_line_without_a_full_stop() {
         for error in [SealError::Key, SealError::NotOpened] {
             let line = error.to_string();
-            assert!(
-                line.starts_with(|first: char| first.is_lowercase()),
-                "{line}"
-            );
+            assert!(line.starts_with(|first: char| first.is_lowercase()), "{line}");
             assert!(!line.ends_with('.') && !line.contains('\n'), "{line}");
         }
     }

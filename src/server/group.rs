@@ -58,22 +58,10 @@ impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
         match self {
             Refusal::NotAdmin => write!(f, "Only the admin of the group may do this."),
-            Refusal::NotMember => write!(
-                f,
-                "This is for members, and you are not a member of the group any more."
-            ),
-            Refusal::NoRequest(name) => write!(
-                f,
-                "Nobody called '{name}' has asked to join; /1 lists who has."
-            ),
-            Refusal::NoMember(name) => write!(
-                f,
-                "The group has no member called '{name}'; /4 lists the members."
-            ),
-            Refusal::AdminStays => write!(
-                f,
-                "The admin cannot be kicked; hand the role over first, with /6."
-            ),
+            Refusal::NotMember => write!(f, "This is for members, and you are not a member of the group any more."),
+            Refusal::NoRequest(name) => write!(f, "Nobody called '{name}' has asked to join; /1 lists who has."),
+            Refusal::NoMember(name) => write!(f, "The group has no member called '{name}'; /4 lists the members."),
+            Refusal::AdminStays => write!(f, "The admin cannot be kicked; hand the role over first, with /6."),
             Refusal::AdminAlready => write!(f, "You are the admin already."),
             Refusal::NameTaken(name) => {
                 write!(f, "the name {name} is in use in this group; choose another")
@@ -109,12 +97,7 @@ pub enum Joined {
 impl Group {
     /// A new group. Whoever joins first administers it: as a rule its founder, unless another was faster.
     pub fn new(founder: UserName) -> Group {
-        Group {
-            admin: founder,
-            members: BTreeMap::new(),
-            requests: BTreeMap::new(),
-            is_dropped: false,
-        }
+        Group { admin: founder, members: BTreeMap::new(), requests: BTreeMap::new(), is_dropped: false }
     }
 
     /// Seats a client as far as it may be seated, and sends it step 5, which must be the first it hears of the group.
@@ -133,16 +116,8 @@ impl Group {
             if is_new {
                 self.admin = name.clone();
             }
-            seat.reply(Arc::clone(if is_new {
-                &frames.admin_ready
-            } else {
-                &frames.ready
-            }));
-            return Ok(if is_new {
-                Joined::AsAdmin
-            } else {
-                Joined::AsMember
-            });
+            seat.reply(Arc::clone(if is_new { &frames.admin_ready } else { &frames.ready }));
+            return Ok(if is_new { Joined::AsAdmin } else { Joined::AsMember });
         }
         let is_known = match self.requests.get(name) {
             Some(Some(_)) => return Err(Refusal::NameTaken(name.clone())),
@@ -153,21 +128,14 @@ impl Group {
         self.requests.insert(name.clone(), Some(Arc::clone(seat)));
         seat.reply(Arc::clone(&frames.wait));
         if !is_known {
-            self.online()
-                .for_each(|member| member.hear(Arc::clone(&frames.request)));
+            self.online().for_each(|member| member.hear(Arc::clone(&frames.request)));
         }
         Ok(Joined::Waiting)
     }
 
     /// The connection has ended: the member is offline, the request stays. A late goodbye takes nobody else's seat.
     pub fn leave(&mut self, seat: &Seat) {
-        for place in [
-            self.members.get_mut(&seat.name),
-            self.requests.get_mut(&seat.name),
-        ]
-        .into_iter()
-        .flatten()
-        {
+        for place in [self.members.get_mut(&seat.name), self.requests.get_mut(&seat.name)].into_iter().flatten() {
             if place.as_ref().is_some_and(|sitting| sitting.id == seat.id) {
                 *place = None;
             }
@@ -188,9 +156,7 @@ impl Group {
 
     /// Whether this client is a member.
     pub fn has_member(&self, id: ClientId, name: &UserName) -> bool {
-        self.members
-            .get(name)
-            .is_some_and(|place| place.as_ref().is_some_and(|seat| seat.id == id))
+        self.members.get(name).is_some_and(|place| place.as_ref().is_some_and(|seat| seat.id == id))
     }
 
     fn member(&self, seat: &Seat) -> Result<(), Refusal> {
@@ -252,9 +218,7 @@ impl Group {
     }
 
     fn take_request(&mut self, name: &str) -> Result<(UserName, Option<Arc<Seat>>), Refusal> {
-        self.requests
-            .remove_entry(name)
-            .ok_or_else(|| Refusal::NoRequest(name.to_owned()))
+        self.requests.remove_entry(name).ok_or_else(|| Refusal::NoRequest(name.to_owned()))
     }
 
     /// Makes another member the admin, who hears `notice` if online.
@@ -285,9 +249,7 @@ impl Group {
         if self.admin.as_str() == name {
             return Err(Refusal::AdminStays);
         }
-        self.members
-            .remove(name)
-            .ok_or_else(|| Refusal::NoMember(name.to_owned()))
+        self.members.remove(name).ok_or_else(|| Refusal::NoMember(name.to_owned()))
     }
 
     /// The names of all members.
@@ -322,8 +284,7 @@ impl Group {
     /// # Errors
     /// [`Refusal::NotMember`]: it is not passed on.
     pub fn say(&self, by: &Seat, line: &Frames) -> Result<(), Refusal> {
-        self.others(by)?
-            .for_each(|seat| seat.hear(Arc::clone(line)));
+        self.others(by)?.for_each(|seat| seat.hear(Arc::clone(line)));
         Ok(())
     }
 
@@ -331,10 +292,7 @@ impl Group {
     ///
     /// # Errors
     /// [`Refusal::NotMember`].
-    pub fn others<'a>(
-        &'a self,
-        by: &'a Seat,
-    ) -> Result<impl Iterator<Item = &'a Arc<Seat>>, Refusal> {
+    pub fn others<'a>(&'a self, by: &'a Seat) -> Result<impl Iterator<Item = &'a Arc<Seat>>, Refusal> {
         self.member(by)?;
         Ok(self.online().filter(|seat| seat.id != by.id))
     }
@@ -361,10 +319,7 @@ mod tests {
     use crate::server::testkit::Kit;
 
     fn names(names: &[&str]) -> Result<Vec<UserName>, Refusal> {
-        Ok(names
-            .iter()
-            .map(|name| UserName::parse(name).unwrap())
-            .collect())
+        Ok(names.iter().map(|name| UserName::parse(name).unwrap()).collect())
     }
 
     fn no_request(name: &str) -> Refusal {
@@ -383,10 +338,7 @@ mod tests {
         let alice = kit.joins("alice");
         alice.hears(&["/adminReady"]);
         let group = alice.group.lock();
-        assert_eq!(
-            group.who_administers(&alice.seat).unwrap().as_str(),
-            "alice"
-        );
+        assert_eq!(group.who_administers(&alice.seat).unwrap().as_str(), "alice");
         assert_eq!(group.members(&alice.seat), names(&["alice"]));
     }
 
@@ -409,10 +361,7 @@ mod tests {
         alice.hears(&["carol: hello"]);
         let group = alice.group.lock();
         assert_eq!(group.requests(&alice.seat), names(&[]));
-        assert_eq!(
-            group.members(&carol.seat),
-            names(&["alice", "bob", "carol"])
-        );
+        assert_eq!(group.members(&carol.seat), names(&["alice", "bob", "carol"]));
     }
 
     #[test]
@@ -428,10 +377,7 @@ mod tests {
         carol.leaves();
         assert_eq!(alice.group.lock().requests(&alice.seat), names(&["carol"]));
         alice.approves("carol").unwrap();
-        assert_eq!(
-            alice.group.lock().members(&alice.seat),
-            names(&["alice", "carol"])
-        );
+        assert_eq!(alice.group.lock().members(&alice.seat), names(&["alice", "carol"]));
         kit.joins("carol").hears(&["/ready"]);
     }
 
@@ -625,9 +571,7 @@ mod tests {
         kit.joins("carol").hears(&["/wait"]);
 
         let mut group = alice.group.lock();
-        group
-            .members
-            .extend((2..MAX_MEMBERS).map(|n| (name(n), None)));
+        group.members.extend((2..MAX_MEMBERS).map(|n| (name(n), None)));
         drop(group);
         assert_eq!(alice.approves("user 1"), Ok(()));
         assert_eq!(alice.approves("carol"), Err(Refusal::Full));

@@ -84,29 +84,12 @@ impl Server {
     /// # Errors
     /// The address cannot be used, or the spool's folder cannot.
     pub fn bind(setup: Setup) -> Result<Server, ServerError> {
-        let Setup {
-            host,
-            port,
-            max_clients,
-            max_file,
-            python_file_limit,
-            spool,
-        } = setup;
-        let refuse = |error| ServerError::Listen {
-            host: host.clone(),
-            port,
-            error,
-        };
+        let Setup { host, port, max_clients, max_file, python_file_limit, spool } = setup;
+        let refuse = |error| ServerError::Listen { host: host.clone(), port, error };
         let max_clients = max_clients.min(machine::client_ceiling());
-        let addresses = resolve(&host, port).map_err(|error| ServerError::Name {
-            host: host.clone(),
-            error,
-        })?;
+        let addresses = resolve(&host, port).map_err(|error| ServerError::Name { host: host.clone(), error })?;
         let listener = Listener::bind(&addresses, max_clients).map_err(refuse)?;
-        let spool = Spool::new(&spool).map_err(|error| ServerError::Spool {
-            folder: spool,
-            error,
-        })?;
+        let spool = Spool::new(&spool).map_err(|error| ServerError::Spool { folder: spool, error })?;
         let (failures, failed) = unbounded();
         let house = House {
             key: Arc::new(Key::generate()),
@@ -118,11 +101,7 @@ impl Server {
             python_file_limit,
             failures,
         };
-        Ok(Server {
-            house,
-            listener,
-            failures: failed,
-        })
+        Ok(Server { house, listener, failures: failed })
     }
 
     /// Where it listens.
@@ -155,12 +134,7 @@ impl Server {
 
 impl Service for Server {
     fn serve(&self, connection: &Connection) -> Departure {
-        match Session::greet(
-            &self.house,
-            connection.id,
-            connection.outbox(),
-            connection.incoming(),
-        ) {
+        match Session::greet(&self.house, connection.id, connection.outbox(), connection.incoming()) {
             Err(departure) => departure,
             Ok(session) => {
                 connection.settle(session.who());
@@ -170,17 +144,9 @@ impl Service for Server {
     }
 
     fn tick(&self) {
-        for Failure {
-            uploader,
-            receiver,
-            file,
-        } in self.failures.try_iter()
-        {
+        for Failure { uploader, receiver, file } in self.failures.try_iter() {
             if let Some(uploader) = uploader.upgrade() {
-                uploader.hear(seal(
-                    &self.house.key,
-                    notice(format!("{file} did not reach {receiver}.")),
-                ));
+                uploader.hear(seal(&self.house.key, notice(format!("{file} did not reach {receiver}."))));
             }
         }
         for group in self.house.table.all() {
@@ -193,17 +159,10 @@ impl Service for Server {
         for group in self.house.table.all() {
             let (online, waiting): (Vec<_>, Vec<_>) = {
                 let group = group.lock();
-                (
-                    group.online().cloned().collect(),
-                    group.waiting().cloned().collect(),
-                )
+                (group.online().cloned().collect(), group.waiting().cloned().collect())
             };
-            online
-                .iter()
-                .for_each(|seat| seat.close(reason, Departure::Stopping));
-            waiting
-                .iter()
-                .for_each(|seat| seat.close_waiting(reason, Departure::Stopping));
+            online.iter().for_each(|seat| seat.close(reason, Departure::Stopping));
+            waiting.iter().for_each(|seat| seat.close_waiting(reason, Departure::Stopping));
         }
     }
 }
@@ -218,13 +177,8 @@ fn reachable(address: SocketAddr) -> Vec<SocketAddr> {
     }
     // A system that does not tell its addresses is no reason not to start.
     let interfaces = if_addrs::get_if_addrs().unwrap_or_default();
-    let addresses = interfaces
-        .iter()
-        .map(if_addrs::Interface::ip)
-        .filter(|ip| is_reachable(ip, address));
-    let mut addresses: Vec<SocketAddr> = addresses
-        .map(|ip| SocketAddr::new(ip, address.port()))
-        .collect();
+    let addresses = interfaces.iter().map(if_addrs::Interface::ip).filter(|ip| is_reachable(ip, address));
+    let mut addresses: Vec<SocketAddr> = addresses.map(|ip| SocketAddr::new(ip, address.port())).collect();
     addresses.sort_by_key(SocketAddr::is_ipv6);
     addresses
 }
@@ -279,16 +233,15 @@ impl fmt::Display for ServerError {
                     write!(f, "cannot listen on {host}:{port}: this machine has no such address; try 0.0.0.0 for all that it has")
                 }
                 io::ErrorKind::PermissionDenied => {
-                    write!(f, "cannot listen on {host}:{port}: ports below 1024 are for the system; choose one from 1024 to 65535")
+                    write!(
+                        f,
+                        "cannot listen on {host}:{port}: ports below 1024 are for the system; choose one from 1024 to 65535"
+                    )
                 }
                 _ => write!(f, "cannot listen on {host}:{port}: {error}"),
             },
             ServerError::Spool { folder, error } => {
-                write!(
-                    f,
-                    "cannot keep files in {}: {error}; choose another folder with --spool",
-                    folder.display()
-                )
+                write!(f, "cannot keep files in {}: {error}; choose another folder with --spool", folder.display())
             }
         }
     }
@@ -297,9 +250,7 @@ impl fmt::Display for ServerError {
 impl std::error::Error for ServerError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
-            ServerError::Name { error, .. }
-            | ServerError::Listen { error, .. }
-            | ServerError::Spool { error, .. } => Some(error),
+            ServerError::Name { error, .. } | ServerError::Listen { error, .. } | ServerError::Spool { error, .. } => Some(error),
         }
     }
 }

@@ -81,10 +81,7 @@ pub struct Failure {
 impl Receipt {
     /// A receipt for a delivery that is still to be made.
     pub fn new(failures: Sender<Failure>, failure: Failure) -> Receipt {
-        Receipt {
-            failures,
-            failure: Some(failure),
-        }
+        Receipt { failures, failure: Some(failure) }
     }
 
     fn delivered(mut self) {
@@ -108,29 +105,13 @@ pub fn seal(key: &Key, text: impl AsRef<[u8]>) -> Frames {
 
 /// Seals several texts and frames each, to be sent in one piece.
 pub fn seal_all(key: &Key, texts: &[&str]) -> Frames {
-    texts
-        .iter()
-        .flat_map(|text| frame::encode(key.seal(text.as_bytes()).as_bytes()))
-        .collect()
+    texts.iter().flat_map(|text| frame::encode(key.seal(text.as_bytes()).as_bytes())).collect()
 }
 
 impl Seat {
     /// A seat for the client with this outbox.
-    pub fn new(
-        id: ClientId,
-        name: UserName,
-        peer: Peer,
-        key: Arc<Key>,
-        outbox: Arc<Outbox>,
-    ) -> Arc<Seat> {
-        Arc::new(Seat {
-            id,
-            name,
-            peer,
-            key,
-            turn: Mutex::default(),
-            outbox,
-        })
+    pub fn new(id: ClientId, name: UserName, peer: Peer, key: Arc<Key>, outbox: Arc<Outbox>) -> Arc<Seat> {
+        Arc::new(Seat { id, name, peer, key, turn: Mutex::default(), outbox })
     }
 
     /// The outbox behind the turn.

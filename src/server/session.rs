@@ -27,9 +27,8 @@ use crate::net::outbox::Outbox;
 use crate::seal::{token_len, Key};
 use crate::terminal::size;
 use crate::wire::command::{
-    self, Command, ACCEPTED, ADMIN_READY, DENY, FERNCHAT, FILE_ERROR, KICKED, PROCEED, READY,
-    RECEIVE_FILE, REFUSED, SENDING_DATA, SEND_FILE, SEND_FILENAME, SEND_GROUP_NAME, WAIT,
-    WAIT_DISCONNECT,
+    self, Command, ACCEPTED, ADMIN_READY, DENY, FERNCHAT, FILE_ERROR, KICKED, PROCEED, READY, RECEIVE_FILE, REFUSED,
+    SENDING_DATA, SEND_FILE, SEND_FILENAME, SEND_GROUP_NAME, WAIT, WAIT_DISCONNECT,
 };
 use crate::wire::frame::{FrameReader, Piece, WireError, MAX_FRAME, MAX_GREETING_FRAME, MAX_TEXT};
 use crate::wire::name::{FileName, GroupName, UserName};
@@ -83,10 +82,7 @@ struct Incoming<'a, R> {
 
 impl<R: Read> Incoming<'_, R> {
     fn text(&mut self) -> Result<String, Departure> {
-        let token = self
-            .frames
-            .next_frame(&|token| self.key.opens(token))?
-            .ok_or(Departure::HungUp)?;
+        let token = self.frames.next_frame(&|token| self.key.opens(token))?.ok_or(Departure::HungUp)?;
         trace!("a frame of {} bytes", token.len());
         self.open(&token)
     }
@@ -114,27 +110,16 @@ impl<'a, R: Read> Session<'a, R> {
     ///
     /// # Errors
     /// The client is not seated: it went away, broke the protocol, or was refused and told so.
-    pub fn greet(
-        house: &'a House,
-        id: ClientId,
-        outbox: &Arc<Outbox>,
-        stream: R,
-    ) -> Result<Session<'a, R>, Departure> {
+    pub fn greet(house: &'a House, id: ClientId, outbox: &Arc<Outbox>, stream: R) -> Result<Session<'a, R>, Departure> {
         let key = &house.key;
-        let mut incoming = Incoming {
-            frames: FrameReader::new(stream, MAX_GREETING_FRAME),
-            key,
-        };
+        let mut incoming = Incoming { frames: FrameReader::new(stream, MAX_GREETING_FRAME), key };
         outbox.push(key.as_str().as_bytes().into());
         let user = incoming.text()?;
         outbox.push(seal(key, format!("{SEND_GROUP_NAME} {FERNCHAT}")));
         let answer = incoming.text()?;
         incoming.frames.allow(MAX_FRAME);
 
-        let (peer, group) = match answer
-            .strip_suffix(FERNCHAT)
-            .and_then(|rest| rest.strip_suffix('\n'))
-        {
+        let (peer, group) = match answer.strip_suffix(FERNCHAT).and_then(|rest| rest.strip_suffix('\n')) {
             Some(group) => (Peer::Fernchat, group),
             None => (Peer::Python, answer.as_str()),
         };
@@ -147,42 +132,25 @@ impl<'a, R: Read> Session<'a, R> {
             Departure::Refused(reason)
         };
         let name = UserName::parse(&user).map_err(|error| refuse("bad-name", error.to_string()))?;
-        let group_name =
-            GroupName::parse(group).map_err(|error| refuse("bad-name", error.to_string()))?;
-        let place = Place::take(house)
-            .ok_or_else(|| refuse("full", "the server is full; try again later".into()))?;
+        let group_name = GroupName::parse(group).map_err(|error| refuse("bad-name", error.to_string()))?;
+        let place = Place::take(house).ok_or_else(|| refuse("full", "the server is full; try again later".into()))?;
         let seat = Seat::new(id, name, peer, Arc::clone(key), Arc::clone(outbox));
         let frames = JoinFrames {
             admin_ready: seal(key, ADMIN_READY),
             ready: seal(key, READY),
             wait: seal(key, WAIT),
-            request: seal(
-                key,
-                command::notice(format!("{} has requested to join the group.", seat.name)),
-            ),
+            request: seal(key, command::notice(format!("{} has requested to join the group.", seat.name))),
         };
-        let (group, joined) = house
-            .table
-            .join(&group_name, &seat, &frames)
-            .map_err(|refusal| match refusal {
-                Refusal::Full => refuse("full", refusal.to_string()),
-                _ => refuse("name-taken", refusal.to_string()),
-            })?;
+        let (group, joined) = house.table.join(&group_name, &seat, &frames).map_err(|refusal| match refusal {
+            Refusal::Full => refuse("full", refusal.to_string()),
+            _ => refuse("name-taken", refusal.to_string()),
+        })?;
         match joined {
             Joined::AsAdmin => info!("{} created group {group_name}", seat.name),
             Joined::AsMember => info!("{} joined group {group_name}", seat.name),
             Joined::Waiting => info!("{} asks to join group {group_name}", seat.name),
         }
-        Ok(Session {
-            house,
-            incoming,
-            seat,
-            group,
-            group_name,
-            held: VecDeque::new(),
-            early_text: None,
-            _place: place,
-        })
+        Ok(Session { house, incoming, seat, group, group_name, held: VecDeque::new(), early_text: None, _place: place })
     }
 
     /// What the log calls this client.
@@ -261,26 +229,17 @@ impl<'a, R: Read> Session<'a, R> {
     fn approve(&self, name: &str) -> Result<String, Refusal> {
         let accepted = seal(&self.house.key, ACCEPTED);
         self.group.lock().approve(&self.seat, name, &accepted)?;
-        info!(
-            "{} approved {name} in group {}",
-            self.seat.name, self.group_name
-        );
+        info!("{} approved {name} in group {}", self.seat.name, self.group_name);
         Ok(format!("{name} is now a member of the group."))
     }
 
     fn deny(&self, name: &str) -> Result<String, Refusal> {
         let waiting = self.group.lock().deny(&self.seat, name)?;
-        info!(
-            "{} denied {name} in group {}",
-            self.seat.name, self.group_name
-        );
+        info!("{} denied {name} in group {}", self.seat.name, self.group_name);
         if let Some(seat) = waiting {
             let reason = "The admin denied your request to join.";
             let frames = match seat.peer {
-                Peer::Python => seal_all(
-                    &self.house.key,
-                    &[ACCEPTED, &command::notice(reason), KICKED],
-                ),
+                Peer::Python => seal_all(&self.house.key, &[ACCEPTED, &command::notice(reason), KICKED]),
                 Peer::Fernchat => seal(&self.house.key, format!("{REFUSED} denied {reason}")),
             };
             seat.end(frames, Departure::Denied);
@@ -293,10 +252,7 @@ impl<'a, R: Read> Session<'a, R> {
         Err(Departure::Left)
     }
 
-    fn members(
-        &mut self,
-        names: fn(&Group, &Seat) -> Result<Vec<UserName>, Refusal>,
-    ) -> Result<(), Departure> {
+    fn members(&mut self, names: fn(&Group, &Seat) -> Result<Vec<UserName>, Refusal>) -> Result<(), Departure> {
         self.next_answer()?; // the acknowledgement
         let names = names(&self.group.lock(), &self.seat);
         // Kicked meanwhile: a set is due all the same, or the client would take the refusal for one.
@@ -308,14 +264,8 @@ impl<'a, R: Read> Session<'a, R> {
         self.decide_on(|session, name| {
             let text = format!("{} made you the admin of the group.", session.seat.name);
             let notice = seal(&session.house.key, command::notice(text));
-            session
-                .group
-                .lock()
-                .hand_over(&session.seat, name, &notice)?;
-            info!(
-                "{} handed group {} over to {name}",
-                session.seat.name, session.group_name
-            );
+            session.group.lock().hand_over(&session.seat, name, &notice)?;
+            info!("{} handed group {} over to {name}", session.seat.name, session.group_name);
             Ok(format!("{name} is now the admin of the group."))
         })
     }
@@ -325,10 +275,7 @@ impl<'a, R: Read> Session<'a, R> {
         let admin = self.group.lock().who_administers(&self.seat);
         self.reply(match admin {
             _ if asked != self.group_name.as_str() => {
-                format!(
-                    "You are in the group {}; ask about that one.",
-                    self.group_name
-                )
+                format!("You are in the group {}; ask about that one.", self.group_name)
             }
             Ok(admin) => command::line(command::ADMIN, admin.as_str()),
             Err(refusal) => refusal.to_string(),
@@ -339,10 +286,7 @@ impl<'a, R: Read> Session<'a, R> {
     fn kick_member(&mut self) -> Result<(), Departure> {
         self.decide_on(|session, name| {
             let kicked = session.group.lock().kick(&session.seat, name)?;
-            info!(
-                "{} kicked {name} out of group {}",
-                session.seat.name, session.group_name
-            );
+            info!("{} kicked {name} out of group {}", session.seat.name, session.group_name);
             if let Some(seat) = kicked {
                 seat.end(seal(&session.house.key, KICKED), Departure::Kicked);
             }
@@ -361,15 +305,10 @@ impl<'a, R: Read> Session<'a, R> {
             Peer::Python => SEND_FILE.to_owned(),
             Peer::Fernchat => format!("{SEND_FILE} {longest}"),
         });
-        let length: u64 = self
-            .next_answer()?
-            .parse()
-            .map_err(|_| WireError::NotTheStep("the length of a body"))?;
+        let length: u64 = self.next_answer()?.parse().map_err(|_| WireError::NotTheStep("the length of a body"))?;
         let result = match self.store(length, longest)? {
             _ if length == 0 => format!("{file} was not shared."),
-            Ok(body) => self
-                .share(&file, body)
-                .unwrap_or_else(|refusal| refusal.to_string()),
+            Ok(body) => self.share(&file, body).unwrap_or_else(|refusal| refusal.to_string()),
             Err(error) => format!("{file} was not shared: {error}."),
         };
         self.reply(result);
@@ -393,10 +332,7 @@ impl<'a, R: Read> Session<'a, R> {
     // ---- what the dialogues have in common ----
 
     /// The dialogues in which the admin decides about a name: acknowledgement, right, name, result.
-    fn decide_on(
-        &mut self,
-        act: impl FnOnce(&Self, &str) -> Result<String, Refusal>,
-    ) -> Result<(), Departure> {
+    fn decide_on(&mut self, act: impl FnOnce(&Self, &str) -> Result<String, Refusal>) -> Result<(), Departure> {
         self.next_answer()?; // the acknowledgement
         let right = self.group.lock().may_decide(&self.seat);
         if let Err(refusal) = right {
@@ -418,34 +354,23 @@ impl<'a, R: Read> Session<'a, R> {
     fn store(&mut self, length: u64, longest: u64) -> Result<Result<Body, SpoolError>, Departure> {
         let house = self.house;
         let mut stored = match length > longest {
-            true => Err(SpoolError::TooLarge {
-                limit: house.max_file,
-            }),
+            true => Err(SpoolError::TooLarge { limit: house.max_file }),
             false => house.spool.begin(&house.key),
         };
         let mut piece = vec![0; BODY_STEP];
         let mut left = length;
         while left > 0 {
-            match self
-                .incoming
-                .frames
-                .next_piece(left, &mut piece, &|token| house.key.opens(token))?
-            {
+            match self.incoming.frames.next_piece(left, &mut piece, &|token| house.key.opens(token))? {
                 Piece::Body(n) => {
                     left -= n as u64;
-                    let written = stored
-                        .as_mut()
-                        .map_or(Ok(()), |body| body.write(&piece[..n]));
+                    let written = stored.as_mut().map_or(Ok(()), |body| body.write(&piece[..n]));
                     if let Err(error) = written {
                         stored = Err(error);
                     }
                 }
                 Piece::Frame(token) => match Command::parse(&self.incoming.open(&token)?) {
                     Some(command) => self.hold(command)?,
-                    None => debug!(
-                        "{} sent a frame inside a body that is no command",
-                        self.seat.name
-                    ),
+                    None => debug!("{} sent a frame inside a body that is no command", self.seat.name),
                 },
             }
         }
@@ -461,16 +386,9 @@ impl<'a, R: Read> Session<'a, R> {
         let ask_python = seal(key, RECEIVE_FILE);
         let ask_fernchat = seal(key, format!("{RECEIVE_FILE} {}", uploader.name));
         let file_size = size(body.token_len() / 4 * 3);
-        let too_large = seal(
-            key,
-            command::notice(format!(
-                "{} shared {file} ({file_size}), too large for this program.",
-                uploader.name
-            )),
-        );
-        let is_too_large = house
-            .python_file_limit
-            .is_some_and(|limit| body.token_len() > token_len(limit));
+        let too_large =
+            seal(key, command::notice(format!("{} shared {file} ({file_size}), too large for this program.", uploader.name)));
+        let is_too_large = house.python_file_limit.is_some_and(|limit| body.token_len() > token_len(limit));
         let body = Arc::new(body);
 
         let (mut n_offered, mut n_told) = (0, 0);
@@ -485,43 +403,22 @@ impl<'a, R: Read> Session<'a, R> {
                 Peer::Python => Frames::clone(&ask_python),
                 Peer::Fernchat => Frames::clone(&ask_fernchat),
             };
-            let failure = Failure {
-                uploader: Arc::downgrade(uploader),
-                receiver: seat.name.clone(),
-                file: file.clone(),
-            };
+            let failure = Failure { uploader: Arc::downgrade(uploader), receiver: seat.name.clone(), file: file.clone() };
             let receipt = Receipt::new(house.failures.clone(), failure);
-            let delivery = Delivery {
-                length: Frames::clone(&length),
-                body: Arc::clone(&body),
-                receipt,
-            };
+            let delivery = Delivery { length: Frames::clone(&length), body: Arc::clone(&body), receipt };
             // An offer that comes back is dropped, and reported by its receipt.
-            if seat
-                .offer(Offer {
-                    ask,
-                    name: Frames::clone(&name),
-                    body: delivery,
-                })
-                .is_none()
-            {
+            if seat.offer(Offer { ask, name: Frames::clone(&name), body: delivery }).is_none() {
                 n_offered += 1;
             }
         }
         drop(group);
-        info!(
-            "{} shares a file of {} bytes with {n_offered} members",
-            uploader.name,
-            body.token_len()
-        );
+        info!("{} shares a file of {} bytes with {n_offered} members", uploader.name, body.token_len());
         let members = if n_offered == 1 { "member" } else { "members" };
         let told = match n_told {
             0 => String::new(),
             n => format!("; {n} more cannot receive a file of this size and were told"),
         };
-        Ok(format!(
-            "{file} is on its way to {n_offered} {members}{told}."
-        ))
+        Ok(format!("{file} is on its way to {n_offered} {members}{told}."))
     }
 
     /// Waits, holding no lock, while some other member has no room for more: so a flood slows the flooder.
@@ -549,8 +446,7 @@ impl<'a, R: Read> Session<'a, R> {
             }
             let text = self.incoming.text()?;
             // Commands that are still held wait for the answers of a delivery.
-            let is_message_held =
-                self.seat.peer == Peer::Fernchat && self.held.back() == Some(&Command::MessageSend);
+            let is_message_held = self.seat.peer == Peer::Fernchat && self.held.back() == Some(&Command::MessageSend);
             match Command::parse(&text) {
                 _ if text == SEND_FILENAME && self.seat.name_wanted() => {}
                 _ if text == SEND_FILE && self.seat.body_wanted() => {}
@@ -581,9 +477,7 @@ impl<'a, R: Read> Session<'a, R> {
 
     fn hold(&mut self, command: Command) -> Result<(), Departure> {
         if self.held.len() == MAX_HELD {
-            return Err(Departure::Broke(format!(
-                "more than {MAX_HELD} commands typed ahead"
-            )));
+            return Err(Departure::Broke(format!("more than {MAX_HELD} commands typed ahead")));
         }
         self.held.push_back(command);
         Ok(())
@@ -601,11 +495,7 @@ impl<'a, R: Read> Session<'a, R> {
             room = room.saturating_sub(n);
             room > 0
         };
-        let mut shown: Vec<String> = names
-            .iter()
-            .take_while(fits)
-            .map(ToString::to_string)
-            .collect();
+        let mut shown: Vec<String> = names.iter().take_while(fits).map(ToString::to_string).collect();
         if shown.len() < names.len() {
             shown.push(format!("... and {} more", names.len() - shown.len()));
         }
@@ -655,11 +545,9 @@ mod tests {
     #[test]
     fn joining_takes_five_steps() {
         let kit = Kit::new();
-        for (group, step_5) in [
-            (DEN.to_owned(), "/adminReady"),
-            (DEN.to_owned(), "/ready"),
-            (format!("{DEN}\nfernchat/1"), "/ready"),
-        ] {
+        for (group, step_5) in
+            [(DEN.to_owned(), "/adminReady"), (DEN.to_owned(), "/ready"), (format!("{DEN}\nfernchat/1"), "/ready")]
+        {
             kit.connects()
                 .hears(&["<key>"])
                 .says("alice")
@@ -676,18 +564,8 @@ mod tests {
         let mut kit = Kit::new();
         let refused = |kit: &Kit, user: &str, group: &str, code: &str, reason: &str| {
             let told = [
-                (
-                    group.to_owned(),
-                    vec![
-                        "/ready".into(),
-                        format!("PyChat: {reason}"),
-                        "/kicked".into(),
-                    ],
-                ),
-                (
-                    format!("{group}\nfernchat/1"),
-                    vec![format!("/refused {code} {reason}")],
-                ),
+                (group.to_owned(), vec!["/ready".into(), format!("PyChat: {reason}"), "/kicked".into()]),
+                (format!("{group}\nfernchat/1"), vec![format!("/refused {code} {reason}")]),
             ];
             for (group, told) in told {
                 let said = kit.connects().says(user).says(&group);
@@ -718,10 +596,7 @@ mod tests {
         let kit = Kit::new();
         let foreign = seal(&Key::generate(), "alice");
         let long = kit.frame([b'a'; 800]);
-        let too_long = WireError::TooLong {
-            length: long.len() - 4,
-            limit: MAX_GREETING_FRAME,
-        };
+        let too_long = WireError::TooLong { length: long.len() - 4, limit: MAX_GREETING_FRAME };
         let cases: [(&[u8], Departure); 4] = [
             (&foreign, broke(WireError::NotOpened)),
             (&long, broke(too_long)),
@@ -730,11 +605,7 @@ mod tests {
         ];
         for (bytes, departure) in cases {
             let end = format!("<end: {departure}>");
-            let ear = kit
-                .connects()
-                .hears(&["<key>"])
-                .sends(bytes)
-                .departs(departure);
+            let ear = kit.connects().hears(&["<key>"]).sends(bytes).departs(departure);
             ear.hears(&[&end]);
         }
     }
@@ -818,10 +689,7 @@ mod tests {
             }
             let text_then = format!("while you are at {at}");
             lines.push(command::line(&other.seat.name, &text_then));
-            script = script
-                .says(text)
-                .hears(&replies)
-                .then(move || other.says(&text_then).unwrap());
+            script = script.says(text).hears(&replies).then(move || other.says(&text_then).unwrap());
         }
         script
     }
@@ -866,25 +734,10 @@ mod tests {
                 "/approveRequest",
                 "!carol",
                 nothing(),
-                told(&[
-                    "/accepted",
-                    "PyChat: The admin denied your request to join.",
-                    "/kicked",
-                    "<end: denied>",
-                ]),
+                told(&["/accepted", "PyChat: The admin denied your request to join.", "/kicked", "<end: denied>"]),
             ),
-            (
-                "/changeAdmin",
-                "bob",
-                told(&["PyChat: alice made you the admin of the group."]),
-                nothing(),
-            ),
-            (
-                "/kickMember",
-                "bob",
-                told(&["/kicked", "<end: kicked>"]),
-                nothing(),
-            ),
+            ("/changeAdmin", "bob", told(&["PyChat: alice made you the admin of the group."]), nothing()),
+            ("/kickMember", "bob", told(&["/kicked", "<end: kicked>"]), nothing()),
         ];
         for (command, name, bob, carol) in cases {
             assert_eq!(decide(command, name), (bob, carol), "{command} {name}");
@@ -897,16 +750,8 @@ mod tests {
         let alice = kit.joins("alice");
         alice.leaves();
         let fred = kit.tries_to_join_with(Peer::Fernchat, "fred", DEN).unwrap();
-        kit.python("alice")
-            .says("/approveRequest")
-            .says(".")
-            .says("!fred")
-            .departs(Departure::HungUp);
-        fred.hears(&[
-            "/wait",
-            "/refused denied The admin denied your request to join.",
-            "<end: denied>",
-        ]);
+        kit.python("alice").says("/approveRequest").says(".").says("!fred").departs(Departure::HungUp);
+        fred.hears(&["/wait", "/refused denied The admin denied your request to join.", "<end: denied>"]);
     }
 
     #[test]
@@ -931,18 +776,9 @@ mod tests {
         let kit = Kit::new();
         let [alice, bob, carol] = kit.members(["alice", "bob", "carol"]);
         alice.leaves();
-        for text in [
-            "hello",
-            "",
-            ".",
-            "/disconnect",
-            "/messageSend",
-            "/sendFilename",
-            "/waitDisconnect",
-            "~error~",
-            "bob: hi",
-            "ü\n",
-        ] {
+        for text in
+            ["hello", "", ".", "/disconnect", "/messageSend", "/sendFilename", "/waitDisconnect", "~error~", "bob: hi", "ü\n"]
+        {
             kit.python("alice")
                 .says("/messageSend")
                 .hears(&["/messageSend"])
@@ -960,16 +796,7 @@ mod tests {
         let kit = Kit::new();
         let [alice, bob] = kit.members(["alice", "bob"]);
         alice.leaves();
-        let texts = [
-            ".",
-            "hello",
-            "/accepted",
-            "/sendFile",
-            "/sendFilename",
-            "/waitDisconnect",
-            "/AllMembers",
-            "",
-        ];
+        let texts = [".", "hello", "/accepted", "/sendFile", "/sendFilename", "/waitDisconnect", "/AllMembers", ""];
         let script = kit.python("alice");
         texts
             .iter()
@@ -1008,10 +835,7 @@ mod tests {
                 }
                 script
                     .says("elsewhere")
-                    .hears(&[
-                        "You are in the group the den; ask about that one.",
-                        "/disconnect",
-                    ])
+                    .hears(&["You are in the group the den; ask about that one.", "/disconnect"])
                     .says(".")
                     .departs(Departure::Left);
             }
@@ -1060,10 +884,7 @@ mod tests {
             .hears(set)
             .departs(Departure::HungUp);
         let reason = format!("more than {MAX_HELD} commands typed ahead");
-        kit.python("alice")
-            .says("/allMembers")
-            .sends(&all)
-            .departs(Departure::Broke(reason));
+        kit.python("alice").says("/allMembers").sends(&all).departs(Departure::Broke(reason));
     }
 
     // ---- waiting ----
@@ -1072,16 +893,9 @@ mod tests {
     fn waiting_client_s_commands_take_no_effect() {
         let kit = Kit::new();
         let [alice, bob] = kit.members(["alice", "bob"]);
-        let script = Command::ALL
-            .iter()
-            .fold(kit.python("carol"), |script, command| {
-                script
-                    .says(command.word())
-                    .hears_nothing()
-                    .says(".")
-                    .says("hello")
-                    .hears_nothing()
-            });
+        let script = Command::ALL.iter().fold(kit.python("carol"), |script, command| {
+            script.says(command.word()).hears_nothing().says(".").says("hello").hears_nothing()
+        });
         script
             .then(|| alice.approves("carol").unwrap())
             .then(|| alice.says("welcome").unwrap())
@@ -1089,20 +903,14 @@ mod tests {
             .says("/whoAdmin")
             .hears(&["/whoAdmin"])
             .departs(Departure::HungUp);
-        bob.hears(&[
-            "PyChat: carol has requested to join the group.",
-            "alice: welcome",
-        ]);
+        bob.hears(&["PyChat: carol has requested to join the group.", "alice: welcome"]);
     }
 
     #[test]
     fn waiting_client_leaves_and_its_request_stays() {
         let kit = Kit::new();
         let alice = kit.joins("alice");
-        let ear = kit
-            .python("carol")
-            .says("/waitDisconnect")
-            .departs(Departure::Left);
+        let ear = kit.python("carol").says("/waitDisconnect").departs(Departure::Left);
         ear.hears(&["/waitDisconnect", "<end: left>"]);
         alice.approves("carol").unwrap();
         kit.joins("carol").hears(&["/ready"]);
@@ -1138,31 +946,17 @@ mod tests {
             (&kit.frame(long), WireError::TextTooLong(long.len())),
             (b"hello", WireError::NoLength),
             (&[0, 0, 0, 99], WireError::NoTokenIs(99)),
-            (
-                &[0, 16, 0, 4],
-                WireError::TooLong {
-                    length: MAX_FRAME + 4,
-                    limit: MAX_FRAME,
-                },
-            ),
+            (&[0, 16, 0, 4], WireError::TooLong { length: MAX_FRAME + 4, limit: MAX_FRAME }),
         ];
         for (bytes, error) in cases {
             for command in ["/nothing", "/messageSend", "/allMembers"] {
                 let is_echoed = usize::from(command != "/nothing");
                 let reason = format!("{CLOSED}{error}.");
                 let end = format!("<end: broke the protocol: {error}>");
-                let ear = kit
-                    .python("alice")
-                    .says(command)
-                    .sends(bytes)
-                    .departs(Departure::Broke(error.to_string()));
+                let ear = kit.python("alice").says(command).sends(bytes).departs(Departure::Broke(error.to_string()));
                 let said = format!("PyChat: {reason}");
                 ear.hears(&[command, &said, "/kicked", &end][1 - is_echoed..]);
-                let ear = kit
-                    .fernchat("alice")
-                    .says(command)
-                    .sends(bytes)
-                    .departs(Departure::Broke(error.to_string()));
+                let ear = kit.fernchat("alice").says(command).sends(bytes).departs(Departure::Broke(error.to_string()));
                 ear.hears(&[command, &format!("/closing {reason}"), &end][1 - is_echoed..]);
             }
         }
@@ -1176,10 +970,7 @@ mod tests {
         let _alice = kit.joins("alice");
         let (foreign, departure) = (seal(&Key::generate(), "hello"), broke(WireError::NotOpened));
         let end = format!("<end: {departure}>");
-        let ear = kit
-            .python("carol")
-            .sends(&foreign)
-            .departs(departure.clone());
+        let ear = kit.python("carol").sends(&foreign).departs(departure.clone());
         ear.hears(&["/waitDisconnect", &end]);
         let ear = kit.fernchat("carol").sends(&foreign).departs(departure);
         let closing = format!("/closing {CLOSED}{}.", WireError::NotOpened);
@@ -1192,10 +983,7 @@ mod tests {
         let [alice, bob] = kit.members(["alice", "bob"]);
         alice.leaves();
         let text = "a".repeat(MAX_TEXT);
-        kit.python("alice")
-            .says("/messageSend")
-            .says(&text)
-            .departs(Departure::HungUp);
+        kit.python("alice").says("/messageSend").says(&text).departs(Departure::HungUp);
         bob.hears(&[&format!("alice: {text}")]);
     }
 
@@ -1216,9 +1004,7 @@ mod tests {
         ]
         .concat();
         for at in 0..=bytes.len() {
-            kit.python("alice")
-                .sends(&bytes[..at])
-                .departs(Departure::HungUp);
+            kit.python("alice").sends(&bytes[..at]).departs(Departure::HungUp);
             let heard = bob.ear.heard();
             assert!(heard.is_empty() || heard == ["alice: hello"], "{heard:?}");
         }
@@ -1275,12 +1061,7 @@ mod tests {
             .says(".")
             .hears(&["/kickMember", "/proceed"])
             .then(|| {
-                let alice = kit.house.table.all()[0]
-                    .lock()
-                    .online()
-                    .next()
-                    .cloned()
-                    .unwrap();
+                let alice = kit.house.table.all()[0].lock().online().next().cloned().unwrap();
                 let notice = kit.frame("PyChat: bob is the admin");
                 bob.group.lock().hand_over(&alice, "bob", &notice).unwrap();
             })
@@ -1293,11 +1074,7 @@ mod tests {
 
     /// An upload of this body under this length.
     fn uploads<'a>(script: Script<'a>, file: &str, length: usize, body: &[u8]) -> Script<'a> {
-        script
-            .says("/fileTransfer")
-            .says(file)
-            .says(&length.to_string())
-            .sends(body)
+        script.says("/fileTransfer").says(file).says(&length.to_string()).sends(body)
     }
 
     /// Alice is offline; bob with a Python client and fred with a fernchat client are there.
@@ -1318,18 +1095,9 @@ mod tests {
         let _waiting = kit.joins("carol");
         let asked = "PyChat: carol has requested to join the group.";
         let token = kit.house.key.seal(b"hello, all");
-        uploads(
-            kit.python("alice"),
-            "../secret/a.txt",
-            token.len(),
-            token.as_bytes(),
-        )
-        .hears(&[
-            "/fileTransfer",
-            "/sendFile",
-            "a.txt is on its way to 2 members.",
-        ])
-        .departs(Departure::HungUp);
+        uploads(kit.python("alice"), "../secret/a.txt", token.len(), token.as_bytes())
+            .hears(&["/fileTransfer", "/sendFile", "a.txt is on its way to 2 members."])
+            .departs(Departure::HungUp);
         for (person, ask) in [(&bob, "/receiveFile"), (&fred, "/receiveFile alice")] {
             person.hears(&[asked, ask]);
             assert!(person.seat.name_wanted());
@@ -1357,8 +1125,7 @@ mod tests {
         fred.hears(&["/receiveFile alice"]);
         // One byte less in the last block is the most that a Python client gets.
         let token = kit.house.key.seal(&[b'a'; 111]);
-        uploads(kit.python("alice"), "a.txt", token.len(), token.as_bytes())
-            .departs(Departure::HungUp);
+        uploads(kit.python("alice"), "a.txt", token.len(), token.as_bytes()).departs(Departure::HungUp);
         bob.hears(&["/receiveFile"]);
     }
 
@@ -1371,28 +1138,14 @@ mod tests {
         let damaged = [&token[..50], b"AAAA", &token[54..]].concat();
         let large = kit.house.key.seal(&[b'a'; 1008]).into_bytes();
         let cases: [(&[u8], &str); 5] = [
-            (
-                &foreign,
-                "it did not arrive whole: damaged, or sealed with another key",
-            ),
-            (
-                &damaged,
-                "it did not arrive whole: damaged, or sealed with another key",
-            ),
-            (
-                &token[..96],
-                "it did not arrive whole: damaged, or sealed with another key",
-            ),
-            (
-                b"A",
-                "it did not arrive whole: damaged, or sealed with another key",
-            ),
+            (&foreign, "it did not arrive whole: damaged, or sealed with another key"),
+            (&damaged, "it did not arrive whole: damaged, or sealed with another key"),
+            (&token[..96], "it did not arrive whole: damaged, or sealed with another key"),
+            (b"A", "it did not arrive whole: damaged, or sealed with another key"),
             (&large, "this server takes files of at most 1000 bytes."),
         ];
         for (body, reason) in cases {
-            let ear = uploads(kit.python("alice"), "a.txt", body.len(), body)
-                .says("/onlineMembers")
-                .departs(Departure::HungUp);
+            let ear = uploads(kit.python("alice"), "a.txt", body.len(), body).says("/onlineMembers").departs(Departure::HungUp);
             let heard = ear.heard();
             assert_eq!(heard[..2], ["/fileTransfer", "/sendFile"]);
             let result = format!("a.txt was not shared: {reason}");
@@ -1400,22 +1153,12 @@ mod tests {
             assert_eq!(heard[3], "/onlineMembers");
         }
         let largest = kit.house.key.seal(&[b'a'; 1007]);
-        uploads(
-            kit.python("alice"),
-            "a.txt",
-            largest.len(),
-            largest.as_bytes(),
-        )
-        .departs(Departure::HungUp);
+        uploads(kit.python("alice"), "a.txt", largest.len(), largest.as_bytes()).departs(Departure::HungUp);
         fred.hears(&["/receiveFile alice"]);
         bob.hears(&["PyChat: alice shared a.txt (1.0 KiB), too large for this program."]);
         let step = "the length of a body";
         for length in ["many", "-1", "1.5", "", "99999999999999999999"] {
-            kit.python("alice")
-                .says("/fileTransfer")
-                .says("a.txt")
-                .says(length)
-                .departs(broke(WireError::NotTheStep(step)));
+            kit.python("alice").says("/fileTransfer").says("a.txt").says(length).departs(broke(WireError::NotTheStep(step)));
         }
     }
 
@@ -1428,16 +1171,7 @@ mod tests {
         let noise = kit.frame("no command");
         let (length, rest) = two.split_at(4);
         // One whole, one whose length comes before the body and whose token comes inside it, and something else.
-        let body = [
-            &token[..30],
-            &one,
-            &token[30..60],
-            rest,
-            &token[60..61],
-            &noise,
-            &token[61..],
-        ]
-        .concat();
+        let body = [&token[..30], &one, &token[30..60], rest, &token[60..61], &noise, &token[61..]].concat();
         kit.python("alice")
             .says("/fileTransfer")
             .says("a.txt")
@@ -1527,10 +1261,7 @@ mod tests {
     fn members_that_offer_each_other_files_and_leave_keep_no_room() {
         let kit = Kit::new();
         let [alice, bob] = kit.members(["alice", "bob"]);
-        let files = [
-            alice.shares("a.txt", "from alice"),
-            bob.shares("b.txt", "from bob"),
-        ];
+        let files = [alice.shares("a.txt", "from alice"), bob.shares("b.txt", "from bob")];
         for person in [alice, bob] {
             person.leaves();
             drop(person);
@@ -1544,10 +1275,7 @@ mod tests {
         let kit = Kit::new();
         let [alice, bob] = kit.members(["alice", "bob"]);
         alice.leaves();
-        kit.python("alice")
-            .then(|| drop(bob.shares("a.txt", "hello")))
-            .says("/sendFilename")
-            .departs(Departure::HungUp);
+        kit.python("alice").then(|| drop(bob.shares("a.txt", "hello"))).says("/sendFilename").departs(Departure::HungUp);
         let failure = kit.failures.try_recv().unwrap();
         let told = (failure.receiver.as_str(), failure.file.as_str());
         assert_eq!(told, ("alice", "a.txt"));

@@ -37,14 +37,8 @@ impl Spool {
     pub fn new(folder: &Path) -> io::Result<Spool> {
         tempfile::tempfile_in(folder)?;
         let limit = free_space(folder).map_or(MAX_SPOOL, |free| MAX_SPOOL.min(free / 2));
-        let room = Arc::new(Room {
-            limit,
-            taken: AtomicU64::new(0),
-        });
-        Ok(Spool {
-            folder: folder.to_owned(),
-            room,
-        })
+        let room = Arc::new(Room { limit, taken: AtomicU64::new(0) });
+        Ok(Spool { folder: folder.to_owned(), room })
     }
 
     /// Begins a body.
@@ -53,15 +47,8 @@ impl Spool {
     /// The file cannot be made.
     pub fn begin(&self, key: &Key) -> Result<Incoming, SpoolError> {
         let file = tempfile::tempfile_in(&self.folder).map_err(SpoolError::Io)?;
-        let body = Body {
-            file,
-            len: 0,
-            room: Arc::clone(&self.room),
-        };
-        Ok(Incoming {
-            body,
-            check: BodyCheck::new(key),
-        })
+        let body = Body { file, len: 0, room: Arc::clone(&self.room) };
+        Ok(Incoming { body, check: BodyCheck::new(key) })
     }
 }
 
@@ -154,11 +141,7 @@ impl fmt::Display for SpoolError {
             SpoolError::TooLarge { limit } => {
                 write!(f, "this server takes files of at most {}", size(*limit))
             }
-            SpoolError::Full { limit } => write!(
-                f,
-                "the server has room for {} of files in all; try again later",
-                size(*limit)
-            ),
+            SpoolError::Full { limit } => write!(f, "the server has room for {} of files in all; try again later", size(*limit)),
             SpoolError::Io(error) => write!(f, "the server cannot store it: {error}"),
             SpoolError::NotOpened(error) => write!(f, "it did not arrive whole: {error}"),
         }
@@ -172,14 +155,8 @@ mod tests {
     const LIMIT: u64 = 1000;
 
     fn spool(folder: &Path) -> Spool {
-        let room = Arc::new(Room {
-            limit: LIMIT,
-            taken: AtomicU64::new(0),
-        });
-        Spool {
-            folder: folder.to_owned(),
-            room,
-        }
+        let room = Arc::new(Room { limit: LIMIT, taken: AtomicU64::new(0) });
+        Spool { folder: folder.to_owned(), room }
     }
 
     fn taken(spool: &Spool) -> u64 {

@@ -26,12 +26,7 @@ impl GroupTable {
     ///
     /// # Errors
     /// As [`Group::join`]; [`Refusal::Full`] also if there is no room for a new group.
-    pub fn join(
-        &self,
-        name: &GroupName,
-        seat: &Arc<Seat>,
-        frames: &JoinFrames,
-    ) -> Result<(Arc<Mutex<Group>>, Joined), Refusal> {
+    pub fn join(&self, name: &GroupName, seat: &Arc<Seat>, frames: &JoinFrames) -> Result<(Arc<Mutex<Group>>, Joined), Refusal> {
         loop {
             let shared = self.find_or_create(name, seat)?;
             let mut group = shared.lock();
@@ -43,11 +38,7 @@ impl GroupTable {
         }
     }
 
-    fn find_or_create(
-        &self,
-        name: &GroupName,
-        founder: &Seat,
-    ) -> Result<Arc<Mutex<Group>>, Refusal> {
+    fn find_or_create(&self, name: &GroupName, founder: &Seat) -> Result<Arc<Mutex<Group>>, Refusal> {
         if let Some(group) = self.groups.read().get(name) {
             return Ok(Arc::clone(group));
         }
@@ -62,9 +53,7 @@ impl GroupTable {
         if groups.len() >= MAX_GROUPS {
             return Err(Refusal::Full);
         }
-        let group = groups
-            .entry(name.clone())
-            .or_insert_with(|| Arc::new(Mutex::new(Group::new(founder.name.clone()))));
+        let group = groups.entry(name.clone()).or_insert_with(|| Arc::new(Mutex::new(Group::new(founder.name.clone()))));
         Ok(Arc::clone(group))
     }
 
@@ -121,10 +110,7 @@ mod tests {
         let alice = kit.joins("alice");
         alice.hears(&["/adminReady"]);
         let group = alice.group.lock();
-        assert_eq!(
-            group.who_administers(&alice.seat),
-            Ok(alice.seat.name.clone())
-        );
+        assert_eq!(group.who_administers(&alice.seat), Ok(alice.seat.name.clone()));
     }
 
     #[test]

@@ -23,9 +23,7 @@ use super::turn::{Frames, Offer};
 use crate::net::connection::Departure;
 use crate::net::outbox::{Item, Outbox};
 use crate::seal::Key;
-use crate::wire::command::{
-    line, notice, ACCEPTED, ADMIN_READY, FERNCHAT, KICKED, READY, RECEIVE_FILE, WAIT,
-};
+use crate::wire::command::{line, notice, ACCEPTED, ADMIN_READY, FERNCHAT, KICKED, READY, RECEIVE_FILE, WAIT};
 use crate::wire::frame::{FrameReader, MAX_FRAME};
 use crate::wire::name::{FileName, GroupName, UserName};
 use crate::wire::name_set;
@@ -69,12 +67,7 @@ impl Kit {
 
     fn ear(&self) -> Ear {
         let (outbox, items) = Outbox::new(Arc::default());
-        Ear {
-            outbox,
-            items,
-            key: Arc::clone(&self.house.key),
-            heard: RefCell::default(),
-        }
+        Ear { outbox, items, key: Arc::clone(&self.house.key), heard: RefCell::default() }
     }
 
     fn id(&self) -> u64 {
@@ -95,12 +88,7 @@ impl Kit {
         self.tries_to_join_with(Peer::Python, name, group)
     }
 
-    pub fn tries_to_join_with(
-        &self,
-        peer: Peer,
-        name: &str,
-        group: &str,
-    ) -> Result<Person<'_>, Refusal> {
+    pub fn tries_to_join_with(&self, peer: Peer, name: &str, group: &str) -> Result<Person<'_>, Refusal> {
         let ear = self.ear();
         let (key, outbox) = (Arc::clone(&self.house.key), Arc::clone(&ear.outbox));
         let name = UserName::parse(name).unwrap();
@@ -114,12 +102,7 @@ impl Kit {
         };
         let name = GroupName::parse(group).unwrap();
         let (group, _) = self.house.table.join(&name, &seat, &frames)?;
-        Ok(Person {
-            kit: self,
-            seat,
-            ear,
-            group,
-        })
+        Ok(Person { kit: self, seat, ear, group })
     }
 
     /// The members of the group, the first of them its admin. None of them has heard anything yet.
@@ -134,11 +117,7 @@ impl Kit {
 
     /// A client that has just connected.
     pub fn connects(&self) -> Script<'_> {
-        Script {
-            kit: self,
-            ear: Rc::new(self.ear()),
-            steps: VecDeque::new(),
-        }
+        Script { kit: self, ear: Rc::new(self.ear()), steps: VecDeque::new() }
     }
 
     /// A Python client that has joined the group, whatever that came to.
@@ -274,11 +253,8 @@ impl<'a> Person<'a> {
         body.write(token.as_bytes()).unwrap();
         let body = Arc::new(body.finish().unwrap());
         for seat in self.group.lock().others(&self.seat).unwrap() {
-            let failure = Failure {
-                uploader: Arc::downgrade(&self.seat),
-                receiver: seat.name.clone(),
-                file: FileName::from_peer(file),
-            };
+            let failure =
+                Failure { uploader: Arc::downgrade(&self.seat), receiver: seat.name.clone(), file: FileName::from_peer(file) };
             let delivery = Delivery {
                 length: self.kit.frame(token.len().to_string()),
                 body: Arc::clone(&body),
@@ -286,11 +262,7 @@ impl<'a> Person<'a> {
             };
             let ask = self.kit.frame(RECEIVE_FILE);
             let name = self.kit.frame(file);
-            drop(seat.offer(Offer {
-                ask,
-                name,
-                body: delivery,
-            }));
+            drop(seat.offer(Offer { ask, name, body: delivery }));
         }
         Arc::downgrade(&body)
     }

@@ -81,11 +81,7 @@ pub struct Turn<B> {
 
 enum Delivery<B> {
     /// `/receiveFile` went out. No body: the delivery was called off.
-    Offered {
-        name: Frames,
-        body: Option<B>,
-        ticks: u32,
-    },
+    Offered { name: Frames, body: Option<B>, ticks: u32 },
     /// The file's name went out.
     Named { body: Option<B>, ticks: u32 },
     /// The body is on its way through the outbox.
@@ -151,9 +147,7 @@ impl<B> Turn<B> {
     /// The client asks for the body. `None` if that is not due.
     pub fn body_wanted(&mut self) -> Option<Vec<Pass<B>>> {
         match self.delivery.take() {
-            Some(Delivery::Named {
-                body: Some(body), ..
-            }) => {
+            Some(Delivery::Named { body: Some(body), .. }) => {
                 self.delivery = Some(Delivery::Sending);
                 Some(vec![Pass::Body(body)])
             }
@@ -191,10 +185,7 @@ impl<B> Turn<B> {
     }
 
     fn is_answer_due(&self) -> bool {
-        matches!(
-            self.delivery,
-            Some(Delivery::Offered { .. } | Delivery::Named { .. })
-        )
+        matches!(self.delivery, Some(Delivery::Offered { .. } | Delivery::Named { .. }))
     }
 
     fn park(&mut self, event: Event<B>) {
@@ -205,11 +196,7 @@ impl<B> Turn<B> {
         }
         self.parked.push_back(event);
         while self.parked_len > MAX_PARKED {
-            let Some(at) = self
-                .parked
-                .iter()
-                .position(|event| matches!(event, Event::Line(_)))
-            else {
+            let Some(at) = self.parked.iter().position(|event| matches!(event, Event::Line(_))) else {
                 return;
             };
             if let Some(Event::Line(frames)) = self.parked.remove(at) {
@@ -233,11 +220,7 @@ impl<B> Turn<B> {
                 }
                 Some(Event::Offer(Offer { ask, name, body })) => {
                     self.n_offers -= 1;
-                    self.delivery = Some(Delivery::Offered {
-                        name,
-                        body: Some(body),
-                        ticks: 0,
-                    });
+                    self.delivery = Some(Delivery::Offered { name, body: Some(body), ticks: 0 });
                     passes.push(Pass::Frames(ask));
                 }
                 Some(Event::End(frames, reason)) => passes.push(Pass::End(frames, reason)),
@@ -281,9 +264,7 @@ mod tests {
 
         /// The first answer of a delivery.
         fn name(&mut self) -> String {
-            self.0
-                .name_wanted()
-                .map_or("not due".into(), |pass| words([pass]))
+            self.0.name_wanted().map_or("not due".into(), |pass| words([pass]))
         }
 
         /// The second.
@@ -307,11 +288,7 @@ mod tests {
     }
 
     fn offer<B>(file: &str, body: B) -> Offer<B> {
-        Offer {
-            ask: frames(&format!("{file}?")),
-            name: frames(&format!("name:{file}")),
-            body,
-        }
+        Offer { ask: frames(&format!("{file}?")), name: frames(&format!("name:{file}")), body }
     }
 
     fn words(passes: impl IntoIterator<Item = Pass<&'static str>>) -> String {
@@ -341,10 +318,7 @@ mod tests {
         assert_eq!(bob.offer("a.txt"), "");
         assert_eq!(bob.line("two"), "");
         assert_eq!(bob.closes(), "one a.txt?");
-        assert_eq!(
-            (bob.name(), bob.body()),
-            ("name:a.txt".into(), "body:a.txt".into())
-        );
+        assert_eq!((bob.name(), bob.body()), ("name:a.txt".into(), "body:a.txt".into()));
         assert_eq!(bob.body_out(), "two");
     }
 
@@ -368,10 +342,7 @@ mod tests {
         assert_eq!(bob.offer("a.txt"), "a.txt?");
         assert_eq!(bob.kick(), "");
         assert!(!bob.0.has_room_for_offer());
-        assert_eq!(
-            (bob.name(), bob.body()),
-            ("name:a.txt".into(), "body:a.txt".into())
-        );
+        assert_eq!((bob.name(), bob.body()), ("name:a.txt".into(), "body:a.txt".into()));
         assert_eq!(bob.body_out(), "/kicked:kicked");
     }
 
@@ -380,16 +351,10 @@ mod tests {
         let mut bob = Script::default();
         assert_eq!(bob.offer("a.txt"), "a.txt?");
         assert_eq!(bob.offer("b.txt"), "");
-        assert_eq!(
-            (bob.name(), bob.body()),
-            ("name:a.txt".into(), "body:a.txt".into())
-        );
+        assert_eq!((bob.name(), bob.body()), ("name:a.txt".into(), "body:a.txt".into()));
         assert_eq!(bob.offer("c.txt"), "");
         assert_eq!(bob.body_out(), "b.txt?");
-        assert_eq!(
-            (bob.name(), bob.body()),
-            ("name:b.txt".into(), "body:b.txt".into())
-        );
+        assert_eq!((bob.name(), bob.body()), ("name:b.txt".into(), "body:b.txt".into()));
         assert_eq!(bob.body_out(), "c.txt?");
     }
 
@@ -411,20 +376,11 @@ mod tests {
     #[test]
     fn answers_that_are_not_due_are_nothing() {
         let mut bob = Script::default();
-        assert_eq!(
-            (bob.name(), bob.body()),
-            ("not due".into(), "not due".into())
-        );
+        assert_eq!((bob.name(), bob.body()), ("not due".into(), "not due".into()));
         bob.offer("a.txt");
         assert_eq!(bob.body(), "not due");
-        assert_eq!(
-            (bob.name(), bob.name()),
-            ("name:a.txt".into(), "not due".into())
-        );
-        assert_eq!(
-            (bob.body(), bob.body()),
-            ("body:a.txt".into(), "not due".into())
-        );
+        assert_eq!((bob.name(), bob.name()), ("name:a.txt".into(), "not due".into()));
+        assert_eq!((bob.body(), bob.body()), ("body:a.txt".into(), "not due".into()));
         assert_eq!(bob.name(), "not due");
     }
 
@@ -440,10 +396,7 @@ mod tests {
         assert_eq!(bob.body(), "no-body hi there");
 
         // Each of the two answers has its own ten minutes, and the body has as long as it takes.
-        assert_eq!(
-            (bob.offer("b.txt"), bob.name()),
-            ("b.txt?".into(), "name:b.txt".into())
-        );
+        assert_eq!((bob.offer("b.txt"), bob.name()), ("b.txt?".into(), "name:b.txt".into()));
         assert_eq!(bob.ten_minutes(), Some("b.txt"));
         assert_eq!(bob.ten_minutes(), None);
         assert_eq!(bob.body(), "no-body");
@@ -484,10 +437,7 @@ mod tests {
         assert!(!bob.0.has_room_for_offer());
         bob.name();
         bob.body();
-        assert_eq!(
-            (bob.body_out(), bob.0.has_room_for_offer()),
-            ("a.txt?".into(), true)
-        );
+        assert_eq!((bob.body_out(), bob.0.has_room_for_offer()), ("a.txt?".into(), true));
     }
 
     /// Everything that can happen to a turn.
@@ -584,32 +534,14 @@ mod tests {
                     self.hears(passes);
                 }
                 Input::NameWanted => match (self.turn.name_wanted(), self.stage) {
-                    (
-                        pass,
-                        Stage::Due {
-                            file,
-                            is_second: false,
-                            ..
-                        },
-                    ) => {
+                    (pass, Stage::Due { file, is_second: false, .. }) => {
                         assert_eq!(pass, Some(Pass::Frames(offer(&file.to_string(), ()).name)));
-                        self.stage = Stage::Due {
-                            file,
-                            is_second: true,
-                            ticks: called_off_or_fresh(self.stage),
-                        };
+                        self.stage = Stage::Due { file, is_second: true, ticks: called_off_or_fresh(self.stage) };
                     }
                     (pass, _) => assert_eq!(pass, None),
                 },
                 Input::BodyWanted => match (self.turn.body_wanted(), self.stage) {
-                    (
-                        Some(passes),
-                        Stage::Due {
-                            file,
-                            is_second: true,
-                            ticks,
-                        },
-                    ) => {
+                    (Some(passes), Stage::Due { file, is_second: true, ticks }) => {
                         let mut passes = passes.into_iter();
                         let is_called_off = ticks >= ANSWER_TICKS;
                         let (pass, stage) = match is_called_off {
@@ -640,9 +572,7 @@ mod tests {
             if has_room {
                 self.n_files += 1;
                 let file = self.n_files;
-                let passes = self
-                    .turn
-                    .event(Event::Offer(offer(&file.to_string(), file)));
+                let passes = self.turn.event(Event::Offer(offer(&file.to_string(), file)));
                 self.waits(Waiting::Offer(file));
                 self.hears(passes);
             }
@@ -680,21 +610,14 @@ mod tests {
                     assert_eq!(n, std::mem::take(&mut self.n_lost));
                     continue;
                 }
-                assert_eq!(
-                    self.n_lost, 0,
-                    "the notice comes before what was said after it"
-                );
+                assert_eq!(self.n_lost, 0, "the notice comes before what was said after it");
                 match (pass, self.waiting.pop_front().unwrap()) {
                     (Pass::Frames(frames), Waiting::Line(line)) => {
                         assert!(Arc::ptr_eq(&frames, &line), "out of order");
                     }
                     (Pass::Frames(ask), Waiting::Offer(file)) => {
                         assert_eq!(ask, offer(&file.to_string(), ()).ask);
-                        self.stage = Stage::Due {
-                            file,
-                            is_second: false,
-                            ticks: 0,
-                        };
+                        self.stage = Stage::Due { file, is_second: false, ticks: 0 };
                     }
                     (Pass::End(frames, Departure::Kicked), Waiting::End(end)) => {
                         assert!(Arc::ptr_eq(&frames, &end));
@@ -705,11 +628,7 @@ mod tests {
             }
             // Whatever can go has gone.
             let is_anything_left = !self.waiting.is_empty() || self.n_lost > 0;
-            assert!(
-                !self.is_free() || !is_anything_left,
-                "{:?} is missing",
-                self.waiting
-            );
+            assert!(!self.is_free() || !is_anything_left, "{:?} is missing", self.waiting);
         }
     }
 

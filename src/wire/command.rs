@@ -64,9 +64,7 @@ impl Command {
 
     /// The command whose word this text is, if it is one.
     pub fn parse(text: &str) -> Option<Command> {
-        Command::ALL
-            .into_iter()
-            .find(|command| command.word() == text)
+        Command::ALL.into_iter().find(|command| command.word() == text)
     }
 }
 
@@ -161,9 +159,6 @@ mod tests {
         assert_eq!(after(SEND_FILE, "/sendFile"), Some(""));
         assert_eq!(after(SEND_FILE, "/sendFile 123"), Some("123"));
         assert_eq!(after(SEND_FILE, "/sendFilename"), None);
-        assert_eq!(
-            after(REFUSED, "/refused denied by the admin"),
-            Some("denied by the admin")
-        );
+        assert_eq!(after(REFUSED, "/refused denied by the admin"), Some("denied by the admin"));
     }
 }

@@ -25,21 +25,14 @@ pub fn fernchat() -> Command {
 /// One of the Python programs, or `None` where Python with `cryptography` cannot be had: said loudly, and a failure in CI.
 pub fn python(script: &str) -> Option<Command> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let python = std::env::var_os("FERNCHAT_PYTHON")
-        .map_or_else(|| root.join("target/python/bin/python3"), PathBuf::from);
+    let python = std::env::var_os("FERNCHAT_PYTHON").map_or_else(|| root.join("target/python/bin/python3"), PathBuf::from);
     if !python.exists() {
-        assert!(
-            std::env::var_os("CI").is_none(),
-            "no Python at {}: run make test",
-            python.display()
-        );
+        assert!(std::env::var_os("CI").is_none(), "no Python at {}: run make test", python.display());
         eprintln!("SKIPPED: no Python at {}; run make test", python.display());
         return None;
     }
     let mut command = Command::new(python);
-    command
-        .arg("-B")
-        .arg(root.join("tests/python").join(script));
+    command.arg("-B").arg(root.join("tests/python").join(script));
     Some(command)
 }
 
@@ -56,22 +49,12 @@ pub struct Program {
 
 impl Program {
     pub fn start(mut command: Command) -> Program {
-        command
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped());
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().unwrap();
         let lines = lines_of(child.stdout.take().unwrap());
         let errors = lines_of(child.stderr.take().unwrap());
         let stdin = child.stdin.take();
-        Program {
-            child,
-            stdin,
-            lines,
-            heard: Vec::new(),
-            errors,
-            logged: Vec::new(),
-        }
+        Program { child, stdin, lines, heard: Vec::new(), errors, logged: Vec::new() }
     }
 
     pub fn id(&self) -> u32 {
@@ -106,10 +89,7 @@ impl Program {
     pub fn hears_within(&mut self, limit: Duration, part: &str) -> String {
         let start = self.heard.len();
         let until = Instant::now() + limit;
-        while let Ok(line) = self
-            .lines
-            .recv_timeout(until.saturating_duration_since(Instant::now()))
-        {
+        while let Ok(line) = self.lines.recv_timeout(until.saturating_duration_since(Instant::now())) {
             self.heard.push(line.clone());
             if line.contains(part) {
                 return line;
@@ -128,12 +108,7 @@ impl Program {
     pub fn hears_next(&mut self, line: &str) {
         let heard = self.lines.recv_timeout(DEADLINE);
         let logged: Vec<String> = self.errors.try_iter().collect();
-        assert_eq!(
-            heard.as_deref(),
-            Ok(line),
-            "before: {:#?}; on stderr: {logged:#?}",
-            self.heard
-        );
+        assert_eq!(heard.as_deref(), Ok(line), "before: {:#?}; on stderr: {logged:#?}", self.heard);
         self.heard.push(line.into());
     }
 
@@ -141,10 +116,7 @@ impl Program {
     pub fn rest(&mut self) -> Vec<String> {
         let until = Instant::now() + DEADLINE;
         let mut rest = Vec::new();
-        while let Ok(line) = self
-            .lines
-            .recv_timeout(until.saturating_duration_since(Instant::now()))
-        {
+        while let Ok(line) = self.lines.recv_timeout(until.saturating_duration_since(Instant::now())) {
             rest.push(line);
         }
         self.heard.extend(rest.iter().cloned());
@@ -155,10 +127,7 @@ impl Program {
     #[track_caller]
     pub fn logs(&mut self, part: &str) -> String {
         let until = Instant::now() + DEADLINE;
-        while let Ok(line) = self
-            .errors
-            .recv_timeout(until.saturating_duration_since(Instant::now()))
-        {
+        while let Ok(line) = self.errors.recv_timeout(until.saturating_duration_since(Instant::now())) {
             self.logged.push(line.clone());
             if line.contains(part) {
                 return line;
@@ -191,11 +160,7 @@ impl Program {
     }
 
     pub fn signal(&self, name: &str) {
-        assert!(Command::new("kill")
-            .args([&format!("-{name}"), &self.id().to_string()])
-            .status()
-            .unwrap()
-            .success());
+        assert!(Command::new("kill").args([&format!("-{name}"), &self.id().to_string()]).status().unwrap().success());
     }
 }
 
@@ -213,9 +178,7 @@ fn lines_of(output: impl Read + Send + 'static) -> Receiver<String> {
         let mut output = BufReader::new(output);
         let mut bytes = Vec::new();
         while matches!(output.read_until(b'\n', &mut bytes), Ok(n) if n > 0) {
-            let line = String::from_utf8_lossy(&bytes)
-                .trim_end_matches(['\n', '\r'])
-                .to_owned();
+            let line = String::from_utf8_lossy(&bytes).trim_end_matches(['\n', '\r']).to_owned();
             bytes.clear();
             if sender.send(line).is_err() {
                 return;
@@ -238,18 +201,10 @@ impl Server {
 
     pub fn start_with(options: &[&str]) -> Server {
         let mut command = fernchat();
-        command
-            .args(["server", "127.0.0.1", "0"])
-            .args(options)
-            .env("RUST_LOG", "fernchat=debug");
+        command.args(["server", "127.0.0.1", "0"]).args(options).env("RUST_LOG", "fernchat=debug");
         let mut program = Program::start(command);
         let banner = program.hears("listening on 127.0.0.1:");
-        let port = banner["listening on 127.0.0.1:".len()..]
-            .split(',')
-            .next()
-            .unwrap()
-            .parse()
-            .unwrap();
+        let port = banner["listening on 127.0.0.1:".len()..].split(',').next().unwrap().parse().unwrap();
         Server { program, port }
     }
 
@@ -266,17 +221,7 @@ impl Server {
 /// Our client, joined to the group `team`.
 pub fn client(port: u16, name: &str, options: &[&str]) -> Program {
     let mut command = fernchat();
-    command
-        .args([
-            "client",
-            "127.0.0.1",
-            &port.to_string(),
-            "--name",
-            name,
-            "--group",
-            "team",
-        ])
-        .args(options);
+    command.args(["client", "127.0.0.1", &port.to_string(), "--name", name, "--group", "team"]).args(options);
     Program::start(command)
 }
 
@@ -297,11 +242,7 @@ impl Peer {
         let mut key = [0; 44];
         socket.read_exact(&mut key).unwrap();
         let key = String::from_utf8(key.to_vec()).unwrap();
-        Peer {
-            socket,
-            fernet: Fernet::new(&key).unwrap(),
-            key,
-        }
+        Peer { socket, fernet: Fernet::new(&key).unwrap(), key }
     }
 
     /// In the place of a Python server: waits for a client and asks for both names; step 5 is not yet said.
@@ -312,11 +253,7 @@ impl Peer {
         socket.set_write_timeout(Some(DEADLINE)).unwrap();
         let key = Fernet::generate_key();
         socket.write_all(key.as_bytes()).unwrap();
-        let mut peer = Peer {
-            socket,
-            fernet: Fernet::new(&key).unwrap(),
-            key,
-        };
+        let mut peer = Peer { socket, fernet: Fernet::new(&key).unwrap(), key };
         peer.hears_text();
         peer.says("/sendGroupname");
         peer.hears_text();
@@ -402,11 +339,7 @@ impl Peer {
         self.socket.read_exact(&mut length).ok()?;
         let mut token = vec![0; u32::from_be_bytes(length) as usize];
         self.socket.read_exact(&mut token).unwrap();
-        Some(
-            self.fernet
-                .decrypt(std::str::from_utf8(&token).unwrap())
-                .unwrap(),
-        )
+        Some(self.fernet.decrypt(std::str::from_utf8(&token).unwrap()).unwrap())
     }
 
     #[track_caller]
@@ -434,11 +367,7 @@ impl Peer {
     /// The server closes the connection, without a reset.
     #[track_caller]
     pub fn hears_end(&mut self) {
-        assert_eq!(
-            self.socket.read(&mut [0; 1]).expect("an end, not a reset"),
-            0,
-            "an end, not another frame"
-        );
+        assert_eq!(self.socket.read(&mut [0; 1]).expect("an end, not a reset"), 0, "an end, not another frame");
     }
 }
 
