@@ -25,7 +25,7 @@ use std::net::TcpStream;
 use std::process::{Command as Program, ExitCode};
 use std::time::{Duration, Instant};
 
-use fernchat::net::machine;
+use fernchat::machine;
 use fernchat::seal::{token_len, Key};
 use fernchat::wire::command::{line, Command, ACCEPTED, ACKNOWLEDGEMENT, ADMIN_READY, FERNCHAT, PROCEED, WAIT};
 use fernchat::wire::frame;

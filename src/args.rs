@@ -3,9 +3,12 @@
 use std::ffi::OsString;
 use std::fmt;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use lexopt::{Arg, Parser, ValueExt};
 
+use fernchat::relay::{self, client as relay_client};
+use fernchat::seal::{Key, KeyFileError};
 use fernchat::{client, server};
 
 /// What the program was asked to do.
@@ -14,8 +17,22 @@ pub enum Args {
     Server(server::Setup),
     /// Join a group chat.
     Client(client::Setup),
+    /// Run a relay.
+    Relay(relay::Setup),
+    /// Join friends at a relay.
+    RelayClient(RelayClient),
+    /// Make a key, in a file or for standard output.
+    Keygen(Option<PathBuf>),
     /// Print this text.
     Print(String),
+}
+
+/// What `relay-client` was asked to do. The key is looked for when the command is carried out.
+pub struct RelayClient {
+    host: String,
+    port: u16,
+    name: Option<String>,
+    key_file: Option<PathBuf>,
 }
 
 /// A command line that cannot be understood.
@@ -35,6 +52,10 @@ Usage: fernchat COMMAND ...
 
   fernchat server HOST PORT    run a group chat's server
   fernchat client HOST PORT    join a group chat
+
+  fernchat relay [IP [PORT]]              run a relay, which passes on what it cannot read
+  fernchat relay-client [HOST [PORT]]     talk over a relay with friends who hold the same key
+  fernchat keygen [FILE]                  make a key
 
 Example:
   fernchat server 0.0.0.0 8000
@@ -71,6 +92,42 @@ Then every line is said to the group, but for the commands that /help lists.
 Example:
   fernchat client 192.168.1.20 8000 --name alice --group team";
 
+const RELAY_USAGE: &str = "\
+Usage: fernchat relay [IP [PORT]] [OPTION ...]
+
+Runs a relay: it passes on to everybody what each one sends, and can read none of it. IP is 0.0.0.0, all addresses of this machine,
+and PORT is 12345 or the environment variable PORT, unless they are given.
+
+  --max-clients N     at most N clients (1000)
+  --pause MS          the least time between two messages for one client, in milliseconds (5); 0 turns it off, for clients that
+                      are all fernchat's
+
+Example:
+  fernchat relay 0.0.0.0 12345";
+
+const RELAY_CLIENT_USAGE: &str = "\
+Usage: fernchat relay-client [HOST [PORT]] [OPTION ...]
+
+Talks over a relay with friends who hold the same key. HOST is 127.0.0.1 and PORT is 12345 unless they are given.
+
+  --key-file FILE     the key, as keygen makes it; without it the environment variable FERNCHAT_KEY is the key
+  --name NAME         the name; asked for if it is not given
+
+Example:
+  fernchat keygen friends.key       (once; hand the file to your friends by other means)
+  fernchat relay-client 192.168.1.20 12345 --key-file friends.key";
+
+const KEYGEN_USAGE: &str = "\
+Usage: fernchat keygen [FILE]
+
+Makes a key: in FILE, readable by its owner only, or on standard output. A file that exists is not replaced.
+
+Example:
+  fernchat keygen friends.key";
+
+/// The port of the relay, where nothing else is said.
+const RELAY_PORT: u16 = 12345;
+
 /// Parses the arguments of this process.
 pub fn parse() -> Result<Args, UsageError> {
     let mut parser = Parser::from_env();
@@ -78,6 +135,11 @@ pub fn parse() -> Result<Args, UsageError> {
     match parser.next().map_err(wrong)? {
         Some(Arg::Value(command)) if command == "server" => server(&mut parser).map_err(with_usage(SERVER_USAGE)),
         Some(Arg::Value(command)) if command == "client" => client(&mut parser).map_err(with_usage(CLIENT_USAGE)),
+        Some(Arg::Value(command)) if command == "relay" => relay(&mut parser).map_err(with_usage(RELAY_USAGE)),
+        Some(Arg::Value(command)) if command == "relay-client" => {
+            relay_client(&mut parser).map_err(with_usage(RELAY_CLIENT_USAGE))
+        }
+        Some(Arg::Value(command)) if command == "keygen" => keygen(&mut parser).map_err(with_usage(KEYGEN_USAGE)),
         Some(Arg::Value(command)) => {
             Err(UsageError { message: format!("no command is called '{}'", command.to_string_lossy()), usage: USAGE })
         }
@@ -127,12 +189,111 @@ fn client(parser: &mut Parser) -> Result<Args, lexopt::Error> {
     Ok(Args::Client(client::Setup { host, port, name, group, downloads }))
 }
 
+fn relay(parser: &mut Parser) -> Result<Args, lexopt::Error> {
+    let (mut max_clients, mut pause) = (1000, relay::PAUSE);
+    let mut address = Vec::new();
+    while let Some(arg) = parser.next()? {
+        match arg {
+            Arg::Long("max-clients") => max_clients = parser.value()?.parse_with(at_least_one)?,
+            Arg::Long("pause") => pause = Duration::from_millis(parser.value()?.parse_with(milliseconds)?),
+            Arg::Long("help") | Arg::Short('h') => return Ok(Args::Print(RELAY_USAGE.into())),
+            Arg::Value(value) if address.len() < 2 => address.push(value),
+            other => return Err(other.unexpected()),
+        }
+    }
+    let default_port = match std::env::var_os("PORT") {
+        Some(text) if address.len() < 2 => text.parse_with(port).map_err(|_| "the environment variable PORT is no port")?,
+        _ => RELAY_PORT,
+    };
+    let (host, port) = host_and_port_or(address, "0.0.0.0", default_port)?;
+    Ok(Args::Relay(relay::Setup { host, port, max_clients, pause }))
+}
+
+fn relay_client(parser: &mut Parser) -> Result<Args, lexopt::Error> {
+    let (mut name, mut key_file) = (None, None);
+    let mut address = Vec::new();
+    while let Some(arg) = parser.next()? {
+        match arg {
+            Arg::Long("name") => name = Some(parser.value()?.string()?),
+            Arg::Long("key-file") => key_file = Some(PathBuf::from(parser.value()?)),
+            Arg::Long("help") | Arg::Short('h') => return Ok(Args::Print(RELAY_CLIENT_USAGE.into())),
+            Arg::Value(value) if address.len() < 2 => address.push(value),
+            other => return Err(other.unexpected()),
+        }
+    }
+    let (host, port) = host_and_port_or(address, "127.0.0.1", RELAY_PORT)?;
+    Ok(Args::RelayClient(RelayClient { host, port, name, key_file }))
+}
+
+impl RelayClient {
+    /// Finds the key, which never comes from the command line.
+    ///
+    /// # Errors
+    /// There is none, or what there is is no key.
+    pub fn setup(self) -> Result<relay_client::Setup, KeyError> {
+        let key = match (self.key_file, std::env::var("FERNCHAT_KEY")) {
+            (Some(path), _) => Key::load(&path).map_err(KeyError::File)?,
+            (None, Ok(text)) => Key::parse(&text).map_err(|error| KeyError::Environment(error.to_string()))?,
+            (None, Err(_)) => return Err(KeyError::None),
+        };
+        Ok(relay_client::Setup { host: self.host, port: self.port, name: self.name, key })
+    }
+}
+
+/// Why there is no key.
+pub enum KeyError {
+    /// The key file is no good.
+    File(KeyFileError),
+    /// The environment variable is no key.
+    Environment(String),
+    /// Neither is there.
+    None,
+}
+
+impl fmt::Display for KeyError {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        match self {
+            KeyError::File(error) => error.fmt(f),
+            KeyError::Environment(error) => write!(f, "the environment variable FERNCHAT_KEY is no key: {error}"),
+            KeyError::None => {
+                write!(f, "a key is missing; give it with --key-file FILE, and make one with: fernchat keygen FILE")
+            }
+        }
+    }
+}
+
+fn keygen(parser: &mut Parser) -> Result<Args, lexopt::Error> {
+    let mut file = None;
+    while let Some(arg) = parser.next()? {
+        match arg {
+            Arg::Long("help") | Arg::Short('h') => return Ok(Args::Print(KEYGEN_USAGE.into())),
+            Arg::Value(value) if file.is_none() => file = Some(PathBuf::from(value)),
+            other => return Err(other.unexpected()),
+        }
+    }
+    Ok(Args::Keygen(file))
+}
+
+/// Host and port, both of which may be left out.
+fn host_and_port_or(address: Vec<OsString>, host: &str, default_port: u16) -> Result<(String, u16), lexopt::Error> {
+    let mut address = address.into_iter();
+    let host = address.next().map_or(Ok(host.to_owned()), ValueExt::string)?;
+    let port = address.next().map_or(Ok(default_port), |text| text.parse_with(port))?;
+    Ok((host, port))
+}
+
+fn milliseconds(text: &str) -> Result<u64, &'static str> {
+    text.parse().ok().filter(|ms| *ms <= 1000).ok_or("a pause is a number of milliseconds from 0 to 1000")
+}
+
+fn port(text: &str) -> Result<u16, &'static str> {
+    text.parse().map_err(|_| "a port is a number from 1 to 65535, or 0 for any that is free")
+}
+
 fn host_and_port(address: Vec<OsString>) -> Result<(String, u16), lexopt::Error> {
     let mut address = address.into_iter();
     let host = address.next().ok_or("the HOST is missing")?.string()?;
-    let port = address.next().ok_or("the PORT is missing")?;
-    let port =
-        port.parse_with(|text| text.parse::<u16>().map_err(|_| "a port is a number from 1 to 65535, or 0 for any that is free"))?;
+    let port = address.next().ok_or("the PORT is missing")?.parse_with(port)?;
     Ok((host, port))
 }
 

@@ -1,6 +1,7 @@
-//! fernchat: a small group chat for a local network, made to replace two Python programs end by end.
+//! fernchat: two small chats for a local network, made to replace two Python programs end by end: a group chat with an admin and
+//! files, and a blind [relay] for people who share a key.
 //!
-//! Everything is a Fernet token: a 4-byte length and a token make a frame, and a conversation is frames both ways.
+//! In the group chat everything is a Fernet token: a 4-byte length and a token make a frame, and a conversation is frames both ways.
 //!
 //! ```text
 //! server                                    client
@@ -23,9 +24,12 @@
 //! | [`net`] | the pipes: listener, two threads and an outbox for each client | the protocol |
 //! | [`server`] | groups, turns, sessions, the spool | bytes of frames, sockets |
 //! | [`client`] | joining, the thread that sends, the thread that receives | groups |
+//! | [`relay`] | the second chat: a relay without a key, and its client | groups, frames |
 //! | [`terminal`] | what a person sees and types | the protocol |
+//! | [`machine`] | what is asked of the operating system beyond the standard library | |
 //!
-//! Arrows point one way: `main -> {server, client} -> {net, terminal} and {wire, seal}`. Server and client never meet.
+//! Arrows point one way: `main -> {server, client, relay} -> {net, terminal} and {wire, seal} -> machine`. Server, client and relay
+//! never meet, and only the relay's client looks into `seal`: that the relay is blind can be seen from its imports.
 //!
 //! # Paths
 //! **A line.** Bytes → [frame](wire::frame) → token [opened](seal::Key::open) → text → [session](server::session) → sealed once as `NAME: TEXT`
@@ -50,7 +54,9 @@
 #![allow(rustdoc::private_intra_doc_links)]
 
 pub mod client;
+pub mod machine;
 pub mod net;
+pub mod relay;
 pub mod seal;
 pub mod server;
 pub mod terminal;

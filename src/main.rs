@@ -8,6 +8,8 @@ use std::process::ExitCode;
 
 use args::Args;
 use fernchat::client;
+use fernchat::relay::{self, Relay};
+use fernchat::seal::Key;
 use fernchat::server::Server;
 
 fn main() -> ExitCode {
@@ -22,19 +24,26 @@ fn run(args: Args) -> Result<ExitCode, Box<dyn Display>> {
         Args::Print(text) => print_line(&text),
         Args::Server(setup) => {
             set_up_log("info");
-            let server = Server::bind(setup).map_err(boxed)?;
-            let server: &'static Server = Box::leak(Box::new(server));
-            let mut n_signals = 0;
-            let at_signal = move || {
-                n_signals += 1;
-                match n_signals {
-                    1 => server.stop(),
-                    _ => std::process::exit(1),
-                }
-            };
-            ctrlc::set_handler(at_signal).map_err(boxed)?;
+            let server: &'static Server = Box::leak(Box::new(Server::bind(setup).map_err(boxed)?));
+            stop_at_signal(|| server.stop())?;
             print_line(&server.banner());
             server.run();
+        }
+        Args::Relay(setup) => {
+            set_up_log("info");
+            let relay: &'static Relay = Box::leak(Box::new(Relay::bind(setup).map_err(boxed)?));
+            stop_at_signal(|| relay.stop())?;
+            print_line(&relay.banner());
+            relay.run();
+        }
+        Args::RelayClient(client) => {
+            set_up_log("warn");
+            relay::client::run(client.setup().map_err(boxed)?).map_err(boxed)?;
+        }
+        Args::Keygen(None) => print_line(Key::generate().as_str()),
+        Args::Keygen(Some(path)) => {
+            Key::create(&path).map_err(boxed)?;
+            print_line(&format!("made the key {}; hand it to your friends by other means than this chat", path.display()));
         }
         Args::Client(setup) => {
             set_up_log("warn");
@@ -42,6 +51,19 @@ fn run(args: Args) -> Result<ExitCode, Box<dyn Display>> {
         }
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Ctrl-C and SIGTERM stop the service; a second one ends the program at once.
+fn stop_at_signal(stop: impl Fn() + Send + 'static) -> Result<(), Box<dyn Display>> {
+    let mut n_signals = 0;
+    let at_signal = move || {
+        n_signals += 1;
+        match n_signals {
+            1 => stop(),
+            _ => std::process::exit(1),
+        }
+    };
+    ctrlc::set_handler(at_signal).map_err(boxed)
 }
 
 fn boxed(error: impl Display + 'static) -> Box<dyn Display> {

@@ -4,7 +4,7 @@
 //! can be scripted. On a terminal a question has a prompt. Everything that others said is made harmless here, and only here:
 //! control characters, escape sequences and bidirectional overrides are shown as what they are instead of being obeyed.
 
-use std::fmt::Write as _;
+use std::fmt::{Display, Write as _};
 use std::io::{self, BufRead, IsTerminal, Write};
 
 use crate::wire::name::is_harmful;
@@ -18,11 +18,6 @@ impl Terminal {
     /// The terminal of this process.
     pub fn new() -> Terminal {
         Terminal { is_interactive: io::stdin().is_terminal() && io::stdout().is_terminal() }
-    }
-
-    /// Whether a person sits here, who can be asked again.
-    pub fn is_interactive(&self) -> bool {
-        self.is_interactive
     }
 
     /// Shows a line. What is dangerous to a terminal is made harmless.
@@ -40,6 +35,29 @@ impl Terminal {
             let _ = write!(stdout, "{question}: ").and_then(|()| stdout.flush());
         }
         self.read_line()
+    }
+
+    /// A name as given, or as asked for until there is one: a person is asked again until it is legal. `None` at the end of the input.
+    ///
+    /// # Errors
+    /// The name breaks a rule, and there is no person to be asked again.
+    pub fn name<T, E: Display>(
+        &self,
+        question: &str,
+        given: Option<String>,
+        parse: fn(&str) -> Result<T, E>,
+    ) -> Result<Option<T>, E> {
+        if let Some(given) = given {
+            return parse(given.trim()).map(Some);
+        }
+        while let Some(answer) = self.ask(question) {
+            match parse(answer.trim()) {
+                Err(error) if self.is_interactive => self.show(&error.to_string()),
+                Err(_) if answer.trim().is_empty() => {}
+                result => return result.map(Some),
+            }
+        }
+        Ok(None)
     }
 
     /// Reads the next line, without its end; `None` at the end of the input. What is not UTF-8 is replaced.

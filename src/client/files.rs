@@ -11,7 +11,7 @@ use tempfile::NamedTempFile;
 
 use super::sending::{Expected, Sending, Silence};
 use super::{link, ClientError};
-use crate::net::machine;
+use crate::machine;
 use crate::seal::{token_len, BodyOpener, BodySealer, Key, SealError};
 use crate::terminal::size;
 use crate::wire::command::{after, Command, NO_BODY, SEND_FILE};

@@ -15,16 +15,13 @@ use parking_lot::Mutex;
 
 use super::sending::Dialogue;
 use super::ClientError;
+use crate::net::connect;
 use crate::net::connection::tune;
-use crate::net::resolve;
 use crate::seal::Key;
 use crate::terminal::Terminal;
 use crate::wire::command::{after, ADMIN_READY, FERNCHAT, READY, REFUSED, SEND_GROUP_NAME, WAIT};
 use crate::wire::frame::{self, FrameReader, WireError, MAX_FRAME};
 use crate::wire::name::{GroupName, UserName};
-
-/// How long the server may take to accept the connection.
-const CONNECT_TIME: Duration = Duration::from_secs(10);
 
 /// How long the server may be silent while a step of joining is due. A Python server with a dead member may never send the last.
 const JOIN_TIME: Duration = Duration::from_secs(20);
@@ -217,17 +214,6 @@ impl Link {
         // As above.
         let _ = self.socket.shutdown(Shutdown::Both);
     }
-}
-
-fn connect(host: &str, port: u16) -> io::Result<TcpStream> {
-    let mut result = Err(io::ErrorKind::NotFound.into());
-    for address in resolve(host, port)? {
-        result = TcpStream::connect_timeout(&address, CONNECT_TIME);
-        if result.is_ok() {
-            break;
-        }
-    }
-    result
 }
 
 /// Seals and frames a text.

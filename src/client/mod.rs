@@ -65,8 +65,11 @@ pub fn run(setup: Setup) -> Result<Outcome, ClientError> {
     let terminal = Arc::new(Terminal::new());
     let Setup { host, port, name, group, downloads } = setup;
     files::check_folder(&downloads)?;
-    let name = name_for(&terminal, "User name", name, UserName::parse)?;
-    let group = name_for(&terminal, "Group", group, GroupName::parse)?;
+    let name = terminal.name("User name", name, UserName::parse).map_err(ClientError::Name)?;
+    let group = terminal.name("Group", group, GroupName::parse).map_err(ClientError::Name)?;
+    let (Some(name), Some(group)) = (name, group) else {
+        return Err(ClientError::NoName);
+    };
 
     let (link, frames) = Link::join(&host, port, name, group, &terminal)?;
     let (steps, steps_due) = bounded(1);
@@ -76,25 +79,6 @@ pub fn run(setup: Setup) -> Result<Outcome, ClientError> {
     let _ = ctrlc::set_handler(move || at_signal.leave_at_signal());
     thread::Builder::new().name("sending".into()).spawn(move || sender.sending_loop()).map_err(ClientError::Thread)?;
     Receiving::new(link, terminal, frames, steps, downloads).receiving_loop()
-}
-
-/// A name as given, or as asked for: a person is asked again until it is legal.
-fn name_for<T>(
-    terminal: &Terminal,
-    question: &str,
-    given: Option<String>,
-    parse: fn(&str) -> Result<T, NameError>,
-) -> Result<T, ClientError> {
-    if let Some(given) = given {
-        return parse(given.trim()).map_err(ClientError::Name);
-    }
-    loop {
-        let answer = terminal.ask(question).ok_or(ClientError::NoName)?;
-        match parse(answer.trim()) {
-            Err(error) if terminal.is_interactive() => terminal.show(&error.to_string()),
-            result => return result.map_err(ClientError::Name),
-        }
-    }
 }
 
 /// Why a client failed. Shown in one line.

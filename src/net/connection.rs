@@ -24,7 +24,7 @@ use crossbeam_channel::Receiver;
 use log::{error, info, warn};
 use socket2::{SockRef, TcpKeepalive};
 
-use super::outbox::{write_loop, Item, Outbox, CLOSE_TIME};
+use super::outbox::{write_loop, Item, Outbox, Pace, CLOSE_TIME};
 
 /// The stack of each thread of a client: almost three times what a debug build needs. On 32-bit machines address space is
 /// what runs out first.
@@ -116,17 +116,27 @@ impl Connection {
         &self.socket
     }
 
+    /// Sets how long a read of [`Connection::incoming`] may take; `None`: for ever.
+    ///
+    /// # Errors
+    /// The system refuses.
+    pub fn set_patience(&self, patience: Option<Duration>) -> io::Result<()> {
+        self.socket.set_read_timeout(patience)
+    }
+
     /// The way out to the client.
     pub fn outbox(&self) -> &Arc<Outbox> {
         &self.outbox
     }
 
-    /// The client has said who it is: it is past the greeting, and the log calls it by this name.
-    pub fn settle(&self, name: String) {
+    /// The client has said who it is, so it is past the greeting; the log calls it by this name, if it has one.
+    pub fn settle(&self, name: Option<String>) {
         self.settled.store(true, Ordering::Relaxed);
         self.outbox.no_deadline();
-        // A client says it once; the first name stays.
-        let _ = self.name.set(name);
+        if let Some(name) = name {
+            // A client says it once; the first name stays.
+            let _ = self.name.set(name);
+        }
     }
 
     /// Whether the client has yet to say who it is.
@@ -141,12 +151,12 @@ impl Connection {
     }
 
     /// Serves the client until it is gone. This is the body of the reader thread.
-    pub(super) fn run(&self, items: Receiver<Item>, serve: impl FnOnce() -> Departure) {
+    pub(super) fn run(&self, items: Receiver<Item>, pace: Pace, serve: impl FnOnce() -> Departure) {
         info!("{self} connected");
         thread::scope(|scope| {
             let name = format!("write {}", self.id);
             let writer = thread::Builder::new().name(name).stack_size(STACK_LEN);
-            if let Err(error) = writer.spawn_scoped(scope, || self.writer_loop(&items)) {
+            if let Err(error) = writer.spawn_scoped(scope, || self.writer_loop(&items, pace)) {
                 error!("{self}: no thread for its writer: {error}");
                 return;
             }
@@ -166,8 +176,8 @@ impl Connection {
         }
     }
 
-    fn writer_loop(&self, items: &Receiver<Item>) {
-        match write_loop(&self.outbox, items, &mut &self.socket) {
+    fn writer_loop(&self, items: &Receiver<Item>, pace: Pace) {
+        match write_loop(&self.outbox, items, &mut &self.socket, pace) {
             Ok(()) => {
                 // The peer may be gone already.
                 let _ = self.socket.shutdown(Shutdown::Write);

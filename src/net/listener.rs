@@ -6,6 +6,7 @@
 //! A stop wakes the accept loop; every client is told and has [`STOP_TIME`] to take it in; then its socket is shut.
 
 use std::collections::{BTreeMap, HashMap};
+use std::fmt;
 use std::io;
 use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -19,7 +20,9 @@ use parking_lot::{Condvar, Mutex};
 use socket2::SockRef;
 
 use super::connection::{tune, ClientId, Connection, Departure, STACK_LEN};
-use super::outbox::{Bell, Outbox};
+use super::outbox::{Bell, Outbox, Pace};
+use super::resolve;
+use crate::machine;
 
 /// How often the clock looks for deadlines that have passed.
 const TICK: Duration = Duration::from_millis(250);
@@ -41,6 +44,8 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// What a listener does with its clients: the chat server, or the relay.
 pub trait Service: Sync {
+    /// How frames go out to the clients.
+    fn pace(&self) -> Pace;
     /// Talks with one client until it is gone, in the thread of this client.
     fn serve(&self, connection: &Connection) -> Departure;
     /// Called by the clock at every tick. Must not block.
@@ -62,14 +67,16 @@ pub struct Listener {
 }
 
 impl Listener {
-    /// Listens on the first of these addresses that works, for at most `max_clients` clients that have said who they are.
+    /// Listens at this host, which may be a name, for at most `max_clients` clients that have said who they are.
     ///
     /// # Errors
-    /// The error of the last address.
-    pub fn bind(addresses: &[SocketAddr], max_clients: usize) -> io::Result<Listener> {
-        let socket = TcpListener::bind(addresses)?;
+    /// The host is unknown, or is not ours, or the port cannot be had.
+    pub fn bind(host: &str, port: u16, max_clients: usize) -> Result<Listener, BindError> {
+        let refuse = |error| BindError { host: host.to_owned(), port, error };
+        let addresses = resolve(host, port).map_err(refuse)?;
+        let socket = TcpListener::bind(addresses.as_slice()).map_err(refuse)?;
         Ok(Listener {
-            address: socket.local_addr()?,
+            address: socket.local_addr().map_err(refuse)?,
             socket,
             bell: Arc::default(),
             places: max_clients + GREETING_PLACES,
@@ -82,6 +89,25 @@ impl Listener {
     /// Where it listens.
     pub fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// Where it listens and where others reach it, in words.
+    pub fn banner(&self) -> String {
+        let address = self.address;
+        let is_same_kind = |ip: &IpAddr| address.is_ipv6() || ip.is_ipv4();
+        let reach: Vec<String> = match address.ip() {
+            ip if ip.is_loopback() => Vec::new(),
+            ip if !ip.is_unspecified() => vec![address.to_string()],
+            _ => machine::addresses()
+                .into_iter()
+                .filter(is_same_kind)
+                .map(|ip| SocketAddr::new(ip, address.port()).to_string())
+                .collect(),
+        };
+        match reach.is_empty() {
+            true => format!("listening on {address}, reachable only from this machine"),
+            false => format!("listening on {address}, reachable by others at {}", reach.join(" or ")),
+        }
     }
 
     /// Serves clients until [`Listener::stop`]; then every client is told, drained and joined.
@@ -144,7 +170,7 @@ impl Listener {
             self.connections.lock().insert(id, Arc::clone(&connection));
             let reader = thread::Builder::new().name(format!("client {id}")).stack_size(STACK_LEN);
             let body = move || {
-                connection.run(items, || service.serve(&connection));
+                connection.run(items, service.pace(), || service.serve(&connection));
                 self.remove(id);
             };
             if let Err(error) = reader.spawn_scoped(scope, body) {
@@ -196,5 +222,38 @@ impl Listener {
             }
             service.tick();
         }
+    }
+}
+
+/// Why nothing listens.
+#[derive(Debug)]
+pub struct BindError {
+    host: String,
+    port: u16,
+    error: io::Error,
+}
+
+impl fmt::Display for BindError {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        let BindError { host, port, error } = self;
+        write!(f, "cannot listen on {host}:{port}: ")?;
+        match error.kind() {
+            io::ErrorKind::AddrInUse => {
+                write!(f, "the port is in use; stop the program that has it, or choose another port")
+            }
+            io::ErrorKind::AddrNotAvailable => {
+                write!(f, "this machine has no such address; try 0.0.0.0 for all that it has")
+            }
+            io::ErrorKind::PermissionDenied => {
+                write!(f, "ports below 1024 are for the system; choose one from 1024 to 65535")
+            }
+            _ => write!(f, "{error}; try an address of this machine, such as 127.0.0.1 or 0.0.0.0"),
+        }
+    }
+}
+
+impl std::error::Error for BindError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        Some(&self.error)
     }
 }

@@ -3,15 +3,17 @@
 //! - [`listener`]: who may come in, the clock that keeps the deadlines, and the stop.
 //! - [`connection`]: the two threads of one client, and [`Departure`](connection::Departure), the one way a connection ends.
 //! - [`outbox`]: the channel towards one client, and the loop that empties it.
-//! - [`machine`]: what this machine allows: descriptors, threads, room on a disk.
 
 pub mod connection;
 pub mod listener;
-pub mod machine;
 pub mod outbox;
 
 use std::io;
-use std::net::{SocketAddr, ToSocketAddrs};
+use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
+use std::time::Duration;
+
+/// How long the server may take to accept the connection.
+const CONNECT_TIME: Duration = Duration::from_secs(10);
 
 /// The addresses of a host, which may be a name, IPv4 first: the Python programs know nothing else.
 ///
@@ -24,4 +26,19 @@ pub fn resolve(host: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
         true => Err(io::Error::new(io::ErrorKind::NotFound, "the name has no address")),
         false => Ok(addresses),
     }
+}
+
+/// Connects to a host, which may be a name: to the first of its addresses that answers.
+///
+/// # Errors
+/// The name is unknown, or nobody answers.
+pub fn connect(host: &str, port: u16) -> io::Result<TcpStream> {
+    let mut result = Err(io::ErrorKind::NotFound.into());
+    for address in resolve(host, port)? {
+        result = TcpStream::connect_timeout(&address, CONNECT_TIME);
+        if result.is_ok() {
+            break;
+        }
+    }
+    result
 }

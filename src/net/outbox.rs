@@ -15,6 +15,7 @@
 use std::io::{self, Write};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::Arc;
+use std::thread;
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{unbounded, Receiver, Sender};
@@ -46,6 +47,15 @@ pub enum Item {
     Job(Job),
     /// The last item.
     End,
+}
+
+/// How what is ready goes out.
+#[derive(Clone, Copy, Debug)]
+pub enum Pace {
+    /// Everything that is ready in one write: for peers that know where a frame ends.
+    Batched,
+    /// One write for each item, and at least this time between two: for peers that take what one read brings for one item.
+    Single(Duration),
 }
 
 /// See [`Item::Job`].
@@ -126,10 +136,14 @@ impl Outbox {
         self.queued.load(Ordering::Relaxed) <= SOFT_LIMIT || self.is_ending()
     }
 
-    /// Waits until this outbox has room, or until `own`, the outbox of the client on whose behalf it waits, is ending.
-    pub fn wait_for_room(&self, own: &Outbox) {
-        if !self.has_room() {
-            self.bell.wait_while(|| !self.has_room() && !own.is_ending());
+    /// Waits, holding no lock, while `find_full` finds an outbox that has no room: so a flood slows the flooder, whose outbox this is.
+    /// Woken by room, by the end of the full one, and by its own.
+    pub fn wait_for_room(&self, find_full: impl Fn() -> Option<Arc<Outbox>>) {
+        while let Some(full) = find_full() {
+            self.bell.wait_while(|| !full.has_room() && !self.is_ending());
+            if self.is_ending() {
+                return;
+            }
         }
     }
 
@@ -209,12 +223,13 @@ impl State {
     }
 }
 
-/// Empties the outbox into `stream` until the last item: everything that is ready goes in one write.
+/// Empties the outbox into `stream` until the last item.
 ///
 /// # Errors
 /// A write that failed or timed out. Whatever is still queued is dropped with the channel.
-pub fn write_loop(outbox: &Outbox, items: &Receiver<Item>, stream: &mut dyn Write) -> io::Result<()> {
+pub fn write_loop(outbox: &Outbox, items: &Receiver<Item>, stream: &mut dyn Write, pace: Pace) -> io::Result<()> {
     let mut batch = Vec::new();
+    let mut written_at: Option<Instant> = None;
     while let Ok(first) = items.recv() {
         let mut next = Some(first);
         while let Some(item) = next {
@@ -226,12 +241,16 @@ pub fn write_loop(outbox: &Outbox, items: &Receiver<Item>, stream: &mut dyn Writ
                 }
                 Item::End => return write_batch(outbox, &mut batch, stream),
             }
-            if batch.len() >= MAX_WRITE {
-                break;
-            }
-            next = items.try_recv().ok();
+            next = match pace {
+                Pace::Batched if batch.len() < MAX_WRITE => items.try_recv().ok(),
+                _ => None,
+            };
+        }
+        if let (Pace::Single(pause), Some(at)) = (pace, written_at) {
+            thread::sleep(pause.saturating_sub(at.elapsed()));
         }
         write_batch(outbox, &mut batch, stream)?;
+        written_at = Some(Instant::now());
     }
     Ok(())
 }
@@ -302,10 +321,14 @@ mod tests {
         (0..len).map(|at| (at / 4) as u8).collect()
     }
 
-    fn written(outbox: &Outbox, items: &Receiver<Item>) -> Vec<Vec<u8>> {
+    fn written_at(outbox: &Outbox, items: &Receiver<Item>, pace: Pace) -> Vec<Vec<u8>> {
         let mut stream = Writes { writes: Vec::new(), room: usize::MAX };
-        write_loop(outbox, items, &mut stream).unwrap();
+        write_loop(outbox, items, &mut stream, pace).unwrap();
         stream.writes
+    }
+
+    fn written(outbox: &Outbox, items: &Receiver<Item>) -> Vec<Vec<u8>> {
+        written_at(outbox, items, Pace::Batched)
     }
 
     fn end(outbox: &Outbox) {
@@ -372,7 +395,7 @@ mod tests {
             outbox.push_job(Box::new(|stream| stream.write_all(b"job is too long")));
             outbox.push_job(Box::new(move |_| failures.send(()).map_err(io::Error::other)));
             let mut stream = Writes { writes: Vec::new(), room };
-            let error = write_loop(&outbox, &items, &mut stream).unwrap_err();
+            let error = write_loop(&outbox, &items, &mut stream, Pace::Batched).unwrap_err();
             assert_eq!(error.kind(), io::ErrorKind::BrokenPipe);
             drop(items);
             assert!(failed.recv_timeout(DEADLINE).is_err(), "dropped unused");
@@ -403,7 +426,7 @@ mod tests {
                 let (full, own, woken) = (Arc::clone(&full), Arc::clone(&own), woken.clone());
                 thread::spawn(move || {
                     woken.send(()).unwrap();
-                    full.wait_for_room(&own);
+                    own.wait_for_room(|| (!full.has_room()).then(|| Arc::clone(&full)));
                     woken.send(()).unwrap();
                 });
             }
@@ -415,6 +438,19 @@ mod tests {
                 is_woken.recv_timeout(DEADLINE).expect("nobody woke them");
             }
         }
+    }
+
+    #[test]
+    fn single_items_go_in_one_write_each_and_apart() {
+        let (outbox, items) = new();
+        for text in ["one", "two", "three"] {
+            outbox.push(text.as_bytes().into());
+        }
+        end(&outbox);
+        let (start, pause) = (Instant::now(), Duration::from_millis(20));
+        assert_eq!(written_at(&outbox, &items, Pace::Single(pause)), [b"one".as_slice(), b"two", b"three"]);
+        // Three writes have two pauses between them; nothing bounds them from above.
+        assert!(start.elapsed() >= 2 * pause);
     }
 
     #[test]

@@ -13,6 +13,10 @@
 
 mod key;
 
+mod key_file;
+
+mod line;
+
 mod token;
 
 mod body;
@@ -22,6 +26,8 @@ use std::fmt;
 
 pub use body::{BodyCheck, BodyFault, BodyOpener, BodySealer};
 pub use key::Key;
+pub use key_file::KeyFileError;
+pub use line::Line;
 pub use token::{is_token_len, token_len};
 
 /// Why a key, a token or a body that came from outside was not accepted.

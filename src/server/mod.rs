@@ -21,7 +21,7 @@ mod testkit;
 
 use std::fmt;
 use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::atomic::AtomicUsize;
 use std::sync::Arc;
@@ -33,9 +33,10 @@ use self::seat::{seal, Failure};
 use self::session::{House, Session};
 use self::spool::Spool;
 use self::table::GroupTable;
+use crate::machine;
 use crate::net::connection::{Connection, Departure};
-use crate::net::listener::{Listener, Service};
-use crate::net::{machine, resolve};
+use crate::net::listener::{BindError, Listener, Service};
+use crate::net::outbox::Pace;
 use crate::seal::Key;
 use crate::wire::command::notice;
 
@@ -85,10 +86,8 @@ impl Server {
     /// The address cannot be used, or the spool's folder cannot.
     pub fn bind(setup: Setup) -> Result<Server, ServerError> {
         let Setup { host, port, max_clients, max_file, python_file_limit, spool } = setup;
-        let refuse = |error| ServerError::Listen { host: host.clone(), port, error };
         let max_clients = max_clients.min(machine::client_ceiling());
-        let addresses = resolve(&host, port).map_err(|error| ServerError::Name { host: host.clone(), error })?;
-        let listener = Listener::bind(&addresses, max_clients).map_err(refuse)?;
+        let listener = Listener::bind(&host, port, max_clients).map_err(ServerError::Bind)?;
         let spool = Spool::new(&spool).map_err(|error| ServerError::Spool { folder: spool, error })?;
         let (failures, failed) = unbounded();
         let house = House {
@@ -111,13 +110,7 @@ impl Server {
 
     /// What to tell whoever started it: where it listens, how others reach it, and who can read along.
     pub fn banner(&self) -> String {
-        let address = self.address();
-        let reach: Vec<String> = reachable(address).iter().map(ToString::to_string).collect();
-        let reach = match reach.is_empty() {
-            true => "only from this machine".to_owned(),
-            false => format!("by others at {}", reach.join(" or ")),
-        };
-        format!("listening on {address}, reachable {reach}; everyone on the network can read the key, and so all that is said")
+        format!("{}; everyone on the network can read the key, and so all that is said", self.listener.banner())
     }
 
     /// Serves clients until [`Server::stop`].
@@ -133,11 +126,15 @@ impl Server {
 }
 
 impl Service for Server {
+    fn pace(&self) -> Pace {
+        Pace::Batched
+    }
+
     fn serve(&self, connection: &Connection) -> Departure {
         match Session::greet(&self.house, connection.id, connection.outbox(), connection.incoming()) {
             Err(departure) => departure,
             Ok(session) => {
-                connection.settle(session.who());
+                connection.settle(Some(session.who()));
                 session.run()
             }
         }
@@ -167,49 +164,11 @@ impl Service for Server {
     }
 }
 
-/// The addresses at which other machines reach a server that listens here.
-fn reachable(address: SocketAddr) -> Vec<SocketAddr> {
-    if address.ip().is_loopback() {
-        return Vec::new();
-    }
-    if !address.ip().is_unspecified() {
-        return vec![address];
-    }
-    // A system that does not tell its addresses is no reason not to start.
-    let interfaces = if_addrs::get_if_addrs().unwrap_or_default();
-    let addresses = interfaces.iter().map(if_addrs::Interface::ip).filter(|ip| is_reachable(ip, address));
-    let mut addresses: Vec<SocketAddr> = addresses.map(|ip| SocketAddr::new(ip, address.port())).collect();
-    addresses.sort_by_key(SocketAddr::is_ipv6);
-    addresses
-}
-
-fn is_reachable(ip: &IpAddr, listening: SocketAddr) -> bool {
-    match ip {
-        IpAddr::V4(ip) => !ip.is_loopback() && !ip.is_link_local(),
-        // A link-local address needs its interface named, which few know how to do.
-        IpAddr::V6(ip) => listening.is_ipv6() && !ip.is_loopback() && !ip.is_unicast_link_local(),
-    }
-}
-
 /// Why a server does not start.
 #[derive(Debug)]
 pub enum ServerError {
-    /// The host is no address, and no name that is known here.
-    Name {
-        /// The host.
-        host: String,
-        /// What the system says.
-        error: io::Error,
-    },
-    /// It cannot listen there.
-    Listen {
-        /// The host.
-        host: String,
-        /// The port.
-        port: u16,
-        /// What the system says.
-        error: io::Error,
-    },
+    /// It cannot listen.
+    Bind(BindError),
     /// No file can be made in the folder for uploaded bodies.
     Spool {
         /// The folder.
@@ -222,26 +181,10 @@ pub enum ServerError {
 impl fmt::Display for ServerError {
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
         match self {
-            ServerError::Name { host, error } => {
-                write!(f, "cannot find the host {host}: {error}; try an address of this machine, such as 127.0.0.1 or 0.0.0.0")
-            }
-            ServerError::Listen { host, port, error } => match error.kind() {
-                io::ErrorKind::AddrInUse => {
-                    write!(f, "cannot listen on {host}:{port}: the port is in use; stop the program that has it, or choose another port")
-                }
-                io::ErrorKind::AddrNotAvailable => {
-                    write!(f, "cannot listen on {host}:{port}: this machine has no such address; try 0.0.0.0 for all that it has")
-                }
-                io::ErrorKind::PermissionDenied => {
-                    write!(
-                        f,
-                        "cannot listen on {host}:{port}: ports below 1024 are for the system; choose one from 1024 to 65535"
-                    )
-                }
-                _ => write!(f, "cannot listen on {host}:{port}: {error}"),
-            },
+            ServerError::Bind(error) => error.fmt(f),
             ServerError::Spool { folder, error } => {
-                write!(f, "cannot keep files in {}: {error}; choose another folder with --spool", folder.display())
+                let folder = folder.display();
+                write!(f, "cannot keep files in {folder}: {error}; choose another folder with --spool")
             }
         }
     }
@@ -250,7 +193,8 @@ impl fmt::Display for ServerError {
 impl std::error::Error for ServerError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
-            ServerError::Name { error, .. } | ServerError::Listen { error, .. } | ServerError::Spool { error, .. } => Some(error),
+            ServerError::Bind(error) => Some(error),
+            ServerError::Spool { error, .. } => Some(error),
         }
     }
 }

@@ -115,7 +115,7 @@ impl Seat {
     }
 
     /// The outbox behind the turn.
-    pub fn outbox(&self) -> &Outbox {
+    pub fn outbox(&self) -> &Arc<Outbox> {
         &self.outbox
     }
 

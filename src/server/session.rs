@@ -179,7 +179,8 @@ impl<'a, R: Read> Session<'a, R> {
     fn next_dialogue(&mut self) -> Result<(), Departure> {
         let command = self.next_command()?;
         // A client that floods commands and does not read the answers waits for itself.
-        self.seat.outbox().wait_for_room(self.seat.outbox());
+        let own = self.seat.outbox();
+        own.wait_for_room(|| (!own.has_room()).then(|| Arc::clone(own)));
         if !self.group.lock().has_member(self.seat.id, &self.seat.name) {
             debug!("{} is no member: {command} has no effect", self.seat.name);
             self.seat.close_dialogue();
@@ -423,17 +424,11 @@ impl<'a, R: Read> Session<'a, R> {
 
     /// Waits, holding no lock, while some other member has no room for more: so a flood slows the flooder.
     fn wait_for_room(&self) {
-        let full = || {
+        self.seat.outbox().wait_for_room(|| {
             let group = self.group.lock();
             let mut others = group.others(&self.seat).ok()?;
-            others.find(|seat| !seat.outbox().has_room()).cloned()
-        };
-        while let Some(seat) = full() {
-            seat.outbox().wait_for_room(self.seat.outbox());
-            if self.seat.outbox().is_ending() {
-                return;
-            }
-        }
+            others.find(|seat| !seat.outbox().has_room()).map(|seat| Arc::clone(seat.outbox()))
+        });
     }
 
     /// The next command, kept from before or read now, with its dialogue open.

@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::Arc;
 
-use crate::net::machine::{free_space, read_at};
+use crate::machine::{free_space, read_at};
 use crate::seal::{BodyCheck, Key, SealError};
 use crate::terminal::size;
 

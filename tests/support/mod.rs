@@ -103,6 +103,17 @@ impl Program {
         );
     }
 
+    /// Whether a line that contains this has come or comes at once: for what must be tried until it works.
+    pub fn tries_to_hear(&mut self, part: &str) -> bool {
+        while let Ok(line) = self.lines.recv_timeout(Duration::from_millis(100)) {
+            self.heard.push(line.clone());
+            if line.contains(part) {
+                return true;
+            }
+        }
+        false
+    }
+
     /// The next line is exactly this.
     #[track_caller]
     pub fn hears_next(&mut self, line: &str) {

@@ -1,6 +1,12 @@
-//! What this machine allows. The one place that asks the operating system instead of the standard library.
+//! What this machine allows: descriptors, room on a disk, private files, its addresses. The one place that asks the operating system
+//! for what the standard library does not have for all of them.
 
+use std::fs::{File, OpenOptions};
+use std::io;
+use std::net::IpAddr;
 use std::path::Path;
+
+use tempfile::NamedTempFile;
 
 /// Descriptors that are not for clients: the listening socket, standard streams, spooled bodies.
 const OTHER_DESCRIPTORS: u64 = 128;
@@ -48,7 +54,7 @@ pub fn free_space(_folder: &Path) -> Option<u64> {
 ///
 /// # Errors
 /// As a read of the file.
-pub fn read_at(file: &std::fs::File, buffer: &mut [u8], offset: u64) -> std::io::Result<usize> {
+pub fn read_at(file: &File, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
     #[cfg(unix)]
     return std::os::unix::fs::FileExt::read_at(file, buffer, offset);
     #[cfg(windows)]
@@ -59,10 +65,44 @@ pub fn read_at(file: &std::fs::File, buffer: &mut [u8], offset: u64) -> std::io:
 ///
 /// # Errors
 /// It cannot be made.
-pub fn temporary_file(folder: &Path) -> std::io::Result<tempfile::NamedTempFile> {
+pub fn temporary_file(folder: &Path) -> io::Result<NamedTempFile> {
     let mut builder = tempfile::Builder::new();
     builder.prefix(".fernchat-").suffix(".part");
     #[cfg(unix)]
     builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
     builder.tempfile_in(folder)
+}
+
+/// Makes a file that only its owner can read.
+///
+/// # Errors
+/// It exists already, or cannot be made.
+pub fn create_private(path: &Path) -> io::Result<File> {
+    let mut options = OpenOptions::new();
+    options.write(true).create_new(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    options.open(path)
+}
+
+/// Whether others than its owner may read this file. Not known on every system; then they may not.
+pub fn is_readable_by_others(file: &File) -> bool {
+    #[cfg(unix)]
+    return file.metadata().is_ok_and(|metadata| std::os::unix::fs::MetadataExt::mode(&metadata) & 0o044 != 0);
+    #[cfg(not(unix))]
+    return false;
+}
+
+/// The addresses of this machine at which others can reach it, IPv4 first.
+pub fn addresses() -> Vec<IpAddr> {
+    // A system that does not tell its addresses is no reason not to start.
+    let interfaces = if_addrs::get_if_addrs().unwrap_or_default();
+    let is_of_use = |ip: &IpAddr| match ip {
+        IpAddr::V4(ip) => !ip.is_loopback() && !ip.is_link_local(),
+        // A link-local address needs its interface named, which few know how to do.
+        IpAddr::V6(ip) => !ip.is_loopback() && !ip.is_unicast_link_local(),
+    };
+    let mut addresses: Vec<IpAddr> = interfaces.iter().map(if_addrs::Interface::ip).filter(is_of_use).collect();
+    addresses.sort_by_key(IpAddr::is_ipv6);
+    addresses
 }

@@ -1,0 +1,168 @@
+//! The blind relay: it passes on what each of its peers sends to all the others, and can read none of it.
+//!
+//! Holds no key and adds nothing. A reader and a writer thread for each peer, a channel between, as in the chat server; what differs is
+//! the wire, which has no frames: one bare token for each message, and the Python peers take what one read brings for one token.
+//!
+//! ```text
+//!   bytes ─▶ splitter: whole tokens ─▶ outbox of every other peer ─▶ writer: one write each, a small pause between
+//! ```
+//!
+//! - [`splitter`]: where a token ends, by its shape alone.
+//! - [`client`]: the other end, the only part that has a key.
+//!
+//! # The wire
+//! Port 12345 unless told otherwise. No handshake, no names, no frames: a message is one Fernet token of the text
+//! `[HH:MM:SS] NAME: TEXT`, local time of the sender, under a key that all friends hold and the relay does not. The sender hears
+//! nothing back. A Python peer reads with one call of at most 1024 bytes: a longer token, two tokens that arrive together,
+//! or anything else that does not open ends its receiving for good. So tokens are written singly and apart, and our client
+//! keeps each within 1024 bytes.
+
+pub mod client;
+pub mod splitter;
+
+use std::collections::BTreeMap;
+use std::io::{self, Read};
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use log::{debug, info};
+use parking_lot::Mutex;
+
+use self::splitter::{Piece, Splitter};
+use crate::machine;
+use crate::net::connection::{ClientId, Connection, Departure};
+use crate::net::listener::{BindError, Listener, Service};
+use crate::net::outbox::{Outbox, Pace};
+
+/// The pause between two tokens for one peer, unless it is told otherwise. Measured with a Python reader that takes one read for
+/// one token: the README has the figures.
+pub const PAUSE: Duration = Duration::from_millis(5);
+
+/// How much is read at once, in bytes. Lies on the stack.
+const READ_LEN: usize = 8 << 10;
+
+/// How a relay is set up.
+pub struct Setup {
+    /// The host to listen on.
+    pub host: String,
+    /// The port; 0 takes a free one.
+    pub port: u16,
+    /// The most peers. Kept below what the machine allows.
+    pub max_clients: usize,
+    /// The least time between two tokens for one peer.
+    pub pause: Duration,
+}
+
+/// A relay that listens.
+pub struct Relay {
+    listener: Listener,
+    pause: Duration,
+    /// Everybody who is connected. Pushing under this lock gives all of them one order.
+    peers: Mutex<BTreeMap<ClientId, Arc<Outbox>>>,
+}
+
+impl Relay {
+    /// Begins to listen.
+    ///
+    /// # Errors
+    /// The address cannot be used.
+    pub fn bind(setup: Setup) -> Result<Relay, BindError> {
+        let max_clients = setup.max_clients.min(machine::client_ceiling());
+        let listener = Listener::bind(&setup.host, setup.port, max_clients)?;
+        Ok(Relay { listener, pause: setup.pause, peers: Mutex::default() })
+    }
+
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.listener.address()
+    }
+
+    /// What to tell whoever started it.
+    pub fn banner(&self) -> String {
+        format!("{}; this relay has no key, and passes on what it cannot read", self.listener.banner())
+    }
+
+    /// Serves peers until [`Relay::stop`].
+    pub fn run(&self) {
+        self.listener.run(self);
+        info!("stopped");
+    }
+
+    /// Stops the relay, from any thread.
+    pub fn stop(&self) {
+        self.listener.stop();
+    }
+
+    /// Passes a piece on to everybody else.
+    fn pass_on(&self, from: &Connection, piece: Piece) {
+        let bytes: Arc<[u8]> = piece.into_bytes().into();
+        let others = |peers: &BTreeMap<ClientId, Arc<Outbox>>| -> Vec<Arc<Outbox>> {
+            peers.iter().filter(|(id, _)| **id != from.id).map(|(_, outbox)| Arc::clone(outbox)).collect()
+        };
+        from.outbox().wait_for_room(|| others(&self.peers.lock()).into_iter().find(|outbox| !outbox.has_room()));
+        let peers = self.peers.lock();
+        for outbox in others(&peers) {
+            outbox.push(Arc::clone(&bytes));
+        }
+    }
+}
+
+impl Service for Relay {
+    fn pace(&self) -> Pace {
+        Pace::Single(self.pause)
+    }
+
+    fn serve(&self, connection: &Connection) -> Departure {
+        connection.settle(None);
+        let seat = Seat { relay: self, id: connection.id };
+        self.peers.lock().insert(connection.id, Arc::clone(connection.outbox()));
+        debug!("{connection} takes its place");
+        let mut splitter = Splitter::default();
+        let (mut n_tokens, mut n_bytes) = (0, 0);
+        let mut pass_on = |piece: Piece| {
+            n_tokens += usize::from(matches!(piece, Piece::Token(_)));
+            self.pass_on(connection, piece);
+        };
+        let departure = loop {
+            let mut bytes = [0; READ_LEN];
+            let read = connection.set_patience(splitter.wait()).and_then(|()| connection.incoming().read(&mut bytes));
+            match read {
+                Ok(0) => break Departure::Left,
+                Ok(n) => {
+                    n_bytes += n;
+                    splitter.push(&bytes[..n]).into_iter().for_each(&mut pass_on);
+                }
+                Err(error) => match error.kind() {
+                    io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => {
+                        splitter.flush().into_iter().for_each(&mut pass_on);
+                    }
+                    io::ErrorKind::Interrupted => {}
+                    _ => break Departure::HungUp,
+                },
+            }
+        };
+        splitter.flush().into_iter().for_each(&mut pass_on);
+        info!("{connection} sent {n_tokens} tokens, {n_bytes} bytes in all");
+        drop(seat);
+        departure
+    }
+
+    fn tick(&self) {}
+
+    fn say_goodbye(&self) {
+        // There is no word for it: a bare close ends the Python peers.
+    }
+}
+
+/// A peer's place among the others. Dropped, also by a panic, it is free.
+struct Seat<'a> {
+    relay: &'a Relay,
+    id: ClientId,
+}
+
+impl Drop for Seat<'_> {
+    fn drop(&mut self) {
+        self.relay.peers.lock().remove(&self.id);
+    }
+}

@@ -1,0 +1,286 @@
+//! Where a token ends, by its shape alone. Pure: bytes in, pieces out; no key, no socket, no clock.
+//!
+//! Nothing on the relay's wire says how long a token is. But a token begins with `gAAAAA`, its length is 4⌈(57+16n)/3⌉ for some
+//! n ≥ 1, and it ends with `==` or `=` unless n is a multiple of 3:
+//!
+//! ```text
+//!   n        1     2     3    4     5     6
+//!   length   100   120   140  164   184   204  ...
+//!   ends in  ==    =     -    ==    =     -
+//! ```
+//!
+//! So padding ends a token, and the beginning of the next one ends a token without padding. Where neither has come, the caller waits
+//! for a while ([`Splitter::wait`]), and then takes what there is ([`Splitter::flush`]).
+//! Invariant: what goes in comes out, all of it and in order, and never more than [`MAX_TOKEN`] and one read is held back.
+
+use std::time::Duration;
+
+/// What every token begins with: the version byte and the high bytes of a time stamp before the year 4147.
+const TOKEN_START: &[u8] = b"gAAAAA";
+
+/// The longest token that is held back until it is whole, in bytes. A longer one is passed on in pieces.
+pub const MAX_TOKEN: usize = 64 << 10;
+
+/// How long nothing may follow before a possible end is taken for one. Longer than the pause between two pieces that were sent
+/// together, shorter than anybody notices.
+const QUIET_TIME: Duration = Duration::from_millis(20);
+
+/// How long the rest of a token may take. Longer than a segment that is lost and sent again.
+const REST_TIME: Duration = Duration::from_secs(2);
+
+/// A piece of the stream.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Piece {
+    /// A whole token, by its shape.
+    Token(Vec<u8>),
+    /// Bytes that are no token, or a part of one.
+    Other(Vec<u8>),
+}
+
+impl Piece {
+    /// The bytes of the piece.
+    pub fn into_bytes(self) -> Vec<u8> {
+        match self {
+            Piece::Token(bytes) | Piece::Other(bytes) => bytes,
+        }
+    }
+}
+
+/// Cuts a stream of bytes into tokens.
+#[derive(Default)]
+pub struct Splitter {
+    buffer: Vec<u8>,
+}
+
+/// What stands at the front of the buffer.
+enum Front {
+    /// A token of this length.
+    Token(usize),
+    /// So many bytes that are no token.
+    Other(usize),
+    /// What may be a whole token, if nothing follows.
+    MaybeWhole,
+    /// The beginning of a token, or nothing.
+    Part,
+}
+
+impl Splitter {
+    /// Takes the next bytes of the stream, and returns the pieces that are certain now.
+    pub fn push(&mut self, bytes: &[u8]) -> Vec<Piece> {
+        self.buffer.extend_from_slice(bytes);
+        let mut pieces = Vec::new();
+        loop {
+            match front(&self.buffer) {
+                Front::Token(n) => pieces.push(Piece::Token(self.take(n))),
+                Front::Other(n) => pieces.push(Piece::Other(self.take(n))),
+                Front::MaybeWhole | Front::Part if self.buffer.len() > MAX_TOKEN => {
+                    pieces.push(Piece::Other(std::mem::take(&mut self.buffer)));
+                }
+                Front::MaybeWhole | Front::Part => return pieces,
+            }
+        }
+    }
+
+    /// How long to wait for more before [`Splitter::flush`]; `None`: nothing is held back.
+    pub fn wait(&self) -> Option<Duration> {
+        match front(&self.buffer) {
+            Front::Part if self.buffer.is_empty() => None,
+            Front::Part if self.buffer.len() >= TOKEN_START.len() => Some(REST_TIME),
+            _ => Some(QUIET_TIME),
+        }
+    }
+
+    /// What is held back.
+    pub fn held(&self) -> &[u8] {
+        &self.buffer
+    }
+
+    /// How long to wait for more where the caller can tell a whole token without waiting; `None`: nothing is held back.
+    pub fn rest_wait(&self) -> Option<Duration> {
+        (!self.buffer.is_empty()).then_some(REST_TIME)
+    }
+
+    /// Nothing more has come: takes what is held back for what it is.
+    pub fn flush(&mut self) -> Option<Piece> {
+        let piece = match front(&self.buffer) {
+            Front::MaybeWhole => Piece::Token,
+            _ => Piece::Other,
+        };
+        (!self.buffer.is_empty()).then(|| piece(std::mem::take(&mut self.buffer)))
+    }
+
+    fn take(&mut self, n: usize) -> Vec<u8> {
+        let rest = self.buffer.split_off(n);
+        std::mem::replace(&mut self.buffer, rest)
+    }
+}
+
+fn front(bytes: &[u8]) -> Front {
+    if !begins_token(bytes) {
+        let next = (1..bytes.len()).find(|at| begins_token(&bytes[*at..]));
+        return Front::Other(next.unwrap_or(bytes.len()));
+    }
+    let n_letters = bytes.iter().position(|byte| !is_letter(*byte)).unwrap_or(bytes.len());
+    // The lengths without padding: 140, 204, 268 ...
+    for end in (140..=n_letters).step_by(64) {
+        match &bytes[end..] {
+            [] => return Front::MaybeWhole,
+            rest if begins_token(rest) && rest.len() < TOKEN_START.len() => return Front::Part,
+            rest if begins_token(rest) || !is_letter(rest[0]) && rest[0] != b'=' => return Front::Token(end),
+            _ => {}
+        }
+    }
+    match &bytes[n_letters..] {
+        [] => Front::Part,
+        [b'=', b'=', ..] if ends_padded(n_letters + 2, 2) => Front::Token(n_letters + 2),
+        [b'=', ..] if ends_padded(n_letters + 1, 1) => Front::Token(n_letters + 1),
+        [b'='] if ends_padded(n_letters + 2, 2) => Front::Part,
+        _ => Front::Other(n_letters + 1),
+    }
+}
+
+/// Whether these bytes begin as a token does, as far as they go.
+fn begins_token(bytes: &[u8]) -> bool {
+    let n = bytes.len().min(TOKEN_START.len());
+    bytes[..n] == TOKEN_START[..n]
+}
+
+fn is_letter(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_'
+}
+
+/// Whether a token of this length ends in so many `=`.
+fn ends_padded(length: usize, n_padding: usize) -> bool {
+    let n_bytes = (length / 4 * 3).saturating_sub(n_padding);
+    length % 4 == 0 && n_bytes >= 57 + 16 && (n_bytes - 57) % 16 == 0
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    /// A token by its shape, n blocks long.
+    fn token(n: usize, seed: u8) -> Vec<u8> {
+        let n_bytes = 57 + 16 * n;
+        let n_padding = (3 - n_bytes % 3) % 3;
+        let length = n_bytes.div_ceil(3) * 4;
+        let letters = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+        let mut token = TOKEN_START.to_vec();
+        // No A follows a g, so no token begins inside this one.
+        token.extend((6..length - n_padding).map(|i| letters[2 + (i * 7 + usize::from(seed)) % 60]));
+        token.resize(length, b'=');
+        token
+    }
+
+    fn split(stream: &[u8], cuts: &[usize]) -> Vec<Piece> {
+        let mut splitter = Splitter::default();
+        let mut pieces = Vec::new();
+        let mut from = 0;
+        for cut in cuts.iter().copied().chain([stream.len()]) {
+            pieces.extend(splitter.push(&stream[from..cut]));
+            from = cut;
+        }
+        pieces.extend(splitter.flush());
+        pieces
+    }
+
+    fn tokens(pieces: Vec<Piece>) -> Vec<Vec<u8>> {
+        pieces
+            .into_iter()
+            .map(|piece| match piece {
+                Piece::Token(token) => token,
+                Piece::Other(other) => panic!("no token: {:?}", String::from_utf8_lossy(&other)),
+            })
+            .collect()
+    }
+
+    #[test]
+    fn lengths_are_those_of_the_table() {
+        let lengths: Vec<usize> = (1..=6).map(|n| token(n, 0).len()).collect();
+        assert_eq!(lengths, [100, 120, 140, 164, 184, 204]);
+    }
+
+    #[test]
+    fn every_pair_of_tokens_cut_at_every_byte_comes_out_as_two() {
+        for (a, b) in (1..=7).flat_map(|a| (1..=7).map(move |b| (token(a, 1), token(b, 2)))) {
+            let stream = [a.clone(), b.clone()].concat();
+            for cut in 0..=stream.len() {
+                assert_eq!(tokens(split(&stream, &[cut])), [a.clone(), b.clone()]);
+            }
+        }
+    }
+
+    #[test]
+    fn a_token_without_padding_waits_for_the_quiet_and_others_do_not_wait() {
+        for n in 1..=9 {
+            let mut splitter = Splitter::default();
+            let pieces = splitter.push(&token(n, 0));
+            assert_eq!(pieces.is_empty(), n % 3 == 0);
+            assert_eq!(splitter.wait(), (n % 3 == 0).then_some(QUIET_TIME));
+        }
+        let mut splitter = Splitter::default();
+        splitter.push(&token(4, 0)[..150]);
+        assert_eq!(splitter.wait(), Some(REST_TIME));
+    }
+
+    #[test]
+    fn bytes_that_are_no_token_are_not_held_back() {
+        for text in ["hello\n", "gAAA and more", "=", "gAAAAA==", "\0\u{ff}", "gAAAAA short"] {
+            let mut splitter = Splitter::default();
+            let pieces = splitter.push(text.as_bytes());
+            let bytes: Vec<u8> = pieces.into_iter().flat_map(Piece::into_bytes).collect();
+            assert_eq!((bytes.as_slice(), splitter.wait()), (text.as_bytes(), None), "{text}");
+        }
+        let token = token(2, 0);
+        let stream = [b"hello ", token.as_slice(), b" there"].concat();
+        let pieces = [Piece::Other(b"hello ".to_vec()), Piece::Token(token), Piece::Other(b" there".to_vec())];
+        assert_eq!(split(&stream, &[]), pieces);
+    }
+
+    #[test]
+    fn a_token_that_is_too_long_passes_in_pieces_and_the_next_one_is_whole() {
+        let (long, next) = (token(6000, 0), token(1, 1));
+        let stream = [long.clone(), next.clone()].concat();
+        let mut splitter = Splitter::default();
+        let mut pieces = Vec::new();
+        for bytes in stream.chunks(1024) {
+            pieces.extend(splitter.push(bytes));
+            assert!(splitter.buffer.len() <= MAX_TOKEN);
+        }
+        assert_eq!(pieces.pop(), Some(Piece::Token(next)));
+        assert_eq!(pieces.into_iter().flat_map(Piece::into_bytes).collect::<Vec<u8>>(), long);
+    }
+
+    proptest! {
+        #[test]
+        fn any_sequence_of_tokens_cut_anywhere_comes_out_as_the_same_tokens(
+            shapes in prop::collection::vec((1usize..40, any::<u8>()), 1..12),
+            cuts in prop::collection::vec(any::<prop::sample::Index>(), 0..20),
+        ) {
+            let sent: Vec<Vec<u8>> = shapes.into_iter().map(|(n, seed)| token(n, seed)).collect();
+            let stream = sent.concat();
+            let mut cuts: Vec<usize> = cuts.into_iter().map(|cut| cut.index(stream.len() + 1)).collect();
+            cuts.sort_unstable();
+            prop_assert_eq!(tokens(split(&stream, &cuts)), sent);
+        }
+
+        #[test]
+        fn arbitrary_bytes_come_out_as_they_went_in(
+            parts in prop::collection::vec(prop_oneof![
+                prop::collection::vec(any::<u8>(), 0..50),
+                (1usize..8, any::<u8>()).prop_map(|(n, seed)| token(n, seed)),
+                Just(b"gAAAAA".to_vec()),
+                Just(b"gAA".to_vec()),
+                Just(b"==".to_vec()),
+            ], 0..12),
+            cuts in prop::collection::vec(any::<prop::sample::Index>(), 0..20),
+        ) {
+            let stream = parts.concat();
+            let mut cuts: Vec<usize> = cuts.into_iter().map(|cut| cut.index(stream.len() + 1)).collect();
+            cuts.sort_unstable();
+            let bytes: Vec<u8> = split(&stream, &cuts).into_iter().flat_map(Piece::into_bytes).collect();
+            prop_assert_eq!(bytes, stream);
+        }
+    }
+}

@@ -1,0 +1,49 @@
+//! The stamped line: `[HH:MM:SS] NAME: TEXT`, the text inside a relay's token.
+//!
+//! The time is the sender's, local, and so is the name: nothing proves either but the key that all friends share.
+
+/// A stamped line, taken apart.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Line<'a> {
+    /// `HH:MM:SS`, as the sender's clock had it.
+    pub time: &'a str,
+    /// Who says it.
+    pub name: &'a str,
+    /// What is said.
+    pub text: &'a str,
+}
+
+impl<'a> Line<'a> {
+    /// Takes a line apart; `None` if it has another form.
+    pub fn parse(line: &'a str) -> Option<Line<'a>> {
+        let (time, rest) = line.strip_prefix('[')?.split_once("] ")?;
+        let (name, text) = rest.split_once(": ")?;
+        let has_form = time.len() == 8
+            && time.bytes().enumerate().all(|(at, byte)| match at {
+                2 | 5 => byte == b':',
+                _ => byte.is_ascii_digit(),
+            });
+        has_form.then_some(Line { time, name, text })
+    }
+}
+
+impl std::fmt::Display for Line<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter) -> std::fmt::Result {
+        write!(f, "[{}] {}: {}", self.time, self.name, self.text)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_is_taken_apart_and_put_together() {
+        let line = Line { time: "09:05:00", name: "bob", text: "a: [b] c" };
+        assert_eq!(line.to_string(), "[09:05:00] bob: a: [b] c");
+        assert_eq!(Line::parse("[09:05:00] bob: a: [b] c"), Some(line));
+        for other in ["", "bob: hello", "[9:05:00] bob: x", "[09:05:0x] bob: x", "[09:05:00] bob", "[09-05-00] b: x"] {
+            assert_eq!(Line::parse(other), None, "{other}");
+        }
+    }
+}

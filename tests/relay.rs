@@ -1,0 +1,374 @@
+//! The relay and its client through the front door, alone and with the Python programs at the other end.
+
+mod support;
+
+use std::fs;
+use std::io::{ErrorKind, Read, Write};
+use std::net::TcpStream;
+
+use fernchat::relay::splitter::{Piece, Splitter};
+use fernet::Fernet;
+use support::{fernchat, folder, python, Program, DEADLINE};
+
+/// A relay on a free port of loopback.
+struct Relay {
+    program: Program,
+    port: u16,
+}
+
+impl Relay {
+    fn start(options: &[&str]) -> Relay {
+        let mut command = fernchat();
+        command.args(["relay", "127.0.0.1", "0"]).args(options).env("RUST_LOG", "trace");
+        Relay::of(command)
+    }
+
+    fn of(command: std::process::Command) -> Relay {
+        let mut program = Program::start(command);
+        let banner = program.hears("listening on ");
+        let address = banner.trim_start_matches("listening on ").split(',').next().unwrap();
+        Relay { port: address.rsplit(':').next().unwrap().parse().unwrap(), program }
+    }
+
+    /// A connection of which the relay knows.
+    fn peer(&mut self) -> TcpStream {
+        let socket = TcpStream::connect(("127.0.0.1", self.port)).unwrap();
+        socket.set_nodelay(true).unwrap();
+        socket.set_read_timeout(Some(DEADLINE)).unwrap();
+        self.program.logs(&format!("{} takes its place", socket.local_addr().unwrap()));
+        socket
+    }
+}
+
+/// The next tokens that arrive, whatever pieces they come in.
+fn tokens(socket: &mut TcpStream, n: usize) -> Vec<String> {
+    let mut splitter = Splitter::default();
+    let mut tokens = Vec::new();
+    let mut bytes = [0; 1024];
+    while tokens.len() < n {
+        socket.set_read_timeout(splitter.wait().or(Some(DEADLINE))).unwrap();
+        let pieces = match socket.read(&mut bytes) {
+            Ok(0) => panic!("the end after {tokens:?}"),
+            Ok(n) => splitter.push(&bytes[..n]),
+            Err(error) => {
+                assert!([ErrorKind::WouldBlock, ErrorKind::TimedOut].contains(&error.kind()), "{error}");
+                vec![splitter.flush().expect("nothing came in time")]
+            }
+        };
+        tokens.extend(pieces.into_iter().map(|piece| match piece {
+            Piece::Token(token) => String::from_utf8(token).unwrap(),
+            Piece::Other(other) => panic!("no token: {other:?}"),
+        }));
+    }
+    socket.set_read_timeout(Some(DEADLINE)).unwrap();
+    tokens
+}
+
+fn texts(fernet: &Fernet, tokens: Vec<String>) -> Vec<String> {
+    tokens.iter().map(|token| String::from_utf8(fernet.decrypt(token).unwrap()).unwrap()).collect()
+}
+
+/// A key in a file, as friends hand it around.
+fn key_file(folder: &tempfile::TempDir) -> (String, Fernet) {
+    let path = folder.path().join("friends.key").display().to_string();
+    assert!(fernchat().args(["keygen", &path]).output().unwrap().status.success());
+    let key = fs::read_to_string(&path).unwrap();
+    (path, Fernet::new(key.trim()).unwrap())
+}
+
+fn client(port: u16, name: &str, key_file: &str) -> Program {
+    let mut command = fernchat();
+    command.args(["relay-client", "127.0.0.1", &port.to_string(), "--name", name, "--key-file", key_file]);
+    let mut program = Program::start(command);
+    program.hears(&format!("{name} joined"));
+    program
+}
+
+fn python_client(port: u16, name: &str, key_file: &str) -> Option<Program> {
+    let mut command = python("cipherchat_client.py")?;
+    command.args(["127.0.0.1", &port.to_string(), key_file, name]);
+    let mut program = Program::start(command);
+    program.hears("connected");
+    Some(program)
+}
+
+#[test]
+fn tokens_arrive_whole_and_in_order_however_they_were_cut_and_joined() {
+    let fernet = Fernet::new(&Fernet::generate_key()).unwrap();
+    let mut relay = Relay::start(&["--pause", "0"]);
+    let (mut alice, mut bob, mut carol) = (relay.peer(), relay.peer(), relay.peer());
+    let said: Vec<String> = (0..40).map(|n| format!("{n} {}", "x".repeat(n * 3))).collect();
+    let stream: Vec<u8> = said.iter().flat_map(|text| fernet.encrypt(text.as_bytes()).into_bytes()).collect();
+    for piece in stream.chunks(97) {
+        alice.write_all(piece).unwrap();
+    }
+    for peer in [&mut bob, &mut carol] {
+        assert_eq!(texts(&fernet, tokens(peer, 40)), said);
+    }
+    // The sender hears nothing of its own: the next thing it hears is somebody else's.
+    bob.write_all(fernet.encrypt(b"from bob").as_bytes()).unwrap();
+    assert_eq!(texts(&fernet, tokens(&mut alice, 1)), ["from bob"]);
+}
+
+#[test]
+fn bytes_that_are_no_token_pass_unchanged_and_a_long_token_in_pieces() {
+    let mut relay = Relay::start(&["--pause", "0"]);
+    let (mut alice, mut bob) = (relay.peer(), relay.peer());
+    let fernet = Fernet::new(&Fernet::generate_key()).unwrap();
+    let long = fernet.encrypt(&vec![7; 200_000]);
+    for bytes in [b"hello, is this a chat?\n".as_slice(), b"gAAAAA", b"\0\xff", long.as_bytes()] {
+        alice.write_all(bytes).unwrap();
+        let mut heard = vec![0; bytes.len()];
+        bob.read_exact(&mut heard).unwrap();
+        assert_eq!(heard, bytes);
+    }
+}
+
+#[test]
+fn a_leaver_is_not_noticed_and_a_peer_that_stops_reading_departs() {
+    let mut relay = Relay::start(&["--pause", "0"]);
+    let (mut alice, mut bob) = (relay.peer(), relay.peer());
+    let leaver = relay.peer();
+    let stalled = relay.peer();
+    drop(leaver);
+    relay.program.logs("departed: left");
+    let fernet = Fernet::new(&Fernet::generate_key()).unwrap();
+    let token = fernet.encrypt(&[7; 40_000]);
+    let mut n = 0;
+    while !relay.program.log_so_far().iter().any(|line| line.contains("departed: too slow")) {
+        alice.write_all(token.as_bytes()).unwrap();
+        assert_eq!(tokens(&mut bob, 1), [token.as_str()]);
+        n += 1;
+        assert!(n < 2000, "{} MB went to somebody who does not read", n * token.len() / 1_000_000);
+    }
+    drop(stalled);
+    relay.program.signal("TERM");
+    assert!(relay.program.ends().success());
+}
+
+#[test]
+fn two_of_ours_talk_and_each_sees_what_people_know_from_the_scripts() {
+    let home = folder();
+    let (key, fernet) = key_file(&home);
+    let mut relay = Relay::start(&[]);
+    let mut witness = relay.peer();
+    let mut alice = client(relay.port, "alice", &key);
+    let mut bob = client(relay.port, "bob", &key);
+    relay.program.logs("client 3 from");
+    relay.program.logs("takes its place");
+    alice.types("hello \x1b[31m friends");
+    let own = alice.hears("You: hello ^[[31m friends");
+    let theirs = bob.hears("alice: hello ^[[31m friends");
+    assert_eq!(own[..8], theirs[..8]);
+    assert_eq!(own.as_bytes()[2], b':');
+    let text = texts(&fernet, tokens(&mut witness, 1)).remove(0);
+    assert_eq!(text, format!("[{}] alice: hello \x1b[31m friends", &own[..8]));
+    // A long line goes in pieces, none of them longer than a Python peer reads at once.
+    let long = "語".repeat(1000);
+    alice.types(&long);
+    let mut heard = String::new();
+    while heard.len() < long.len() {
+        heard += bob.hears("alice: ").split("alice: ").nth(1).unwrap();
+    }
+    assert_eq!(heard, long);
+    for token in tokens(&mut witness, 5) {
+        assert!(token.len() <= 1024, "{}", token.len());
+    }
+    alice.ends_input();
+    assert!(alice.ends().success());
+    relay.program.signal("TERM");
+    assert_eq!(bob.ends().code(), Some(1));
+    bob.logs("error: the relay closed the connection");
+}
+
+#[test]
+fn a_token_that_does_not_open_is_mentioned_once_and_ends_nothing() {
+    let (home, other) = (folder(), folder());
+    let ((key, fernet), (wrong, _)) = (key_file(&home), key_file(&other));
+    let mut relay = Relay::start(&[]);
+    let mut alice = client(relay.port, "alice", &key);
+    relay.program.logs("takes its place");
+    let mut mallory = client(relay.port, "mallory", &wrong);
+    for _ in 0..3 {
+        mallory.types("can you read this?");
+        mallory.hears("You: ");
+    }
+    alice.hears("this key does not open");
+    relay.program.logs("takes its place");
+    let mut bob = relay.peer();
+    // One token in three pieces, and two in one.
+    let said = |text: &str| fernet.encrypt(format!("[10:20:30] bob: {text}").as_bytes()).into_bytes();
+    for piece in said("in pieces").chunks(40) {
+        bob.write_all(piece).unwrap();
+    }
+    bob.write_all(&[said("two"), said("at once and a little longer")].concat()).unwrap();
+    for text in ["in pieces", "two", "at once and a little longer"] {
+        alice.hears_next(&format!("10:20:30 bob: {text}"));
+    }
+}
+
+#[test]
+fn three_people_of_both_kinds_talk_over_our_relay_and_a_burst_arrives_whole() {
+    let home = folder();
+    let (key, _) = key_file(&home);
+    // A pause that even a busy machine keeps up with; the default is measured, not tested.
+    let mut relay = Relay::start(&["--pause", "40"]);
+    let Some(mut pat) = python_client(relay.port, "pat", &key) else {
+        return;
+    };
+    let Some(mut sue) = python_client(relay.port, "sue", &key) else {
+        return;
+    };
+    let mut olga = client(relay.port, "olga", &key);
+    for _ in 0..3 {
+        relay.program.logs("takes its place");
+    }
+    pat.types("from pat");
+    for other in [&mut sue, &mut olga] {
+        other.hears("pat: from pat");
+    }
+    let burst: Vec<String> = (0..20).map(|n| format!("burst {n}")).collect();
+    olga.pastes(&burst.iter().map(String::as_str).collect::<Vec<_>>());
+    for n in 0..20 {
+        pat.hears(&format!("olga: burst {n}"));
+        sue.hears(&format!("olga: burst {n}"));
+    }
+    olga.types(&"long ".repeat(300));
+    pat.hears("long long");
+    sue.hears("long long");
+    drop(olga);
+    pat.types("still here");
+    sue.hears("pat: still here");
+}
+
+#[test]
+fn ours_talk_over_the_python_relay() {
+    let home = folder();
+    let (key, _) = key_file(&home);
+    let Some(mut command) = python("cipherchat_relay.py") else {
+        return;
+    };
+    command.arg("0");
+    let relay = Relay::of(command);
+    let mut alice = client(relay.port, "alice", &key);
+    let mut bob = client(relay.port, "bob", &key);
+    // That relay does not say when it has accepted somebody: so speak until you are heard.
+    let speak = |from: &mut Program, to: &mut Program, name: &str| {
+        let is_heard = (0..300).any(|_| {
+            from.types("hello");
+            to.tries_to_hear(&format!("{name}: hello"))
+        });
+        assert!(is_heard, "{name} is not heard");
+    };
+    speak(&mut alice, &mut bob, "alice");
+    speak(&mut bob, &mut alice, "bob");
+    let long = "x".repeat(2000);
+    alice.types(&long);
+    let mut n = 0;
+    while n < long.len() {
+        n += bob.hears("alice: x").split("alice: ").nth(1).unwrap().len();
+    }
+    assert_eq!(n, long.len());
+}
+
+#[test]
+fn the_relay_shows_nothing_of_what_is_said() {
+    let home = folder();
+    let (key, _) = key_file(&home);
+    let mut relay = Relay::start(&[]);
+    let mut witness = relay.peer();
+    let mut alice = client(relay.port, "alice", &key);
+    let mut bob = client(relay.port, "bob", &key);
+    relay.program.logs("client 3 from");
+    relay.program.logs("takes its place");
+    alice.types("the canary sings");
+    bob.hears("alice: the canary sings");
+    let token = tokens(&mut witness, 1).remove(0);
+    assert!(!token.contains("canary"));
+    assert!(memory_holds(relay.program.id(), b"takes its place"), "the search works");
+    assert!(!memory_holds(relay.program.id(), b"the canary sings"));
+    drop((alice, bob, witness));
+    relay.program.signal("TERM");
+    relay.program.ends();
+    let log = relay.program.log_so_far();
+    assert!(log.iter().any(|line| line.contains("sent 1 tokens")), "{log:#?}");
+    assert!(!log.iter().any(|line| line.contains("canary") || line.contains(&token)), "{log:#?}");
+}
+
+/// Whether these bytes stand anywhere in the memory of a process.
+fn memory_holds(process: u32, wanted: &[u8]) -> bool {
+    use std::os::unix::fs::FileExt;
+    let maps = fs::read_to_string(format!("/proc/{process}/maps")).unwrap();
+    let memory = fs::File::open(format!("/proc/{process}/mem")).unwrap();
+    maps.lines().any(|line| {
+        let (from, to) = line.split(' ').next().unwrap().split_once('-').unwrap();
+        let (from, to) = (u64::from_str_radix(from, 16).unwrap(), u64::from_str_radix(to, 16).unwrap());
+        // Untouched parts of an arena and what belongs to the kernel cannot be read; nothing of ours is there.
+        let pages = (from..to).step_by(1 << 16);
+        let mut bytes = vec![0; (1 << 16) + wanted.len()];
+        pages.into_iter().any(|at| {
+            let most = bytes.len().min((to - at) as usize);
+            let n = memory.read_at(&mut bytes[..most], at).unwrap_or(0);
+            bytes[..n].windows(wanted.len()).any(|window| window == wanted)
+        })
+    })
+}
+
+#[test]
+fn a_key_is_made_for_its_owner_and_never_replaced() {
+    let home = folder();
+    let (path, _) = key_file(&home);
+    let mode = std::os::unix::fs::MetadataExt::mode(&fs::metadata(&path).unwrap());
+    assert_eq!(mode & 0o777, 0o600);
+    let before = fs::read(&path).unwrap();
+    let output = fernchat().args(["keygen", &path]).output().unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    assert!(String::from_utf8(output.stderr).unwrap().contains("must not be lost"));
+    assert_eq!(fs::read(&path).unwrap(), before);
+    let printed = String::from_utf8(fernchat().arg("keygen").output().unwrap().stdout).unwrap();
+    assert!(Fernet::new(printed.trim()).is_some() && printed.trim().len() == 44);
+}
+
+#[test]
+fn what_is_wrong_with_a_key_is_said_with_the_remedy() {
+    let home = folder();
+    let (path, _) = key_file(&home);
+    let bad = home.path().join("bad.key").display().to_string();
+    fs::write(&bad, "canary\n").unwrap();
+    let missing = home.path().join("missing.key").display().to_string();
+    for (arguments, variable, part) in [
+        (vec!["--key-file", missing.as_str()], None, "fernchat keygen"),
+        (vec!["--key-file", bad.as_str()], None, "holds no key"),
+        (vec![], None, "--key-file"),
+        (vec![], Some("canary"), "FERNCHAT_KEY"),
+    ] {
+        let mut command = fernchat();
+        command.args(["relay-client", "127.0.0.1", "1", "--name", "bob"]).args(&arguments).env_remove("FERNCHAT_KEY");
+        command.envs(variable.map(|value| ("FERNCHAT_KEY", value)));
+        let output = command.output().unwrap();
+        let error = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(1), "{error}");
+        assert!(error.starts_with("error: ") || error.contains("\nerror: "), "{error}");
+        assert!(error.contains(part) && !error.contains("canary"), "{error}");
+    }
+    // Blanks around it are forgiven, and others who may read it are a reason to warn.
+    let key = format!("  {} \n\n", fs::read_to_string(&path).unwrap().trim());
+    fs::write(&path, key).unwrap();
+    std::process::Command::new("chmod").args(["644", &path]).status().unwrap();
+    let mut command = fernchat();
+    command.args(["relay-client", "127.0.0.1", "1", "--name", "bob", "--key-file", &path]);
+    let error = String::from_utf8(command.output().unwrap().stderr).unwrap();
+    assert!(error.contains("others on this machine can read") && error.contains("is the relay running"), "{error}");
+}
+
+#[test]
+fn the_port_comes_from_the_environment_if_nowhere_else() {
+    let mut command = fernchat();
+    command.args(["relay", "127.0.0.1"]).env("PORT", "0");
+    assert_ne!(Relay::of(command).port, 12345);
+    let mut command = fernchat();
+    command.args(["relay", "127.0.0.1"]).env("PORT", "x");
+    let output = command.output().unwrap();
+    assert_eq!(output.status.code(), Some(2));
+    assert!(String::from_utf8(output.stderr).unwrap().contains("PORT is no port"));
+}
