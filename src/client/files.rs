@@ -60,7 +60,7 @@ impl Sending {
         if longest.is_some_and(|longest: u64| length > longest) {
             self.terminal.show(&format!("{name} has {}: more than this server takes.", size(len)));
             self.link.send(&[NO_BODY]).map_err(|_| Silence::Gone)?;
-            return self.long_step().map(drop);
+            return self.upload_result().map(drop);
         }
 
         let mut body = BodySealer::new(self.link.key(), file, len);
@@ -76,7 +76,7 @@ impl Sending {
             self.link.send_bytes(&step[..filled + n]).map_err(|_| Silence::Gone)?;
             filled = 0;
         }
-        let result = self.long_step()?;
+        let result = self.upload_result()?;
         match body.fault() {
             Some(fault) => self.terminal.show(&format!("{name} was not shared: {fault}.")),
             None => self.show_result(&result)?,

@@ -11,12 +11,12 @@ use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
-use parking_lot::Mutex;
+use parking_lot::{Condvar, Mutex};
 
 use super::sending::Dialogue;
 use super::ClientError;
 use crate::net::connect;
-use crate::net::connection::tune;
+use crate::net::connection::{tune, Quick};
 use crate::seal::Key;
 use crate::terminal::Terminal;
 use crate::wire::command::{after, ADMIN_READY, FERNCHAT, READY, REFUSED, SEND_GROUP_NAME, WAIT};
@@ -62,24 +62,23 @@ pub struct Link {
     pub is_receiving: AtomicBool,
     /// The dialogue that is open, if one is.
     pub dialogue: Mutex<Dialogue>,
+    /// Notified when no delivery is owed an answer any more.
+    pub answered: Condvar,
 }
 
 /// What arrives, from the socket.
 pub struct Incoming {
     socket: Arc<TcpStream>,
-    /// Acknowledge at once what was read: a Python server's second write of a frame waits for that.
+    /// Whether it may be a Python server that writes.
     is_quick: bool,
 }
 
 impl Read for Incoming {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let n = (&*self.socket).read(buffer)?;
-        #[cfg(any(target_os = "linux", target_os = "android"))]
-        if self.is_quick {
-            // The system forgets it after a while, so it is set again each time. Refused, it is only slower.
-            let _ = socket2::SockRef::from(&*self.socket).set_tcp_quickack(true);
+        match self.is_quick {
+            true => Quick(&self.socket).read(buffer),
+            false => (&*self.socket).read(buffer),
         }
-        Ok(n)
     }
 }
 
@@ -152,6 +151,7 @@ impl Link {
             is_leaving: AtomicBool::new(false),
             is_receiving: AtomicBool::new(false),
             dialogue: Mutex::default(),
+            answered: Condvar::new(),
         };
         Ok((Arc::new(link), frames))
     }

@@ -156,6 +156,7 @@ impl Receiving {
         is_step
     }
 
+    /// Notes a step that could as well be the name that a delivery waits for.
     fn note_mistake(&mut self, step: &[u8]) {
         let is_name_due = self.deliveries.iter().any(|delivery| delivery.name.is_none());
         if self.link.server == ServerKind::Python && is_name_due && !step.starts_with(b"/") {
@@ -168,6 +169,7 @@ impl Receiving {
             return Err(WireError::NotTheStep("the end of a delivery").into());
         }
         self.deliveries.push_back(Delivery { from, name: None });
+        self.link.dialogue.lock().has_delivery = true;
         self.link.answer(SEND_FILENAME).map_err(WireError::Io)?;
         Ok(Next::Frame)
     }
@@ -181,7 +183,12 @@ impl Receiving {
             }
             if let Some(at) = self.deliveries.iter().position(|delivery| delivery.name.is_some()) {
                 let length = text.parse().map_err(|_| WireError::NotTheStep("the length of a body"))?;
-                return Ok(self.deliveries.remove(at).map_or(Next::Frame, |delivery| Next::Body(delivery, length)));
+                let delivery = self.deliveries.remove(at);
+                if self.deliveries.is_empty() {
+                    self.link.dialogue.lock().has_delivery = false;
+                    self.link.answered.notify_all();
+                }
+                return Ok(delivery.map_or(Next::Frame, |delivery| Next::Body(delivery, length)));
             }
         }
         let may_be_name = self.link.server == ServerKind::Fernchat || !is_line(text);

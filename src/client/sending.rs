@@ -30,6 +30,9 @@ use crate::wire::name_set;
 /// How long the server may take for a step, not counting a body that arrives meanwhile.
 const STEP_TIME: Duration = Duration::from_secs(10);
 
+/// How long the server may take for the result of an upload.
+const UPLOAD_TIME: Duration = Duration::from_secs(600);
+
 /// How long a goodbye may take when a signal asks for it, each of: the dialogue that is open, the step, the server's close.
 const LEAVE_TIME: Duration = Duration::from_secs(2);
 
@@ -92,6 +95,8 @@ pub struct Dialogue {
     pub is_open: bool,
     /// The step that is due.
     pub expected: Option<Expected>,
+    /// Whether a delivery is owed an answer, now or later.
+    pub has_delivery: bool,
     /// What deliveries are owed as soon as the dialogue is over.
     pub answers_due: VecDeque<&'static str>,
 }
@@ -306,6 +311,12 @@ impl Sending {
 
     fn leave(&self, patience: Patience) {
         self.link.is_leaving.store(true, Ordering::SeqCst);
+        let mut dialogue = self.link.dialogue.lock();
+        // A Python server would wait for ever for the answers of a client that has gone.
+        if dialogue.has_delivery {
+            self.link.answered.wait_for(&mut dialogue, LEAVE_TIME);
+        }
+        drop(dialogue);
         // Whatever goes wrong here, the connection is shut at the end.
         let _ = self.say_goodbye(patience);
         self.link.finish();
@@ -378,9 +389,12 @@ impl Sending {
         self.link.dialogue.lock().expected = Some(expected);
     }
 
-    /// Awaits the expected step, as long as it takes: for what the server does with a whole file.
-    pub(super) fn long_step(&self) -> Result<Vec<u8>, Silence> {
-        self.steps.recv().map_err(|_| Silence::Gone)
+    /// Awaits the result of an upload: a Python server opens the whole file and seals it again for each receiver.
+    pub(super) fn upload_result(&self) -> Result<Vec<u8>, Silence> {
+        self.steps.recv_timeout(UPLOAD_TIME).map_err(|error| match error {
+            RecvTimeoutError::Timeout => Silence::NoAnswer,
+            RecvTimeoutError::Disconnected => Silence::Gone,
+        })
     }
 
     fn step(&self, patience: Patience) -> Result<Vec<u8>, Silence> {
