@@ -1119,6 +1119,27 @@ mod python_server {
     }
 
     #[test]
+    fn a_missed_answer_is_given_again() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let room = support::folder();
+        let folder = room.path().to_str().unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let mut alice = client(port, "alice", &["--downloads", folder]);
+        let mut server = Peer::host(&listener);
+        server.says("/ready");
+        server.says("/receiveFile");
+        server.hears("/sendFilename");
+        server.hears("/sendFilename");
+        server.says("notes.txt");
+        server.hears("/sendFile");
+        server.hears("/sendFile");
+        let token = server.fernet.encrypt(&content(1000));
+        server.says(&token.len().to_string());
+        server.says_raw(token.as_bytes());
+        alice.hears("Received notes.txt: ");
+    }
+
+    #[test]
     fn a_server_that_never_lets_in_is_given_up() {
         let Some(python) = Python::find() else { return };
         let server = python.server(&["--no-step5"]);

@@ -29,9 +29,12 @@ const JOIN_TIME: Duration = Duration::from_secs(20);
 /// The length of the key at the beginning of a connection, in bytes.
 const KEY_LEN: usize = 44;
 
-/// How late a delivery's answer goes to a Python server, which misses for ever one that comes before it has begun to wait. It waits
-/// a moment later, but on a busy machine its threads take turns of 5 ms.
-pub(super) const ANSWER_DELAY: Duration = Duration::from_millis(50);
+/// How late a delivery's answer goes to a Python server, which misses one that comes before it has begun to wait.
+pub(super) const ANSWER_DELAY: Duration = Duration::from_millis(5);
+
+/// After how long without anything from a Python server a delivery's answer is given again: on a busy machine the first may have
+/// been missed all the same, for ever. One too many has no effect there.
+const ANSWER_AGAIN: Duration = Duration::from_secs(1);
 
 /// What the program at the other end is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -69,15 +72,24 @@ pub struct Link {
 /// What arrives, from the socket.
 pub struct Incoming {
     socket: Arc<TcpStream>,
-    /// Whether it may be a Python server that writes.
-    is_quick: bool,
+    /// The link, once joined, if it is a Python server that writes.
+    python: Option<Arc<Link>>,
+    is_joining: bool,
 }
 
 impl Read for Incoming {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        match self.is_quick {
-            true => Quick(&self.socket).read(buffer),
-            false => (&*self.socket).read(buffer),
+        let Some(link) = &self.python else {
+            return match self.is_joining {
+                true => Quick(&self.socket).read(buffer),
+                false => (&*self.socket).read(buffer),
+            };
+        };
+        loop {
+            match Quick(&self.socket).read(buffer) {
+                Err(error) if is_late(&error) => link.answer_again()?,
+                result => return result,
+            }
         }
     }
 }
@@ -107,7 +119,7 @@ impl Link {
             }
         };
 
-        let incoming = Incoming { socket: Arc::clone(&socket), is_quick: true };
+        let incoming = Incoming { socket: Arc::clone(&socket), python: None, is_joining: true };
         let mut frames = FrameReader::new(incoming, MAX_FRAME);
         let key = frames.next_bare(KEY_LEN).map_err(late("its key"))?; // 1
         let key = std::str::from_utf8(&key).ok().and_then(|text| Key::parse(text).ok());
@@ -138,9 +150,7 @@ impl Link {
             _ => format!("You wait for the admin of {group} to approve you. /1 leaves."),
         });
 
-        socket.set_read_timeout(None).map_err(WireError::Io)?;
-        frames.stream().is_quick = server == ServerKind::Python;
-        let link = Link {
+        let link = Arc::new(Link {
             server,
             name,
             group,
@@ -152,8 +162,13 @@ impl Link {
             is_receiving: AtomicBool::new(false),
             dialogue: Mutex::default(),
             answered: Condvar::new(),
-        };
-        Ok((Arc::new(link), frames))
+        });
+        let is_python = server == ServerKind::Python;
+        link.socket.set_read_timeout(is_python.then_some(ANSWER_AGAIN)).map_err(WireError::Io)?;
+        let incoming = frames.stream();
+        incoming.is_joining = false;
+        incoming.python = is_python.then(|| Arc::clone(&link));
+        Ok((link, frames))
     }
 
     /// The key that this server's clients share.
@@ -189,6 +204,7 @@ impl Link {
     /// # Errors
     /// As [`Link::send`].
     pub fn answer(&self, word: &'static str) -> io::Result<()> {
+        self.dialogue.lock().last_answer = Some(word);
         if self.server == ServerKind::Python {
             thread::sleep(ANSWER_DELAY);
             // Held while it is sent: a dialogue that began meanwhile would lose its step to this word.
@@ -200,6 +216,18 @@ impl Link {
             return self.send(&[word]);
         }
         self.send(&[word])
+    }
+
+    /// Nothing came for a while: what a delivery waits for may have been missed.
+    fn answer_again(&self) -> io::Result<()> {
+        let word = self.dialogue.lock().last_answer;
+        word.map_or(Ok(()), |word| self.answer(word))
+    }
+
+    /// No delivery is under way any more that could miss an answer.
+    pub fn no_answer_due(&self) {
+        self.dialogue.lock().last_answer = None;
+        self.answered.notify_all();
     }
 
     /// Ends the sending side: the server sees the end of the stream.

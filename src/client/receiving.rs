@@ -169,7 +169,6 @@ impl Receiving {
             return Err(WireError::NotTheStep("the end of a delivery").into());
         }
         self.deliveries.push_back(Delivery { from, name: None });
-        self.link.dialogue.lock().has_delivery = true;
         self.link.answer(SEND_FILENAME).map_err(WireError::Io)?;
         Ok(Next::Frame)
     }
@@ -185,8 +184,7 @@ impl Receiving {
                 let length = text.parse().map_err(|_| WireError::NotTheStep("the length of a body"))?;
                 let delivery = self.deliveries.remove(at);
                 if self.deliveries.is_empty() {
-                    self.link.dialogue.lock().has_delivery = false;
-                    self.link.answered.notify_all();
+                    self.link.no_answer_due();
                 }
                 return Ok(delivery.map_or(Next::Frame, |delivery| Next::Body(delivery, length)));
             }
@@ -217,10 +215,15 @@ impl Receiving {
             return Ok(None);
         }
         let mut download = Download::begin(&self.downloads, link.key());
+        // A token as long as the body may be the body itself: then only the text can tell.
+        let is_frame = |token: &[u8]| match link.key().open(token) {
+            Ok(text) => token.len() as u64 != length || is_event(&text),
+            Err(_) => false,
+        };
         let mut piece = vec![0; BODY_STEP];
         let mut left = length;
         while left > 0 {
-            match self.frames.next_piece(left, &mut piece, &|token| link.key().opens(token))? {
+            match self.frames.next_piece(left, &mut piece, &is_frame)? {
                 Piece::Body(n) => {
                     left -= n as u64;
                     download.write(&piece[..n]);
@@ -240,6 +243,11 @@ impl Receiving {
         });
         Ok(None)
     }
+}
+
+/// Whether an opened token has the form of something that a server says of its own accord, or of an echo.
+fn is_event(text: &[u8]) -> bool {
+    text.starts_with(b"/") || std::str::from_utf8(text).is_ok_and(is_line)
 }
 
 impl Delivery {

@@ -95,8 +95,8 @@ pub struct Dialogue {
     pub is_open: bool,
     /// The step that is due.
     pub expected: Option<Expected>,
-    /// Whether a delivery is owed an answer, now or later.
-    pub has_delivery: bool,
+    /// The last answer to a delivery, while one is under way.
+    pub last_answer: Option<&'static str>,
     /// What deliveries are owed as soon as the dialogue is over.
     pub answers_due: VecDeque<&'static str>,
 }
@@ -313,7 +313,7 @@ impl Sending {
         self.link.is_leaving.store(true, Ordering::SeqCst);
         let mut dialogue = self.link.dialogue.lock();
         // A Python server would wait for ever for the answers of a client that has gone.
-        if dialogue.has_delivery {
+        if dialogue.last_answer.is_some() {
             self.link.answered.wait_for(&mut dialogue, LEAVE_TIME);
         }
         drop(dialogue);
