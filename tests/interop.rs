@@ -432,7 +432,7 @@ mod python_client {
         let mut bob = python.member(server.port, "bob", &[], &mut alice);
         // While the server stands still, all that is typed is sent before any answer.
         let ahead = |alice: &mut Program, lines: &[&str], last: &str| {
-            server.program.signal("STOP");
+            server.program.stands_still();
             alice.pastes(lines);
             alice.logs(last);
             server.program.signal("CONT");
@@ -785,7 +785,7 @@ mod python_client {
         bob.hears_next("PyChat: carol has requested to join the group.");
 
         // Between the command and its text.
-        server.program.signal("STOP");
+        server.program.stands_still();
         bob.types("I wanted to say");
         bob.logs("-> /messageSend");
         bob.signal("KILL");
@@ -805,7 +805,7 @@ mod python_client {
         alice.hears_next("set: ['alice']");
         let mut bob = python.client(server.port, "bob", &[]);
         bob.hears_next("joined");
-        bob.signal("STOP");
+        bob.stands_still();
         python.file("alice", "notes", 1000);
         shares(&mut alice, "notes", "notes is on its way to 1 member.");
         bob.signal("KILL");

@@ -170,6 +170,21 @@ impl Program {
         }
     }
 
+    /// Makes the program stand still, all of its threads: what is sent to it waits in its sockets until it gets `CONT`.
+    pub fn stands_still(&self) {
+        self.signal("STOP");
+        let is_still = |task: std::io::Result<std::fs::DirEntry>| {
+            // A thread that has ended meanwhile is still, too.
+            let status = task.and_then(|task| std::fs::read_to_string(task.path().join("status"))).unwrap_or_default();
+            !status.lines().any(|line| line.starts_with("State:") && !line.contains('T'))
+        };
+        let until = Instant::now() + DEADLINE;
+        while !std::fs::read_dir(format!("/proc/{}/task", self.id())).unwrap().all(is_still) {
+            assert!(Instant::now() < until, "does not stand still");
+            thread::yield_now();
+        }
+    }
+
     pub fn signal(&self, name: &str) {
         assert!(Command::new("kill").args([&format!("-{name}"), &self.id().to_string()]).status().unwrap().success());
     }
