@@ -6,16 +6,16 @@
 //!              └── W lines ◀──┘─▶ the other senders
 //! ```
 //!
-//! The server is the release program in a process of its own. Whatever it reaches, it is to be read against a limit that is measured in
-//! turn with it, on the same sockets: a bare relay, which is this program started once more. One thread that seals nothing
-//! takes what has come and gives each member all of it in one write.
+//! The servers are the release program's group chat and its blind relay (without a pause), each in a process of its own. Whatever they
+//! reach, it is to be read against a limit that is measured in turn with them, on the same load: this program started once more as one
+//! thread that seals nothing, takes what has come and gives each member all of it in one write.
 //!
 //! W lines are under way at any time: a sender says the next as soon as one of them is with everybody. The rows with a pace say a line
 //! each 10 ms instead, and show what a single person sees.
 //! Every delivery is counted, also those to the other senders. A line is opened once, when the first member has it; the others are known by
 //! the random part of their token. A line that somebody does not get, or gets twice, ends the bench with exit 1.
 //!
-//! `cargo bench --bench fanout` takes two minutes; with `-- --quick` every row is one short run.
+//! `cargo bench --bench fanout` takes three minutes; with `-- --quick` every row is one short run.
 //! Reads `/proc` and waits with epoll, so it measures on Linux and says so elsewhere.
 
 use std::collections::hash_map::Entry;
@@ -107,8 +107,8 @@ fn measure(is_quick: bool) -> Outcome<()> {
             (false, true) => 1000,
             (false, false) => 2000,
         });
-        let mut groups = [Group::of_fernchat(load)?, Group::of_relay(load)?];
-        let mut runs = [Vec::new(), Vec::new()];
+        let mut groups = [Group::of_fernchat(load)?, Group::of_blind_relay(load)?, Group::of_limit(load)?];
+        let mut runs = [Vec::new(), Vec::new(), Vec::new()];
         for group in &mut groups {
             group.run(load, Duration::from_millis(100))?; // to warm up
         }
@@ -121,9 +121,9 @@ fn measure(is_quick: bool) -> Outcome<()> {
     }
     println!(
         "\nN receivers, S senders, W lines under way or the time between two; every line goes to N + S - 1 members.\n\
-         CPU: what server or relay take on all cores, user and system, told in units of 10 ms: of little meaning for 1 receiver.\n\
+         CPU: what the server takes on all cores, user and system, told in units of 10 ms: of little meaning for 1 receiver.\n\
          bench: how busy the one thread is that says and hears it all; at 100 % the program could do more.\n\
-         ratio: fernchat over relay, of the medians."
+         ratio: group chat or blind relay over the limit, of the medians."
     );
     Ok(())
 }
@@ -131,7 +131,7 @@ fn measure(is_quick: bool) -> Outcome<()> {
 /// What one run came to: 1000 deliveries/s, CPU µs/delivery, p50 ms, p99 ms, how busy the bench was in percent.
 type Figures = [f64; 5];
 
-fn print_rows(load: &Load, runs: &[Vec<Figures>; 2]) {
+fn print_rows(load: &Load, runs: &[Vec<Figures>; 3]) {
     let window = match load.pace.is_zero() {
         true => load.window.to_string(),
         false => format!("{} ms", load.pace.as_millis()),
@@ -141,7 +141,7 @@ fn print_rows(load: &Load, runs: &[Vec<Figures>; 2]) {
         values.sort_by(f64::total_cmp);
         (values[values.len() / 2], values[0], values[values.len() - 1])
     };
-    for (through, runs) in ["fernchat", "relay"].iter().zip(runs) {
+    for (through, runs) in ["group chat", "blind relay", "limit"].iter().zip(runs) {
         let cell = |column, digits| {
             let (median, least, most) = spread(runs, column);
             match runs.len() {
@@ -153,16 +153,18 @@ fn print_rows(load: &Load, runs: &[Vec<Figures>; 2]) {
         let busy = format!("{:.0}", spread(runs, 4).0);
         print_cells([n, s, window.clone(), through.to_string(), cell(0, 1), cell(1, 2), cell(2, 3), cell(3, 3), busy]);
     }
-    let ratio = |column| match spread(&runs[0], column).0 / spread(&runs[1], column).0 {
-        ratio if ratio.is_finite() => format!("{ratio:.2}"),
-        _ => "-".into(),
-    };
     let none = String::new;
-    print_cells([none(), none(), none(), "ratio".into(), ratio(0), ratio(1), ratio(2), ratio(3), none()]);
+    for (title, ours) in [("chat/limit", &runs[0]), ("relay/limit", &runs[1])] {
+        let ratio = |column| match spread(ours, column).0 / spread(&runs[2], column).0 {
+            ratio if ratio.is_finite() => format!("{ratio:.2}"),
+            _ => "-".into(),
+        };
+        print_cells([none(), none(), none(), title.into(), ratio(0), ratio(1), ratio(2), ratio(3), none()]);
+    }
 }
 
 fn print_cells(cells: [String; 9]) {
-    const WIDTHS: [usize; 9] = [4, 3, 6, 9, 24, 20, 22, 22, 8];
+    const WIDTHS: [usize; 9] = [4, 3, 6, 12, 24, 20, 22, 22, 8];
     let line: String = cells.iter().zip(WIDTHS).map(|(cell, width)| format!("{cell:>width$} ")).collect();
     println!("{}", line.trim_end());
 }
@@ -183,16 +185,25 @@ impl Group {
         server.args(["server", "127.0.0.1", "0"]).env("RUST_LOG", "warn");
         let process = Process::start(server)?;
         let (key, members) = join(process.port, load.n_members())?;
-        Group::new(load, process, key, members, |key, _, text| [seal(key, Command::MessageSend.word()), seal(key, text)].concat())
+        let utter = |key: &Key, _, text: &str| [seal(key, Command::MessageSend.word()), seal(key, text)].concat();
+        Group::new(load, process, key, members, utter, 4)
     }
 
-    fn of_relay(load: &Load) -> Outcome<Group> {
+    fn of_blind_relay(load: &Load) -> Outcome<Group> {
+        let mut relay = Program::new(env!("CARGO_BIN_EXE_fernchat"));
+        relay.args(["relay", "127.0.0.1", "0", "--pause", "0"]).env("RUST_LOG", "warn");
+        let process = Process::start(relay)?;
+        let members = connect(process.port, load.n_members())?;
+        let utter = |key: &Key, me, text: &str| key.seal(line(name(me), text).as_bytes()).into_bytes();
+        Group::new(load, process, Key::generate(), members, utter, 0)
+    }
+
+    fn of_limit(load: &Load) -> Outcome<Group> {
         let mut relay = Program::new(std::env::current_exe()?);
         relay.args(["--relay", &load.n_members().to_string()]);
         let process = Process::start(relay)?;
-        let connect = |_| TcpStream::connect(("127.0.0.1", process.port));
-        let members = (0..load.n_members()).map(connect).collect::<Result<_, _>>()?;
-        Group::new(load, process, Key::generate(), members, |key, me, text| seal(key, &line(name(me), text)))
+        let members = connect(process.port, load.n_members())?;
+        Group::new(load, process, Key::generate(), members, |key, me, text| seal(key, &line(name(me), text)), 4)
     }
 
     fn new(
@@ -201,8 +212,11 @@ impl Group {
         key: Key,
         members: Vec<TcpStream>,
         utter: fn(&Key, usize, &str) -> Vec<u8>,
+        prefix_len: usize,
     ) -> Outcome<Group> {
-        let streams: Vec<Stream> = members.into_iter().map(Stream::new).collect::<Result<_, _>>()?;
+        let bare_len = (prefix_len == 0).then(|| delivery_len() - 4);
+        let stream = |socket| Stream::new(socket, bare_len);
+        let streams: Vec<Stream> = members.into_iter().map(stream).collect::<Result<_, _>>()?;
         Ok(Group {
             process,
             poller: Poller::new(&streams)?,
@@ -210,6 +224,7 @@ impl Group {
             utter,
             tally: Tally {
                 key,
+                prefix_len,
                 n_members: load.n_members(),
                 free: (0..load.window).map(|n| n % load.n_senders).collect(),
                 n_said: 0,
@@ -288,6 +303,8 @@ impl Group {
 /// Who said what, and who has heard it.
 struct Tally {
     key: Key,
+    /// How much stands before a token, in bytes: its length, or nothing.
+    prefix_len: usize,
     n_members: usize,
     /// Whose turn it is, once for each line that may still get under way.
     free: VecDeque<usize>,
@@ -323,19 +340,20 @@ impl Tally {
 
     fn hear(&mut self, member: usize, frame: &[u8]) -> Outcome<()> {
         let now = Instant::now();
-        match frame.len() {
+        let token = &frame[self.prefix_len..];
+        match token.len() + 4 {
             len if len == delivery_len() => {}
             len if len == 4 + token_len(Command::MessageSend.word().len() as u64) as usize => {
                 return Ok(()); // the echo
             }
             len => return Err(format!("member {member} heard a frame of {len} bytes").into()),
         }
-        // Behind the length, the version and the time stamp, which are 9 bytes or 12 characters.
-        let random: [u8; 16] = frame[4 + 12..4 + 28].try_into()?;
+        // Behind the version and the time stamp, which are 9 bytes or 12 characters.
+        let random: [u8; 16] = token[12..28].try_into()?;
         let mut line = match self.heard.entry(random) {
             Entry::Occupied(line) => line,
             Entry::Vacant(place) => {
-                let text = String::from_utf8(self.key.open(&frame[4..])?)?;
+                let text = String::from_utf8(self.key.open(token)?)?;
                 let number = text[text.len() - TEXT_LEN..].parse()?;
                 let line = self.said.remove(&number);
                 let line = line.ok_or(format!("member {member} heard line {number} twice"))?;
@@ -353,6 +371,11 @@ impl Tally {
         }
         Ok(())
     }
+}
+
+/// So many connections, in the order of their members.
+fn connect(port: u16, n_members: usize) -> Outcome<Vec<TcpStream>> {
+    Ok((0..n_members).map(|_| TcpStream::connect(("127.0.0.1", port))).collect::<Result<_, _>>()?)
 }
 
 /// Joins so many fernchat clients to one group; the first administers it. First all ask and then all are approved, so that nobody but

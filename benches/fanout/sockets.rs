@@ -17,7 +17,7 @@ pub fn relay(n: usize) -> Outcome<()> {
     println!("listening on {},", listener.local_addr()?);
     let mut peers = Vec::new();
     for _ in 0..n {
-        peers.push(Stream::new(listener.accept()?.0)?);
+        peers.push(Stream::new(listener.accept()?.0, None)?);
     }
     let mut poller = Poller::new(&peers)?;
     let mut due = vec![Vec::new(); n];
@@ -51,16 +51,18 @@ pub struct Stream {
     buffer: Vec<u8>,
     /// How much of the buffer's beginning is a frame that is not complete yet.
     filled: usize,
+    /// The length of every frame where no frame says it: the blind relay's bare tokens.
+    bare_len: Option<usize>,
 }
 
 impl Stream {
-    pub fn new(socket: TcpStream) -> io::Result<Stream> {
+    pub fn new(socket: TcpStream, bare_len: Option<usize>) -> io::Result<Stream> {
         socket.set_nodelay(true)?;
         socket.set_nonblocking(true)?;
-        Ok(Stream { socket, buffer: vec![0; 16 << 10], filled: 0 })
+        Ok(Stream { socket, buffer: vec![0; 16 << 10], filled: 0, bare_len })
     }
 
-    /// Reads once, and gives every whole frame with its length to `take`. `false` at the end of the stream.
+    /// Reads once, and gives every whole frame, with its length if it has one, to `take`. `false` at the end of the stream.
     pub fn read(&mut self, mut take: impl FnMut(&[u8]) -> Outcome<()>) -> Outcome<bool> {
         match self.socket.read(&mut self.buffer[self.filled..]) {
             Ok(0) => return Ok(false),
@@ -69,9 +71,9 @@ impl Stream {
             Err(error) => return Err(error.into()),
         }
         let mut rest = &self.buffer[..self.filled];
-        while let Some((length, tail)) = rest.split_first_chunk() {
-            let length = 4 + u32::from_be_bytes(*length) as usize;
-            if tail.len() + 4 < length {
+        while let Some(length) = rest.first_chunk() {
+            let length = self.bare_len.unwrap_or(4 + u32::from_be_bytes(*length) as usize);
+            if rest.len() < length {
                 break;
             }
             let (frame, after) = rest.split_at(length);
