@@ -17,7 +17,7 @@ use std::io::{self, Read, Write};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use fernchat::net::machine;
+use fernchat::machine;
 use fernchat::seal::{token_len, BodyOpener, BodySealer, Key};
 use support::{status_of, Server, DEADLINE};
 
