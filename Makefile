@@ -1,10 +1,10 @@
-# What can be done here: make run, make test, make check, make bench, make bigfile.
+# What can be done here: make run, make test, make check, make bench, make burst, make bigfile.
 
 PORT ?= 8000
 FERNCHAT = target/release/fernchat
 PYTHON = target/python/bin/python3
 
-.PHONY: run test check bench bigfile build
+.PHONY: run test check bench burst bigfile build
 
 # A server on this machine and a client in this terminal; the server stops with the client.
 # With piped input the client runs the conversation that it is given:  printf 'alice\nteam\nhello\n' | make run
@@ -42,6 +42,10 @@ check:
 
 bench:
 	cargo bench --locked --bench fanout
+
+# How long a pause the relay must make between two messages for a Python client.
+burst: build $(PYTHON)
+	$(PYTHON) benches/burst.py $(FERNCHAT)
 
 # A file of 1 GiB through a server and its clients, with the peak memory of each.
 bigfile:
