@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use lexopt::{Arg, Parser, ValueExt};
 
+use fernchat::net::outbox::MAX_PAUSE;
 use fernchat::relay::{self, client as relay_client};
-use fernchat::seal::{Key, KeyFileError};
 use fernchat::{client, server};
 
 /// What the program was asked to do.
@@ -20,19 +20,11 @@ pub enum Args {
     /// Run a relay.
     Relay(relay::Setup),
     /// Join friends at a relay.
-    RelayClient(RelayClient),
+    RelayClient(relay_client::Setup),
     /// Make a key, in a file or for standard output.
     Keygen(Option<PathBuf>),
     /// Print this text.
     Print(String),
-}
-
-/// What `relay-client` was asked to do. The key is looked for when the command is carried out.
-pub struct RelayClient {
-    host: String,
-    port: u16,
-    name: Option<String>,
-    key_file: Option<PathBuf>,
 }
 
 /// A command line that cannot be understood.
@@ -222,44 +214,7 @@ fn relay_client(parser: &mut Parser) -> Result<Args, lexopt::Error> {
         }
     }
     let (host, port) = host_and_port_or(address, "127.0.0.1", RELAY_PORT)?;
-    Ok(Args::RelayClient(RelayClient { host, port, name, key_file }))
-}
-
-impl RelayClient {
-    /// Finds the key, which never comes from the command line.
-    ///
-    /// # Errors
-    /// There is none, or what there is is no key.
-    pub fn setup(self) -> Result<relay_client::Setup, KeyError> {
-        let key = match (self.key_file, std::env::var("FERNCHAT_KEY")) {
-            (Some(path), _) => Key::load(&path).map_err(KeyError::File)?,
-            (None, Ok(text)) => Key::parse(&text).map_err(|error| KeyError::Environment(error.to_string()))?,
-            (None, Err(_)) => return Err(KeyError::None),
-        };
-        Ok(relay_client::Setup { host: self.host, port: self.port, name: self.name, key })
-    }
-}
-
-/// Why there is no key.
-pub enum KeyError {
-    /// The key file is no good.
-    File(KeyFileError),
-    /// The environment variable is no key.
-    Environment(String),
-    /// Neither is there.
-    None,
-}
-
-impl fmt::Display for KeyError {
-    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
-        match self {
-            KeyError::File(error) => error.fmt(f),
-            KeyError::Environment(error) => write!(f, "the environment variable FERNCHAT_KEY is no key: {error}"),
-            KeyError::None => {
-                write!(f, "a key is missing; give it with --key-file FILE, and make one with: fernchat keygen FILE")
-            }
-        }
-    }
+    Ok(Args::RelayClient(relay_client::Setup { host, port, name, key_file }))
 }
 
 fn keygen(parser: &mut Parser) -> Result<Args, lexopt::Error> {
@@ -283,7 +238,10 @@ fn host_and_port_or(address: Vec<OsString>, host: &str, default_port: u16) -> Re
 }
 
 fn milliseconds(text: &str) -> Result<u64, &'static str> {
-    text.parse().ok().filter(|ms| *ms <= 1000).ok_or("a pause is a number of milliseconds from 0 to 1000")
+    text.parse()
+        .ok()
+        .filter(|ms| Duration::from_millis(*ms) <= MAX_PAUSE)
+        .ok_or("a pause is a number of milliseconds from 0 to 50")
 }
 
 fn port(text: &str) -> Result<u16, &'static str> {

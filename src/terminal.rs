@@ -4,10 +4,10 @@
 //! can be scripted. On a terminal a question has a prompt. Everything that others said is made harmless here, and only here:
 //! control characters, escape sequences and bidirectional overrides are shown as what they are instead of being obeyed.
 
-use std::fmt::{Display, Write as _};
+use std::fmt::Write as _;
 use std::io::{self, BufRead, IsTerminal, Write};
 
-use crate::wire::name::is_harmful;
+use crate::wire::name::{is_harmful, NameError};
 
 /// The terminal, or the pipes in its place. Free to use from any thread.
 pub struct Terminal {
@@ -37,27 +37,27 @@ impl Terminal {
         self.read_line()
     }
 
-    /// A name as given, or as asked for until there is one: a person is asked again until it is legal. `None` at the end of the input.
+    /// A name as given, or as asked for until there is one: a person is asked again until it is legal.
     ///
     /// # Errors
-    /// The name breaks a rule, and there is no person to be asked again.
-    pub fn name<T, E: Display>(
+    /// The name breaks a rule, and there is no person to be asked again; or the input has ended.
+    pub fn name<T>(
         &self,
         question: &str,
         given: Option<String>,
-        parse: fn(&str) -> Result<T, E>,
-    ) -> Result<Option<T>, E> {
+        parse: fn(&str) -> Result<T, NameError>,
+    ) -> Result<T, NameError> {
         if let Some(given) = given {
-            return parse(given.trim()).map(Some);
+            return parse(given.trim());
         }
         while let Some(answer) = self.ask(question) {
             match parse(answer.trim()) {
                 Err(error) if self.is_interactive => self.show(&error.to_string()),
                 Err(_) if answer.trim().is_empty() => {}
-                result => return result.map(Some),
+                result => return result,
             }
         }
-        Ok(None)
+        Err(NameError::new(format!("the input ended before the {question} was given; give it as a line, or as an option")))
     }
 
     /// Reads the next line, without its end; `None` at the end of the input. What is not UTF-8 is replaced.
@@ -79,7 +79,7 @@ impl Default for Terminal {
 }
 
 /// The text with every character that a terminal might obey written out: `^[` for escape, `<U+202E>` for an override.
-fn harmless(text: &str) -> String {
+pub fn harmless(text: &str) -> String {
     let mut shown = String::with_capacity(text.len());
     for c in text.chars() {
         match c {

@@ -501,7 +501,7 @@ fn our_client_says_what_is_wrong_before_it_connects_and_when_it_cannot() {
     for (args, part) in [
         (vec!["--name", "a:b", "--group", "team"], "colon"),
         (vec!["--name", "alice", "--group", "te\u{202e}am"], "group name"),
-        (vec!["--name", "alice", "--group", "team"], "is the server running"),
+        (vec!["--name", "alice", "--group", "team"], "cannot reach"),
         (vec!["--name", "alice", "--group", "team", "--downloads", "/no/such/folder"], "--downloads"),
         (vec![], "the input ended"),
     ] {
@@ -596,6 +596,88 @@ fn our_client_says_how_the_server_ended() {
     server.program.ends();
     assert_eq!(alice.ends().code(), Some(1));
     alice.logs("error: ");
+}
+
+#[test]
+fn what_a_server_gives_as_its_reason_is_one_harmless_line() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let mut alice = support::client(listener.local_addr().unwrap().port(), "alice", &[]);
+    let mut server = Peer::host(&listener);
+    server.says("/ready");
+    server.says("/closing \x1b]0;owned\x07\nerror: another");
+    assert_eq!(alice.ends().code(), Some(1));
+    assert_eq!(alice.logs("error"), "error: the server closed the connection: ^[]0;owned^G^Jerror: another");
+}
+
+#[test]
+fn our_client_keeps_step_with_a_server_that_stands_still_for_a_while() {
+    let server = Server::start();
+    let mut alice = server.client("alice");
+    alice.hears("is new");
+    let mut bob = server.client("bob");
+    alice.hears("bob has requested");
+    alice.types("/2 bob");
+    bob.hears("approved");
+    alice.hears("is now a member");
+    server.program.stands_still();
+    alice.pastes(&["/4", "hello"]);
+    alice.hears_next("The server does not answer; still waiting for it. Ctrl-C leaves.");
+    server.program.signal("CONT");
+    alice.hears_next("members: alice, bob");
+    bob.hears_next("alice: hello");
+}
+
+/// This command with a folder in front of which a small disk is mounted, which only it can see. `None`, loudly, where that cannot be done.
+fn with_small_disk(folder: &std::path::Path, command: std::process::Command) -> Option<std::process::Command> {
+    let can = std::process::Command::new("unshare").args(["-rm", "true"]).status().is_ok_and(|status| status.success());
+    if !can {
+        assert!(std::env::var_os("CI").is_none(), "unshare cannot make a small disk");
+        eprintln!("SKIPPED: unshare cannot make a small disk");
+        return None;
+    }
+    let mut small = std::process::Command::new("unshare");
+    let script = format!("mount -t tmpfs -o size=256k small '{}' && exec \"$0\" \"$@\"", folder.display());
+    small.args(["-rm", "sh", "-c", &script]).arg(command.get_program()).args(command.get_args());
+    Some(small)
+}
+
+#[test]
+fn a_full_disk_on_either_end_is_said_and_nothing_half_written_has_a_name() {
+    let (home, disk) = (folder(), folder());
+    let path = home.path().join("big.bin");
+    fs::write(&path, vec![7; 300_000]).unwrap();
+    let share = format!("/9 {}", path.display());
+
+    let server = Server::start();
+    let mut alice = server.client("alice");
+    alice.hears("is new");
+    let mut command = fernchat();
+    let port = server.port.to_string();
+    command.args(["client", "127.0.0.1", &port, "--name", "bob", "--group", "team", "--downloads"]).arg(disk.path());
+    let Some(command) = with_small_disk(disk.path(), command) else { return };
+    let mut bob = Program::start(command);
+    alice.hears("bob has requested");
+    alice.types("/2 bob");
+    bob.hears("approved");
+    alice.types(&share);
+    alice.hears("big.bin is on its way to 1 member.");
+    let line = bob.hears("big.bin from alice was not received");
+    assert!(line.contains("cannot be stored"), "{line}");
+    let seen_by_bob = fs::read_dir(format!("/proc/{}/root{}", bob.id(), disk.path().display())).unwrap();
+    assert_eq!(seen_by_bob.count(), 0);
+    bob.types("still here");
+    alice.hears_next("bob: still here");
+
+    let mut command = fernchat();
+    command.args(["server", "127.0.0.1", "0", "--spool"]).arg(disk.path());
+    let server = Server::of(with_small_disk(disk.path(), command).unwrap());
+    let mut alice = server.client("alice");
+    alice.hears("is new");
+    alice.types(&share);
+    let line = alice.hears("big.bin was not shared");
+    assert!(line.contains("room for 128 KiB"), "{line}");
+    alice.types("/5");
+    alice.hears_next("online: alice");
 }
 
 #[test]

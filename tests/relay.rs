@@ -188,6 +188,8 @@ fn a_token_that_does_not_open_is_mentioned_once_and_ends_nothing() {
     let mut relay = Relay::start(&[]);
     let mut alice = client(relay.port, "alice", &key);
     relay.program.logs("takes its place");
+    let output = fernchat().args(["relay-client", "127.0.0.1", "1", "--name", "You", "--key-file", &key]).output().unwrap();
+    assert!(String::from_utf8(output.stderr).unwrap().contains("stands for oneself"));
     let mut mallory = client(relay.port, "mallory", &wrong);
     for _ in 0..3 {
         mallory.types("can you read this?");
@@ -269,6 +271,36 @@ fn ours_talk_over_the_python_relay() {
         n += bob.hears("alice: x").split("alice: ").nth(1).unwrap().len();
     }
     assert_eq!(n, long.len());
+    // That relay does not notice who leaves, and does not close.
+    alice.ends_input();
+    assert!(alice.ends().success());
+}
+
+#[test]
+fn a_relay_with_one_place_has_room_for_one() {
+    let mut relay = Relay::start(&["--max-clients", "1"]);
+    let first = relay.peer();
+    let mut second = TcpStream::connect(("127.0.0.1", relay.port)).unwrap();
+    relay.program.logs("refused: all 1 places are taken");
+    assert_eq!(second.read(&mut [0]).unwrap_or(0), 0);
+    drop(first);
+    relay.program.logs("departed");
+    relay.peer();
+}
+
+#[test]
+fn one_who_floods_with_crumbs_puts_nobody_out() {
+    let mut relay = Relay::start(&[]);
+    let (mut mallory, mut bob) = (relay.peer(), relay.peer());
+    mallory.set_write_timeout(Some(std::time::Duration::from_millis(200))).unwrap();
+    let until = std::time::Instant::now() + std::time::Duration::from_secs(7);
+    let mut bytes = [0; 4096];
+    while std::time::Instant::now() < until {
+        // What does not fit waits for the relay, as it should.
+        let _ = mallory.write(&b"gAAAAA!".repeat(500));
+        assert!(bob.read(&mut bytes).unwrap() > 0, "put out");
+    }
+    assert!(!relay.program.log_so_far().iter().any(|line| line.contains("too slow")));
 }
 
 #[test]
@@ -358,7 +390,7 @@ fn what_is_wrong_with_a_key_is_said_with_the_remedy() {
     let mut command = fernchat();
     command.args(["relay-client", "127.0.0.1", "1", "--name", "bob", "--key-file", &path]);
     let error = String::from_utf8(command.output().unwrap().stderr).unwrap();
-    assert!(error.contains("others on this machine can read") && error.contains("is the relay running"), "{error}");
+    assert!(error.contains("others on this machine can read") && error.contains("cannot reach"), "{error}");
 }
 
 #[test]

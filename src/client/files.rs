@@ -28,7 +28,7 @@ const MAX_NUMBER: u32 = 9999;
 /// # Errors
 /// They cannot.
 pub fn check_folder(folder: &Path) -> Result<(), ClientError> {
-    let refuse = |error| ClientError::Downloads { folder: folder.to_owned(), error };
+    let refuse = |error| ClientError::Downloads(folder.to_owned(), error);
     match folder.metadata().map_err(refuse)?.is_dir() {
         true => Ok(()),
         false => Err(refuse(io::ErrorKind::NotADirectory.into())),

@@ -15,11 +15,11 @@ use parking_lot::{Condvar, Mutex};
 
 use super::sending::Dialogue;
 use super::ClientError;
-use crate::net::connect;
-use crate::net::connection::{tune, Quick};
+use crate::net::connection::Quick;
+use crate::net::{connect, is_late};
 use crate::seal::Key;
 use crate::terminal::Terminal;
-use crate::wire::command::{after, ADMIN_READY, FERNCHAT, READY, REFUSED, SEND_GROUP_NAME, WAIT};
+use crate::wire::command::{after, refusal, ADMIN_READY, FERNCHAT, READY, SEND_GROUP_NAME, WAIT};
 use crate::wire::frame::{self, FrameReader, WireError, MAX_FRAME};
 use crate::wire::name::{GroupName, UserName};
 
@@ -106,15 +106,12 @@ impl Link {
         group: GroupName,
         terminal: &Terminal,
     ) -> Result<(Arc<Link>, FrameReader<Incoming>), ClientError> {
-        let server = format!("{host}:{port}");
-        let refuse = |error| ClientError::Connect { server: server.clone(), error };
-        let socket = Arc::new(connect(host, port).map_err(refuse)?);
-        tune(&socket).and_then(|()| socket.set_read_timeout(Some(JOIN_TIME))).map_err(refuse)?;
+        let socket = Arc::new(connect(host, port).map_err(ClientError::Connect)?);
+        socket.set_read_timeout(Some(JOIN_TIME)).map_err(WireError::Io)?;
         let late = |step| {
-            let server = server.clone();
             move |error: WireError| match error {
-                WireError::Io(error) if is_late(&error) => ClientError::NoAnswer { server, step },
-                WireError::CutOff => ClientError::NotAChat { server },
+                WireError::Io(error) if is_late(&error) => ClientError::NoAnswer(step),
+                WireError::CutOff => ClientError::NotAChat,
                 other => ClientError::Lost(other),
             }
         };
@@ -123,7 +120,7 @@ impl Link {
         let mut frames = FrameReader::new(incoming, MAX_FRAME);
         let key = frames.next_bare(KEY_LEN).map_err(late("its key"))?; // 1
         let key = std::str::from_utf8(&key).ok().and_then(|text| Key::parse(text).ok());
-        let key = key.ok_or(ClientError::NotAChat { server: server.clone() })?;
+        let key = key.ok_or(ClientError::NotAChat)?;
         send(&socket, &[&seal(&key, name.as_str())])?; // 2
         let is_prompt = |text: &str| after(SEND_GROUP_NAME, text).is_some();
         let prompt = next_step(&mut frames, &key, terminal, is_prompt).map_err(late("the question for the group"))?; // 3
@@ -136,10 +133,9 @@ impl Link {
             ServerKind::Fernchat => format!("{group}\n{FERNCHAT}"),
         };
         send(&socket, &[&seal(&key, &answer)])?; // 4
-        let is_verdict = |text: &str| [ADMIN_READY, READY, WAIT].contains(&text) || after(REFUSED, text).is_some();
+        let is_verdict = |text: &str| [ADMIN_READY, READY, WAIT].contains(&text) || refusal(text).is_some();
         let verdict = next_step(&mut frames, &key, terminal, is_verdict).map_err(late("the answer to joining"))?; // 5
-        if let Some(refusal) = after(REFUSED, &verdict) {
-            let reason = refusal.split_once(' ').map_or(refusal, |(_code, reason)| reason);
+        if let Some(reason) = refusal(&verdict) {
             return Err(ClientError::Refused(reason.to_owned()));
         }
         terminal.show(&match verdict.as_str() {
@@ -164,7 +160,7 @@ impl Link {
             answered: Condvar::new(),
         });
         let is_python = server == ServerKind::Python;
-        link.socket.set_read_timeout(is_python.then_some(ANSWER_AGAIN)).map_err(WireError::Io)?;
+        link.socket.set_read_timeout(None).map_err(WireError::Io)?;
         let incoming = frames.stream();
         incoming.is_joining = false;
         incoming.python = is_python.then(|| Arc::clone(&link));
@@ -206,11 +202,16 @@ impl Link {
     pub fn answer(&self, word: &'static str) -> io::Result<()> {
         self.dialogue.lock().last_answer = Some(word);
         if self.server == ServerKind::Python {
+            self.socket.set_read_timeout(Some(ANSWER_AGAIN))?;
+        }
+        if self.server == ServerKind::Python {
             thread::sleep(ANSWER_DELAY);
             // Held while it is sent: a dialogue that began meanwhile would lose its step to this word.
             let mut dialogue = self.dialogue.lock();
             if dialogue.is_open {
-                dialogue.answers_due.push_back(word);
+                if dialogue.answers_due.back() != Some(&word) {
+                    dialogue.answers_due.push_back(word);
+                }
                 return Ok(());
             }
             return self.send(&[word]);
@@ -227,6 +228,8 @@ impl Link {
     /// No delivery is under way any more that could miss an answer.
     pub fn no_answer_due(&self) {
         self.dialogue.lock().last_answer = None;
+        // Refused, an idle client wakes once a second for nothing.
+        let _ = self.socket.set_read_timeout(None);
         self.answered.notify_all();
     }
 
@@ -269,8 +272,4 @@ fn next_step(
         }
         terminal.show(&text);
     }
-}
-
-fn is_late(error: &io::Error) -> bool {
-    matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut)
 }

@@ -30,6 +30,7 @@ use crossbeam_channel::bounded;
 use self::link::Link;
 use self::receiving::Receiving;
 use self::sending::Sending;
+use crate::net::ConnectError;
 use crate::terminal::Terminal;
 use crate::wire::frame::WireError;
 use crate::wire::name::{GroupName, NameError, UserName};
@@ -65,11 +66,8 @@ pub fn run(setup: Setup) -> Result<Outcome, ClientError> {
     let terminal = Arc::new(Terminal::new());
     let Setup { host, port, name, group, downloads } = setup;
     files::check_folder(&downloads)?;
-    let name = terminal.name("User name", name, UserName::parse).map_err(ClientError::Name)?;
-    let group = terminal.name("Group", group, GroupName::parse).map_err(ClientError::Name)?;
-    let (Some(name), Some(group)) = (name, group) else {
-        return Err(ClientError::NoName);
-    };
+    let name = terminal.name("user name", name, UserName::parse).map_err(ClientError::Name)?;
+    let group = terminal.name("group", group, GroupName::parse).map_err(ClientError::Name)?;
 
     let (link, frames) = Link::join(&host, port, name, group, &terminal)?;
     let (steps, steps_due) = bounded(1);
@@ -77,91 +75,51 @@ pub fn run(setup: Setup) -> Result<Outcome, ClientError> {
     let at_signal = Arc::clone(&sender);
     // Without the handler a signal ends the program the hard way: no reason not to chat.
     let _ = ctrlc::set_handler(move || at_signal.leave_at_signal());
-    thread::Builder::new().name("sending".into()).spawn(move || sender.sending_loop()).map_err(ClientError::Thread)?;
+    thread::Builder::new().name("sending".into()).spawn(move || sender.sending_loop()).map_err(WireError::Io)?;
     Receiving::new(link, terminal, frames, steps, downloads).receiving_loop()
 }
 
 /// Why a client failed. Shown in one line.
 #[derive(Debug)]
 pub enum ClientError {
-    /// A user or group name breaks a rule.
+    /// A user or group name breaks a rule, or there is none.
     Name(NameError),
-    /// The input ended before the names were given.
-    NoName,
     /// Files cannot be received into this folder.
-    Downloads {
-        /// The folder.
-        folder: PathBuf,
-        /// What the system says.
-        error: io::Error,
-    },
+    Downloads(PathBuf, io::Error),
     /// The server cannot be reached.
-    Connect {
-        /// Host and port.
-        server: String,
-        /// What the system says.
-        error: io::Error,
-    },
-    /// Something answers there that is not a chat server.
-    NotAChat {
-        /// Host and port.
-        server: String,
-    },
-    /// The server went silent while joining.
-    NoAnswer {
-        /// Host and port.
-        server: String,
-        /// What was due.
-        step: &'static str,
-    },
+    Connect(ConnectError),
+    /// What answers is no chat server, or it closed the connection before it said anything.
+    NotAChat,
+    /// The server went silent while joining; this was due.
+    NoAnswer(&'static str),
     /// The server does not let this user in; the reason is the server's.
     Refused(String),
     /// The server ended the connection; the reason is the server's, if it gave one.
     Closed(String),
     /// The connection failed, or the server broke the protocol.
     Lost(WireError),
-    /// The system has no thread left.
-    Thread(io::Error),
 }
 
 impl fmt::Display for ClientError {
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
         match self {
-            ClientError::Name(error) => write!(f, "{error}"),
-            ClientError::NoName => write!(
-                f,
-                "the input ended before user name and group were given; give them on the first two lines, or with --name and --group"
-            ),
-            ClientError::Downloads { folder, error } => {
+            ClientError::Name(error) => error.fmt(f),
+            ClientError::Downloads(folder, error) => {
                 write!(f, "cannot receive files into {}: {error}; choose another folder with --downloads", folder.display())
             }
-            ClientError::Connect { server, error } => {
-                write!(f, "cannot reach {server}: {error}; is the server running, and the address right?")
-            }
-            ClientError::NotAChat { server } => {
-                write!(f, "what answers at {server} is no chat server; is the port right?")
-            }
-            ClientError::NoAnswer { server, step } => {
-                write!(f, "{server} does not answer: {step} did not come; try again, or ask for the server to be restarted")
+            ClientError::Connect(error) => error.fmt(f),
+            ClientError::NotAChat => write!(f, "no chat server answers there, or it is full; is the port right?"),
+            ClientError::NoAnswer(step) => {
+                write!(f, "the server does not answer: {step} did not come; try again, or ask for the server to be restarted")
             }
             ClientError::Refused(reason) => write!(f, "the server refused: {reason}"),
             ClientError::Closed(reason) => write!(f, "the server closed the connection: {reason}"),
             ClientError::Lost(error) => write!(f, "the connection to the server is lost: {error}"),
-            ClientError::Thread(error) => write!(f, "cannot start a thread: {error}"),
         }
     }
 }
 
-impl std::error::Error for ClientError {
-    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        match self {
-            ClientError::Name(error) => Some(error),
-            ClientError::Downloads { error, .. } | ClientError::Connect { error, .. } | ClientError::Thread(error) => Some(error),
-            ClientError::Lost(error) => Some(error),
-            _ => None,
-        }
-    }
-}
+impl std::error::Error for ClientError {}
 
 impl From<WireError> for ClientError {
     fn from(error: WireError) -> ClientError {

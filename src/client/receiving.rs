@@ -22,7 +22,7 @@ use super::link::{Incoming, Link, ServerKind};
 use super::sending::is_line;
 use super::{ClientError, Outcome};
 use crate::terminal::Terminal;
-use crate::wire::command::{after, ACCEPTED, CLOSING, KICKED, RECEIVE_FILE, REFUSED, SEND_FILE, SEND_FILENAME, WAIT_DISCONNECT};
+use crate::wire::command::{after, refusal, ACCEPTED, CLOSING, KICKED, RECEIVE_FILE, SEND_FILE, SEND_FILENAME, WAIT_DISCONNECT};
 use crate::wire::frame::{FrameReader, Piece, WireError};
 use crate::wire::name::FileName;
 
@@ -136,8 +136,7 @@ impl Receiving {
         if let Some(reason) = after(CLOSING, &text) {
             return Err(ClientError::Closed(reason.to_owned()));
         }
-        if let Some(refusal) = after(REFUSED, &text) {
-            let reason = refusal.split_once(' ').map_or(refusal, |(_code, reason)| reason);
+        if let Some(reason) = refusal(&text) {
             return Err(ClientError::Refused(reason.to_owned()));
         }
         if let Some(from) = after(RECEIVE_FILE, &text) {

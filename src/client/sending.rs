@@ -182,7 +182,7 @@ impl Sending {
             match self.do_line(&line) {
                 Ok(ControlFlow::Continue(())) => {}
                 Ok(ControlFlow::Break(())) => break,
-                Err(Silence::NoAnswer) => self.terminal.show("The server did not answer; what you typed may have had no effect."),
+                Err(Silence::NoAnswer) => self.terminal.show("No answer came; what you typed may have had no effect."),
                 Err(Silence::Gone) => return,
             }
         }
@@ -202,7 +202,8 @@ impl Sending {
         let typed = Typed::parse(line);
         if !self.link.is_member.load(Ordering::SeqCst) {
             return Ok(match typed {
-                Typed::Action(Action::Requests | Action::Quit, ..) => ControlFlow::Break(()),
+                Typed::Action(Action::Quit, ..) => ControlFlow::Break(()),
+                _ if line == "/1" => ControlFlow::Break(()),
                 _ => {
                     self.terminal.show("You wait for the admin to approve you; nothing is sent until then. /1 leaves.");
                     ControlFlow::Continue(())
@@ -397,7 +398,10 @@ impl Sending {
         })
     }
 
+    /// Awaits the step. To give up on one that may still come would be to lose step, so that is done only where it can have come
+    /// already: a Python server's result that has the form of a chat line was shown as one.
     fn step(&self, patience: Patience) -> Result<Vec<u8>, Silence> {
+        let mut is_told = false;
         loop {
             let time = match patience {
                 Patience::Usual => STEP_TIME,
@@ -406,10 +410,18 @@ impl Sending {
             match self.steps.recv_timeout(time) {
                 Ok(step) => return Ok(step),
                 Err(RecvTimeoutError::Disconnected) => return Err(Silence::Gone),
-                Err(RecvTimeoutError::Timeout) => match patience {
-                    Patience::Usual if self.link.is_receiving.load(Ordering::SeqCst) => {}
-                    _ => return Err(Silence::NoAnswer),
-                },
+                Err(RecvTimeoutError::Timeout) => {}
+            }
+            let may_be_mistaken = self.link.server == ServerKind::Python
+                && matches!(self.link.dialogue.lock().expected, Some(Expected::Result(_) | Expected::WordOrResult(_)));
+            match patience {
+                Patience::Little => return Err(Silence::NoAnswer),
+                Patience::Usual if may_be_mistaken => return Err(Silence::NoAnswer),
+                Patience::Usual if is_told || self.link.is_receiving.load(Ordering::SeqCst) => {}
+                Patience::Usual => {
+                    is_told = true;
+                    self.terminal.show("The server does not answer; still waiting for it. Ctrl-C leaves.");
+                }
             }
         }
     }

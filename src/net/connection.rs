@@ -24,7 +24,8 @@ use crossbeam_channel::Receiver;
 use log::{error, info, warn};
 use socket2::{SockRef, TcpKeepalive};
 
-use super::outbox::{write_loop, Item, Outbox, Pace, CLOSE_TIME};
+use super::is_late;
+use super::outbox::{write_loop, Item, Outbox, CLOSE_TIME};
 
 /// The stack of each thread of a client: almost three times what a debug build needs. On 32-bit machines address space is
 /// what runs out first.
@@ -43,6 +44,11 @@ const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(10);
 /// Keepalive is silent while data is unacknowledged; this limit is not.
 #[cfg(any(target_os = "linux", target_os = "android"))]
 const USER_TIMEOUT: Duration = Duration::from_secs(75);
+
+/// How much the system takes of what it cannot send yet, in bytes. Left to itself it takes megabytes, and then nothing for a long
+/// time: a slow peer would look like one that has stopped.
+#[cfg(any(target_os = "linux", target_os = "android"))]
+const UNSENT_LEN: u32 = 64 << 10;
 
 /// Tells the clients of one run apart. Never reused, so that a late goodbye cannot take a newcomer away.
 pub type ClientId = u64;
@@ -151,12 +157,12 @@ impl Connection {
     }
 
     /// Serves the client until it is gone. This is the body of the reader thread.
-    pub(super) fn run(&self, items: Receiver<Item>, pace: Pace, serve: impl FnOnce() -> Departure) {
+    pub(super) fn run(&self, items: Receiver<Item>, serve: impl FnOnce() -> Departure) {
         info!("{self} connected");
         thread::scope(|scope| {
             let name = format!("write {}", self.id);
             let writer = thread::Builder::new().name(name).stack_size(STACK_LEN);
-            if let Err(error) = writer.spawn_scoped(scope, || self.writer_loop(&items, pace)) {
+            if let Err(error) = writer.spawn_scoped(scope, || self.writer_loop(&items)) {
                 error!("{self}: no thread for its writer: {error}");
                 return;
             }
@@ -176,17 +182,21 @@ impl Connection {
         }
     }
 
-    fn writer_loop(&self, items: &Receiver<Item>, pace: Pace) {
-        match write_loop(&self.outbox, items, &mut &self.socket, pace) {
-            Ok(()) => {
+    fn writer_loop(&self, items: &Receiver<Item>) {
+        let result = catch_unwind(AssertUnwindSafe(|| write_loop(&self.outbox, items, &mut &self.socket)));
+        match result {
+            Ok(Ok(())) => {
                 // The peer may be gone already.
                 let _ = self.socket.shutdown(Shutdown::Write);
                 self.outbox.end_within(CLOSE_TIME, Departure::Left);
             }
-            Err(error) => {
-                let is_slow = matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut);
-                let reason = if is_slow { Departure::TooSlow } else { Departure::HungUp };
+            Ok(Err(error)) => {
+                let reason = if is_late(&error) { Departure::TooSlow } else { Departure::HungUp };
                 self.outbox.end(reason, Duration::ZERO);
+                self.shut();
+            }
+            Err(_panic) => {
+                self.outbox.end(Departure::Panicked, Duration::ZERO);
                 self.shut();
             }
         }
@@ -234,6 +244,9 @@ pub fn tune(socket: &TcpStream) -> io::Result<()> {
     let keepalive = keepalive.with_retries(3);
     SockRef::from(socket).set_tcp_keepalive(&keepalive)?;
     #[cfg(any(target_os = "linux", target_os = "android"))]
-    SockRef::from(socket).set_tcp_user_timeout(Some(USER_TIMEOUT))?;
+    {
+        SockRef::from(socket).set_tcp_user_timeout(Some(USER_TIMEOUT))?;
+        SockRef::from(socket).set_tcp_notsent_lowat(UNSENT_LEN)?;
+    }
     Ok(())
 }

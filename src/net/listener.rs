@@ -8,14 +8,14 @@
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 use std::io;
-use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::Arc;
 use std::thread::{self, Scope};
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{bounded, Receiver, RecvTimeoutError};
-use log::{debug, error, warn};
+use log::{debug, error, info, warn};
 use parking_lot::{Condvar, Mutex};
 use socket2::SockRef;
 
@@ -34,7 +34,7 @@ pub const GREETING_TIME: Duration = Duration::from_secs(600);
 const STOP_TIME: Duration = Duration::from_secs(2);
 
 /// Places for those who have not said yet who they are, beyond the places of those who have.
-const GREETING_PLACES: usize = 64;
+pub const GREETING_PLACES: usize = 64;
 
 /// How long a newcomer to a full house waits for the one that makes room.
 const ROOM_TIME: Duration = Duration::from_secs(1);
@@ -49,9 +49,9 @@ pub trait Service: Sync {
     /// Talks with one client until it is gone, in the thread of this client.
     fn serve(&self, connection: &Connection) -> Departure;
     /// Called by the clock at every tick. Must not block.
-    fn tick(&self);
-    /// The server stops: tell the clients so. They are ended right afterwards.
-    fn say_goodbye(&self);
+    fn tick(&self) {}
+    /// The server stops: tell the clients so, if there is a word for it. They are ended right afterwards.
+    fn say_goodbye(&self) {}
 }
 
 /// A listening socket and the clients that came through it.
@@ -67,11 +67,11 @@ pub struct Listener {
 }
 
 impl Listener {
-    /// Listens at this host, which may be a name, for at most `max_clients` clients that have said who they are.
+    /// Listens at this host, which may be a name, for at most so many clients at one time.
     ///
     /// # Errors
     /// The host is unknown, or is not ours, or the port cannot be had.
-    pub fn bind(host: &str, port: u16, max_clients: usize) -> Result<Listener, BindError> {
+    pub fn bind(host: &str, port: u16, places: usize) -> Result<Listener, BindError> {
         let refuse = |error| BindError { host: host.to_owned(), port, error };
         let addresses = resolve(host, port).map_err(refuse)?;
         let socket = TcpListener::bind(addresses.as_slice()).map_err(refuse)?;
@@ -79,7 +79,7 @@ impl Listener {
             address: socket.local_addr().map_err(refuse)?,
             socket,
             bell: Arc::default(),
-            places: max_clients + GREETING_PLACES,
+            places,
             connections: Mutex::default(),
             gone: Condvar::new(),
             stopping: AtomicBool::new(false),
@@ -111,14 +111,14 @@ impl Listener {
     }
 
     /// Serves clients until [`Listener::stop`]; then every client is told, drained and joined.
-    pub fn run(&self, service: &dyn Service) {
+    ///
+    /// # Errors
+    /// The system has no thread for the clock.
+    pub fn run(&self, service: &dyn Service) -> io::Result<()> {
         let (stop_clock, clock_stopped) = bounded(0);
         thread::scope(|scope| {
             let clock = thread::Builder::new().name("clock".into()).stack_size(STACK_LEN);
-            if let Err(error) = clock.spawn_scoped(scope, || self.clock_loop(&clock_stopped, service)) {
-                error!("no thread for the clock: {error}");
-                return;
-            }
+            clock.spawn_scoped(scope, || self.clock_loop(&clock_stopped, service))?;
             self.accept_loop(scope, service);
             service.say_goodbye();
             let mut connections = self.connections.lock();
@@ -127,7 +127,9 @@ impl Listener {
                 self.gone.wait(&mut connections);
             }
             drop(stop_clock);
-        });
+            info!("stopped");
+            Ok(())
+        })
     }
 
     /// Ends [`Listener::run`], from any thread, and does not wait for it.
@@ -138,7 +140,9 @@ impl Listener {
             let _ = SockRef::from(&self.socket).shutdown(std::net::Shutdown::Both);
         } else {
             // Elsewhere a connection wakes it; the limit is for a queue that is full, and a full queue wakes it as well.
-            let _ = TcpStream::connect_timeout(&self.address, Duration::from_secs(1));
+            let loopback: IpAddr = if self.address.is_ipv4() { Ipv4Addr::LOCALHOST.into() } else { Ipv6Addr::LOCALHOST.into() };
+            let ip = if self.address.ip().is_unspecified() { loopback } else { self.address.ip() };
+            let _ = TcpStream::connect_timeout(&SocketAddr::new(ip, self.address.port()), Duration::from_secs(1));
         }
     }
 
@@ -164,13 +168,13 @@ impl Listener {
                 warn!("{peer} refused: all {} places are taken", self.places);
                 continue;
             }
-            let (outbox, items) = Outbox::new(Arc::clone(&self.bell));
+            let (outbox, items) = Outbox::new(Arc::clone(&self.bell), service.pace());
             outbox.end_within(GREETING_TIME, Departure::GreetingTooLong);
             let connection = Arc::new(Connection::new(id, peer, socket, outbox));
             self.connections.lock().insert(id, Arc::clone(&connection));
             let reader = thread::Builder::new().name(format!("client {id}")).stack_size(STACK_LEN);
             let body = move || {
-                connection.run(items, service.pace(), || service.serve(&connection));
+                connection.run(items, || service.serve(&connection));
                 self.remove(id);
             };
             if let Err(error) = reader.spawn_scoped(scope, body) {
@@ -252,8 +256,4 @@ impl fmt::Display for BindError {
     }
 }
 
-impl std::error::Error for BindError {
-    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        Some(&self.error)
-    }
-}
+impl std::error::Error for BindError {}

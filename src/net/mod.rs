@@ -8,6 +8,7 @@ pub mod connection;
 pub mod listener;
 pub mod outbox;
 
+use std::fmt;
 use std::io;
 use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
 use std::time::Duration;
@@ -32,13 +33,38 @@ pub fn resolve(host: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
 ///
 /// # Errors
 /// The name is unknown, or nobody answers.
-pub fn connect(host: &str, port: u16) -> io::Result<TcpStream> {
-    let mut result = Err(io::ErrorKind::NotFound.into());
-    for address in resolve(host, port)? {
-        result = TcpStream::connect_timeout(&address, CONNECT_TIME);
-        if result.is_ok() {
-            break;
+pub fn connect(host: &str, port: u16) -> Result<TcpStream, ConnectError> {
+    let connect = || {
+        let mut result = Err(io::ErrorKind::NotFound.into());
+        for address in resolve(host, port)? {
+            result = TcpStream::connect_timeout(&address, CONNECT_TIME);
+            if result.is_ok() {
+                break;
+            }
         }
+        let socket = result?;
+        connection::tune(&socket)?;
+        Ok(socket)
+    };
+    connect().map_err(|error| ConnectError { peer: format!("{host}:{port}"), error })
+}
+
+/// Why there is no connection.
+#[derive(Debug)]
+pub struct ConnectError {
+    peer: String,
+    error: io::Error,
+}
+
+impl fmt::Display for ConnectError {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        write!(f, "cannot reach {}: {}; does it run there, and is the address right?", self.peer, self.error)
     }
-    result
+}
+
+impl std::error::Error for ConnectError {}
+
+/// Whether a read took as long as it may.
+pub fn is_late(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut)
 }

@@ -29,8 +29,18 @@ pub const SOFT_LIMIT: usize = 256 << 10;
 
 /// While it is over [`SOFT_LIMIT`], a client must get rid of this many bytes ...
 const PROGRESS: u64 = 64 << 10;
-/// ... in this time, or it departs. It is also the longest that anyone waits for anyone.
+/// ... in this time, or it departs. It is also the longest that anyone waits, with one line, for anyone.
 const PROGRESS_TIME: Duration = Duration::from_secs(5);
+
+/// With more than this queued, in bytes, a client departs at once: what waited for the end of its dialogue, and a good deal more.
+const MAX_QUEUED: usize = 16 << 20;
+
+/// What an item that goes out singly counts at least, in bytes: so that however short the items are, those that wait for their turn
+/// are few, and progress shows at every pace.
+const MIN_SINGLE: usize = 1 << 10;
+
+/// The longest pause of [`Pace::Single`]: at one item in this time a client still makes the progress that is asked of it.
+pub const MAX_PAUSE: Duration = Duration::from_millis(50);
 
 /// The most that is handed to the kernel in one write, in bytes, so that progress shows. A multiple of 4, as everything on the
 /// wire is: so no length of a frame is ever split between two writes.
@@ -69,12 +79,16 @@ pub struct Bell {
 }
 
 impl Bell {
-    /// Waits, while `blocked` holds, for the next ring. `blocked` may look at outboxes and nothing else.
-    pub fn wait_while(&self, blocked: impl Fn() -> bool) {
+    /// Waits while `blocked` holds, looking again at each ring; `false` if it still holds at the deadline. `blocked` may look at
+    /// outboxes and nothing else.
+    pub fn wait_while(&self, blocked: impl Fn() -> bool, deadline: Instant) -> bool {
         let mut guard = self.mutex.lock();
         while blocked() {
-            self.rung.wait(&mut guard);
+            if self.rung.wait_until(&mut guard, deadline).timed_out() {
+                return false;
+            }
         }
+        true
     }
 
     /// Wakes all who wait, so that they look again.
@@ -93,6 +107,7 @@ pub struct Outbox {
     /// Bytes written since the client came.
     written: AtomicU64,
     bell: Arc<Bell>,
+    pace: Pace,
     state: Mutex<State>,
 }
 
@@ -104,21 +119,33 @@ struct State {
     deadline: Option<(Instant, Departure)>,
     /// Since when the client has been over the limit, and what it had written then.
     over_since: Option<(Instant, u64)>,
+    /// When a peer that is in the middle of something must have sent more of it.
+    more_by: Option<Instant>,
 }
 
 impl Outbox {
     /// A new outbox, and the end of its channel for the writer thread.
-    pub fn new(bell: Arc<Bell>) -> (Arc<Outbox>, Receiver<Item>) {
+    pub fn new(bell: Arc<Bell>, pace: Pace) -> (Arc<Outbox>, Receiver<Item>) {
         let (items, receiver) = unbounded();
         let (queued, written) = (AtomicUsize::new(0), AtomicU64::new(0));
-        let outbox = Outbox { items, queued, written, bell, state: Mutex::default() };
+        let outbox = Outbox { items, queued, written, bell, pace, state: Mutex::default() };
         (Arc::new(outbox), receiver)
     }
 
     /// Queues bytes for the client. Dropped if the client is ending: that news has its own way.
     pub fn push(&self, bytes: Arc<[u8]>) {
-        self.queued.fetch_add(bytes.len(), Ordering::Relaxed);
-        self.send(Item::Bytes(bytes));
+        if !self.is_ending() {
+            self.queued.fetch_add(self.cost(bytes.len()), Ordering::Relaxed);
+            self.send(Item::Bytes(bytes));
+        }
+    }
+
+    /// What bytes count that go out at this pace.
+    fn cost(&self, n: usize) -> usize {
+        match self.pace {
+            Pace::Batched => n,
+            Pace::Single(_) => n.max(MIN_SINGLE),
+        }
     }
 
     /// Queues something that writes itself.
@@ -137,11 +164,12 @@ impl Outbox {
     }
 
     /// Waits, holding no lock, while `find_full` finds an outbox that has no room: so a flood slows the flooder, whose outbox this is.
-    /// Woken by room, by the end of the full one, and by its own.
+    /// Woken by room, by the end of the full one, and by its own; after [`PROGRESS_TIME`] it waits no longer.
     pub fn wait_for_room(&self, find_full: impl Fn() -> Option<Arc<Outbox>>) {
+        let deadline = Instant::now() + PROGRESS_TIME;
         while let Some(full) = find_full() {
-            self.bell.wait_while(|| !full.has_room() && !self.is_ending());
-            if self.is_ending() {
+            let is_woken = self.bell.wait_while(|| !full.has_room() && !self.is_ending(), deadline);
+            if !is_woken || self.is_ending() {
                 return;
             }
         }
@@ -169,6 +197,11 @@ impl Outbox {
         self.state.lock().meet(Instant::now() + limit, reason);
     }
 
+    /// The peer must send more within this time, each time anew, or it has broken the protocol; `None`: it may take its time.
+    pub fn expect_more(&self, limit: Option<Duration>) {
+        self.state.lock().more_by = limit.map(|limit| Instant::now() + limit);
+    }
+
     /// The deadline was met. Has no effect on a connection that is ending.
     pub fn no_deadline(&self) {
         let mut state = self.state.lock();
@@ -191,15 +224,18 @@ impl Outbox {
     pub fn is_overdue(&self, now: Instant) -> bool {
         let mut state = self.state.lock();
         let written = self.written.load(Ordering::Relaxed);
+        let queued = self.queued.load(Ordering::Relaxed);
         state.over_since = match state.over_since {
-            _ if self.queued.load(Ordering::Relaxed) <= SOFT_LIMIT => None,
+            _ if queued <= SOFT_LIMIT => None,
             Some((since, then)) if written - then < PROGRESS => Some((since, then)),
             _ => Some((now, written)),
         };
-        let too_slow = state.over_since.filter(|(since, _)| now - *since >= PROGRESS_TIME).map(|_| Departure::TooSlow);
-        let late = state.deadline.clone().filter(|(deadline, _)| now >= *deadline).map(|(_, reason)| reason);
-        let Some(reason) = too_slow.or(late) else {
-            return false;
+        let reason = match &state.deadline {
+            _ if queued > MAX_QUEUED => Departure::TooSlow,
+            _ if state.over_since.is_some_and(|(since, _)| now - since >= PROGRESS_TIME) => Departure::TooSlow,
+            _ if state.more_by.is_some_and(|more_by| now >= more_by) => Departure::Broke("nothing more of a file came".into()),
+            Some((deadline, reason)) if now >= *deadline => reason.clone(),
+            _ => return false,
         };
         self.decide(state, reason);
         true
@@ -227,7 +263,7 @@ impl State {
 ///
 /// # Errors
 /// A write that failed or timed out. Whatever is still queued is dropped with the channel.
-pub fn write_loop(outbox: &Outbox, items: &Receiver<Item>, stream: &mut dyn Write, pace: Pace) -> io::Result<()> {
+pub fn write_loop(outbox: &Outbox, items: &Receiver<Item>, stream: &mut dyn Write) -> io::Result<()> {
     let mut batch = Vec::new();
     let mut written_at: Option<Instant> = None;
     while let Ok(first) = items.recv() {
@@ -241,12 +277,12 @@ pub fn write_loop(outbox: &Outbox, items: &Receiver<Item>, stream: &mut dyn Writ
                 }
                 Item::End => return write_batch(outbox, &mut batch, stream),
             }
-            next = match pace {
+            next = match outbox.pace {
                 Pace::Batched if batch.len() < MAX_WRITE => items.try_recv().ok(),
                 _ => None,
             };
         }
-        if let (Pace::Single(pause), Some(at)) = (pace, written_at) {
+        if let (Pace::Single(pause), Some(at)) = (outbox.pace, written_at) {
             thread::sleep(pause.saturating_sub(at.elapsed()));
         }
         write_batch(outbox, &mut batch, stream)?;
@@ -277,6 +313,9 @@ fn write_batch(outbox: &Outbox, batch: &mut Vec<u8>, stream: &mut dyn Write) -> 
     for piece in batch.chunks(MAX_WRITE) {
         stream.write_all(piece)?;
         outbox.wrote(piece.len());
+    }
+    if !batch.is_empty() {
+        outbox.wrote(outbox.cost(batch.len()) - batch.len());
     }
     // A long line leaves no long buffer behind.
     batch.clear();
@@ -314,21 +353,17 @@ mod tests {
     }
 
     fn new() -> (Arc<Outbox>, Receiver<Item>) {
-        Outbox::new(Arc::default())
+        Outbox::new(Arc::default(), Pace::Batched)
     }
 
     fn bytes(len: usize) -> Arc<[u8]> {
         (0..len).map(|at| (at / 4) as u8).collect()
     }
 
-    fn written_at(outbox: &Outbox, items: &Receiver<Item>, pace: Pace) -> Vec<Vec<u8>> {
-        let mut stream = Writes { writes: Vec::new(), room: usize::MAX };
-        write_loop(outbox, items, &mut stream, pace).unwrap();
-        stream.writes
-    }
-
     fn written(outbox: &Outbox, items: &Receiver<Item>) -> Vec<Vec<u8>> {
-        written_at(outbox, items, Pace::Batched)
+        let mut stream = Writes { writes: Vec::new(), room: usize::MAX };
+        write_loop(outbox, items, &mut stream).unwrap();
+        stream.writes
     }
 
     fn end(outbox: &Outbox) {
@@ -395,7 +430,7 @@ mod tests {
             outbox.push_job(Box::new(|stream| stream.write_all(b"job is too long")));
             outbox.push_job(Box::new(move |_| failures.send(()).map_err(io::Error::other)));
             let mut stream = Writes { writes: Vec::new(), room };
-            let error = write_loop(&outbox, &items, &mut stream, Pace::Batched).unwrap_err();
+            let error = write_loop(&outbox, &items, &mut stream).unwrap_err();
             assert_eq!(error.kind(), io::ErrorKind::BrokenPipe);
             drop(items);
             assert!(failed.recv_timeout(DEADLINE).is_err(), "dropped unused");
@@ -418,8 +453,8 @@ mod tests {
         // The event may come before the wait, so the test gives them many chances to meet.
         for _ in 0..50 {
             let bell = Arc::new(Bell::default());
-            let (full, _items) = Outbox::new(Arc::clone(&bell));
-            let (own, _own_items) = Outbox::new(bell);
+            let (full, _items) = Outbox::new(Arc::clone(&bell), Pace::Batched);
+            let (own, _own_items) = Outbox::new(bell, Pace::Batched);
             full.push(bytes(SOFT_LIMIT + 4));
             let (woken, is_woken) = bounded(0);
             for _ in 0..2 {
@@ -442,13 +477,17 @@ mod tests {
 
     #[test]
     fn single_items_go_in_one_write_each_and_apart() {
-        let (outbox, items) = new();
+        let pause = Duration::from_millis(20);
+        let (outbox, items) = Outbox::new(Arc::default(), Pace::Single(pause));
         for text in ["one", "two", "three"] {
             outbox.push(text.as_bytes().into());
         }
+        assert_eq!(outbox.queued.load(Ordering::Relaxed), 3 * MIN_SINGLE);
         end(&outbox);
-        let (start, pause) = (Instant::now(), Duration::from_millis(20));
-        assert_eq!(written_at(&outbox, &items, Pace::Single(pause)), [b"one".as_slice(), b"two", b"three"]);
+        let start = Instant::now();
+        assert_eq!(written(&outbox, &items), [b"one".as_slice(), b"two", b"three"]);
+        assert_eq!(outbox.queued.load(Ordering::Relaxed), 0);
+        assert!(PROGRESS_TIME.div_duration_f64(MAX_PAUSE) * MIN_SINGLE as f64 > PROGRESS as f64);
         // Three writes have two pauses between them; nothing bounds them from above.
         assert!(start.elapsed() >= 2 * pause);
     }
@@ -492,13 +531,14 @@ mod tests {
         let (looks, looked) = bounded(2);
         let (his_bell, his_look) = (Arc::clone(&bell), Arc::clone(&is_blocked));
         thread::spawn(move || {
-            his_bell.wait_while(|| {
+            let look = || {
                 let is_blocked = his_look.load(Ordering::SeqCst) == 1;
                 looks.send(()).unwrap();
                 // Time for the other to ring too early, if that could be.
                 thread::yield_now();
                 is_blocked
-            });
+            };
+            his_bell.wait_while(look, Instant::now() + DEADLINE);
         });
         looked.recv_timeout(DEADLINE).unwrap();
         is_blocked.store(0, Ordering::SeqCst);

@@ -6,22 +6,29 @@
 use std::fmt;
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, TcpStream};
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::Arc;
 use std::thread;
+use std::time::Duration;
 
 use chrono::Local;
 
-use super::splitter::{Piece, Splitter};
-use super::READ_LEN;
-use crate::net::connect;
-use crate::net::connection::tune;
-use crate::seal::{token_len, Key, Line};
+use super::splitter::{Piece, Splitter, REST_TIME};
+use super::{PAUSE, READ_LEN};
+use crate::net::{connect, is_late, ConnectError};
+use crate::seal::{token_len, Key, KeyFileError, Line};
 use crate::terminal::Terminal;
 use crate::wire::name::{NameError, UserName};
 
 /// The longest token that is sent, in bytes: what a Python peer reads at once.
 const MAX_TOKEN: u64 = 1024;
+
+/// The name under which one's own lines are shown, so that nobody else may bear it.
+const SELF: &str = "You";
+
+/// How long the relay may take to close after the end of the input. A Python relay never does.
+const LEAVE_TIME: Duration = Duration::from_secs(2);
 
 /// How a client is set up.
 pub struct Setup {
@@ -31,64 +38,116 @@ pub struct Setup {
     pub port: u16,
     /// The name; asked for if it is not given.
     pub name: Option<String>,
-    /// The key that all friends hold.
-    pub key: Key,
+    /// The file with the key that all friends hold; without one, the environment has the key.
+    pub key_file: Option<PathBuf>,
+}
+
+/// What both threads share.
+struct Chat {
+    name: UserName,
+    key: Key,
+    socket: TcpStream,
+    terminal: Terminal,
+    /// The end of the connection is no failure any more.
+    is_leaving: AtomicBool,
 }
 
 /// Connects and chats until the person leaves.
 ///
 /// # Errors
-/// No connection, or an end that the person did not ask for.
+/// No key, no connection, or an end that the person did not ask for.
 pub fn run(setup: Setup) -> Result<(), ClientError> {
-    let terminal = Arc::new(Terminal::new());
-    let name = terminal.name("Your name", setup.name, UserName::parse).map_err(ClientError::Name)?;
-    let name = name.ok_or(ClientError::NoName)?;
-    let server = format!("{}:{}", setup.host, setup.port);
-    let refuse = |error| ClientError::Connect { server: server.clone(), error };
-    let socket = Arc::new(connect(&setup.host, setup.port).map_err(refuse)?);
-    tune(&socket).map_err(refuse)?;
-    terminal.show(&format!("{} {name} joined {server}", Local::now().format("%Y-%m-%d %H:%M:%S")));
-
-    let is_leaving = Arc::new(AtomicBool::new(false));
-    let leave = {
-        let (socket, is_leaving) = (Arc::clone(&socket), Arc::clone(&is_leaving));
-        move |how| {
-            is_leaving.store(true, Ordering::SeqCst);
-            // Fails only if the relay was faster.
-            let _ = socket.shutdown(how);
-        }
-    };
-    let at_signal = leave.clone();
+    let key = Key::find(setup.key_file.as_deref()).map_err(ClientError::Key)?;
+    let terminal = Terminal::new();
+    let name = terminal.name("name", setup.name, name).map_err(ClientError::Name)?;
+    let socket = connect(&setup.host, setup.port).map_err(ClientError::Connect)?;
+    let date = Local::now().format("%Y-%m-%d %H:%M:%S");
+    terminal.show(&format!("{date} {name} joined {}:{}", setup.host, setup.port));
+    let chat = Arc::new(Chat { name, key, socket, terminal, is_leaving: AtomicBool::new(false) });
+    let at_signal = Arc::clone(&chat);
     // Without the handler a signal ends the program the hard way, which a relay takes as well.
-    let _ = ctrlc::set_handler(move || at_signal(Shutdown::Both));
-    let key = Arc::new(setup.key);
-    let (sending_key, sending_socket, sending_terminal) = (Arc::clone(&key), Arc::clone(&socket), Arc::clone(&terminal));
-    let sending = move || {
-        while let Some(line) = sending_terminal.read_line() {
-            if say(&line, &name, &sending_key, &sending_socket, &sending_terminal).is_err() {
-                return;
-            }
-        }
-        leave(Shutdown::Write);
-    };
+    let _ = ctrlc::set_handler(move || at_signal.leave(Shutdown::Both));
+    let sending = Arc::clone(&chat);
     // Not joined: a read of standard input cannot be woken.
-    thread::Builder::new().name("sending".into()).spawn(sending).map_err(ClientError::Thread)?;
-    match receiving_loop(&socket, &key, &terminal) {
-        _ if is_leaving.load(Ordering::SeqCst) => Ok(()),
+    thread::Builder::new().name("sending".into()).spawn(move || sending.sending_loop()).map_err(ClientError::Lost)?;
+    match chat.receiving_loop() {
+        _ if chat.is_leaving.load(Ordering::SeqCst) => Ok(()),
         Ok(()) => Err(ClientError::Closed),
         Err(error) => Err(ClientError::Lost(error)),
     }
 }
 
-/// Sends a line in as many tokens as it takes.
-fn say(line: &str, name: &UserName, key: &Key, mut socket: &TcpStream, terminal: &Terminal) -> io::Result<()> {
-    let time = Local::now().format("%H:%M:%S").to_string();
-    for text in pieces(line, Line { time: &time, name: name.as_str(), text: "" }.to_string().len()) {
-        let stamped = Line { time: &time, name: name.as_str(), text };
-        socket.write_all(key.seal(stamped.to_string().as_bytes()).as_bytes())?;
-        terminal.show(&format!("{time} You: {text}"));
+fn name(text: &str) -> Result<UserName, NameError> {
+    match UserName::parse(text)? {
+        name if name.as_str() == SELF => Err(NameError::new(format!("the name {SELF} stands for oneself here"))),
+        name => Ok(name),
     }
-    Ok(())
+}
+
+impl Chat {
+    /// Reads lines and sends them, until the input ends.
+    fn sending_loop(&self) {
+        while let Some(line) = self.terminal.read_line() {
+            if self.say(&line).is_err() {
+                // Half a token may be out: nothing can follow it. The receiving thread says so.
+                let _ = self.socket.shutdown(Shutdown::Both);
+                return;
+            }
+        }
+        self.leave(Shutdown::Write);
+        // Not a wait for an event: the program ends as soon as the relay closes, and after this time in any case.
+        thread::sleep(LEAVE_TIME);
+        self.leave(Shutdown::Both);
+    }
+
+    fn leave(&self, how: Shutdown) {
+        self.is_leaving.store(true, Ordering::SeqCst);
+        // Fails only if the relay was faster.
+        let _ = self.socket.shutdown(how);
+    }
+
+    /// Sends a line in as many tokens as it takes, one at a time: a Python relay passes on what comes together as one.
+    fn say(&self, line: &str) -> io::Result<()> {
+        let time = Local::now().format("%H:%M:%S").to_string();
+        let stamp = |text| Line { time: &time, name: self.name.as_str(), text }.to_string();
+        for text in pieces(line, stamp("").len()) {
+            (&self.socket).write_all(self.key.seal(stamp(text).as_bytes()).as_bytes())?;
+            self.terminal.show(&format!("{time} {SELF}: {text}"));
+            thread::sleep(PAUSE);
+        }
+        Ok(())
+    }
+
+    /// Shows what arrives, until the connection ends.
+    fn receiving_loop(&self) -> io::Result<()> {
+        let mut splitter = Splitter::default();
+        let mut is_warned = false;
+        let mut show = |piece: Piece| match self.key.open(&piece.into_bytes()) {
+            Ok(text) => self.terminal.show(&shown(&String::from_utf8_lossy(&text))),
+            Err(_) if is_warned => {}
+            Err(_) => {
+                is_warned = true;
+                self.terminal.show(
+                    "Something arrived that this key does not open: do all of you have the same key? More of it is not mentioned.",
+                );
+            }
+        };
+        loop {
+            let mut bytes = [0; READ_LEN];
+            self.socket.set_read_timeout((!splitter.held().is_empty()).then_some(REST_TIME))?;
+            match (&self.socket).read(&mut bytes) {
+                Ok(0) => return Ok(()),
+                Ok(n) => splitter.push(&bytes[..n]).into_iter().for_each(&mut show),
+                Err(error) if is_late(&error) => splitter.flush().into_iter().for_each(&mut show),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+            // Where the shape leaves it open whether this is all of a token, the HMAC does not.
+            if self.key.opens(splitter.held()) {
+                splitter.flush().into_iter().for_each(&mut show);
+            }
+        }
+    }
 }
 
 /// Cuts a line, between two characters, into pieces that fit into a token together with `n_before` bytes.
@@ -109,40 +168,6 @@ fn pieces(line: &str, n_before: usize) -> Vec<&str> {
     pieces
 }
 
-/// Shows what arrives, until the connection ends.
-fn receiving_loop(mut socket: &TcpStream, key: &Key, terminal: &Terminal) -> io::Result<()> {
-    let mut splitter = Splitter::default();
-    let mut is_warned = false;
-    let mut show = |piece: Piece| {
-        let bytes = piece.into_bytes();
-        match key.open(&bytes) {
-            Ok(text) => terminal.show(&shown(&String::from_utf8_lossy(&text))),
-            Err(_) if is_warned => {}
-            Err(_) => {
-                is_warned = true;
-                terminal.show("Something arrived that this key does not open: do all of you have the same key? More of it is not mentioned.");
-            }
-        }
-    };
-    loop {
-        let mut bytes = [0; READ_LEN];
-        socket.set_read_timeout(splitter.rest_wait())?;
-        match socket.read(&mut bytes) {
-            Ok(0) => return Ok(()),
-            Ok(n) => splitter.push(&bytes[..n]).into_iter().for_each(&mut show),
-            Err(error) => match error.kind() {
-                io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => splitter.flush().into_iter().for_each(&mut show),
-                io::ErrorKind::Interrupted => {}
-                _ => return Err(error),
-            },
-        }
-        // Where the shape leaves it open whether this is all of a token, the HMAC does not.
-        if key.opens(splitter.held()) {
-            splitter.flush().into_iter().for_each(&mut show);
-        }
-    }
-}
-
 /// A line as people know it from the scripts.
 fn shown(text: &str) -> String {
     match Line::parse(text) {
@@ -154,51 +179,31 @@ fn shown(text: &str) -> String {
 /// Why a client failed. Shown in one line.
 #[derive(Debug)]
 pub enum ClientError {
-    /// The name breaks a rule.
+    /// There is no key.
+    Key(KeyFileError),
+    /// The name breaks a rule, or there is none.
     Name(NameError),
-    /// The input ended before a name was given.
-    NoName,
     /// The relay cannot be reached.
-    Connect {
-        /// Host and port.
-        server: String,
-        /// What the system says.
-        error: io::Error,
-    },
+    Connect(ConnectError),
     /// The relay closed the connection.
     Closed,
     /// The connection failed.
     Lost(io::Error),
-    /// The system has no thread left.
-    Thread(io::Error),
 }
 
 impl fmt::Display for ClientError {
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
         match self {
+            ClientError::Key(error) => error.fmt(f),
             ClientError::Name(error) => error.fmt(f),
-            ClientError::NoName => {
-                write!(f, "the input ended before a name was given; give it on the first line, or with --name")
-            }
-            ClientError::Connect { server, error } => {
-                write!(f, "cannot reach {server}: {error}; is the relay running, and the address right?")
-            }
+            ClientError::Connect(error) => error.fmt(f),
             ClientError::Closed => write!(f, "the relay closed the connection"),
             ClientError::Lost(error) => write!(f, "the connection to the relay is lost: {error}"),
-            ClientError::Thread(error) => write!(f, "cannot start a thread: {error}"),
         }
     }
 }
 
-impl std::error::Error for ClientError {
-    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        match self {
-            ClientError::Name(error) => Some(error),
-            ClientError::Connect { error, .. } | ClientError::Lost(error) | ClientError::Thread(error) => Some(error),
-            ClientError::NoName | ClientError::Closed => None,
-        }
-    }
-}
+impl std::error::Error for ClientError {}
 
 #[cfg(test)]
 mod tests {

@@ -32,6 +32,7 @@ use parking_lot::Mutex;
 use self::splitter::{Piece, Splitter};
 use crate::machine;
 use crate::net::connection::{ClientId, Connection, Departure};
+use crate::net::is_late;
 use crate::net::listener::{BindError, Listener, Service};
 use crate::net::outbox::{Outbox, Pace};
 
@@ -84,9 +85,11 @@ impl Relay {
     }
 
     /// Serves peers until [`Relay::stop`].
-    pub fn run(&self) {
-        self.listener.run(self);
-        info!("stopped");
+    ///
+    /// # Errors
+    /// As [`Listener::run`].
+    pub fn run(&self) -> io::Result<()> {
+        self.listener.run(self)
     }
 
     /// Stops the relay, from any thread.
@@ -97,14 +100,13 @@ impl Relay {
     /// Passes a piece on to everybody else.
     fn pass_on(&self, from: &Connection, piece: Piece) {
         let bytes: Arc<[u8]> = piece.into_bytes().into();
-        let others = |peers: &BTreeMap<ClientId, Arc<Outbox>>| -> Vec<Arc<Outbox>> {
-            peers.iter().filter(|(id, _)| **id != from.id).map(|(_, outbox)| Arc::clone(outbox)).collect()
-        };
-        from.outbox().wait_for_room(|| others(&self.peers.lock()).into_iter().find(|outbox| !outbox.has_room()));
-        let peers = self.peers.lock();
-        for outbox in others(&peers) {
-            outbox.push(Arc::clone(&bytes));
-        }
+        let is_other = |(id, _): &(&ClientId, &Arc<Outbox>)| **id != from.id;
+        from.outbox().wait_for_room(|| {
+            let peers = self.peers.lock();
+            let mut others = peers.iter().filter(is_other);
+            others.find(|(_, outbox)| !outbox.has_room()).map(|(_, outbox)| Arc::clone(outbox))
+        });
+        self.peers.lock().iter().filter(is_other).for_each(|(_, outbox)| outbox.push(Arc::clone(&bytes)));
     }
 }
 
@@ -133,25 +135,15 @@ impl Service for Relay {
                     n_bytes += n;
                     splitter.push(&bytes[..n]).into_iter().for_each(&mut pass_on);
                 }
-                Err(error) => match error.kind() {
-                    io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => {
-                        splitter.flush().into_iter().for_each(&mut pass_on);
-                    }
-                    io::ErrorKind::Interrupted => {}
-                    _ => break Departure::HungUp,
-                },
+                Err(error) if is_late(&error) => splitter.flush().into_iter().for_each(&mut pass_on),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(_) => break Departure::HungUp,
             }
         };
         splitter.flush().into_iter().for_each(&mut pass_on);
         info!("{connection} sent {n_tokens} tokens, {n_bytes} bytes in all");
         drop(seat);
         departure
-    }
-
-    fn tick(&self) {}
-
-    fn say_goodbye(&self) {
-        // There is no word for it: a bare close ends the Python peers.
     }
 }
 

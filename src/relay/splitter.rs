@@ -26,7 +26,7 @@ pub const MAX_TOKEN: usize = 64 << 10;
 const QUIET_TIME: Duration = Duration::from_millis(20);
 
 /// How long the rest of a token may take. Longer than a segment that is lost and sent again.
-const REST_TIME: Duration = Duration::from_secs(2);
+pub const REST_TIME: Duration = Duration::from_secs(2);
 
 /// A piece of the stream.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -93,11 +93,6 @@ impl Splitter {
     /// What is held back.
     pub fn held(&self) -> &[u8] {
         &self.buffer
-    }
-
-    /// How long to wait for more where the caller can tell a whole token without waiting; `None`: nothing is held back.
-    pub fn rest_wait(&self) -> Option<Duration> {
-        (!self.buffer.is_empty()).then_some(REST_TIME)
     }
 
     /// Nothing more has come: takes what is held back for what it is.

@@ -10,16 +10,35 @@ use log::warn;
 use super::{Key, SealError};
 use crate::machine;
 
+/// The environment variable that may hold a key.
+const VARIABLE: &str = "FERNCHAT_KEY";
+
 /// The most that is read of a key file, in bytes: a key, and blanks around it.
 const MAX_LEN: u64 = 1024;
 
 impl Key {
+    /// Finds the key of a person: in this file, or else in the environment. Never on the command line, which others can see.
+    ///
+    /// # Errors
+    /// It is in neither place, or what is there is no key.
+    pub fn find(path: Option<&Path>) -> Result<Key, KeyFileError> {
+        match (path, std::env::var(VARIABLE)) {
+            (Some(path), _) => Key::load(path),
+            (None, Ok(text)) => Key::parse(&text).map_err(KeyFileError::Environment),
+            (None, Err(_)) => Err(KeyFileError::Missing),
+        }
+    }
+
     /// Reads a key from a file. Warns if others may read it as well.
     ///
     /// # Errors
     /// The file cannot be read, or holds something else.
     pub fn load(path: &Path) -> Result<Key, KeyFileError> {
         let refuse = |error| KeyFileError::Unreadable(path.to_owned(), error);
+        // Looked at before it is opened: to open a pipe is to wait for whoever writes into it.
+        if !path.metadata().map_err(refuse)?.is_file() {
+            return Err(refuse(io::Error::new(io::ErrorKind::InvalidInput, "it is not a plain file")));
+        }
         let file = File::open(path).map_err(refuse)?;
         if machine::is_readable_by_others(&file) {
             let path = path.display();
@@ -39,7 +58,11 @@ impl Key {
         let refuse = |error| KeyFileError::NotCreated(path.to_owned(), error);
         let mut file = machine::create_private(path).map_err(refuse)?;
         let key = Key::generate();
-        writeln!(file, "{}", key.as_str()).map_err(refuse)?;
+        if let Err(error) = writeln!(file, "{}", key.as_str()) {
+            // Half a key is of no use, and would be in the way of the next try.
+            let _ = std::fs::remove_file(path);
+            return Err(refuse(error));
+        }
         Ok(key)
     }
 }
@@ -53,6 +76,10 @@ pub enum KeyFileError {
     NoKey(PathBuf, SealError),
     /// It cannot be made.
     NotCreated(PathBuf, io::Error),
+    /// The environment holds something else.
+    Environment(SealError),
+    /// There is neither a file nor a key in the environment.
+    Missing,
 }
 
 impl fmt::Display for KeyFileError {
@@ -62,7 +89,7 @@ impl fmt::Display for KeyFileError {
                 let path = path.display();
                 write!(
                     f,
-                    "cannot read the key file {path}: {error}; get it from a friend, or make one with: fernchat keygen {path}"
+                    "cannot read the key file {path}: {error}; get one from a friend, or make one with: fernchat keygen FILE"
                 )
             }
             KeyFileError::NoKey(path, error) => {
@@ -76,15 +103,12 @@ impl fmt::Display for KeyFileError {
             KeyFileError::NotCreated(path, error) => {
                 write!(f, "cannot make the key file {}: {error}", path.display())
             }
+            KeyFileError::Environment(error) => write!(f, "the environment variable {VARIABLE} is no key: {error}"),
+            KeyFileError::Missing => {
+                write!(f, "a key is missing; give it with --key-file FILE, and make one with: fernchat keygen FILE")
+            }
         }
     }
 }
 
-impl std::error::Error for KeyFileError {
-    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        match self {
-            KeyFileError::Unreadable(_, error) | KeyFileError::NotCreated(_, error) => Some(error),
-            KeyFileError::NoKey(_, error) => Some(error),
-        }
-    }
-}
+impl std::error::Error for KeyFileError {}

@@ -52,6 +52,8 @@ pub enum Refusal {
     NameTaken(UserName),
     /// The group has as many members or requests as it may have.
     Full,
+    /// The server has as many groups as it may have, and each of them has members or somebody who is there.
+    NoMoreGroups,
 }
 
 impl fmt::Display for Refusal {
@@ -67,6 +69,7 @@ impl fmt::Display for Refusal {
                 write!(f, "the name {name} is in use in this group; choose another")
             }
             Refusal::Full => write!(f, "the group is full"),
+            Refusal::NoMoreGroups => write!(f, "the server has as many groups as it can hold"),
         }
     }
 }
@@ -309,7 +312,7 @@ impl Group {
 
     /// Whether nothing is lost if this group is forgotten: nobody online or waiting, and no member but the admin.
     pub fn is_forgettable(&self) -> bool {
-        self.members.len() <= 1 && self.requests.is_empty() && self.online().next().is_none()
+        self.members.len() <= 1 && self.online().next().is_none() && self.waiting().next().is_none()
     }
 }
 
@@ -594,8 +597,10 @@ mod tests {
         assert!(!is_forgettable(), "bob is a member");
         let alice = kit.joins("alice");
         alice.kicks("bob").unwrap();
-        kit.joins("carol").leaves();
+        let carol = kit.joins("carol");
         alice.leaves();
-        assert!(!is_forgettable(), "carol has asked");
+        assert!(!is_forgettable(), "carol waits");
+        carol.leaves();
+        assert!(is_forgettable(), "who has asked and left can ask again");
     }
 }

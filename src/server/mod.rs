@@ -27,7 +27,6 @@ use std::sync::atomic::AtomicUsize;
 use std::sync::Arc;
 
 use crossbeam_channel::{unbounded, Receiver};
-use log::info;
 
 use self::seat::{seal, Failure};
 use self::session::{House, Session};
@@ -35,7 +34,7 @@ use self::spool::Spool;
 use self::table::GroupTable;
 use crate::machine;
 use crate::net::connection::{Connection, Departure};
-use crate::net::listener::{BindError, Listener, Service};
+use crate::net::listener::{BindError, Listener, Service, GREETING_PLACES};
 use crate::net::outbox::Pace;
 use crate::seal::Key;
 use crate::wire::command::notice;
@@ -86,8 +85,8 @@ impl Server {
     /// The address cannot be used, or the spool's folder cannot.
     pub fn bind(setup: Setup) -> Result<Server, ServerError> {
         let Setup { host, port, max_clients, max_file, python_file_limit, spool } = setup;
-        let max_clients = max_clients.min(machine::client_ceiling());
-        let listener = Listener::bind(&host, port, max_clients).map_err(ServerError::Bind)?;
+        let max_clients = max_clients.min(machine::client_ceiling().saturating_sub(GREETING_PLACES));
+        let listener = Listener::bind(&host, port, max_clients + GREETING_PLACES).map_err(ServerError::Bind)?;
         let spool = Spool::new(&spool).map_err(|error| ServerError::Spool { folder: spool, error })?;
         let (failures, failed) = unbounded();
         let house = House {
@@ -114,9 +113,11 @@ impl Server {
     }
 
     /// Serves clients until [`Server::stop`].
-    pub fn run(&self) {
-        self.listener.run(self);
-        info!("stopped");
+    ///
+    /// # Errors
+    /// As [`Listener::run`].
+    pub fn run(&self) -> io::Result<()> {
+        self.listener.run(self)
     }
 
     /// Stops the server, from any thread: clients are told, and [`Server::run`] returns.
@@ -147,7 +148,9 @@ impl Service for Server {
             }
         }
         for group in self.house.table.all() {
-            group.lock().online().for_each(|seat| seat.tick());
+            // A body may end here, and with it a file: not under the group's lock.
+            let seats: Vec<_> = group.lock().online().cloned().collect();
+            seats.iter().for_each(|seat| seat.tick());
         }
     }
 
@@ -190,11 +193,4 @@ impl fmt::Display for ServerError {
     }
 }
 
-impl std::error::Error for ServerError {
-    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        match self {
-            ServerError::Bind(error) => Some(error),
-            ServerError::Spool { error, .. } => Some(error),
-        }
-    }
-}
+impl std::error::Error for ServerError {}

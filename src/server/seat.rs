@@ -197,7 +197,8 @@ impl Seat {
     /// The server's clock has ticked.
     pub fn tick(&self) {
         // Called off, a delivery's receipt reports by being dropped.
-        drop(self.turn.lock().tick());
+        let called_off = self.turn.lock().tick();
+        drop(called_off);
     }
 
     /// Sends what the turn let pass. The caller holds the turn, so that nothing overtakes.

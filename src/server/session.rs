@@ -12,6 +12,7 @@ use std::collections::VecDeque;
 use std::io::Read;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::Arc;
+use std::time::Duration;
 
 use crossbeam_channel::Sender;
 use log::{debug, info, trace};
@@ -36,6 +37,9 @@ use crate::wire::name_set;
 
 /// How many commands a client may type ahead. A page of pasted lines fits many times.
 const MAX_HELD: usize = 4096;
+
+/// How long an upload may stand still before its client is put out: until then it keeps room in the spool from others.
+const MORE_TIME: Duration = Duration::from_secs(60);
 
 /// How much of a body is read at once, in bytes.
 const BODY_STEP: usize = 256 << 10;
@@ -142,7 +146,7 @@ impl<'a, R: Read> Session<'a, R> {
             request: seal(key, command::notice(format!("{} has requested to join the group.", seat.name))),
         };
         let (group, joined) = house.table.join(&group_name, &seat, &frames).map_err(|refusal| match refusal {
-            Refusal::Full => refuse("full", refusal.to_string()),
+            Refusal::Full | Refusal::NoMoreGroups => refuse("full", refusal.to_string()),
             _ => refuse("name-taken", refusal.to_string()),
         })?;
         match joined {
@@ -361,6 +365,7 @@ impl<'a, R: Read> Session<'a, R> {
         let mut piece = vec![0; BODY_STEP];
         let mut left = length;
         while left > 0 {
+            self.seat.outbox().expect_more(Some(MORE_TIME));
             match self.incoming.frames.next_piece(left, &mut piece, &|token| house.key.opens(token))? {
                 Piece::Body(n) => {
                     left -= n as u64;
@@ -375,6 +380,7 @@ impl<'a, R: Read> Session<'a, R> {
                 },
             }
         }
+        self.seat.outbox().expect_more(None);
         Ok(stored.and_then(super::spool::Incoming::finish))
     }
 
@@ -408,7 +414,7 @@ impl<'a, R: Read> Session<'a, R> {
             let receipt = Receipt::new(house.failures.clone(), failure);
             let delivery = Delivery { length: Frames::clone(&length), body: Arc::clone(&body), receipt };
             // An offer that comes back is dropped, and reported by its receipt.
-            if seat.offer(Offer { ask, name: Frames::clone(&name), body: delivery }).is_none() {
+            if seat.offer(Offer::new(ask, Frames::clone(&name), delivery)).is_none() {
                 n_offered += 1;
             }
         }
@@ -443,9 +449,10 @@ impl<'a, R: Read> Session<'a, R> {
             // Commands that are still held wait for the answers of a delivery.
             let is_message_held = self.seat.peer == Peer::Fernchat && self.held.back() == Some(&Command::MessageSend);
             match Command::parse(&text) {
+                // Our client sends it in one write with its command, so nothing can be between the two.
+                _ if is_message_held && self.early_text.is_none() => self.early_text = Some(text),
                 _ if text == SEND_FILENAME && self.seat.name_wanted() => {}
                 _ if text == SEND_FILE && self.seat.body_wanted() => {}
-                _ if is_message_held && self.early_text.is_none() => self.early_text = Some(text),
                 Some(command) => self.hold(command)?,
                 None if text == WAIT_DISCONNECT => {
                     let farewell = seal(&self.house.key, WAIT_DISCONNECT);

@@ -8,7 +8,7 @@ use std::fmt;
 use std::fs::File;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::Arc;
 
 use crate::machine::{free_space, read_at};
@@ -17,6 +17,9 @@ use crate::terminal::size;
 
 /// The most that all spooled bodies may take, in bytes. Half of the free room of the disk, if that is less.
 pub const MAX_SPOOL: u64 = 16 << 30;
+
+/// The most bodies at one time: each takes a descriptor.
+const MAX_BODIES: usize = 96;
 
 /// Where uploaded bodies are kept.
 pub struct Spool {
@@ -27,6 +30,7 @@ pub struct Spool {
 struct Room {
     limit: u64,
     taken: AtomicU64,
+    n_bodies: AtomicUsize,
 }
 
 impl Spool {
@@ -37,7 +41,7 @@ impl Spool {
     pub fn new(folder: &Path) -> io::Result<Spool> {
         tempfile::tempfile_in(folder)?;
         let limit = free_space(folder).map_or(MAX_SPOOL, |free| MAX_SPOOL.min(free / 2));
-        let room = Arc::new(Room { limit, taken: AtomicU64::new(0) });
+        let room = Arc::new(Room { limit, taken: AtomicU64::new(0), n_bodies: AtomicUsize::new(0) });
         Ok(Spool { folder: folder.to_owned(), room })
     }
 
@@ -46,8 +50,15 @@ impl Spool {
     /// # Errors
     /// The file cannot be made.
     pub fn begin(&self, key: &Key) -> Result<Incoming, SpoolError> {
-        let file = tempfile::tempfile_in(&self.folder).map_err(SpoolError::Io)?;
-        let body = Body { file, len: 0, room: Arc::clone(&self.room) };
+        let n_bodies = self.room.n_bodies.fetch_add(1, Ordering::Relaxed);
+        let file = match n_bodies < MAX_BODIES {
+            true => tempfile::tempfile_in(&self.folder).map_err(SpoolError::Io),
+            false => Err(SpoolError::TooMany),
+        };
+        if file.is_err() {
+            self.room.n_bodies.fetch_sub(1, Ordering::Relaxed);
+        }
+        let body = Body { file: file?, len: 0, room: Arc::clone(&self.room) };
         Ok(Incoming { body, check: BodyCheck::new(key) })
     }
 }
@@ -113,6 +124,7 @@ impl Body {
 impl Drop for Body {
     fn drop(&mut self) {
         self.room.taken.fetch_sub(self.len, Ordering::Relaxed);
+        self.room.n_bodies.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -129,6 +141,8 @@ pub enum SpoolError {
         /// The room of the whole spool, in bytes.
         limit: u64,
     },
+    /// The spool has as many bodies as it may have.
+    TooMany,
     /// The disk is full or broken.
     Io(io::Error),
     /// What arrived is not a token of the server's key.
@@ -142,6 +156,7 @@ impl fmt::Display for SpoolError {
                 write!(f, "this server takes files of at most {}", size(*limit))
             }
             SpoolError::Full { limit } => write!(f, "the server has room for {} of files in all; try again later", size(*limit)),
+            SpoolError::TooMany => write!(f, "the server has {MAX_BODIES} files on their way; try again later"),
             SpoolError::Io(error) => write!(f, "the server cannot store it: {error}"),
             SpoolError::NotOpened(error) => write!(f, "it did not arrive whole: {error}"),
         }
@@ -155,7 +170,7 @@ mod tests {
     const LIMIT: u64 = 1000;
 
     fn spool(folder: &Path) -> Spool {
-        let room = Arc::new(Room { limit: LIMIT, taken: AtomicU64::new(0) });
+        let room = Arc::new(Room { limit: LIMIT, taken: AtomicU64::new(0), n_bodies: AtomicUsize::new(0) });
         Spool { folder: folder.to_owned(), room }
     }
 

@@ -25,7 +25,7 @@ impl GroupTable {
     /// Seats a client in the group of this name, which is created if need be.
     ///
     /// # Errors
-    /// As [`Group::join`]; [`Refusal::Full`] also if there is no room for a new group.
+    /// As [`Group::join`]; [`Refusal::NoMoreGroups`] if there is no room for a new one.
     pub fn join(&self, name: &GroupName, seat: &Arc<Seat>, frames: &JoinFrames) -> Result<(Arc<Mutex<Group>>, Joined), Refusal> {
         loop {
             let shared = self.find_or_create(name, seat)?;
@@ -51,7 +51,7 @@ impl GroupTable {
             });
         }
         if groups.len() >= MAX_GROUPS {
-            return Err(Refusal::Full);
+            return Err(Refusal::NoMoreGroups);
         }
         let group = groups.entry(name.clone()).or_insert_with(|| Arc::new(Mutex::new(Group::new(founder.name.clone()))));
         Ok(Arc::clone(group))
@@ -89,7 +89,7 @@ mod tests {
         let table = &kit.house.table;
         fill(table, &alice.group);
         let refusal = kit.tries_to_join_group("bob", "one more").err();
-        assert_eq!(refusal, Some(Refusal::Full));
+        assert_eq!(refusal, Some(Refusal::NoMoreGroups));
         kit.joins("bob").hears(&["/wait"]);
         alice.denies("bob").unwrap();
 

@@ -21,7 +21,7 @@ use super::spool::{Body, Spool};
 use super::table::GroupTable;
 use super::turn::{Frames, Offer};
 use crate::net::connection::Departure;
-use crate::net::outbox::{Item, Outbox};
+use crate::net::outbox::{Item, Outbox, Pace};
 use crate::seal::Key;
 use crate::wire::command::{line, notice, ACCEPTED, ADMIN_READY, FERNCHAT, KICKED, READY, RECEIVE_FILE, WAIT};
 use crate::wire::frame::{FrameReader, MAX_FRAME};
@@ -66,7 +66,7 @@ impl Kit {
     }
 
     fn ear(&self) -> Ear {
-        let (outbox, items) = Outbox::new(Arc::default());
+        let (outbox, items) = Outbox::new(Arc::default(), Pace::Batched);
         Ear { outbox, items, key: Arc::clone(&self.house.key), heard: RefCell::default() }
     }
 
@@ -262,7 +262,7 @@ impl<'a> Person<'a> {
             };
             let ask = self.kit.frame(RECEIVE_FILE);
             let name = self.kit.frame(file);
-            drop(seat.offer(Offer { ask, name, body: delivery }));
+            drop(seat.offer(Offer::new(ask, name, delivery)));
         }
         Arc::downgrade(&body)
     }

@@ -41,6 +41,15 @@ pub struct Offer<B> {
     pub name: Frames,
     /// The body, with its length.
     pub body: B,
+    /// The tick at which it was parked. Set by the turn.
+    parked_at: u64,
+}
+
+impl<B> Offer<B> {
+    /// A file with these frames and this body.
+    pub fn new(ask: Frames, name: Frames, body: B) -> Offer<B> {
+        Offer { ask, name, body, parked_at: 0 }
+    }
 }
 
 /// Something that reaches a client outside the dialogues that it started.
@@ -76,6 +85,7 @@ pub struct Turn<B> {
     parked_len: usize,
     n_offers: usize,
     n_lost: usize,
+    n_ticks: u64,
     is_ended: bool,
 }
 
@@ -98,6 +108,7 @@ impl<B> Default for Turn<B> {
             parked_len: 0,
             n_offers: 0,
             n_lost: 0,
+            n_ticks: 0,
             is_ended: false,
         }
     }
@@ -169,29 +180,44 @@ impl<B> Turn<B> {
         self.let_go()
     }
 
-    /// The server's clock has ticked. A delivery whose receiver takes too long to answer is called off: its body is given back
-    /// here, and the steps go on without it when the answer comes after all.
-    pub fn tick(&mut self) -> Option<B> {
-        match &mut self.delivery {
-            Some(Delivery::Offered { body, ticks, .. } | Delivery::Named { body, ticks }) => {
-                *ticks += 1;
-                if *ticks < ANSWER_TICKS {
-                    return None;
-                }
-                body.take()
+    /// The server's clock has ticked. A delivery whose receiver takes too long to answer is called off, and an offer that has waited
+    /// as long is withdrawn. Their bodies are given back here; the steps of the delivery go on without its own when the
+    /// answer comes after all.
+    pub fn tick(&mut self) -> Vec<B> {
+        let mut bodies = Vec::new();
+        if let Some(Delivery::Offered { body, ticks, .. } | Delivery::Named { body, ticks }) = &mut self.delivery {
+            *ticks += 1;
+            if *ticks >= ANSWER_TICKS {
+                bodies.extend(body.take());
             }
-            Some(Delivery::Sending) | None => None,
         }
+        self.n_ticks += 1;
+        let is_old = |event: &Event<B>| match event {
+            Event::Offer(offer) => self.n_ticks - offer.parked_at >= u64::from(ANSWER_TICKS),
+            Event::Line(_) | Event::End(..) => false,
+        };
+        if self.n_offers > 0 {
+            while let Some(at) = self.parked.iter().position(is_old) {
+                if let Some(Event::Offer(offer)) = self.parked.remove(at) {
+                    self.n_offers -= 1;
+                    bodies.push(offer.body);
+                }
+            }
+        }
+        bodies
     }
 
     fn is_answer_due(&self) -> bool {
         matches!(self.delivery, Some(Delivery::Offered { .. } | Delivery::Named { .. }))
     }
 
-    fn park(&mut self, event: Event<B>) {
-        match &event {
+    fn park(&mut self, mut event: Event<B>) {
+        match &mut event {
             Event::Line(frames) => self.parked_len += frames.len(),
-            Event::Offer(_) => self.n_offers += 1,
+            Event::Offer(offer) => {
+                offer.parked_at = self.n_ticks;
+                self.n_offers += 1;
+            }
             Event::End(..) => self.is_ended = true,
         }
         self.parked.push_back(event);
@@ -218,7 +244,7 @@ impl<B> Turn<B> {
                     self.parked_len -= frames.len();
                     passes.push(Pass::Frames(frames));
                 }
-                Some(Event::Offer(Offer { ask, name, body })) => {
+                Some(Event::Offer(Offer { ask, name, body, .. })) => {
                     self.n_offers -= 1;
                     self.delivery = Some(Delivery::Offered { name, body: Some(body), ticks: 0 });
                     passes.push(Pass::Frames(ask));
@@ -278,8 +304,8 @@ mod tests {
 
         /// As many ticks as a client may take; the body that is given back.
         fn ten_minutes(&mut self) -> Option<&'static str> {
-            assert!((1..ANSWER_TICKS).all(|_| self.0.tick().is_none()));
-            self.0.tick()
+            assert!((1..ANSWER_TICKS).all(|_| self.0.tick().is_empty()));
+            self.0.tick().pop()
         }
     }
 
@@ -288,7 +314,7 @@ mod tests {
     }
 
     fn offer<B>(file: &str, body: B) -> Offer<B> {
-        Offer { ask: frames(&format!("{file}?")), name: frames(&format!("name:{file}")), body }
+        Offer::new(frames(&format!("{file}?")), frames(&format!("name:{file}")), body)
     }
 
     fn words(passes: impl IntoIterator<Item = Pass<&'static str>>) -> String {
@@ -401,9 +427,18 @@ mod tests {
         assert_eq!(bob.ten_minutes(), None);
         assert_eq!(bob.body(), "no-body");
         bob.offer("c.txt");
-        assert!((1..ANSWER_TICKS).all(|_| bob.0.tick().is_none()));
-        assert_eq!((bob.name(), bob.0.tick()), ("name:c.txt".into(), None));
+        assert!((1..ANSWER_TICKS).all(|_| bob.0.tick().is_empty()));
+        assert_eq!((bob.name(), bob.0.tick()), ("name:c.txt".into(), vec![]));
         assert_eq!((bob.body(), bob.ten_minutes()), ("body:c.txt".into(), None));
+    }
+
+    #[test]
+    fn offer_that_waits_for_ten_minutes_is_withdrawn_and_the_lines_around_it_stay() {
+        let mut bob = Script::default();
+        bob.opens();
+        assert_eq!((bob.line("one"), bob.offer("a.txt"), bob.line("two")), Default::default());
+        assert_eq!(bob.ten_minutes(), Some("a.txt"));
+        assert_eq!(bob.closes(), "one two");
     }
 
     #[test]
@@ -497,7 +532,7 @@ mod tests {
     #[derive(Debug)]
     enum Waiting {
         Line(Frames),
-        Offer(usize),
+        Offer(usize, u32),
         End(Frames),
     }
 
@@ -565,7 +600,7 @@ mod tests {
         }
 
         fn is_offered_a_file(&mut self) {
-            let is_offer = |waiting: &&Waiting| matches!(waiting, Waiting::Offer(_));
+            let is_offer = |waiting: &&Waiting| matches!(waiting, Waiting::Offer(..));
             let n_offers = self.waiting.iter().filter(is_offer).count();
             let has_room = n_offers < MAX_OFFERS && !self.is_ended;
             assert_eq!(self.turn.has_room_for_offer(), has_room);
@@ -573,18 +608,26 @@ mod tests {
                 self.n_files += 1;
                 let file = self.n_files;
                 let passes = self.turn.event(Event::Offer(offer(&file.to_string(), file)));
-                self.waits(Waiting::Offer(file));
+                self.waits(Waiting::Offer(file, 0));
                 self.hears(passes);
             }
         }
 
         fn ticks(&mut self) {
-            let given_back = self.turn.tick();
-            let Stage::Due { file, ticks, .. } = &mut self.stage else {
-                return assert_eq!(given_back, None);
-            };
-            *ticks += 1;
-            assert_eq!(given_back, (*ticks == ANSWER_TICKS).then_some(*file));
+            let mut due = Vec::new();
+            if let Stage::Due { file, ticks, .. } = &mut self.stage {
+                *ticks += 1;
+                due.extend((*ticks == ANSWER_TICKS).then_some(*file));
+            }
+            self.waiting.retain_mut(|waiting| match waiting {
+                Waiting::Offer(file, ticks) => {
+                    *ticks += 1;
+                    due.extend((*ticks == ANSWER_TICKS).then_some(*file));
+                    *ticks < ANSWER_TICKS
+                }
+                Waiting::Line(_) | Waiting::End(_) => true,
+            });
+            assert_eq!(self.turn.tick(), due);
         }
 
         fn waits(&mut self, event: Waiting) {
@@ -615,7 +658,7 @@ mod tests {
                     (Pass::Frames(frames), Waiting::Line(line)) => {
                         assert!(Arc::ptr_eq(&frames, &line), "out of order");
                     }
-                    (Pass::Frames(ask), Waiting::Offer(file)) => {
+                    (Pass::Frames(ask), Waiting::Offer(file, _)) => {
                         assert_eq!(ask, offer(&file.to_string(), ()).ask);
                         self.stage = Stage::Due { file, is_second: false, ticks: 0 };
                     }

@@ -129,6 +129,12 @@ pub fn after<'a>(word: &str, text: &'a str) -> Option<&'a str> {
     rest.strip_prefix(' ')
 }
 
+/// The reason of a refusal in words, if the text is one.
+pub fn refusal(text: &str) -> Option<&str> {
+    let refusal = after(REFUSED, text)?;
+    Some(refusal.split_once(' ').map_or(refusal, |(_code, reason)| reason))
+}
+
 /// A chat line as every receiver gets it: `NAME: TEXT`.
 pub fn line(name: impl fmt::Display, text: &str) -> String {
     format!("{name}: {text}")

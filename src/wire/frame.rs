@@ -35,8 +35,8 @@ pub const MAX_GREETING_FRAME: usize = 1 << 10;
 /// that speaks in the same millisecond.
 const MAX_OWED: usize = 64;
 
-/// How often what looks like the beginning of an owed token inside a body may turn out to be body. By chance it happens once in
-/// 64 GiB; each time costs a verification of every length that is owed.
+/// How often, from one token to the next, what looks like the beginning of an owed token inside a body may turn out to be body. A
+/// body's own beginning does, and by chance one place in 64 GiB; each time costs a verification of every length that is owed.
 const MAX_CHANCES: usize = 16;
 
 /// The shortest token there is, in bytes: that of the empty text.
@@ -182,7 +182,7 @@ impl<R: Read> FrameReader<R> {
                 Some(_) => match self.cut_token(opens) {
                     Cut::Token(token) => return Ok(Piece::Frame(token)),
                     Cut::TooEarly => {}
-                    Cut::NoToken if self.n_chances == MAX_CHANCES => return Err(WireError::TooTorn(MAX_OWED)),
+                    Cut::NoToken if self.n_chances == MAX_CHANCES => return Err(WireError::NoneOpens(self.owed.len())),
                     Cut::NoToken => {
                         self.n_chances += 1;
                         return Ok(self.take_body(1, piece));
@@ -248,6 +248,7 @@ impl<R: Read> FrameReader<R> {
             self.owed.remove(at);
         }
         self.refuted = 0;
+        self.n_chances = 0;
         self.take(length)
     }
 
@@ -351,14 +352,7 @@ impl fmt::Display for WireError {
     }
 }
 
-impl std::error::Error for WireError {
-    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        match self {
-            WireError::Io(error) => Some(error),
-            _ => None,
-        }
-    }
-}
+impl std::error::Error for WireError {}
 
 #[cfg(test)]
 mod tests {

@@ -103,6 +103,13 @@ fn check(kind: &str, text: &str) -> Result<(), NameError> {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NameError(String);
 
+impl NameError {
+    /// A rule of the caller's own.
+    pub fn new(text: impl Into<String>) -> NameError {
+        NameError(text.into())
+    }
+}
+
 impl fmt::Display for NameError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)

@@ -228,6 +228,11 @@ impl Server {
     pub fn start_with(options: &[&str]) -> Server {
         let mut command = fernchat();
         command.args(["server", "127.0.0.1", "0"]).args(options).env("RUST_LOG", "fernchat=debug");
+        Server::of(command)
+    }
+
+    /// The server that this command starts on loopback.
+    pub fn of(command: Command) -> Server {
         let mut program = Program::start(command);
         let banner = program.hears("listening on 127.0.0.1:");
         let port = banner["listening on 127.0.0.1:".len()..].split(',').next().unwrap().parse().unwrap();
