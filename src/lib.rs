@@ -45,8 +45,9 @@
 //! **A stop.** Ctrl-C or SIGTERM → the accept loop wakes → every client is told and has two seconds → all threads are joined → exit 0.
 //!
 //! # Locks
-//! Three, always taken in this order: the [table](server::table) of groups (an `RwLock`), one [group](server::group), one
-//! [turn](server::seat). Under the first two nothing is sealed, written or awaited.
+//! Three that matter, always taken in this order: the [table](server::table) of groups (an `RwLock`), one [group](server::group), one
+//! [turn](server::seat). Under the first two nothing is sealed, written or awaited. Below them are two that guard a few fields each: an
+//! outbox's state, and the bell that wakes whoever waits for room.
 
 #![forbid(unsafe_code)]
 #![warn(missing_docs)]

@@ -86,7 +86,8 @@
 //! | `/sendFile BYTES` | server | `/sendFile` in an upload: the longest body that it takes |
 //! | `0` | client | the length of a body that is longer: none follows, and the result does |
 //!
-//! Unknown words are ignored, so that later versions can add some.
+//! Unknown words are ignored, so that later versions can add some. To either server our client sends a message's text in one write with
+//! its command, without waiting for the echo; when that crosses with a file on offer, a fernchat server keeps both.
 
 pub mod command;
 pub mod frame;
