@@ -142,6 +142,11 @@ impl Receiving {
         if let Some(from) = after(RECEIVE_FILE, &text) {
             return self.offer((!from.is_empty()).then(|| from.to_owned()));
         }
+        if self.link.server == ServerKind::Fernchat && text.starts_with('/') {
+            // No line and no file name begins like this: it is a word of a later version.
+            debug!("the server sent a word that is not known here");
+            return Ok(Next::Frame);
+        }
         self.delivery_step(&text)
     }
 

@@ -7,11 +7,12 @@
 //! - [`session`]: one client's way through the protocol, straight-line code.
 //! - [`group`] and [`table`]: who is who, who may do what, and the order of what is heard.
 //! - [`seat`] and [`turn`]: what may go to a client now, and what must wait.
-//! - [`spool`]: uploaded bodies in temporary files.
+//! - [`sharing`] and [`spool`]: a file's upload and its offers, and its body in a temporary file meanwhile.
 
 pub mod group;
 pub mod seat;
 pub mod session;
+mod sharing;
 pub mod spool;
 pub mod table;
 pub mod turn;

@@ -12,37 +12,28 @@ use std::collections::VecDeque;
 use std::io::Read;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::Arc;
-use std::time::Duration;
 
 use crossbeam_channel::Sender;
 use log::{debug, info, trace};
 use parking_lot::Mutex;
 
 use super::group::{Group, JoinFrames, Joined, Refusal};
-use super::seat::{seal, seal_all, Delivery, Failure, Peer, Receipt, Seat};
-use super::spool::{Body, Spool, SpoolError};
+use super::seat::{seal, seal_all, Failure, Peer, Seat};
+use super::spool::Spool;
 use super::table::GroupTable;
-use super::turn::{Frames, Offer};
 use crate::net::connection::{ClientId, Departure};
 use crate::net::outbox::Outbox;
-use crate::seal::{token_len, Key};
-use crate::terminal::size;
+use crate::seal::Key;
 use crate::wire::command::{
-    self, Command, ACCEPTED, ADMIN_READY, DENY, FERNCHAT, FILE_ERROR, KICKED, PROCEED, READY, RECEIVE_FILE, REFUSED,
-    SENDING_DATA, SEND_FILE, SEND_FILENAME, SEND_GROUP_NAME, WAIT, WAIT_DISCONNECT,
+    self, Command, ACCEPTED, ADMIN_READY, DENY, FERNCHAT, KICKED, PROCEED, READY, REFUSED, SENDING_DATA, SEND_FILE,
+    SEND_FILENAME, SEND_GROUP_NAME, WAIT, WAIT_DISCONNECT,
 };
-use crate::wire::frame::{FrameReader, Piece, WireError, MAX_FRAME, MAX_GREETING_FRAME, MAX_TEXT};
-use crate::wire::name::{FileName, GroupName, UserName};
+use crate::wire::frame::{FrameReader, WireError, MAX_FRAME, MAX_GREETING_FRAME, MAX_TEXT};
+use crate::wire::name::{GroupName, UserName};
 use crate::wire::name_set;
 
 /// How many commands a client may type ahead. A page of pasted lines fits many times.
 const MAX_HELD: usize = 4096;
-
-/// How long an upload may stand still before its client is put out: until then it keeps room in the spool from others.
-const MORE_TIME: Duration = Duration::from_secs(60);
-
-/// How much of a body is read at once, in bytes.
-const BODY_STEP: usize = 256 << 10;
 
 /// What all sessions of a server share.
 pub struct House {
@@ -66,10 +57,10 @@ pub struct House {
 
 /// See the module's page.
 pub struct Session<'a, R> {
-    house: &'a House,
-    incoming: Incoming<'a, R>,
-    seat: Arc<Seat>,
-    group: Arc<Mutex<Group>>,
+    pub(super) house: &'a House,
+    pub(super) incoming: Incoming<'a, R>,
+    pub(super) seat: Arc<Seat>,
+    pub(super) group: Arc<Mutex<Group>>,
     group_name: GroupName,
     /// Commands that came where an answer was due.
     held: VecDeque<Command>,
@@ -79,8 +70,8 @@ pub struct Session<'a, R> {
 }
 
 /// The frames of one client, opened.
-struct Incoming<'a, R> {
-    frames: FrameReader<R>,
+pub(super) struct Incoming<'a, R> {
+    pub(super) frames: FrameReader<R>,
     key: &'a Key,
 }
 
@@ -91,7 +82,7 @@ impl<R: Read> Incoming<'_, R> {
         self.open(&token)
     }
 
-    fn open(&self, token: &[u8]) -> Result<String, Departure> {
+    pub(super) fn open(&self, token: &[u8]) -> Result<String, Departure> {
         let text = self.key.open(token).map_err(|_| WireError::NotOpened)?;
         if text.len() > MAX_TEXT {
             return Err(WireError::TextTooLong(text.len()).into());
@@ -299,27 +290,6 @@ impl<'a, R: Read> Session<'a, R> {
         })
     }
 
-    fn file_transfer(&mut self) -> Result<(), Departure> {
-        let answer = self.next_answer()?;
-        if answer == FILE_ERROR {
-            return Ok(());
-        }
-        let file = FileName::from_peer(&answer);
-        let longest = token_len(self.house.max_file);
-        self.reply(match self.seat.peer {
-            Peer::Python => SEND_FILE.to_owned(),
-            Peer::Fernchat => format!("{SEND_FILE} {longest}"),
-        });
-        let length: u64 = self.next_answer()?.parse().map_err(|_| WireError::NotTheStep("the length of a body"))?;
-        let result = match self.store(length, longest)? {
-            _ if length == 0 => format!("{file} was not shared."),
-            Ok(body) => self.share(&file, body).unwrap_or_else(|refusal| refusal.to_string()),
-            Err(error) => format!("{file} was not shared: {error}."),
-        };
-        self.reply(result);
-        Ok(())
-    }
-
     fn message_send(&mut self) -> Result<(), Departure> {
         // Whatever the next frame says, it is the text: here a Python client cannot type ahead.
         let text = match self.early_text.take() {
@@ -353,79 +323,6 @@ impl<'a, R: Read> Session<'a, R> {
         let name = self.next_answer()?;
         self.reply(act(self, &name).unwrap_or_else(|refusal| refusal.to_string()));
         Ok(())
-    }
-
-    /// Takes the `length` bytes of a body off the stream, whatever becomes of them, and stores them.
-    fn store(&mut self, length: u64, longest: u64) -> Result<Result<Body, SpoolError>, Departure> {
-        let house = self.house;
-        let mut stored = match length > longest {
-            true => Err(SpoolError::TooLarge { limit: house.max_file }),
-            false => house.spool.begin(&house.key),
-        };
-        let mut piece = vec![0; BODY_STEP];
-        let mut left = length;
-        while left > 0 {
-            self.seat.outbox().expect_more(Some(MORE_TIME));
-            match self.incoming.frames.next_piece(left, &mut piece, &|token| house.key.opens(token))? {
-                Piece::Body(n) => {
-                    left -= n as u64;
-                    let written = stored.as_mut().map_or(Ok(()), |body| body.write(&piece[..n]));
-                    if let Err(error) = written {
-                        stored = Err(error);
-                    }
-                }
-                Piece::Frame(token) => match Command::parse(&self.incoming.open(&token)?) {
-                    Some(command) => self.hold(command)?,
-                    None => debug!("{} sent a frame inside a body that is no command", self.seat.name),
-                },
-            }
-        }
-        self.seat.outbox().expect_more(None);
-        Ok(stored.and_then(super::spool::Incoming::finish))
-    }
-
-    /// Offers a body to every other member online. Returns the result in words, which begin with the file's name.
-    fn share(&self, file: &FileName, body: Body) -> Result<String, Refusal> {
-        let house = self.house;
-        let (key, uploader) = (&house.key, &self.seat);
-        let length = seal(key, body.token_len().to_string());
-        let name = seal(key, file.as_str());
-        let ask_python = seal(key, RECEIVE_FILE);
-        let ask_fernchat = seal(key, format!("{RECEIVE_FILE} {}", uploader.name));
-        let file_size = size(body.token_len() / 4 * 3);
-        let too_large =
-            seal(key, command::notice(format!("{} shared {file} ({file_size}), too large for this program.", uploader.name)));
-        let is_too_large = house.python_file_limit.is_some_and(|limit| body.token_len() > token_len(limit));
-        let body = Arc::new(body);
-
-        let (mut n_offered, mut n_told) = (0, 0);
-        let group = self.group.lock();
-        for seat in group.others(uploader)? {
-            if seat.peer == Peer::Python && is_too_large {
-                seat.hear(Frames::clone(&too_large));
-                n_told += 1;
-                continue;
-            }
-            let ask = match seat.peer {
-                Peer::Python => Frames::clone(&ask_python),
-                Peer::Fernchat => Frames::clone(&ask_fernchat),
-            };
-            let failure = Failure { uploader: Arc::downgrade(uploader), receiver: seat.name.clone(), file: file.clone() };
-            let receipt = Receipt::new(house.failures.clone(), failure);
-            let delivery = Delivery { length: Frames::clone(&length), body: Arc::clone(&body), receipt };
-            // An offer that comes back is dropped, and reported by its receipt.
-            if seat.offer(Offer::new(ask, Frames::clone(&name), delivery)).is_none() {
-                n_offered += 1;
-            }
-        }
-        drop(group);
-        info!("{} shares a file of {} bytes with {n_offered} members", uploader.name, body.token_len());
-        let members = if n_offered == 1 { "member" } else { "members" };
-        let told = match n_told {
-            0 => String::new(),
-            n => format!("; {n} more cannot receive a file of this size and were told"),
-        };
-        Ok(format!("{file} is on its way to {n_offered} {members}{told}."))
     }
 
     /// Waits, holding no lock, while some other member has no room for more: so a flood slows the flooder.
@@ -467,7 +364,7 @@ impl<'a, R: Read> Session<'a, R> {
 
     /// The next answer of the open dialogue. A command that was typed ahead is kept for later. While a dialogue is open,
     /// no delivery is owed an answer.
-    fn next_answer(&mut self) -> Result<String, Departure> {
+    pub(super) fn next_answer(&mut self) -> Result<String, Departure> {
         loop {
             let text = self.incoming.text()?;
             match Command::parse(&text) {
@@ -477,7 +374,7 @@ impl<'a, R: Read> Session<'a, R> {
         }
     }
 
-    fn hold(&mut self, command: Command) -> Result<(), Departure> {
+    pub(super) fn hold(&mut self, command: Command) -> Result<(), Departure> {
         if self.held.len() == MAX_HELD {
             return Err(Departure::Broke(format!("more than {MAX_HELD} commands typed ahead")));
         }
@@ -485,7 +382,7 @@ impl<'a, R: Read> Session<'a, R> {
         Ok(())
     }
 
-    fn reply(&self, text: impl AsRef<[u8]>) {
+    pub(super) fn reply(&self, text: impl AsRef<[u8]>) {
         self.seat.reply(seal(&self.house.key, text));
     }
 
@@ -534,6 +431,7 @@ mod tests {
     use std::time::{Duration, Instant};
 
     use super::*;
+    use crate::seal::token_len;
     use crate::server::testkit::{Kit, Person, Script, DEN};
 
     const CLOSED: &str = "The connection is closed: ";
