@@ -5,10 +5,11 @@ mod support;
 use std::fs;
 use std::io::{ErrorKind, Read, Write};
 use std::net::TcpStream;
+use std::time::{Duration, Instant};
 
 use fernchat::relay::splitter::{Piece, Splitter};
 use fernet::Fernet;
-use support::{fernchat, folder, python, Program, DEADLINE};
+use support::{fernchat, folder, python, status_of, Program, DEADLINE};
 
 /// A relay on a free port of loopback.
 struct Relay {
@@ -128,10 +129,17 @@ fn bytes_that_are_no_token_pass_unchanged_and_a_long_token_in_pieces() {
 fn a_leaver_is_not_noticed_and_a_peer_that_stops_reading_departs() {
     let mut relay = Relay::start(&["--pause", "0"]);
     let (mut alice, mut bob) = (relay.peer(), relay.peer());
-    let leaver = relay.peer();
     let stalled = relay.peer();
+    let n_threads = status_of(relay.program.id(), "Threads");
+    let leaver = relay.peer();
     drop(leaver);
     relay.program.logs("departed: left");
+    // What has no thread takes no time either.
+    let until = Instant::now() + DEADLINE;
+    while status_of(relay.program.id(), "Threads") != n_threads {
+        assert!(Instant::now() < until, "the leaver's threads stay");
+        std::thread::yield_now();
+    }
     let fernet = Fernet::new(&Fernet::generate_key()).unwrap();
     let token = fernet.encrypt(&[7; 40_000]);
     let mut n = 0;
@@ -238,9 +246,33 @@ fn three_people_of_both_kinds_talk_over_our_relay_and_a_burst_arrives_whole() {
     olga.types(&"long ".repeat(300));
     pat.hears("long long");
     sue.hears("long long");
+    // A Python client sends a long line in one long token, which only ours can read.
+    pat.types(&"much longer ".repeat(200));
+    olga.hears("much longer ".repeat(200).trim_end());
+    sue.hears("receiving ended");
     drop(olga);
-    pat.types("still here");
-    sue.hears("pat: still here");
+    sue.types("still here");
+    pat.hears("sue: still here");
+}
+
+#[test]
+fn a_python_client_with_another_key_disturbs_only_its_own_kind() {
+    let (home, other) = (folder(), folder());
+    let ((key, _), (wrong, _)) = (key_file(&home), key_file(&other));
+    let mut relay = Relay::start(&[]);
+    let Some(mut mallory) = python_client(relay.port, "mallory", &wrong) else { return };
+    let mut olga = client(relay.port, "olga", &key);
+    let mut otto = client(relay.port, "otto", &key);
+    for _ in 0..3 {
+        relay.program.logs("takes its place");
+    }
+    mallory.types("can you read this?");
+    for friend in [&mut olga, &mut otto] {
+        friend.hears("this key does not open");
+    }
+    olga.types("no");
+    otto.hears("olga: no");
+    mallory.hears("receiving ended");
 }
 
 #[test]
@@ -292,10 +324,10 @@ fn a_relay_with_one_place_has_room_for_one() {
 fn one_who_floods_with_crumbs_puts_nobody_out() {
     let mut relay = Relay::start(&[]);
     let (mut mallory, mut bob) = (relay.peer(), relay.peer());
-    mallory.set_write_timeout(Some(std::time::Duration::from_millis(200))).unwrap();
-    let until = std::time::Instant::now() + std::time::Duration::from_secs(7);
+    mallory.set_write_timeout(Some(Duration::from_millis(200))).unwrap();
+    let until = Instant::now() + Duration::from_secs(7);
     let mut bytes = [0; 4096];
-    while std::time::Instant::now() < until {
+    while Instant::now() < until {
         // What does not fit waits for the relay, as it should.
         let _ = mallory.write(&b"gAAAAA!".repeat(500));
         assert!(bob.read(&mut bytes).unwrap() > 0, "put out");
