@@ -8,6 +8,7 @@ use std::process::ExitCode;
 
 use args::Args;
 use fernchat::client;
+use fernchat::net::listener::Service;
 use fernchat::relay::{self, Relay};
 use fernchat::seal::Key;
 use fernchat::server::Server;
@@ -29,10 +30,7 @@ fn run(args: Args) -> Result<(), Box<dyn Error>> {
         Args::Print(text) => print_line(&text),
         Args::Server(setup) => {
             set_up_log("info");
-            let server: &'static Server = Box::leak(Box::new(Server::bind(setup)?));
-            stop_at_signal(|| server.stop())?;
-            print_line(&server.banner())?;
-            Ok(server.run()?)
+            serve(Server::bind(setup)?)
         }
         Args::Client(setup) => {
             set_up_log("warn");
@@ -41,10 +39,7 @@ fn run(args: Args) -> Result<(), Box<dyn Error>> {
         }
         Args::Relay(setup) => {
             set_up_log("info");
-            let relay: &'static Relay = Box::leak(Box::new(Relay::bind(setup)?));
-            stop_at_signal(|| relay.stop())?;
-            print_line(&relay.banner())?;
-            Ok(relay.run()?)
+            serve(Relay::bind(setup)?)
         }
         Args::RelayClient(setup) => {
             set_up_log("warn");
@@ -58,16 +53,20 @@ fn run(args: Args) -> Result<(), Box<dyn Error>> {
     }
 }
 
-/// Ctrl-C and SIGTERM stop the service; a second one ends the program at once.
-fn stop_at_signal(stop: impl Fn() + Send + 'static) -> Result<(), ctrlc::Error> {
+/// Runs a service until Ctrl-C or SIGTERM; a second one ends the program at once.
+fn serve(service: impl Service + 'static) -> Result<(), Box<dyn Error>> {
+    // It lives as long as the program, like the handler that stops it.
+    let service: &'static _ = Box::leak(Box::new(service));
     let mut n_signals = 0;
     ctrlc::set_handler(move || {
         n_signals += 1;
         match n_signals {
-            1 => stop(),
+            1 => service.listener().stop(),
             _ => std::process::exit(1),
         }
-    })
+    })?;
+    print_line(&service.banner())?;
+    Ok(service.listener().run(service)?)
 }
 
 fn fail(code: u8, error: &str) -> ExitCode {

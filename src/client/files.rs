@@ -15,10 +15,8 @@ use crate::machine;
 use crate::seal::{token_len, BodyOpener, BodySealer, Key, SealError};
 use crate::terminal::size;
 use crate::wire::command::{after, Command, NO_BODY, SEND_FILE};
+use crate::wire::frame::BODY_STEP;
 use crate::wire::name::FileName;
-
-/// How much of a body is sealed and sent at once, in bytes.
-const BODY_STEP: usize = 256 << 10;
 
 /// How many names are tried for a received file: `name (1).ext` and so on.
 const MAX_NUMBER: u32 = 9999;

@@ -23,14 +23,11 @@ use super::sending::is_line;
 use super::{ClientError, Outcome};
 use crate::terminal::Terminal;
 use crate::wire::command::{after, refusal, ACCEPTED, CLOSING, KICKED, RECEIVE_FILE, SEND_FILE, SEND_FILENAME, WAIT_DISCONNECT};
-use crate::wire::frame::{FrameReader, Piece, WireError};
+use crate::wire::frame::{FrameReader, Piece, WireError, BODY_STEP};
 use crate::wire::name::FileName;
 
 /// How many deliveries a server may begin without ending one.
 const MAX_DELIVERIES: usize = 64;
-
-/// How much of a body is read at once, in bytes.
-const BODY_STEP: usize = 256 << 10;
 
 /// A file on its way to this client.
 struct Delivery {

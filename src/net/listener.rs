@@ -44,6 +44,10 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// What a listener does with its clients: the chat server, or the relay.
 pub trait Service: Sync {
+    /// Where its clients come from.
+    fn listener(&self) -> &Listener;
+    /// What to tell whoever started it: where it listens, how others reach it, and who can read along.
+    fn banner(&self) -> String;
     /// How frames go out to the clients.
     fn pace(&self) -> Pace;
     /// Talks with one client until it is gone, in the thread of this client.
@@ -84,11 +88,6 @@ impl Listener {
             gone: Condvar::new(),
             stopping: AtomicBool::new(false),
         })
-    }
-
-    /// Where it listens.
-    pub fn address(&self) -> SocketAddr {
-        self.address
     }
 
     /// Where it listens and where others reach it, in words.

@@ -22,7 +22,6 @@ pub mod splitter;
 
 use std::collections::BTreeMap;
 use std::io::{self, Read};
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -74,29 +73,6 @@ impl Relay {
         Ok(Relay { listener, pause: setup.pause, peers: Mutex::default() })
     }
 
-    /// Where it listens.
-    pub fn address(&self) -> SocketAddr {
-        self.listener.address()
-    }
-
-    /// What to tell whoever started it.
-    pub fn banner(&self) -> String {
-        format!("{}; this relay has no key, and passes on what it cannot read", self.listener.banner())
-    }
-
-    /// Serves peers until [`Relay::stop`].
-    ///
-    /// # Errors
-    /// As [`Listener::run`].
-    pub fn run(&self) -> io::Result<()> {
-        self.listener.run(self)
-    }
-
-    /// Stops the relay, from any thread.
-    pub fn stop(&self) {
-        self.listener.stop();
-    }
-
     /// Passes a piece on to everybody else.
     fn pass_on(&self, from: &Connection, piece: Piece) {
         let bytes: Arc<[u8]> = piece.into_bytes().into();
@@ -111,6 +87,14 @@ impl Relay {
 }
 
 impl Service for Relay {
+    fn listener(&self) -> &Listener {
+        &self.listener
+    }
+
+    fn banner(&self) -> String {
+        format!("{}; this relay has no key, and passes on what it cannot read", self.listener.banner())
+    }
+
     fn pace(&self) -> Pace {
         Pace::Single(self.pause)
     }

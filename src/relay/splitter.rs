@@ -15,8 +15,7 @@
 
 use std::time::Duration;
 
-/// What every token begins with: the version byte and the high bytes of a time stamp before the year 4147.
-const TOKEN_START: &[u8] = b"gAAAAA";
+use crate::wire::frame::TOKEN_START;
 
 /// The longest token that is held back until it is whole, in bytes. A longer one is passed on in pieces.
 pub const MAX_TOKEN: usize = 64 << 10;

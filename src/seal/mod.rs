@@ -28,7 +28,7 @@ pub use body::{BodyCheck, BodyFault, BodyOpener, BodySealer};
 pub use key::Key;
 pub use key_file::KeyFileError;
 pub use line::Line;
-pub use token::{is_token_len, token_len};
+pub use token::token_len;
 
 /// Why a key, a token or a body that came from outside was not accepted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -22,7 +22,6 @@ mod testkit;
 
 use std::fmt;
 use std::io;
-use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::atomic::AtomicUsize;
 use std::sync::Arc;
@@ -102,32 +101,17 @@ impl Server {
         };
         Ok(Server { house, listener, failures: failed })
     }
-
-    /// Where it listens.
-    pub fn address(&self) -> SocketAddr {
-        self.listener.address()
-    }
-
-    /// What to tell whoever started it: where it listens, how others reach it, and who can read along.
-    pub fn banner(&self) -> String {
-        format!("{}; everyone on the network can read the key, and so all that is said", self.listener.banner())
-    }
-
-    /// Serves clients until [`Server::stop`].
-    ///
-    /// # Errors
-    /// As [`Listener::run`].
-    pub fn run(&self) -> io::Result<()> {
-        self.listener.run(self)
-    }
-
-    /// Stops the server, from any thread: clients are told, and [`Server::run`] returns.
-    pub fn stop(&self) {
-        self.listener.stop();
-    }
 }
 
 impl Service for Server {
+    fn listener(&self) -> &Listener {
+        &self.listener
+    }
+
+    fn banner(&self) -> String {
+        format!("{}; everyone on the network can read the key, and so all that is said", self.listener.banner())
+    }
+
     fn pace(&self) -> Pace {
         Pace::Batched
     }

@@ -16,7 +16,7 @@ use crate::net::connection::{ClientId, Departure};
 use crate::net::outbox::{Job, Outbox};
 use crate::seal::Key;
 use crate::wire::command::{self, CLOSING, KICKED, NO_BODY, WAIT_DISCONNECT};
-use crate::wire::frame;
+use crate::wire::frame::{self, BODY_STEP};
 use crate::wire::name::{FileName, UserName};
 
 /// How long what is queued for a client that is ended may take to be written.
@@ -24,9 +24,6 @@ const END_TIME: Duration = Duration::from_secs(30);
 
 /// How long a member that is kicked in the middle of a dialogue may take to finish it.
 const KICK_TIME: Duration = Duration::from_secs(60);
-
-/// How much of a body is read and written at once, in bytes.
-const BODY_STEP: usize = 256 << 10;
 
 /// What the program at the other end is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -18,14 +18,11 @@ use crate::net::connection::Departure;
 use crate::seal::token_len;
 use crate::terminal::size;
 use crate::wire::command::{self, Command, FILE_ERROR, RECEIVE_FILE, SEND_FILE};
-use crate::wire::frame::{Piece, WireError};
+use crate::wire::frame::{Piece, WireError, BODY_STEP};
 use crate::wire::name::FileName;
 
 /// How long an upload may stand still before its client is put out: until then it keeps room in the spool from others.
 const MORE_TIME: Duration = Duration::from_secs(60);
-
-/// How much of a body is read at once, in bytes.
-const BODY_STEP: usize = 256 << 10;
 
 impl<R: Read> Session<'_, R> {
     pub(super) fn file_transfer(&mut self) -> Result<(), Departure> {

@@ -43,7 +43,10 @@ const MAX_CHANCES: usize = 16;
 const MIN_TOKEN: usize = 100;
 
 /// What every token begins with: the version byte and the high bytes of a time stamp before the year 4147.
-const TOKEN_START: &[u8] = b"gAAAAA";
+pub const TOKEN_START: &[u8] = b"gAAAAA";
+
+/// How much of a body is read, stored and written at once, in bytes, by both ends.
+pub const BODY_STEP: usize = 256 << 10;
 
 /// How much is asked of the stream at once, in bytes. Lies on the stack, so that an idle client keeps no buffer.
 const READ_LEN: usize = 8 << 10;
