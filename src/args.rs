@@ -1,4 +1,4 @@
-//! The command line: one struct per command. What is wrong with it is said with the usage and an example; exit 2.
+//! The command line: one set-up per command. What is wrong with it is said with the usage and an example; exit 2.
 
 use std::ffi::OsString;
 use std::fmt;
@@ -25,18 +25,6 @@ pub enum Args {
     Keygen(Option<PathBuf>),
     /// Print this text.
     Print(String),
-}
-
-/// A command line that cannot be understood.
-pub struct UsageError {
-    message: String,
-    usage: &'static str,
-}
-
-impl fmt::Display for UsageError {
-    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
-        write!(f, "{}\n\n{}", self.message, self.usage)
-    }
 }
 
 const USAGE: &str = "\
@@ -120,120 +108,142 @@ Example:
 /// The port of the relay, where nothing else is said.
 const RELAY_PORT: u16 = 12345;
 
-/// Parses the arguments of this process.
-pub fn parse() -> Result<Args, UsageError> {
+/// Parses the arguments of this process. What is wrong with them is told together with the usage.
+pub fn parse() -> Result<Args, String> {
     let mut parser = Parser::from_env();
-    let wrong = |error: lexopt::Error| UsageError { message: error.to_string(), usage: USAGE };
-    match parser.next().map_err(wrong)? {
-        Some(Arg::Value(command)) if command == "server" => server(&mut parser).map_err(with_usage(SERVER_USAGE)),
-        Some(Arg::Value(command)) if command == "client" => client(&mut parser).map_err(with_usage(CLIENT_USAGE)),
-        Some(Arg::Value(command)) if command == "relay" => relay(&mut parser).map_err(with_usage(RELAY_USAGE)),
-        Some(Arg::Value(command)) if command == "relay-client" => {
-            relay_client(&mut parser).map_err(with_usage(RELAY_CLIENT_USAGE))
+    let wrong = |error: &dyn fmt::Display, usage| format!("{error}\n\n{usage}");
+    let command = match parser.next().map_err(|error| wrong(&error, USAGE))? {
+        Some(Arg::Long("help") | Arg::Short('h')) => return Ok(Args::Print(USAGE.into())),
+        Some(Arg::Long("version") | Arg::Short('V')) => {
+            return Ok(Args::Print(format!("fernchat {}", env!("CARGO_PKG_VERSION"))));
         }
-        Some(Arg::Value(command)) if command == "keygen" => keygen(&mut parser).map_err(with_usage(KEYGEN_USAGE)),
-        Some(Arg::Value(command)) => {
-            Err(UsageError { message: format!("no command is called '{}'", command.to_string_lossy()), usage: USAGE })
-        }
-        Some(Arg::Long("help") | Arg::Short('h')) => Ok(Args::Print(USAGE.into())),
-        Some(Arg::Long("version") | Arg::Short('V')) => Ok(Args::Print(format!("fernchat {}", env!("CARGO_PKG_VERSION")))),
-        Some(other) => Err(wrong(other.unexpected())),
-        None => Err(UsageError { message: "a command is missing".into(), usage: USAGE }),
+        Some(Arg::Value(command)) => command,
+        Some(other) => return Err(wrong(&other.unexpected(), USAGE)),
+        None => return Err(wrong(&"a command is missing", USAGE)),
+    };
+    type Command = fn(&mut Parser) -> Result<Option<Args>, lexopt::Error>;
+    let (usage, command): (&str, Command) = match command.to_str() {
+        Some("server") => (SERVER_USAGE, server),
+        Some("client") => (CLIENT_USAGE, client),
+        Some("relay") => (RELAY_USAGE, relay),
+        Some("relay-client") => (RELAY_CLIENT_USAGE, relay_client),
+        Some("keygen") => (KEYGEN_USAGE, keygen),
+        _ => return Err(wrong(&format_args!("no command is called '{}'", command.to_string_lossy()), USAGE)),
+    };
+    match command(&mut parser) {
+        Ok(Some(args)) => Ok(args),
+        Ok(None) => Ok(Args::Print(usage.into())),
+        Err(error) => Err(wrong(&error, usage)),
     }
 }
 
-fn with_usage(usage: &'static str) -> impl Fn(lexopt::Error) -> UsageError {
-    move |error| UsageError { message: error.to_string(), usage }
+/// Reads what follows a command: `take` is given each option and says whether it knows it; at most `n_values` values that are no
+/// option's are returned. `None`: help is asked for.
+fn options(
+    parser: &mut Parser,
+    n_values: usize,
+    mut take: impl FnMut(&str, &mut Parser) -> Result<bool, lexopt::Error>,
+) -> Result<Option<Vec<OsString>>, lexopt::Error> {
+    let mut values = Vec::new();
+    while let Some(arg) = parser.next()? {
+        match arg {
+            Arg::Long("help") | Arg::Short('h') => return Ok(None),
+            Arg::Long(name) => {
+                let name = name.to_owned();
+                if !take(&name, parser)? {
+                    return Err(Arg::Long(&name).unexpected());
+                }
+            }
+            Arg::Value(value) if values.len() < n_values => values.push(value),
+            other => return Err(other.unexpected()),
+        }
+    }
+    Ok(Some(values))
 }
 
-fn server(parser: &mut Parser) -> Result<Args, lexopt::Error> {
+fn server(parser: &mut Parser) -> Result<Option<Args>, lexopt::Error> {
     let mut setup = server::Setup::new(String::new(), 0);
-    let mut address = Vec::new();
-    while let Some(arg) = parser.next()? {
-        match arg {
-            Arg::Long("max-clients") => setup.max_clients = parser.value()?.parse_with(at_least_one)?,
-            Arg::Long("max-file") => setup.max_file = parser.value()?.parse_with(size)?,
-            Arg::Long("python-file-limit") => setup.python_file_limit = parser.value()?.parse_with(limit)?,
-            Arg::Long("spool") => setup.spool = PathBuf::from(parser.value()?),
-            Arg::Long("help") | Arg::Short('h') => return Ok(Args::Print(SERVER_USAGE.into())),
-            Arg::Value(value) if address.len() < 2 => address.push(value),
-            other => return Err(other.unexpected()),
+    let values = options(parser, 2, |name, parser| {
+        match name {
+            "max-clients" => setup.max_clients = parser.value()?.parse_with(at_least_one)?,
+            "max-file" => setup.max_file = parser.value()?.parse_with(size)?,
+            "python-file-limit" => setup.python_file_limit = parser.value()?.parse_with(limit)?,
+            "spool" => setup.spool = PathBuf::from(parser.value()?),
+            _ => return Ok(false),
         }
-    }
-    (setup.host, setup.port) = host_and_port(address)?;
-    Ok(Args::Server(setup))
+        Ok(true)
+    })?;
+    let Some(values) = values else { return Ok(None) };
+    (setup.host, setup.port) = address(values, None, None)?;
+    Ok(Some(Args::Server(setup)))
 }
 
-fn client(parser: &mut Parser) -> Result<Args, lexopt::Error> {
+fn client(parser: &mut Parser) -> Result<Option<Args>, lexopt::Error> {
     let (mut name, mut group, mut downloads) = (None, None, PathBuf::from("."));
-    let mut address = Vec::new();
-    while let Some(arg) = parser.next()? {
-        match arg {
-            Arg::Long("name") => name = Some(parser.value()?.string()?),
-            Arg::Long("group") => group = Some(parser.value()?.string()?),
-            Arg::Long("downloads") => downloads = PathBuf::from(parser.value()?),
-            Arg::Long("help") | Arg::Short('h') => return Ok(Args::Print(CLIENT_USAGE.into())),
-            Arg::Value(value) if address.len() < 2 => address.push(value),
-            other => return Err(other.unexpected()),
+    let values = options(parser, 2, |option, parser| {
+        match option {
+            "name" => name = Some(parser.value()?.string()?),
+            "group" => group = Some(parser.value()?.string()?),
+            "downloads" => downloads = PathBuf::from(parser.value()?),
+            _ => return Ok(false),
         }
-    }
-    let (host, port) = host_and_port(address)?;
-    Ok(Args::Client(client::Setup { host, port, name, group, downloads }))
+        Ok(true)
+    })?;
+    let Some(values) = values else { return Ok(None) };
+    let (host, port) = address(values, None, None)?;
+    Ok(Some(Args::Client(client::Setup { host, port, name, group, downloads })))
 }
 
-fn relay(parser: &mut Parser) -> Result<Args, lexopt::Error> {
+fn relay(parser: &mut Parser) -> Result<Option<Args>, lexopt::Error> {
     let (mut max_clients, mut pause) = (1000, relay::PAUSE);
-    let mut address = Vec::new();
-    while let Some(arg) = parser.next()? {
-        match arg {
-            Arg::Long("max-clients") => max_clients = parser.value()?.parse_with(at_least_one)?,
-            Arg::Long("pause") => pause = Duration::from_millis(parser.value()?.parse_with(milliseconds)?),
-            Arg::Long("help") | Arg::Short('h') => return Ok(Args::Print(RELAY_USAGE.into())),
-            Arg::Value(value) if address.len() < 2 => address.push(value),
-            other => return Err(other.unexpected()),
+    let values = options(parser, 2, |option, parser| {
+        match option {
+            "max-clients" => max_clients = parser.value()?.parse_with(at_least_one)?,
+            "pause" => pause = Duration::from_millis(parser.value()?.parse_with(milliseconds)?),
+            _ => return Ok(false),
         }
-    }
+        Ok(true)
+    })?;
+    let Some(values) = values else { return Ok(None) };
     let default_port = match std::env::var_os("PORT") {
-        Some(text) if address.len() < 2 => text.parse_with(port).map_err(|_| "the environment variable PORT is no port")?,
+        Some(text) if values.len() < 2 => text.parse_with(port).map_err(|_| "the environment variable PORT is no port")?,
         _ => RELAY_PORT,
     };
-    let (host, port) = host_and_port_or(address, "0.0.0.0", default_port)?;
-    Ok(Args::Relay(relay::Setup { host, port, max_clients, pause }))
+    let (host, port) = address(values, Some("0.0.0.0"), Some(default_port))?;
+    Ok(Some(Args::Relay(relay::Setup { host, port, max_clients, pause })))
 }
 
-fn relay_client(parser: &mut Parser) -> Result<Args, lexopt::Error> {
+fn relay_client(parser: &mut Parser) -> Result<Option<Args>, lexopt::Error> {
     let (mut name, mut key_file) = (None, None);
-    let mut address = Vec::new();
-    while let Some(arg) = parser.next()? {
-        match arg {
-            Arg::Long("name") => name = Some(parser.value()?.string()?),
-            Arg::Long("key-file") => key_file = Some(PathBuf::from(parser.value()?)),
-            Arg::Long("help") | Arg::Short('h') => return Ok(Args::Print(RELAY_CLIENT_USAGE.into())),
-            Arg::Value(value) if address.len() < 2 => address.push(value),
-            other => return Err(other.unexpected()),
+    let values = options(parser, 2, |option, parser| {
+        match option {
+            "name" => name = Some(parser.value()?.string()?),
+            "key-file" => key_file = Some(PathBuf::from(parser.value()?)),
+            _ => return Ok(false),
         }
-    }
-    let (host, port) = host_and_port_or(address, "127.0.0.1", RELAY_PORT)?;
-    Ok(Args::RelayClient(relay_client::Setup { host, port, name, key_file }))
+        Ok(true)
+    })?;
+    let Some(values) = values else { return Ok(None) };
+    let (host, port) = address(values, Some("127.0.0.1"), Some(RELAY_PORT))?;
+    Ok(Some(Args::RelayClient(relay_client::Setup { host, port, name, key_file })))
 }
 
-fn keygen(parser: &mut Parser) -> Result<Args, lexopt::Error> {
-    let mut file = None;
-    while let Some(arg) = parser.next()? {
-        match arg {
-            Arg::Long("help") | Arg::Short('h') => return Ok(Args::Print(KEYGEN_USAGE.into())),
-            Arg::Value(value) if file.is_none() => file = Some(PathBuf::from(value)),
-            other => return Err(other.unexpected()),
-        }
-    }
-    Ok(Args::Keygen(file))
+fn keygen(parser: &mut Parser) -> Result<Option<Args>, lexopt::Error> {
+    let values = options(parser, 1, |_, _| Ok(false))?;
+    Ok(values.map(|values| Args::Keygen(values.into_iter().next().map(PathBuf::from))))
 }
 
-/// Host and port, both of which may be left out.
-fn host_and_port_or(address: Vec<OsString>, host: &str, default_port: u16) -> Result<(String, u16), lexopt::Error> {
-    let mut address = address.into_iter();
-    let host = address.next().map_or(Ok(host.to_owned()), ValueExt::string)?;
-    let port = address.next().map_or(Ok(default_port), |text| text.parse_with(port))?;
+/// Host and port, with what stands for those that are left out; `None`: they may not be.
+fn address(values: Vec<OsString>, host: Option<&str>, port: Option<u16>) -> Result<(String, u16), lexopt::Error> {
+    let mut values = values.into_iter();
+    let host = match (values.next(), host) {
+        (Some(value), _) => value.string()?,
+        (None, host) => host.ok_or("the HOST is missing")?.to_owned(),
+    };
+    let port = match (values.next(), port) {
+        (Some(value), _) => value.parse_with(self::port)?,
+        (None, port) => port.ok_or("the PORT is missing")?,
+    };
     Ok((host, port))
 }
 
@@ -246,13 +256,6 @@ fn milliseconds(text: &str) -> Result<u64, &'static str> {
 
 fn port(text: &str) -> Result<u16, &'static str> {
     text.parse().map_err(|_| "a port is a number from 1 to 65535, or 0 for any that is free")
-}
-
-fn host_and_port(address: Vec<OsString>) -> Result<(String, u16), lexopt::Error> {
-    let mut address = address.into_iter();
-    let host = address.next().ok_or("the HOST is missing")?.string()?;
-    let port = address.next().ok_or("the PORT is missing")?.parse_with(port)?;
-    Ok((host, port))
 }
 
 fn at_least_one(text: &str) -> Result<usize, &'static str> {

@@ -21,7 +21,7 @@ fn main() -> ExitCode {
             // A server's words may be part of it.
             Err(error) => fail(1, &terminal::harmless(&error.to_string())),
         },
-        Err(usage) => fail(2, &usage.to_string()),
+        Err(usage) => fail(2, &usage),
     }
 }
 
