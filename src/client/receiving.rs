@@ -25,6 +25,7 @@ use crate::terminal::Terminal;
 use crate::wire::command::{after, refusal, ACCEPTED, CLOSING, KICKED, RECEIVE_FILE, SEND_FILE, SEND_FILENAME, WAIT_DISCONNECT};
 use crate::wire::frame::{FrameReader, Piece, WireError, BODY_STEP};
 use crate::wire::name::FileName;
+use crate::wire::name_set;
 
 /// How many deliveries a server may begin without ending one.
 const MAX_DELIVERIES: usize = 64;
@@ -218,7 +219,7 @@ impl Receiving {
         let mut download = Download::begin(&self.downloads, link.key());
         // A token as long as the body may be the body itself: then only the text can tell.
         let is_frame = |token: &[u8]| match link.key().open(token) {
-            Ok(text) => token.len() as u64 != length || is_event(&text),
+            Ok(text) => token.len() as u64 != length || has_frame_form(&text),
             Err(_) => false,
         };
         let mut piece = vec![0; BODY_STEP];
@@ -246,9 +247,9 @@ impl Receiving {
     }
 }
 
-/// Whether an opened token has the form of something that a server says of its own accord, or of an echo.
-fn is_event(text: &[u8]) -> bool {
-    text.starts_with(b"/") || std::str::from_utf8(text).is_ok_and(is_line)
+/// Whether an opened token has the form of something that a server says of its own accord, of an echo, or of a set.
+fn has_frame_form(text: &[u8]) -> bool {
+    name_set::decode(text).is_ok() || text.starts_with(b"/") || std::str::from_utf8(text).is_ok_and(is_line)
 }
 
 impl Delivery {
