@@ -34,8 +34,7 @@ fn run(args: Args) -> Result<(), Box<dyn Error>> {
         }
         Args::Client(setup) => {
             set_up_log("warn");
-            client::run(setup)?;
-            Ok(())
+            Ok(client::run(setup)?)
         }
         Args::Relay(setup) => {
             set_up_log("info");

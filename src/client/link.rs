@@ -121,7 +121,7 @@ impl Link {
         let key = frames.next_bare(KEY_LEN).map_err(late("its key"))?; // 1
         let key = std::str::from_utf8(&key).ok().and_then(|text| Key::parse(text).ok());
         let key = key.ok_or(ClientError::NotAChat)?;
-        send(&socket, &[&seal(&key, name.as_str())])?; // 2
+        send(&socket, &seal(&key, name.as_str()))?; // 2
         let is_prompt = |text: &str| after(SEND_GROUP_NAME, text).is_some();
         let prompt = next_step(&mut frames, &key, terminal, is_prompt).map_err(late("the question for the group"))?; // 3
         let server = match after(SEND_GROUP_NAME, &prompt) {
@@ -132,7 +132,7 @@ impl Link {
             ServerKind::Python => group.to_string(),
             ServerKind::Fernchat => format!("{group}\n{FERNCHAT}"),
         };
-        send(&socket, &[&seal(&key, &answer)])?; // 4
+        send(&socket, &seal(&key, &answer))?; // 4
         let is_verdict = |text: &str| [ADMIN_READY, READY, WAIT].contains(&text) || refusal(text).is_some();
         let verdict = next_step(&mut frames, &key, terminal, is_verdict).map_err(late("the answer to joining"))?; // 5
         if let Some(reason) = refusal(&verdict) {
@@ -201,22 +201,20 @@ impl Link {
     /// As [`Link::send`].
     pub fn answer(&self, word: &'static str) -> io::Result<()> {
         self.dialogue.lock().last_answer = Some(word);
-        if self.server == ServerKind::Python {
-            self.socket.set_read_timeout(Some(ANSWER_AGAIN))?;
-        }
-        if self.server == ServerKind::Python {
-            thread::sleep(ANSWER_DELAY);
-            // Held while it is sent: a dialogue that began meanwhile would lose its step to this word.
-            let mut dialogue = self.dialogue.lock();
-            if dialogue.is_open {
-                if dialogue.answers_due.back() != Some(&word) {
-                    dialogue.answers_due.push_back(word);
-                }
-                return Ok(());
-            }
+        if self.server == ServerKind::Fernchat {
             return self.send(&[word]);
         }
-        self.send(&[word])
+        self.socket.set_read_timeout(Some(ANSWER_AGAIN))?;
+        thread::sleep(ANSWER_DELAY);
+        // Held while it is sent: a dialogue that began meanwhile would lose its step to this word.
+        let mut dialogue = self.dialogue.lock();
+        if !dialogue.is_open {
+            return self.send(&[word]);
+        }
+        if dialogue.answers_due.back() != Some(&word) {
+            dialogue.answers_due.push_back(word);
+        }
+        Ok(())
     }
 
     /// Nothing came for a while: what a delivery waits for may have been missed.
@@ -252,8 +250,8 @@ pub(super) fn seal(key: &Key, text: &str) -> Vec<u8> {
     frame::encode(key.seal(text.as_bytes()).as_bytes())
 }
 
-fn send(mut socket: &TcpStream, frames: &[&[u8]]) -> Result<(), WireError> {
-    socket.write_all(&frames.concat()).map_err(WireError::Io)
+fn send(mut socket: &TcpStream, frame: &[u8]) -> Result<(), WireError> {
+    socket.write_all(frame).map_err(WireError::Io)
 }
 
 /// The next text that may be the step of joining which is due; what cannot be is shown.

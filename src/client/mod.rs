@@ -49,20 +49,11 @@ pub struct Setup {
     pub downloads: PathBuf,
 }
 
-/// How a client ended without a failure.
-#[derive(Debug, PartialEq, Eq)]
-pub enum Outcome {
-    /// The person left.
-    Left,
-    /// The admin took the person out of the group.
-    Kicked,
-}
-
 /// Joins and chats until the person leaves or the server ends it.
 ///
 /// # Errors
 /// No connection, no seat in the group, or an end that the person did not ask for.
-pub fn run(setup: Setup) -> Result<Outcome, ClientError> {
+pub fn run(setup: Setup) -> Result<(), ClientError> {
     let terminal = Arc::new(Terminal::new());
     let Setup { host, port, name, group, downloads } = setup;
     files::check_folder(&downloads)?;

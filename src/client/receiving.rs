@@ -20,7 +20,7 @@ use log::debug;
 use super::files::Download;
 use super::link::{Incoming, Link, ServerKind};
 use super::sending::is_line;
-use super::{ClientError, Outcome};
+use super::ClientError;
 use crate::terminal::Terminal;
 use crate::wire::command::{after, refusal, ACCEPTED, CLOSING, KICKED, RECEIVE_FILE, SEND_FILE, SEND_FILENAME, WAIT_DISCONNECT};
 use crate::wire::frame::{FrameReader, Piece, WireError, BODY_STEP};
@@ -44,8 +44,8 @@ enum Next {
     Frame,
     /// A body of so many bytes.
     Body(Delivery, u64),
-    /// The end.
-    End(Outcome),
+    /// The end, which is no failure: the admin put the person out.
+    End,
 }
 
 /// The half that receives. See the module's page.
@@ -78,15 +78,15 @@ impl Receiving {
     ///
     /// # Errors
     /// The connection ended, and the person did not ask for it.
-    pub fn receiving_loop(mut self) -> Result<Outcome, ClientError> {
+    pub fn receiving_loop(mut self) -> Result<(), ClientError> {
         let result = self.receive();
         match result {
-            Err(_) if self.link.is_leaving.load(Ordering::SeqCst) => Ok(Outcome::Left),
+            Err(_) if self.link.is_leaving.load(Ordering::SeqCst) => Ok(()),
             result => result,
         }
     }
 
-    fn receive(&mut self) -> Result<Outcome, ClientError> {
+    fn receive(&mut self) -> Result<(), ClientError> {
         loop {
             let link = Arc::clone(&self.link);
             let token = self.frames.next_frame(&|token| link.key().opens(token))?;
@@ -95,12 +95,12 @@ impl Receiving {
                 Next::Frame => {}
                 Next::Body(delivery, length) => {
                     link.is_receiving.store(true, Ordering::SeqCst);
-                    if let Some(outcome) = self.body(delivery, length)? {
-                        return Ok(outcome);
+                    if let Next::End = self.body(delivery, length)? {
+                        return Ok(());
                     }
                     link.is_receiving.store(false, Ordering::SeqCst);
                 }
-                Next::End(outcome) => return Ok(outcome),
+                Next::End => return Ok(()),
             }
         }
     }
@@ -121,7 +121,7 @@ impl Receiving {
         match text.as_str() {
             KICKED => {
                 self.terminal.show("You have been put out of the group.");
-                return Ok(Next::End(Outcome::Kicked));
+                return Ok(Next::End);
             }
             WAIT_DISCONNECT => return Err(ClientError::Closed("it ends those who wait for approval".into())),
             ACCEPTED => {
@@ -210,11 +210,11 @@ impl Receiving {
     }
 
     /// Receives a body. Frames that land inside it are done as they come.
-    fn body(&mut self, delivery: Delivery, length: u64) -> Result<Option<Outcome>, ClientError> {
+    fn body(&mut self, delivery: Delivery, length: u64) -> Result<Next, ClientError> {
         let link = Arc::clone(&self.link);
         if length == 0 {
             self.terminal.show(&format!("{} is not coming: the server called it off.", delivery.title()));
-            return Ok(None);
+            return Ok(Next::Frame);
         }
         let mut download = Download::begin(&self.downloads, link.key());
         // A token as long as the body may be the body itself: then only the text can tell.
@@ -233,7 +233,7 @@ impl Receiving {
                 Piece::Frame(token) => match self.frame(&token)? {
                     Next::Frame => {}
                     Next::Body(..) => return Err(WireError::NotTheStep("the end of a body").into()),
-                    Next::End(outcome) => return Ok(Some(outcome)),
+                    Next::End => return Ok(Next::End),
                 },
             }
         }
@@ -243,7 +243,7 @@ impl Receiving {
             Ok(path) => format!("Received {title}: {}", path.display()),
             Err(error) => format!("{title} was not received: {error}."),
         });
-        Ok(None)
+        Ok(Next::Frame)
     }
 }
 
