@@ -26,6 +26,7 @@ use base64::engine::general_purpose::URL_SAFE;
 use base64::Engine;
 use hmac::{Hmac, Mac};
 use sha2::Sha256;
+use zeroize::Zeroizing;
 
 use super::token::{BLOCK_LEN, HEAD_LEN, HMAC_LEN, VERSION};
 use super::{Key, SealError};
@@ -60,7 +61,7 @@ impl<R: Read> BodySealer<R> {
             to_come: plain_len,
             fault: None,
             hmac: new_hmac(key).chain_update(head),
-            encryptor: cbc::Encryptor::new(&key.encryption.into(), iv_of(&head).into()),
+            encryptor: cbc::Encryptor::new((&*key.encryption).into(), iv_of(&head).into()),
             sealed: head.to_vec(),
             chars: Vec::new(),
             n_given: 0,
@@ -274,7 +275,7 @@ const TAIL_LEN: usize = BLOCK_LEN + HMAC_LEN;
 /// **The plain text is not to be trusted, or shown as the file, before [`BodyOpener::finish`] says `Ok`.**
 pub struct BodyOpener {
     check: BodyCheck,
-    encryption_key: [u8; 16],
+    encryption_key: Zeroizing<[u8; 16]>,
     /// There is one as soon as the head, with the IV, has come.
     decryptor: Option<cbc::Decryptor<Aes128>>,
 }
@@ -282,7 +283,7 @@ pub struct BodyOpener {
 impl BodyOpener {
     /// Begins to open one body.
     pub fn new(key: &Key) -> BodyOpener {
-        BodyOpener { check: BodyCheck::new(key), encryption_key: key.encryption, decryptor: None }
+        BodyOpener { check: BodyCheck::new(key), encryption_key: key.encryption.clone(), decryptor: None }
     }
 
     /// Takes the next bytes of the body, as many as there are, and appends the plain text that is ready to `out`.
@@ -292,7 +293,7 @@ impl BodyOpener {
     pub fn update(&mut self, bytes: &[u8], out: &mut Vec<u8>) -> Result<(), SealError> {
         self.check.take(bytes, |head, ready| {
             let decryptor =
-                self.decryptor.get_or_insert_with(|| cbc::Decryptor::new(&self.encryption_key.into(), iv_of(head).into()));
+                self.decryptor.get_or_insert_with(|| cbc::Decryptor::new((&*self.encryption_key).into(), iv_of(head).into()));
             let (blocks, _) = InOutBuf::from(&mut *ready).into_chunks();
             decryptor.decrypt_blocks_inout_mut(blocks);
             out.extend_from_slice(ready);
@@ -330,7 +331,7 @@ fn iv_of(head: &[u8; HEAD_LEN]) -> &[u8; BLOCK_LEN] {
 }
 
 fn new_hmac(key: &Key) -> Hmac<Sha256> {
-    Hmac::new_from_slice(&key.signing).expect("an HMAC takes keys of any length")
+    Hmac::new_from_slice(&*key.signing).expect("an HMAC takes keys of any length")
 }
 
 #[cfg(test)]

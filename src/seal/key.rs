@@ -3,32 +3,32 @@
 //! A key is written as 44 characters of base64url, the form that Python's `Fernet.generate_key` gives and that the plain
 //! protocol sends: 43 of them carry the bytes, the last one is `=`. Where a key comes from (the wire, a file, a phrase) is
 //! not known here, and what is done with it is next door.
-//! Invariant: a `Key` exists only with 32 bytes behind it, and its `Debug` does not show them.
+//! Invariant: a `Key` exists only with 32 bytes behind it, its `Debug` does not show them, and they are wiped when it is dropped.
 
 use std::fmt;
 
 use base64::engine::general_purpose::URL_SAFE;
 use base64::Engine;
 use fernet::Fernet;
+use zeroize::Zeroizing;
 
 use super::SealError;
 
 /// A Fernet key that is ready for use.
-#[derive(Clone)]
 pub struct Key {
-    text: String,
+    text: Zeroizing<String>,
     /// The half that the HMAC is made with.
-    pub(super) signing: [u8; 16],
+    pub(super) signing: Zeroizing<[u8; 16]>,
     /// The half that AES is done with.
-    pub(super) encryption: [u8; 16],
-    /// The same key, as the package for whole tokens wants it.
+    pub(super) encryption: Zeroizing<[u8; 16]>,
+    /// The same key, as the package for whole tokens wants it. It wipes itself.
     pub(super) fernet: Fernet,
 }
 
 impl Key {
     /// Makes a new key from the random numbers of the operating system.
     pub fn generate() -> Key {
-        Key::parse(&Fernet::generate_key()).expect("a generated key has the form of a key")
+        Key::parse(&Zeroizing::new(Fernet::generate_key())).expect("a generated key has the form of a key")
     }
 
     /// Reads a key from its 44 characters; blanks and line ends around them do not count.
@@ -36,15 +36,19 @@ impl Key {
     /// # Errors
     /// The text is anything else.
     pub fn parse(text: &str) -> Result<Key, SealError> {
-        let text = text.trim();
         // Fernet::new does not ask for the `=`, and Python does: so the form is looked at here.
-        let bytes = URL_SAFE.decode(text).map_err(|_| SealError::Key)?;
-        let bytes: [u8; 32] = bytes.try_into().map_err(|_| SealError::Key)?;
-        let mut signing = [0; 16];
-        let mut encryption = [0; 16];
+        let bytes = Zeroizing::new(URL_SAFE.decode(text.trim()).map_err(|_| SealError::Key)?);
+        Ok(Key::from_bytes(bytes.as_slice().try_into().map_err(|_| SealError::Key)?))
+    }
+
+    /// The key that is these bytes.
+    pub(super) fn from_bytes(bytes: &[u8; 32]) -> Key {
+        let (mut signing, mut encryption) = (Zeroizing::new([0; 16]), Zeroizing::new([0; 16]));
         signing.copy_from_slice(&bytes[..16]);
         encryption.copy_from_slice(&bytes[16..]);
-        Ok(Key { text: text.to_owned(), signing, encryption, fernet: Fernet::new(text).ok_or(SealError::Key)? })
+        let text = Zeroizing::new(URL_SAFE.encode(bytes));
+        let fernet = Fernet::new(&text).expect("32 bytes make a key");
+        Key { text, signing, encryption, fernet }
     }
 
     /// The 44 characters, for the wire or a key file.
@@ -75,8 +79,8 @@ mod tests {
     #[test]
     fn first_half_signs_and_second_half_encrypts() {
         let key = Key::parse("AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=").unwrap();
-        assert_eq!(key.signing, [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15]);
-        assert_eq!(key.encryption, [16, 17, 18, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 29, 30, 31]);
+        assert_eq!(*key.signing, [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15]);
+        assert_eq!(*key.encryption, [16, 17, 18, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 29, 30, 31]);
     }
 
     #[test]

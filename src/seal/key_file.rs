@@ -1,4 +1,4 @@
-//! Keys in files: one line of 44 characters, readable by its owner only.
+//! Keys and secrets in files: one line, readable by its owner only.
 
 use std::fmt;
 use std::fs::File;
@@ -6,15 +6,17 @@ use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 
 use log::warn;
+use zeroize::Zeroizing;
 
-use super::{Key, SealError};
+use super::secret::MIN_SECRET;
+use super::{Key, SealError, Secret};
 use crate::machine;
 
 /// The environment variable that may hold a key.
 const VARIABLE: &str = "FERNCHAT_KEY";
 
-/// The most that is read of a key file, in bytes: a key, and blanks around it.
-const MAX_LEN: u64 = 1024;
+/// The most that is read of such a file, in bytes: a key or a phrase, and blanks around it.
+const MAX_LEN: usize = 1024;
 
 impl Key {
     /// Finds the key of a person: in this file, or else in the environment. Never on the command line, which others can see.
@@ -34,20 +36,7 @@ impl Key {
     /// # Errors
     /// The file cannot be read, or holds something else.
     pub fn load(path: &Path) -> Result<Key, KeyFileError> {
-        let refuse = |error| KeyFileError::Unreadable(path.to_owned(), error);
-        // Looked at before it is opened: to open a pipe is to wait for whoever writes into it.
-        if !path.metadata().map_err(refuse)?.is_file() {
-            return Err(refuse(io::Error::new(io::ErrorKind::InvalidInput, "it is not a plain file")));
-        }
-        let file = File::open(path).map_err(refuse)?;
-        if machine::is_readable_by_others(&file) {
-            let path = path.display();
-            warn!("others on this machine can read the key file {path}; chmod 600 {path} keeps it to you");
-        }
-        let mut bytes = Vec::new();
-        file.take(MAX_LEN).read_to_end(&mut bytes).map_err(refuse)?;
-        let text = String::from_utf8_lossy(&bytes);
-        Key::parse(&text).map_err(|error| KeyFileError::NoKey(path.to_owned(), error))
+        Key::parse(&read_private(path)?).map_err(|error| KeyFileError::NoKey(path.to_owned(), error))
     }
 
     /// Makes a fresh key in a file that only its owner can read.
@@ -67,13 +56,43 @@ impl Key {
     }
 }
 
-/// What is wrong with a key file.
+impl Secret {
+    /// Reads the secret of a closed server from a file. Warns if others may read it as well.
+    ///
+    /// # Errors
+    /// The file cannot be read, or holds anything but one line that is long enough.
+    pub fn load(path: &Path) -> Result<Secret, KeyFileError> {
+        Secret::parse(&read_private(path)?).ok_or_else(|| KeyFileError::NoSecret(path.to_owned()))
+    }
+}
+
+/// Reads the beginning of a file that others should not be able to read.
+fn read_private(path: &Path) -> Result<Zeroizing<String>, KeyFileError> {
+    let refuse = |error| KeyFileError::Unreadable(path.to_owned(), error);
+    // Looked at before it is opened: to open a pipe is to wait for whoever writes into it.
+    if !path.metadata().map_err(refuse)?.is_file() {
+        return Err(refuse(io::Error::new(io::ErrorKind::InvalidInput, "it is not a plain file")));
+    }
+    let file = File::open(path).map_err(refuse)?;
+    if machine::is_readable_by_others(&file) {
+        let path = path.display();
+        warn!("others on this machine can read the file {path}; chmod 600 {path} keeps it to you");
+    }
+    // Of this size from the start, so that no part of it stays behind where it grew out of.
+    let mut bytes = Zeroizing::new(Vec::with_capacity(MAX_LEN + 1));
+    file.take(MAX_LEN as u64).read_to_end(&mut bytes).map_err(refuse)?;
+    Ok(Zeroizing::new(String::from_utf8_lossy(&bytes).into_owned()))
+}
+
+/// What is wrong with the file of a key or of a secret.
 #[derive(Debug)]
 pub enum KeyFileError {
     /// It cannot be read.
     Unreadable(PathBuf, io::Error),
     /// It does not hold a key.
     NoKey(PathBuf, SealError),
+    /// It does not hold a secret.
+    NoSecret(PathBuf),
     /// It cannot be made.
     NotCreated(PathBuf, io::Error),
     /// The environment holds something else.
@@ -87,14 +106,15 @@ impl fmt::Display for KeyFileError {
         match self {
             KeyFileError::Unreadable(path, error) => {
                 let path = path.display();
-                write!(
-                    f,
-                    "cannot read the key file {path}: {error}; get one from a friend, or make one with: fernchat keygen FILE"
-                )
+                write!(f, "cannot read the file {path}: {error}; get it from a friend, or make one with: fernchat keygen FILE")
             }
             KeyFileError::NoKey(path, error) => {
                 let path = path.display();
                 write!(f, "the file {path} holds no key: {error}; a key file is one line, as fernchat keygen makes it")
+            }
+            KeyFileError::NoSecret(path) => {
+                let path = path.display();
+                write!(f, "the file {path} holds no secret: that is one line of at least {MIN_SECRET} characters; fernchat keygen makes a good one")
             }
             KeyFileError::NotCreated(path, error) if error.kind() == io::ErrorKind::AlreadyExists => {
                 let path = path.display();

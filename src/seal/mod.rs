@@ -1,25 +1,23 @@
 //! The secrets: keys, and what is sealed under them. Bytes in, bytes out.
 //!
-//! Three files, in reading order: a [`Key`]; a text sealed into one token and opened again (`token.rs`); a whole file as one
-//! token, sealed and opened piece by piece so that its size costs no memory (`body.rs`). Knows nothing of frames, commands,
-//! sockets or files: a caller brings a `Read` or pieces of bytes.
+//! In reading order: a [`Key`], and where it comes from: a file (`key_file.rs`), or a [`Secret`]; a text sealed into one token and opened
+//! again (`token.rs`), and the line that friends seal (`line.rs`); a whole file as one token, sealed and opened piece by piece so that its
+//! size costs no memory (`body.rs`). Knows nothing of frames, commands or sockets: a caller brings a `Read` or pieces of bytes.
 //!
 //! Texts go through the `fernet` package. Bodies are put together here from the same parts (AES-CBC, HMAC-SHA256, base64),
 //! because `fernet` wants a token whole and in memory; the tests hold both ways to the same bytes.
 //!
 //! What is not here: a time-to-live. A token is good at any age, and also when it is stamped in the future: the older
 //! programs accept both, and the clocks of old machines are wrong.
-//! Invariant: nothing in this room shows a key or a text in an error, a `Debug` or a log line.
-
-mod key;
-
-mod key_file;
-
-mod line;
-
-mod token;
+//! Invariant: nothing in this room shows a key or a text in an error, a `Debug` or a log line. Keys are wiped when they are dropped, but
+//! for the state of an HMAC, whose package has no means for it.
 
 mod body;
+mod key;
+mod key_file;
+mod line;
+mod secret;
+mod token;
 
 use std::error::Error;
 use std::fmt;
@@ -28,7 +26,8 @@ pub use body::{BodyCheck, BodyFault, BodyOpener, BodySealer};
 pub use key::Key;
 pub use key_file::KeyFileError;
 pub use line::Line;
-pub use token::token_len;
+pub use secret::Secret;
+pub use token::{has_token_form, token_len};
 
 /// Why a key, a token or a body that came from outside was not accepted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -14,6 +14,9 @@
 use std::str;
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use base64::engine::general_purpose::URL_SAFE;
+use base64::Engine;
+
 use super::{Key, SealError};
 
 impl Key {
@@ -70,6 +73,11 @@ pub(super) fn is_token_len(len: u64) -> bool {
     let most_bytes = len / 4 * 3;
     let n_blocks = most_bytes.saturating_sub(sealed_len(0)) / BLOCK_LEN as u64;
     n_blocks > 0 && base64_len(sealed_len(n_blocks)) == len
+}
+
+/// Whether a text has the form of a token, under whatever key.
+pub fn has_token_form(text: &str) -> bool {
+    is_token_len(text.len() as u64) && URL_SAFE.decode(text).is_ok_and(|bytes| bytes[0] == VERSION)
 }
 
 /// The bytes of a token with that many blocks, before base64.
@@ -167,6 +175,21 @@ mod tests {
         let longest = u64::MAX - 7;
         assert!(is_token_len(longest));
         assert!((longest + 1..=u64::MAX).all(|len| !is_token_len(len)));
+    }
+
+    #[test]
+    fn a_token_is_known_by_its_form() {
+        let token = Key::generate().seal(b"hello");
+        assert!(has_token_form(&token));
+        for text in [
+            "hello".to_owned(),
+            format!("{token} "),
+            token[4..].to_owned(),
+            token.to_uppercase().replace('G', "A"),
+            String::new(),
+        ] {
+            assert!(!has_token_form(&text), "{text}");
+        }
     }
 
     proptest! {

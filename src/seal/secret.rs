@@ -1,0 +1,74 @@
+//! The secret of a closed server: a phrase that its users were told by other means, and the key of a server's run made from it.
+//!
+//! In the plain protocol the first 44 bytes are the key. A closed server sends a *salt* of the same form in their place, fresh for each
+//! run, and both ends derive the key: PBKDF2-HMAC-SHA256 (RFC 8018, section 5.2). Its many rounds are there to make each guess at
+//! a phrase expensive; what they cost whoever knows the phrase is a second or so, once.
+
+use pbkdf2::pbkdf2_hmac;
+use sha2::Sha256;
+use zeroize::Zeroizing;
+
+use super::Key;
+
+/// The least characters of a secret. Shorter phrases are guessed.
+pub(super) const MIN_SECRET: usize = 12;
+
+/// Keeps what is derived here apart from whatever else somebody derives from the same phrase.
+const PURPOSE: &[u8] = b"fernchat link v1";
+
+/// How often the hash is applied: what is advised for this one since 2023 (OWASP, Password Storage Cheat Sheet).
+const N_ROUNDS: u32 = 600_000;
+
+/// See the module's page.
+pub struct Secret(Zeroizing<String>);
+
+impl Secret {
+    /// Takes a secret from one line; blanks and line ends around it do not count. `None`: there are more lines, or it is too short.
+    pub(super) fn parse(text: &str) -> Option<Secret> {
+        let text = text.trim();
+        let is_one = !text.contains(['\n', '\r']) && text.chars().count() >= MIN_SECRET;
+        is_one.then(|| Secret(Zeroizing::new(text.to_owned())))
+    }
+
+    /// The key of the run with this salt. Takes a fraction of a second, and some seconds on an old machine.
+    pub fn derive(&self, salt: &Key) -> Key {
+        let salt = Zeroizing::new([PURPOSE, &*salt.signing, &*salt.encryption].concat());
+        let mut bytes = Zeroizing::new([0; 32]);
+        pbkdf2_hmac::<Sha256>(self.0.as_bytes(), &salt, N_ROUNDS, &mut *bytes);
+        Key::from_bytes(&bytes)
+    }
+}
+
+impl std::fmt::Debug for Secret {
+    fn fmt(&self, f: &mut std::fmt::Formatter) -> std::fmt::Result {
+        f.write_str("Secret(secret)")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_secret_is_one_line_of_some_length() {
+        for text in ["twelve chars", "  twelve chars\r\n", "zwölf Zeichen", "cw_0x689RpI-jtRR7oE8h_eQsKImvJapLeSbXpwF4e4=\n"] {
+            assert_eq!(Secret::parse(text).unwrap().0.as_str(), text.trim());
+        }
+        for text in ["", "  eleven char ", "éééééé", "two lines of\nsome length", "\n\n\n\n\n\n\n\n\n\n\n\n\n"] {
+            assert!(Secret::parse(text).is_none(), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn the_key_is_that_of_python_s_hashlib() {
+        // hashlib.pbkdf2_hmac("sha256", "Grüße aus dem Raum".encode(), b"fernchat link v1" + bytes(range(32)), 600000, 32)
+        let salt = Key::parse("AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=").unwrap();
+        let key = Secret::parse("Grüße aus dem Raum").unwrap().derive(&salt);
+        assert_eq!(key.as_str(), "y2qKmgxOZIhRTRoJp2d74NtERgy6shMOH0G8gz8NWrM=");
+    }
+
+    #[test]
+    fn debug_shows_nothing_of_the_secret() {
+        assert_eq!(format!("{:?}", Secret::parse("a long canary phrase").unwrap()), "Secret(secret)");
+    }
+}
