@@ -52,6 +52,8 @@ Runs a group chat's server. HOST is an address or name of this machine; 0.0.0.0 
   --max-file SIZE             the largest file that is taken (4G)
   --python-file-limit SIZE    the largest file offered to a Python client, or none for any (64K)
   --spool DIR                 where shared files lie until everybody has them (the system's temporary folder)
+  --secret-file FILE          a closed server: its clients must have the same secret, a line of at least 12 characters. Without it
+                              everybody on the network can read what is said
 
 SIZE is a number of bytes, or ends in K, M or G. RUST_LOG=debug logs every step, RUST_LOG=warn only what is wrong.
 
@@ -66,6 +68,9 @@ Joins a group chat. User name and group are the first two lines of the input, un
   --name NAME         the user name
   --group GROUP       the group; the first to name it administers it
   --downloads DIR     where received files go (the current folder)
+
+  --secret-file FILE      the secret of a closed server, a line of at least 12 characters
+  --room-key-file FILE    a key, as keygen makes it, that the group's members share: the server then cannot read what they say
 
 Then every line is said to the group, but for the commands that /help lists.
 
@@ -169,6 +174,7 @@ fn server(parser: &mut Parser) -> Result<Option<Args>, lexopt::Error> {
             "max-file" => setup.max_file = parser.value()?.parse_with(size)?,
             "python-file-limit" => setup.python_file_limit = parser.value()?.parse_with(limit)?,
             "spool" => setup.spool = PathBuf::from(parser.value()?),
+            "secret-file" => setup.secret_file = Some(PathBuf::from(parser.value()?)),
             _ => return Ok(false),
         }
         Ok(true)
@@ -180,18 +186,21 @@ fn server(parser: &mut Parser) -> Result<Option<Args>, lexopt::Error> {
 
 fn client(parser: &mut Parser) -> Result<Option<Args>, lexopt::Error> {
     let (mut name, mut group, mut downloads) = (None, None, PathBuf::from("."));
+    let (mut secret_file, mut room_key_file) = (None, None);
     let values = options(parser, 2, |option, parser| {
         match option {
             "name" => name = Some(parser.value()?.string()?),
             "group" => group = Some(parser.value()?.string()?),
             "downloads" => downloads = PathBuf::from(parser.value()?),
+            "secret-file" => secret_file = Some(PathBuf::from(parser.value()?)),
+            "room-key-file" => room_key_file = Some(PathBuf::from(parser.value()?)),
             _ => return Ok(false),
         }
         Ok(true)
     })?;
     let Some(values) = values else { return Ok(None) };
     let (host, port) = address(values, None, None)?;
-    Ok(Some(Args::Client(client::Setup { host, port, name, group, downloads })))
+    Ok(Some(Args::Client(client::Setup { host, port, name, group, downloads, secret_file, room_key_file })))
 }
 
 fn relay(parser: &mut Parser) -> Result<Option<Args>, lexopt::Error> {

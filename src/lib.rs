@@ -20,7 +20,7 @@
 //! | room | what lives there | what does not |
 //! | --- | --- | --- |
 //! | [`wire`] | the language: frames, words, names, sets; the protocol's page | sockets, threads, keys |
-//! | [`seal`] | the secrets: keys, tokens, a file's token as a stream | the wire, files |
+//! | [`seal`] | the secrets: keys and phrases, tokens, a file's token as a stream | the wire |
 //! | [`net`] | the pipes: listener, two threads and an outbox for each client | the protocol |
 //! | [`server`] | groups, turns, sessions, the spool | bytes of frames, sockets |
 //! | [`client`] | joining, the thread that sends, the thread that receives | groups |

@@ -5,141 +5,13 @@ mod support;
 
 use std::collections::BTreeSet;
 use std::net::TcpListener;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use support::{client, set, Peer, Program, Server};
-use tempfile::TempDir;
+use support::python::{approves, content, Python};
+use support::{client, ends_badly, ends_well, set, Peer, Program, Server};
 
 /// Sizes around the blocks of the cipher and of base64, and the largest that Python can be trusted with.
 const SIZES: [usize; 7] = [0, 1, 15, 16, 17, 1000, 40 << 10];
-
-/// The Python of a test, and a folder for each of its programs: what a program shares and receives lies in the folder of its name.
-struct Python {
-    room: TempDir,
-}
-
-impl Python {
-    /// `None`: there is none on this machine, and the test is over.
-    fn find() -> Option<Python> {
-        support::python("pychat_client.py")?;
-        Some(Python { room: support::folder() })
-    }
-
-    fn folder(&self, name: &str) -> PathBuf {
-        let folder = self.room.path().join(name);
-        std::fs::create_dir_all(&folder).unwrap();
-        folder
-    }
-
-    /// Puts a file into somebody's folder, of this many bytes. Returns its path.
-    fn file(&self, owner: &str, name: &str, size: usize) -> PathBuf {
-        let path = self.folder(owner).join(name);
-        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
-        std::fs::write(&path, content(size)).unwrap();
-        path
-    }
-
-    /// A file in somebody's folder has the content of this many bytes.
-    #[track_caller]
-    fn has_file(&self, owner: &str, name: &str, size: usize) {
-        let found = std::fs::read(self.folder(owner).join(name)).unwrap();
-        assert!(found == content(size), "{name} of {owner}: {} bytes of {size}", found.len());
-    }
-
-    /// What lies in somebody's folder.
-    fn files(&self, owner: &str) -> BTreeSet<String> {
-        let files = self.folder(owner).read_dir().unwrap();
-        files.map(|file| file.unwrap().file_name().into_string().unwrap()).collect()
-    }
-
-    /// A Python client that has sent these names; what it says about joining is not yet heard.
-    fn client_in(&self, port: u16, name: &str, group: &str, switches: &[&str]) -> Program {
-        let mut command = support::python("pychat_client.py").unwrap();
-        command.args(["127.0.0.1", &port.to_string(), "--log"]).args(switches).current_dir(self.folder(if name.contains('/') {
-            "nobody"
-        } else {
-            name
-        }));
-        let mut program = Program::start(command);
-        program.pastes(&[name, group]);
-        program
-    }
-
-    fn client(&self, port: u16, name: &str, switches: &[&str]) -> Program {
-        self.client_in(port, name, "team", switches)
-    }
-
-    /// A Python client that created the group `team`.
-    fn admin(&self, port: u16, name: &str, switches: &[&str]) -> Program {
-        let mut program = self.client(port, name, switches);
-        program.hears_next("joined as admin");
-        program
-    }
-
-    /// A Python client that a Python admin has approved, and that reads what comes.
-    fn member(&self, port: u16, name: &str, switches: &[&str], admin: &mut Program) -> Program {
-        let mut program = self.client(port, name, switches);
-        program.hears_next("waiting");
-        admin.hears_next(&format!("PyChat: {name} has requested to join the group."));
-        admin.types("/2");
-        admin.hears_next("name?");
-        admin.types(name);
-        admin.hears_next(&format!("{name} is now a member of the group."));
-        program.hears_next("accepted");
-        program.types("");
-        program
-    }
-
-    /// Our client, which receives files into the folder of its name.
-    fn our_client(&self, port: u16, name: &str) -> Program {
-        let folder = self.folder(name);
-        client(port, name, &["--downloads", folder.to_str().unwrap()])
-    }
-
-    /// Our client, having created the group `team`.
-    fn our_admin(&self, port: u16, name: &str) -> Program {
-        let mut program = self.our_client(port, name);
-        program.hears("The group team is new");
-        program
-    }
-
-    /// Our client, approved by an admin who runs ours too.
-    fn our_member(&self, port: u16, name: &str, admin: &mut Program) -> Program {
-        let mut program = self.our_client(port, name);
-        program.hears("You wait for the admin of team");
-        approves(admin, name);
-        program.hears("You have been approved");
-        program
-    }
-
-    /// The Python server, in the folder `server`.
-    fn server(&self, switches: &[&str]) -> PythonServer {
-        let mut command = support::python("pychat_server.py").unwrap();
-        command.args(["127.0.0.1", "0", "--log"]).args(switches).current_dir(self.folder("server"));
-        let mut program = Program::start(command);
-        let banner = program.hears("listening on");
-        let port = banner.rsplit(':').next().unwrap().parse().unwrap();
-        PythonServer { program, port }
-    }
-}
-
-struct PythonServer {
-    program: Program,
-    port: u16,
-}
-
-/// Bytes that repeat late, so that what is lost or swapped shows.
-fn content(size: usize) -> Vec<u8> {
-    (0..size).map(|at| (at * 7 + at / 251) as u8).collect()
-}
-
-/// An admin with our client lets somebody in.
-#[track_caller]
-fn approves(admin: &mut Program, name: &str) {
-    admin.hears(&format!("PyChat: {name} has requested to join the group."));
-    admin.types(&format!("/2 {name}"));
-    admin.hears(&format!("{name} is now a member of the group."));
-}
 
 /// A Python client types a command about somebody, and hears this.
 #[track_caller]
@@ -157,23 +29,6 @@ fn shares(program: &mut Program, path: &str, result: &str) {
     program.hears_next("file?");
     program.types(path);
     program.hears_next(result);
-}
-
-/// The program ends by itself, and successfully.
-#[track_caller]
-fn ends_well(program: &mut Program) {
-    let status = program.ends();
-    assert!(status.success(), "{status}: {:#?}", program.log_so_far());
-}
-
-/// The program ends in failure, with one line that says why.
-#[track_caller]
-fn ends_badly(program: &mut Program, reason: &str) {
-    assert_eq!(program.ends().code(), Some(1));
-    program.logs(reason);
-    program.rest();
-    let log = program.log_so_far();
-    assert_eq!(log.len(), 1, "{log:#?}");
 }
 
 mod tokens {

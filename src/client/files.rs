@@ -12,10 +12,10 @@ use tempfile::NamedTempFile;
 use super::sending::{Expected, Sending, Silence};
 use super::{link, ClientError};
 use crate::machine;
-use crate::seal::{token_len, BodyOpener, BodySealer, Key, SealError};
+use crate::seal::{is_token_len, token_len, BodyOpener, BodySealer, Key, SealError};
 use crate::terminal::size;
 use crate::wire::command::{after, Command, NO_BODY, SEND_FILE};
-use crate::wire::frame::BODY_STEP;
+use crate::wire::frame::{BODY_STEP, TOKEN_START};
 use crate::wire::name::FileName;
 
 /// How many names are tried for a received file: `name (1).ext` and so on.
@@ -49,7 +49,10 @@ impl Sending {
     fn upload(&self, path: &Path, file: File, len: u64) -> Result<(), Silence> {
         let name = path.file_name().map(|name| name.to_string_lossy()).unwrap_or_default();
         let name = FileName::from_peer(&name);
-        let length = token_len(len);
+        let room_key = self.link.membership.room_key.as_ref();
+        // Under a room key, what the server is sent as a file is the token of one.
+        let plain_len = if room_key.is_some() { token_len(len) } else { len };
+        let length = token_len(plain_len);
         self.begin(Command::FileTransfer)?;
         let permission = self.ask(name.as_str(), Expected::Words(vec![SEND_FILE]))?;
         let permission = String::from_utf8_lossy(&permission);
@@ -61,7 +64,12 @@ impl Sending {
             return self.upload_result().map(drop);
         }
 
-        let mut body = BodySealer::new(self.link.key(), file, len);
+        let mut inner = room_key.map(|room_key| BodySealer::new(room_key, &file, len));
+        let plain: &mut dyn Read = match &mut inner {
+            Some(inner) => inner,
+            None => &mut &file,
+        };
+        let mut body = BodySealer::new(self.link.key(), plain, plain_len);
         let mut step = link::seal(self.link.key(), &length.to_string());
         let mut filled = step.len();
         step.resize(BODY_STEP, 0);
@@ -74,8 +82,10 @@ impl Sending {
             self.link.send_bytes(&step[..filled + n]).map_err(|_| Silence::Gone)?;
             filled = 0;
         }
+        let fault = body.fault().map(ToString::to_string);
+        let fault = fault.or_else(|| inner.as_ref()?.fault().map(ToString::to_string));
         let result = self.upload_result()?;
-        match body.fault() {
+        match fault {
             Some(fault) => self.terminal.show(&format!("{name} was not shared: {fault}.")),
             None => self.show_result(&result)?,
         }
@@ -95,58 +105,130 @@ fn open(path: &Path) -> io::Result<(File, u64)> {
     Ok((File::open(path)?, metadata.len()))
 }
 
+/// What a received file is to those who have a room key, or none.
+#[derive(Debug)]
+pub enum Seal {
+    /// It was not sealed with a room key.
+    None,
+    /// It was, and the room key opened it.
+    Opened,
+    /// It was, and is still, for this reason.
+    Closed(&'static str),
+}
+
 /// A file that is being received.
 pub struct Download {
-    opener: BodyOpener,
-    /// Plain text that is not written yet.
-    plain: Vec<u8>,
-    /// The file, or why there is none any more.
-    file: Result<NamedTempFile, DownloadError>,
+    /// What the server's key opens, or why there is none of it any more.
+    outer: Result<Opening, DownloadError>,
+    inner: Inner,
     folder: PathBuf,
 }
 
+/// What the room key opens of that. Both files are kept, since this one turns out to be nothing only at its end.
+struct Inner {
+    /// With a room key.
+    opening: Option<Result<Opening, DownloadError>>,
+    /// Whether the file begins like a token; `None` before its first bytes.
+    is_sealed: Option<bool>,
+}
+
 impl Download {
-    /// Begins a file in this folder, whose body comes under this key.
-    pub fn begin(folder: &Path, key: &Key) -> Download {
-        let file = machine::temporary_file(folder).map_err(DownloadError::Io);
-        Download { opener: BodyOpener::new(key), plain: Vec::new(), file, folder: folder.to_owned() }
+    /// Begins a file in this folder, whose body comes under this key; what is sealed once more is opened with the room key.
+    pub fn begin(folder: &Path, key: &Key, room_key: Option<&Key>) -> Download {
+        let inner = Inner { opening: room_key.map(|room_key| Opening::begin(folder, room_key)), is_sealed: None };
+        Download { outer: Opening::begin(folder, key), inner, folder: folder.to_owned() }
     }
 
     /// Takes the next bytes of the body. What goes wrong is kept for [`Download::finish`]: the rest of the body must be
     /// taken off the stream in any case.
     pub fn write(&mut self, bytes: &[u8]) {
-        let Ok(file) = &mut self.file else {
-            return;
-        };
-        let opened = self.opener.update(bytes, &mut self.plain).map_err(DownloadError::NotOpened);
-        let written = opened.and_then(|()| file.write_all(&self.plain).map_err(DownloadError::Io));
-        self.plain.clear();
-        if let Err(error) = written {
-            // Dropped here, the temporary file is removed.
-            self.file = Err(error);
+        if let Ok(outer) = &mut self.outer {
+            match outer.write(bytes) {
+                Ok(()) => self.inner.write(&outer.plain),
+                // The temporary file is removed as it is dropped.
+                Err(error) => self.outer = Err(error),
+            }
         }
     }
 
-    /// The body is complete: verifies it, and gives the file its name. Returns where it lies.
+    /// The body is complete: verifies it, and gives the file its name. Returns where it lies. What is still sealed bears a name that
+    /// says so.
     ///
     /// # Errors
     /// It was not stored, or is not what its sender sent. Nothing is left of it.
-    pub fn finish(mut self, name: &FileName) -> Result<PathBuf, DownloadError> {
-        let mut file = self.file?;
-        self.opener.finish(&mut self.plain).map_err(DownloadError::NotOpened)?;
-        file.write_all(&self.plain).map_err(DownloadError::Io)?;
-        let mut free = name.clone();
-        for number in 1..=MAX_NUMBER {
-            let path = self.folder.join(free.as_str());
-            match file.persist_noclobber(&path) {
-                Ok(_) => return Ok(path),
-                Err(taken) if taken.error.kind() == io::ErrorKind::AlreadyExists => file = taken.file,
-                Err(other) => return Err(DownloadError::Io(other.error)),
-            }
-            free = name.numbered(number);
+    pub fn finish(mut self, name: &FileName) -> Result<(PathBuf, Seal), DownloadError> {
+        let (outer, last) = self.outer?.finish()?;
+        self.inner.write(&last);
+        let len = outer.as_file().metadata().map_err(DownloadError::Io)?.len();
+        if self.inner.is_sealed != Some(true) || !is_token_len(len) {
+            return Ok((give_name(outer, &self.folder, name)?, Seal::None));
         }
-        Err(DownloadError::Io(io::ErrorKind::AlreadyExists.into()))
+        let why = match self.inner.opening.map(|inner| inner.and_then(Opening::finish)) {
+            Some(Ok((file, _))) => return Ok((give_name(file, &self.folder, name)?, Seal::Opened)),
+            Some(Err(DownloadError::NotOpened(_))) => "this room key does not open it",
+            Some(Err(DownloadError::Io(_))) => "opened, it could not be stored",
+            None => "there is no room key here",
+        };
+        let name = FileName::from_peer(&format!("{name}.sealed"));
+        Ok((give_name(outer, &self.folder, &name)?, Seal::Closed(why)))
     }
+}
+
+impl Inner {
+    fn write(&mut self, plain: &[u8]) {
+        if plain.is_empty() || !*self.is_sealed.get_or_insert_with(|| plain.starts_with(TOKEN_START)) {
+            return;
+        }
+        if let Some(Ok(opening)) = &mut self.opening {
+            if let Err(error) = opening.write(plain) {
+                self.opening = Some(Err(error));
+            }
+        }
+    }
+}
+
+/// A body that is opened into a temporary file.
+struct Opening {
+    opener: BodyOpener,
+    /// What the last bytes opened to.
+    plain: Vec<u8>,
+    file: NamedTempFile,
+}
+
+impl Opening {
+    fn begin(folder: &Path, key: &Key) -> Result<Opening, DownloadError> {
+        let file = machine::temporary_file(folder).map_err(DownloadError::Io)?;
+        Ok(Opening { opener: BodyOpener::new(key), plain: Vec::new(), file })
+    }
+
+    fn write(&mut self, bytes: &[u8]) -> Result<(), DownloadError> {
+        self.plain.clear();
+        self.opener.update(bytes, &mut self.plain).map_err(DownloadError::NotOpened)?;
+        self.file.write_all(&self.plain).map_err(DownloadError::Io)
+    }
+
+    /// The file, and what was opened last.
+    fn finish(mut self) -> Result<(NamedTempFile, Vec<u8>), DownloadError> {
+        self.plain.clear();
+        self.opener.finish(&mut self.plain).map_err(DownloadError::NotOpened)?;
+        self.file.write_all(&self.plain).map_err(DownloadError::Io)?;
+        Ok((self.file, self.plain))
+    }
+}
+
+/// Gives a file a name in its folder that is free: this one, or `name (1).ext` and so on.
+fn give_name(mut file: NamedTempFile, folder: &Path, name: &FileName) -> Result<PathBuf, DownloadError> {
+    let mut free = name.clone();
+    for number in 1..=MAX_NUMBER {
+        let path = folder.join(free.as_str());
+        match file.persist_noclobber(&path) {
+            Ok(_) => return Ok(path),
+            Err(taken) if taken.error.kind() == io::ErrorKind::AlreadyExists => file = taken.file,
+            Err(other) => return Err(DownloadError::Io(other.error)),
+        }
+        free = name.numbered(number);
+    }
+    Err(DownloadError::Io(io::ErrorKind::AlreadyExists.into()))
 }
 
 /// Why a file was not received.

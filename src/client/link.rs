@@ -1,7 +1,8 @@
 //! The link to the server: connecting, joining, and the one way out.
 //!
 //! Joining is straight-line code in five steps. A Python server may send events before any of them, so whatever cannot be
-//! the step that is due is shown as an event.
+//! the step that is due is shown as an event. Given a secret, it derives the key from it and what the server sends, and takes nothing
+//! less: neither a plain server nor one that repeats what another run of it said.
 //! Both threads write through [`Link::send`], one whole frame or more at a time.
 
 use std::io::{self, Read, Write};
@@ -17,7 +18,7 @@ use super::sending::Dialogue;
 use super::ClientError;
 use crate::net::connection::Quick;
 use crate::net::{connect, is_late};
-use crate::seal::Key;
+use crate::seal::{challenge, Key, Secret};
 use crate::terminal::Terminal;
 use crate::wire::command::{after, refusal, ADMIN_READY, FERNCHAT, READY, SEND_GROUP_NAME, WAIT};
 use crate::wire::frame::{self, FrameReader, WireError, MAX_FRAME};
@@ -26,8 +27,8 @@ use crate::wire::name::{GroupName, UserName};
 /// How long the server may be silent while a step of joining is due. A Python server with a dead member may never send the last.
 const JOIN_TIME: Duration = Duration::from_secs(20);
 
-/// The length of the key at the beginning of a connection, in bytes.
-const KEY_LEN: usize = 44;
+/// The length of what a connection begins with, in bytes: the key, or a closed server's salt.
+const OPENING_LEN: usize = 44;
 
 /// How late a delivery's answer goes to a Python server, which misses one that comes before it has begun to wait.
 pub(super) const ANSWER_DELAY: Duration = Duration::from_millis(5);
@@ -45,14 +46,28 @@ pub enum ServerKind {
     Fernchat,
 }
 
+/// Who wants to be where, and what they know: all that it takes to join.
+pub struct Membership {
+    /// The server's host.
+    pub host: String,
+    /// The server's port.
+    pub port: u16,
+    /// The user.
+    pub name: UserName,
+    /// The group.
+    pub group: GroupName,
+    /// The server's, if it is closed.
+    pub secret: Option<Secret>,
+    /// The group's, if its members keep what they say from the server.
+    pub room_key: Option<Key>,
+}
+
 /// The connection to the server, after joining.
 pub struct Link {
     /// The program at the other end.
     pub server: ServerKind,
-    /// Under which name.
-    pub name: UserName,
-    /// In which group.
-    pub group: GroupName,
+    /// As whom.
+    pub membership: Arc<Membership>,
     key: Key,
     socket: Arc<TcpStream>,
     /// Held while frames are written, so that those of two threads do not mix.
@@ -98,47 +113,47 @@ impl Link {
     /// Connects and joins: the five steps. Returns the link, and the frames that follow.
     ///
     /// # Errors
-    /// No connection, not a chat server, or no seat in the group.
-    pub fn join(
-        host: &str,
-        port: u16,
-        name: UserName,
-        group: GroupName,
-        terminal: &Terminal,
-    ) -> Result<(Arc<Link>, FrameReader<Incoming>), ClientError> {
-        let socket = Arc::new(connect(host, port).map_err(ClientError::Connect)?);
+    /// No connection, not a chat server, another secret, or no seat in the group.
+    pub fn join(membership: &Arc<Membership>, terminal: &Terminal) -> Result<(Arc<Link>, FrameReader<Incoming>), ClientError> {
+        let Membership { host, port, name, group, secret, .. } = &**membership;
+        let socket = Arc::new(connect(host, *port).map_err(ClientError::Connect)?);
         socket.set_read_timeout(Some(JOIN_TIME)).map_err(WireError::Io)?;
-        let late = |step| {
-            move |error: WireError| match error {
-                WireError::Io(error) if is_late(&error) => ClientError::NoAnswer(step),
-                WireError::CutOff => ClientError::NotAChat,
-                other => ClientError::Lost(other),
-            }
-        };
 
         let incoming = Incoming { socket: Arc::clone(&socket), python: None, is_joining: true };
         let mut frames = FrameReader::new(incoming, MAX_FRAME);
-        let key = frames.next_bare(KEY_LEN).map_err(late("its key"))?; // 1
-        let key = std::str::from_utf8(&key).ok().and_then(|text| Key::parse(text).ok());
-        let key = key.ok_or(ClientError::NotAChat)?;
-        send(&socket, &seal(&key, name.as_str()))?; // 2
-        let is_prompt = |text: &str| after(SEND_GROUP_NAME, text).is_some();
-        let prompt = next_step(&mut frames, &key, terminal, is_prompt).map_err(late("the question for the group"))?; // 3
-        let server = match after(SEND_GROUP_NAME, &prompt) {
-            Some(FERNCHAT) => ServerKind::Fernchat,
-            _ => ServerKind::Python,
+        let opening = frames.next_bare(OPENING_LEN).map_err(|error| late("its key", error))?; // 1
+        let opening = std::str::from_utf8(&opening).ok().and_then(|text| Key::parse(text).ok());
+        let opening = opening.ok_or(ClientError::NotAChat)?;
+        let derived = secret.as_ref().map(|secret| {
+            terminal.show("Deriving the key from the secret; on an old machine this takes some seconds.");
+            secret.derive(&opening)
+        });
+        let key = derived.as_ref().unwrap_or(&opening);
+        // What the server must repeat to show that it is no recording.
+        let proof = secret.as_ref().map_or(String::new(), |_| format!(" {}", challenge()));
+        let plain = secret.is_some().then_some(&opening);
+        let mut next_step = |step, is_step: &dyn Fn(&str) -> bool| next_step(&mut frames, key, plain, terminal, step, is_step);
+
+        send(&socket, &seal(key, name.as_str()))?; // 2
+        let prompt = next_step("the question for the group", &|text| after(SEND_GROUP_NAME, text).is_some()); // 3
+        let prompt = prompt.map_err(|error| match error {
+            ClientError::NotAChat | ClientError::NoAnswer(_) if secret.is_some() => ClientError::NoSecretThere,
+            other => other,
+        })?;
+        let (server, answer) = match after(SEND_GROUP_NAME, &prompt) {
+            Some(fernchat) if after(FERNCHAT, fernchat).is_some() => {
+                (ServerKind::Fernchat, format!("{group}\n{fernchat}{proof}"))
+            }
+            _ => (ServerKind::Python, group.to_string()),
         };
-        let answer = match server {
-            ServerKind::Python => group.to_string(),
-            ServerKind::Fernchat => format!("{group}\n{FERNCHAT}"),
+        send(&socket, &seal(key, &answer))?; // 4
+        let verdict_of = |text: &str| {
+            let word = text.strip_suffix(&proof)?;
+            [ADMIN_READY, READY, WAIT].into_iter().find(|verdict| *verdict == word)
         };
-        send(&socket, &seal(&key, &answer))?; // 4
-        let is_verdict = |text: &str| [ADMIN_READY, READY, WAIT].contains(&text) || refusal(text).is_some();
-        let verdict = next_step(&mut frames, &key, terminal, is_verdict).map_err(late("the answer to joining"))?; // 5
-        if let Some(reason) = refusal(&verdict) {
-            return Err(ClientError::Refused(reason.to_owned()));
-        }
-        terminal.show(&match verdict.as_str() {
+        let verdict = next_step("the answer to joining", &|text| verdict_of(text).is_some())?; // 5
+        let verdict = verdict_of(&verdict).unwrap_or(WAIT);
+        terminal.show(&match verdict {
             ADMIN_READY => {
                 format!("The group {group} is new: you administer it. /help lists the commands.")
             }
@@ -148,9 +163,8 @@ impl Link {
 
         let link = Arc::new(Link {
             server,
-            name,
-            group,
-            key,
+            membership: Arc::clone(membership),
+            key: derived.unwrap_or(opening),
             socket,
             writing: Mutex::new(()),
             is_member: AtomicBool::new(verdict != WAIT),
@@ -254,20 +268,40 @@ fn send(mut socket: &TcpStream, frame: &[u8]) -> Result<(), WireError> {
     socket.write_all(frame).map_err(WireError::Io)
 }
 
-/// The next text that may be the step of joining which is due; what cannot be is shown.
+/// The next text that may be the step of joining which is due; what cannot be is shown. With a secret nothing else may come, and `plain` is
+/// the key of a plain server: what only that opens is refused, and serves to say why.
 fn next_step(
     frames: &mut FrameReader<Incoming>,
     key: &Key,
+    plain: Option<&Key>,
     terminal: &Terminal,
-    is_step: impl Fn(&str) -> bool,
-) -> Result<String, WireError> {
+    step: &'static str,
+    is_step: &dyn Fn(&str) -> bool,
+) -> Result<String, ClientError> {
     loop {
-        let token = frames.next_frame(&|token| key.opens(token))?.ok_or(WireError::CutOff)?;
-        let text = key.open(&token).map_err(|_| WireError::NotOpened)?;
+        let token = frames.next_frame(&|token| key.opens(token)).and_then(|token| token.ok_or(WireError::CutOff));
+        let token = token.map_err(|error| late(step, error))?;
+        let (text, is_plain) = match (key.open(&token), plain.map(|plain| plain.open(&token))) {
+            (Ok(text), _) => (text, false),
+            (Err(_), Some(Ok(text))) => (text, true),
+            _ => return Err(WireError::NotOpened.into()),
+        };
         let text = String::from_utf8(text).map_err(|_| WireError::NotUtf8)?;
-        if is_step(&text) {
-            return Ok(text);
+        match refusal(&text) {
+            Some(reason) => return Err(ClientError::Refused(reason.to_owned())),
+            None if is_plain => return Err(ClientError::NoSecretThere),
+            None if is_step(&text) => return Ok(text),
+            None if plain.is_some() => return Err(WireError::NotTheStep(step).into()),
+            None => terminal.show(&text),
         }
-        terminal.show(&text);
+    }
+}
+
+/// What it means that the stream failed where this step of joining was due.
+fn late(step: &'static str, error: WireError) -> ClientError {
+    match error {
+        WireError::Io(error) if is_late(&error) => ClientError::NoAnswer(step),
+        WireError::CutOff => ClientError::NotAChat,
+        other => ClientError::Lost(other),
     }
 }

@@ -10,6 +10,7 @@
 //! - [`sending`]: what is typed, and the dialogues, one at a time.
 //! - [`receiving`]: what arrives: steps for the dialogue, events for the person, files.
 //! - [`files`]: a file is read and sealed, or received and opened, as a stream.
+//! - [`room`]: what members say to each other when they keep it from the server.
 //!
 //! The thread that receives is the main one: when the connection ends the program does, though the other still waits for a line
 //! that nobody types. That is the one thread which is not joined: a read of standard input cannot be woken.
@@ -17,6 +18,7 @@
 pub mod files;
 pub mod link;
 pub mod receiving;
+pub mod room;
 pub mod sending;
 
 use std::fmt;
@@ -27,10 +29,11 @@ use std::thread;
 
 use crossbeam_channel::bounded;
 
-use self::link::Link;
+use self::link::{Link, Membership};
 use self::receiving::Receiving;
 use self::sending::Sending;
 use crate::net::ConnectError;
+use crate::seal::{Key, KeyFileError, Secret};
 use crate::terminal::Terminal;
 use crate::wire::frame::WireError;
 use crate::wire::name::{GroupName, NameError, UserName};
@@ -47,6 +50,10 @@ pub struct Setup {
     pub group: Option<String>,
     /// Where received files go.
     pub downloads: PathBuf,
+    /// The file with the secret of a closed server.
+    pub secret_file: Option<PathBuf>,
+    /// The file with the key that the group's members share, and the server does not.
+    pub room_key_file: Option<PathBuf>,
 }
 
 /// Joins and chats until the person leaves or the server ends it.
@@ -55,12 +62,15 @@ pub struct Setup {
 /// No connection, no seat in the group, or an end that the person did not ask for.
 pub fn run(setup: Setup) -> Result<(), ClientError> {
     let terminal = Arc::new(Terminal::new());
-    let Setup { host, port, name, group, downloads } = setup;
+    let Setup { host, port, name, group, downloads, secret_file, room_key_file } = setup;
     files::check_folder(&downloads)?;
+    let secret = secret_file.as_deref().map(Secret::load).transpose().map_err(ClientError::Key)?;
+    let room_key = room_key_file.as_deref().map(Key::load).transpose().map_err(ClientError::Key)?;
     let name = terminal.name("user name", name, UserName::parse).map_err(ClientError::Name)?;
     let group = terminal.name("group", group, GroupName::parse).map_err(ClientError::Name)?;
 
-    let (link, frames) = Link::join(&host, port, name, group, &terminal)?;
+    let membership = Arc::new(Membership { host, port, name, group, secret, room_key });
+    let (link, frames) = Link::join(&membership, &terminal)?;
     let (steps, steps_due) = bounded(1);
     let sender = Arc::new(Sending::new(Arc::clone(&link), Arc::clone(&terminal), steps_due));
     let at_signal = Arc::clone(&sender);
@@ -77,8 +87,12 @@ pub enum ClientError {
     Name(NameError),
     /// Files cannot be received into this folder.
     Downloads(PathBuf, io::Error),
+    /// A secret or a key is not where it should be.
+    Key(KeyFileError),
     /// The server cannot be reached.
     Connect(ConnectError),
+    /// A secret was given, and the server does not have it: it is a plain one.
+    NoSecretThere,
     /// What answers is no chat server, or it closed the connection before it said anything.
     NotAChat,
     /// The server went silent while joining; this was due.
@@ -98,7 +112,12 @@ impl fmt::Display for ClientError {
             ClientError::Downloads(folder, error) => {
                 write!(f, "cannot receive files into {}: {error}; choose another folder with --downloads", folder.display())
             }
+            ClientError::Key(error) => error.fmt(f),
             ClientError::Connect(error) => error.fmt(f),
+            ClientError::NoSecretThere => write!(
+                f,
+                "the server has no secret, so nothing is said to it; have it started with --secret-file, or leave that out here to chat in the clear"
+            ),
             ClientError::NotAChat => write!(f, "no chat server answers there, or it is full; is the port right?"),
             ClientError::NoAnswer(step) => {
                 write!(f, "the server does not answer: {step} did not come; try again, or ask for the server to be restarted")

@@ -17,8 +17,9 @@ use std::sync::Arc;
 use crossbeam_channel::Sender;
 use log::debug;
 
-use super::files::Download;
+use super::files::{Download, Seal};
 use super::link::{Incoming, Link, ServerKind};
+use super::room;
 use super::sending::is_line;
 use super::ClientError;
 use crate::terminal::Terminal;
@@ -193,7 +194,7 @@ impl Receiving {
         }
         let may_be_name = self.link.server == ServerKind::Fernchat || !is_line(text);
         if !may_be_name || !self.name_delivery(text)? {
-            self.terminal.show(text);
+            self.terminal.show(&room::shown(text, self.link.membership.room_key.as_ref()));
         }
         Ok(Next::Frame)
     }
@@ -216,7 +217,7 @@ impl Receiving {
             self.terminal.show(&format!("{} is not coming: the server called it off.", delivery.title()));
             return Ok(Next::Frame);
         }
-        let mut download = Download::begin(&self.downloads, link.key());
+        let mut download = Download::begin(&self.downloads, link.key(), link.membership.room_key.as_ref());
         // A token as long as the body may be the body itself: then only the text can tell.
         let is_frame = |token: &[u8]| match link.key().open(token) {
             Ok(text) => token.len() as u64 != length || has_frame_form(&text),
@@ -239,8 +240,11 @@ impl Receiving {
         }
         let title = delivery.title();
         let name = delivery.name.unwrap_or_else(|| FileName::from_peer(""));
+        let has_room_key = link.membership.room_key.is_some();
         self.terminal.show(&match download.finish(&name) {
-            Ok(path) => format!("Received {title}: {}", path.display()),
+            Ok((path, Seal::None)) if has_room_key => format!("Received {title}, not sealed with a room key: {}", path.display()),
+            Ok((path, Seal::None | Seal::Opened)) => format!("Received {title}: {}", path.display()),
+            Ok((path, Seal::Closed(why))) => format!("Received {title}, sealed, and {why}: {}", path.display()),
             Err(error) => format!("{title} was not received: {error}."),
         });
         Ok(Next::Frame)

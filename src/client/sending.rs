@@ -7,6 +7,7 @@
 //! A Python server may send events between any two steps, so [`Expected`] also says what cannot be the step; a fernchat
 //! server never does, and there the next frame is the step.
 
+use std::borrow::Cow;
 use std::collections::VecDeque;
 use std::ops::ControlFlow;
 use std::sync::atomic::Ordering;
@@ -17,7 +18,8 @@ use std::time::Duration;
 use crossbeam_channel::{Receiver, RecvTimeoutError};
 use parking_lot::Mutex;
 
-use super::link::{Link, ServerKind, ANSWER_DELAY};
+use super::link::{Link, Membership, ServerKind, ANSWER_DELAY};
+use super::room;
 use crate::terminal::Terminal;
 use crate::wire::command::{
     after, Command, ACCEPTED, ACKNOWLEDGEMENT, ADMIN, CLOSING, DENY, KICKED, PROCEED, READY_FOR_DATA, RECEIVE_FILE, SENDING_DATA,
@@ -241,12 +243,17 @@ impl Sending {
     // ---- the dialogues ----
 
     fn say(&self, text: &str) -> Result<(), Silence> {
+        let Membership { name, room_key, .. } = &*self.link.membership;
+        let text = match room_key {
+            Some(room_key) => Cow::Owned(room::seal(room_key, name, text)),
+            None => Cow::Borrowed(text),
+        };
         if text.len() > MAX_TEXT {
             self.terminal.show(&format!("Not sent: {} bytes, and a line has at most {MAX_TEXT}.", text.len()));
             return Ok(());
         }
         self.expect(Expected::Words(vec![Command::MessageSend.word()]));
-        self.link.send(&[Command::MessageSend.word(), text]).map_err(|_| Silence::Gone)?;
+        self.link.send(&[Command::MessageSend.word(), &text]).map_err(|_| Silence::Gone)?;
         self.step(Patience::Usual)?;
         Ok(())
     }
@@ -271,7 +278,7 @@ impl Sending {
 
     fn who_administers(&self) -> Result<(), Silence> {
         self.begin(Command::WhoAdmin)?;
-        let result = self.ask(self.link.group.as_str(), Expected::Result(format!("{ADMIN}: ")))?;
+        let result = self.ask(self.link.membership.group.as_str(), Expected::Result(format!("{ADMIN}: ")))?;
         self.show_result(&result)
     }
 

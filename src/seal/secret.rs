@@ -4,6 +4,7 @@
 //! run, and both ends derive the key: PBKDF2-HMAC-SHA256 (RFC 8018, section 5.2). Its many rounds are there to make each guess at
 //! a phrase expensive; what they cost whoever knows the phrase is a second or so, once.
 
+use fernet::Fernet;
 use pbkdf2::pbkdf2_hmac;
 use sha2::Sha256;
 use zeroize::Zeroizing;
@@ -37,6 +38,11 @@ impl Secret {
         pbkdf2_hmac::<Sha256>(self.0.as_bytes(), &salt, N_ROUNDS, &mut *bytes);
         Key::from_bytes(&bytes)
     }
+}
+
+/// Something new that the other end must repeat, sealed, to show that it is here now and not a recording.
+pub fn challenge() -> String {
+    Fernet::generate_key()
 }
 
 impl std::fmt::Debug for Secret {

@@ -69,7 +69,7 @@ pub fn token_len(plain_len: u64) -> u64 {
 }
 
 /// Whether some text seals to a token of `len` characters: 100, 120, 140, 164, and so on.
-pub(super) fn is_token_len(len: u64) -> bool {
+pub fn is_token_len(len: u64) -> bool {
     let most_bytes = len / 4 * 3;
     let n_blocks = most_bytes.saturating_sub(sealed_len(0)) / BLOCK_LEN as u64;
     n_blocks > 0 && base64_len(sealed_len(n_blocks)) == len

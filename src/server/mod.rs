@@ -27,6 +27,7 @@ use std::sync::atomic::AtomicUsize;
 use std::sync::Arc;
 
 use crossbeam_channel::{unbounded, Receiver};
+use log::info;
 
 use self::seat::{seal, Failure};
 use self::session::{House, Session};
@@ -36,7 +37,7 @@ use crate::machine;
 use crate::net::connection::{Connection, Departure};
 use crate::net::listener::{BindError, Listener, Service, GREETING_PLACES};
 use crate::net::outbox::Pace;
-use crate::seal::Key;
+use crate::seal::{Key, KeyFileError, Secret};
 use crate::wire::command::notice;
 
 /// How a server is set up. The defaults are in [`Setup::new`].
@@ -53,6 +54,8 @@ pub struct Setup {
     pub python_file_limit: Option<u64>,
     /// Where uploaded bodies are kept. Beware of a folder that lies in memory.
     pub spool: PathBuf,
+    /// The file with the secret that all clients must have; `None`: the key is sent to everybody who connects.
+    pub secret_file: Option<PathBuf>,
 }
 
 impl Setup {
@@ -67,6 +70,7 @@ impl Setup {
             // A Python client reads a body with one call: on loopback 92 KiB of body arrive, and not 95.
             python_file_limit: Some(64 << 10),
             spool: std::env::temp_dir(),
+            secret_file: None,
         }
     }
 }
@@ -79,18 +83,28 @@ pub struct Server {
 }
 
 impl Server {
-    /// Begins to listen, with a fresh key.
+    /// Begins to listen, with a fresh key. With a secret, deriving it takes a moment first.
     ///
     /// # Errors
-    /// The address cannot be used, or the spool's folder cannot.
+    /// The address, the spool's folder or the secret cannot be used.
     pub fn bind(setup: Setup) -> Result<Server, ServerError> {
-        let Setup { host, port, max_clients, max_file, python_file_limit, spool } = setup;
+        let Setup { host, port, max_clients, max_file, python_file_limit, spool, secret_file } = setup;
         let max_clients = max_clients.min(machine::client_ceiling().saturating_sub(GREETING_PLACES));
         let listener = Listener::bind(&host, port, max_clients + GREETING_PLACES).map_err(ServerError::Bind)?;
         let spool = Spool::new(&spool).map_err(|error| ServerError::Spool { folder: spool, error })?;
+        let (key, salt) = match secret_file {
+            None => (Key::generate(), None),
+            Some(path) => {
+                let secret = Secret::load(&path).map_err(ServerError::Secret)?;
+                info!("deriving the key of this run from the secret");
+                let salt = Key::generate();
+                (secret.derive(&salt), Some(salt))
+            }
+        };
         let (failures, failed) = unbounded();
         let house = House {
-            key: Arc::new(Key::generate()),
+            key: Arc::new(key),
+            salt,
             table: GroupTable::default(),
             spool,
             n_seated: AtomicUsize::new(0),
@@ -109,7 +123,11 @@ impl Service for Server {
     }
 
     fn banner(&self) -> String {
-        format!("{}; everyone on the network can read the key, and so all that is said", self.listener.banner())
+        let who = match self.house.salt {
+            None => "everyone on the network can read the key, and so all that is said",
+            Some(_) => "closed: only those who have the secret can join and read",
+        };
+        format!("{}; {who}", self.listener.banner())
     }
 
     fn pace(&self) -> Pace {
@@ -164,12 +182,15 @@ pub enum ServerError {
         /// What the system says.
         error: io::Error,
     },
+    /// There is no secret where it should be.
+    Secret(KeyFileError),
 }
 
 impl fmt::Display for ServerError {
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
         match self {
             ServerError::Bind(error) => error.fmt(f),
+            ServerError::Secret(error) => error.fmt(f),
             ServerError::Spool { folder, error } => {
                 let folder = folder.display();
                 write!(f, "cannot keep files in {folder}: {error}; choose another folder with --spool")

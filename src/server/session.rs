@@ -23,7 +23,7 @@ use super::spool::Spool;
 use super::table::GroupTable;
 use crate::net::connection::{ClientId, Departure};
 use crate::net::outbox::Outbox;
-use crate::seal::Key;
+use crate::seal::{challenge, Key};
 use crate::wire::command::{
     self, Command, ACCEPTED, ADMIN_READY, DENY, FERNCHAT, KICKED, PROCEED, READY, REFUSED, SENDING_DATA, SEND_FILE,
     SEND_FILENAME, SEND_GROUP_NAME, WAIT, WAIT_DISCONNECT,
@@ -39,6 +39,8 @@ const MAX_HELD: usize = 4096;
 pub struct House {
     /// The key of this run, the same for every client.
     pub key: Arc<Key>,
+    /// What a closed server sends in place of its key: what its key was derived with.
+    pub salt: Option<Key>,
     /// The groups.
     pub table: GroupTable,
     /// Uploaded bodies.
@@ -69,6 +71,23 @@ pub struct Session<'a, R> {
     _place: Place<'a>,
 }
 
+impl House {
+    /// Refuses a client whose first frame does not open: one end was given a secret and the other was not, or another one.
+    /// It is told so under what the first 44 bytes are as a key, which all who connect have, and in a form that both kinds of
+    /// client take for what comes next.
+    fn refuse_key(&self, first: &[u8], opening: &Key, outbox: &Outbox) -> Departure {
+        let reason = match &self.salt {
+            None => "this server has no secret, and what came does not open without one",
+            Some(salt) if salt.opens(first) => {
+                "this server is closed: it takes fernchat clients that have its secret, and this client has none"
+            }
+            Some(_) => "this server is closed, and the client's secret is another",
+        };
+        outbox.push(seal_all(opening, &[&format!("{REFUSED} secret {reason}"), READY, &command::notice(reason), KICKED]));
+        Departure::Refused(reason.to_owned())
+    }
+}
+
 /// The frames of one client, opened.
 pub(super) struct Incoming<'a, R> {
     pub(super) frames: FrameReader<R>,
@@ -77,9 +96,14 @@ pub(super) struct Incoming<'a, R> {
 
 impl<R: Read> Incoming<'_, R> {
     fn text(&mut self) -> Result<String, Departure> {
+        let token = self.token()?;
+        self.open(&token)
+    }
+
+    fn token(&mut self) -> Result<Vec<u8>, Departure> {
         let token = self.frames.next_frame(&|token| self.key.opens(token))?.ok_or(Departure::HungUp)?;
         trace!("a frame of {} bytes", token.len());
-        self.open(&token)
+        Ok(token)
     }
 
     pub(super) fn open(&self, token: &[u8]) -> Result<String, Departure> {
@@ -107,16 +131,26 @@ impl<'a, R: Read> Session<'a, R> {
     /// The client is not seated: it went away, broke the protocol, or was refused and told so.
     pub fn greet(house: &'a House, id: ClientId, outbox: &Arc<Outbox>, stream: R) -> Result<Session<'a, R>, Departure> {
         let key = &house.key;
+        let opening = house.salt.as_ref().unwrap_or(key);
         let mut incoming = Incoming { frames: FrameReader::new(stream, MAX_GREETING_FRAME), key };
-        outbox.push(key.as_str().as_bytes().into());
-        let user = incoming.text()?;
-        outbox.push(seal(key, format!("{SEND_GROUP_NAME} {FERNCHAT}")));
-        let answer = incoming.text()?;
+        outbox.push(opening.as_str().as_bytes().into()); // 1
+        let first = incoming.token()?; // 2
+        if !key.opens(&first) {
+            return Err(house.refuse_key(&first, opening, outbox));
+        }
+        let user = incoming.open(&first)?;
+        let fernchat = match house.salt {
+            None => FERNCHAT.to_owned(),
+            Some(_) => format!("{FERNCHAT} {}", challenge()),
+        };
+        outbox.push(seal(key, format!("{SEND_GROUP_NAME} {fernchat}"))); // 3
+        let answer = incoming.text()?; // 4
         incoming.frames.allow(MAX_FRAME);
 
-        let (peer, group) = match answer.strip_suffix(FERNCHAT).and_then(|rest| rest.strip_suffix('\n')) {
-            Some(group) => (Peer::Fernchat, group),
-            None => (Peer::Python, answer.as_str()),
+        let introduced = answer.split_once('\n').and_then(|(group, words)| Some((group, words.strip_prefix(&fernchat)?)));
+        let (peer, group, proof) = match introduced {
+            Some((group, proof)) => (Peer::Fernchat, group, proof),
+            None => (Peer::Python, answer.as_str(), ""),
         };
         let refuse = |code: &str, reason: String| {
             outbox.push(match peer {
@@ -126,16 +160,20 @@ impl<'a, R: Read> Session<'a, R> {
             });
             Departure::Refused(reason)
         };
+        if house.salt.is_some() && peer == Peer::Python {
+            return Err(refuse("secret", "the answer to this server's challenge is missing, as in a recording".into()));
+        }
         let name = UserName::parse(&user).map_err(|error| refuse("bad-name", error.to_string()))?;
         let group_name = GroupName::parse(group).map_err(|error| refuse("bad-name", error.to_string()))?;
         let place = Place::take(house).ok_or_else(|| refuse("full", "the server is full; try again later".into()))?;
         let seat = Seat::new(id, name, peer, Arc::clone(key), Arc::clone(outbox));
         let frames = JoinFrames {
-            admin_ready: seal(key, ADMIN_READY),
-            ready: seal(key, READY),
-            wait: seal(key, WAIT),
+            admin_ready: seal(key, format!("{ADMIN_READY}{proof}")),
+            ready: seal(key, format!("{READY}{proof}")),
+            wait: seal(key, format!("{WAIT}{proof}")),
             request: seal(key, command::notice(format!("{} has requested to join the group.", seat.name))),
         };
+        // 5
         let (group, joined) = house.table.join(&group_name, &seat, &frames).map_err(|refusal| match refusal {
             Refusal::Full | Refusal::NoMoreGroups => refuse("full", refusal.to_string()),
             _ => refuse("name-taken", refusal.to_string()),
@@ -497,8 +535,7 @@ mod tests {
         let foreign = seal(&Key::generate(), "alice");
         let long = kit.frame([b'a'; 800]);
         let too_long = WireError::TooLong { length: long.len() - 4, limit: MAX_GREETING_FRAME };
-        let cases: [(&[u8], Departure); 4] = [
-            (&foreign, broke(WireError::NotOpened)),
+        let cases: [(&[u8], Departure); 3] = [
             (&long, broke(too_long)),
             (b"GET / HTTP/1.1\r\n\r\n", broke(WireError::NoLength)),
             (&foreign[..50], Departure::HungUp),
@@ -508,6 +545,17 @@ mod tests {
             let ear = kit.connects().hears(&["<key>"]).sends(bytes).departs(departure);
             ear.hears(&[&end]);
         }
+    }
+
+    #[test]
+    fn stranger_that_has_another_key_is_told_so_under_this_one() {
+        let kit = Kit::new();
+        let foreign = seal(&Key::generate(), "alice");
+        let reason = "this server has no secret, and what came does not open without one";
+        let departure = Departure::Refused(reason.into());
+        let end = format!("<end: {departure}>");
+        let ear = kit.connects().hears(&["<key>"]).sends(&foreign).departs(departure);
+        ear.hears(&[&format!("/refused secret {reason}"), "/ready", &format!("PyChat: {reason}"), "/kicked", &end]);
     }
 
     // ---- dialogues ----

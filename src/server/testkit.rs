@@ -46,6 +46,7 @@ impl Kit {
         Kit {
             house: House {
                 key: Arc::new(Key::generate()),
+                salt: None,
                 table: GroupTable::default(),
                 spool: Spool::new(folder.path()).unwrap(),
                 n_seated: AtomicUsize::new(0),

@@ -80,7 +80,7 @@
 //!
 //! | word | from | in place of |
 //! | --- | --- | --- |
-//! | `/refused CODE REASON` | server | step 5, or an event while waiting; codes: `bad-name`, `name-taken`, `full`, `denied` |
+//! | `/refused CODE REASON` | server | step 3 or 5, or an event while waiting; codes: `secret`, `bad-name`, `name-taken`, `full`, `denied` |
 //! | `/closing REASON` | server | `/kicked`, unless the member was kicked; and `/waitDisconnect` from the server |
 //! | `/receiveFile NAME` | server | `/receiveFile`: who shares the file |
 //! | `/sendFile BYTES` | server | `/sendFile` in an upload: the longest body that it takes |
@@ -88,6 +88,21 @@
 //!
 //! Unknown words are ignored, so that later versions can add some. To either server our client sends a message's text in one write with
 //! its command, without waiting for the echo; when that crosses with a file on offer, a fernchat server keeps both.
+//!
+//! # Closed servers
+//! A closed server shares a *secret* with its users, a line of at least 12 characters. Its step 1 is not the key but 44 characters of
+//! base64url for a salt of 32 random bytes, fresh for each run; the key is PBKDF2-HMAC-SHA256 of the secret, with `fernchat link v1` and the salt's bytes
+//! as salt, 600000 rounds, 32 bytes. Both ends must be fernchat's. All else is as above, but for this:
+//! - Step 3 is `/sendGroupname fernchat/1 CHALLENGE`, step 4 the group name, a line feed and `fernchat/1 CHALLENGE CHALLENGE2`, step 5 is followed
+//!   by a blank and CHALLENGE2. Each end makes up its own challenge, so neither takes a recording for the other.
+//! - A first frame that does not open ends the connection, at a plain server too. The client hears why, sealed under the 44 characters taken for a key, which
+//!   is all that both are sure to have: `/refused secret REASON`, then `/ready`, a line with the reason, and `/kicked`, for a Python client.
+//!   A client that has a secret takes nothing else that is sealed so.
+//!
+//! # Room keys
+//! Members who share a *room key* keep what they say from the server: the text of a message is then a token under the room key, of
+//! `[HH:MM:SS] NAME: TEXT`, and a file's content is such a token. A receiver shows the line only if NAME is the name under which the server
+//! delivered it ([`client::room`](crate::client::room)). The server notices nothing.
 
 pub mod command;
 pub mod frame;

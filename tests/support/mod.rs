@@ -3,12 +3,15 @@
 
 #![allow(dead_code)] // each test program uses its own part of this
 
+pub mod python;
+
 use std::collections::BTreeSet;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{channel, Receiver};
+use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -276,15 +279,33 @@ impl Peer {
         Peer { socket, fernet: Fernet::new(&key).unwrap(), key }
     }
 
-    /// In the place of a Python server: waits for a client and asks for both names; step 5 is not yet said.
-    pub fn host(listener: &TcpListener) -> Peer {
+    /// Connects to a closed server, with the key that Python derives from this secret and the salt.
+    pub fn connect_with(port: u16, secret: &str) -> Option<Peer> {
+        let mut peer = Peer::connect(port);
+        let derive = "import base64, hashlib, sys; salt = b'fernchat link v1' + base64.urlsafe_b64decode(sys.argv[2]); \
+                      key = hashlib.pbkdf2_hmac('sha256', sys.argv[1].encode(), salt, 600000, 32); \
+                      print(base64.urlsafe_b64encode(key).decode())";
+        let python = python("pychat_client.py")?;
+        let output = Command::new(python.get_program()).args(["-c", derive, secret, &peer.key]).output().unwrap();
+        peer.key = String::from_utf8(output.stdout).unwrap().trim().to_owned();
+        peer.fernet = Fernet::new(&peer.key).unwrap();
+        Some(peer)
+    }
+
+    /// In the place of a server: waits for a client and sends it a key.
+    pub fn accept(listener: &TcpListener) -> Peer {
         let (mut socket, _) = listener.accept().unwrap();
         socket.set_nodelay(true).unwrap();
         socket.set_read_timeout(Some(DEADLINE)).unwrap();
         socket.set_write_timeout(Some(DEADLINE)).unwrap();
         let key = Fernet::generate_key();
         socket.write_all(key.as_bytes()).unwrap();
-        let mut peer = Peer { socket, fernet: Fernet::new(&key).unwrap(), key };
+        Peer { socket, fernet: Fernet::new(&key).unwrap(), key }
+    }
+
+    /// In the place of a Python server: waits for a client and asks for both names; step 5 is not yet said.
+    pub fn host(listener: &TcpListener) -> Peer {
+        let mut peer = Peer::accept(listener);
         peer.hears_text();
         peer.says("/sendGroupname");
         peer.hears_text();
@@ -420,4 +441,100 @@ pub fn status_of(process: u32, field: &str) -> u64 {
     let status = std::fs::read_to_string(format!("/proc/{process}/status")).unwrap();
     let line = status.lines().find(|line| line.starts_with(field)).unwrap();
     line.split_whitespace().nth(1).unwrap().parse().unwrap()
+}
+
+/// The program ends by itself, and successfully.
+#[track_caller]
+pub fn ends_well(program: &mut Program) {
+    let status = program.ends();
+    assert!(status.success(), "{status}: {:#?}", program.log_so_far());
+}
+
+/// The program ends in failure, with one line that says why.
+#[track_caller]
+pub fn ends_badly(program: &mut Program, reason: &str) {
+    assert_eq!(program.ends().code(), Some(1));
+    program.logs(reason);
+    program.rest();
+    let log = program.log_so_far();
+    assert_eq!(log.len(), 1, "{log:#?}");
+}
+
+/// Whether these bytes stand anywhere in the memory of a process.
+pub fn memory_holds(process: u32, wanted: &[u8]) -> bool {
+    use std::os::unix::fs::FileExt;
+    let maps = std::fs::read_to_string(format!("/proc/{process}/maps")).unwrap();
+    let memory = std::fs::File::open(format!("/proc/{process}/mem")).unwrap();
+    maps.lines().any(|line| {
+        let (from, to) = line.split(' ').next().unwrap().split_once('-').unwrap();
+        let (from, to) = (u64::from_str_radix(from, 16).unwrap(), u64::from_str_radix(to, 16).unwrap());
+        // Untouched parts of an arena and what belongs to the kernel cannot be read; nothing of ours is there.
+        let pages = (from..to).step_by(1 << 16);
+        let mut bytes = vec![0; (1 << 16) + wanted.len()];
+        pages.into_iter().any(|at| {
+            let most = bytes.len().min((to - at) as usize);
+            let n = memory.read_at(&mut bytes[..most], at).unwrap_or(0);
+            bytes[..n].windows(wanted.len()).any(|window| window == wanted)
+        })
+    })
+}
+
+/// Somebody on the way between a client and a server, who keeps what passes.
+pub struct Tap {
+    /// Where clients connect.
+    pub port: u16,
+    /// What they sent, and what the server did.
+    pub heard: [Arc<Mutex<Vec<u8>>>; 2],
+}
+
+impl Tap {
+    /// Passes one connection on to this port of loopback.
+    pub fn before(server: u16) -> Tap {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let tap = Tap { port, heard: Default::default() };
+        let heard = tap.heard.clone();
+        thread::spawn(move || {
+            let (client, _) = listener.accept().unwrap();
+            let server = TcpStream::connect(("127.0.0.1", server)).unwrap();
+            let ways = [(client.try_clone().unwrap(), server.try_clone().unwrap()), (server, client)];
+            for ((mut from, mut to), heard) in ways.into_iter().zip(heard) {
+                thread::spawn(move || {
+                    let mut bytes = [0; 4096];
+                    while let Ok(n @ 1..) = from.read(&mut bytes) {
+                        heard.lock().unwrap().extend_from_slice(&bytes[..n]);
+                        if to.write_all(&bytes[..n]).is_err() {
+                            break;
+                        }
+                    }
+                    let _ = to.shutdown(std::net::Shutdown::Write);
+                });
+            }
+        });
+        tap
+    }
+
+    /// What the clients sent so far.
+    pub fn sent(&self) -> Vec<u8> {
+        self.heard[0].lock().unwrap().clone()
+    }
+
+    /// What the server sent so far.
+    pub fn received(&self) -> Vec<u8> {
+        self.heard[1].lock().unwrap().clone()
+    }
+}
+
+/// The texts of the frames in these bytes that this key opens, in one.
+pub fn opened(mut bytes: &[u8], key: &str) -> String {
+    let fernet = Fernet::new(key).unwrap();
+    let mut texts = String::new();
+    while let Some((length, rest)) = bytes.split_first_chunk() {
+        let (token, rest) = rest.split_at(u32::from_be_bytes(*length) as usize);
+        let text = fernet.decrypt(std::str::from_utf8(token).unwrap()).unwrap_or_default();
+        texts.push_str(&String::from_utf8_lossy(&text));
+        texts.push('\n');
+        bytes = rest;
+    }
+    texts
 }

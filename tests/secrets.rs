@@ -1,0 +1,384 @@
+//! What is kept from whom: closed servers and room keys, against everybody who should not hear, through the front door.
+
+mod support;
+
+use std::fs;
+use std::io::Write;
+use std::net::TcpListener;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+
+use fernet::Fernet;
+use support::python::{approves, content, Python};
+use support::{client, ends_badly, ends_well, fernchat, folder, memory_holds, opened, Peer, Program, Server, Tap};
+
+const PHRASE: &str = "the correct horse";
+
+/// A file that only its owner can read, with this text.
+fn private(folder: &Path, name: &str, text: &str) -> String {
+    let path = folder.join(name);
+    fs::write(&path, text).unwrap();
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
+    path.display().to_string()
+}
+
+fn closed_server(folder: &Path) -> (Server, String) {
+    let secret = private(folder, "secret", &format!("{PHRASE}\n"));
+    (Server::start_with(&["--secret-file", &secret]), secret)
+}
+
+/// Both members of the group `team`, with these options each.
+fn two_members(port: u16, options: [&[&str]; 2]) -> [Program; 2] {
+    let mut alice = client(port, "alice", options[0]);
+    alice.hears("The group team is new");
+    let mut bob = client(port, "bob", options[1]);
+    bob.hears("You wait for the admin of team");
+    approves(&mut alice, "bob");
+    bob.hears("You have been approved");
+    [alice, bob]
+}
+
+// ---- closed servers ----
+
+#[test]
+fn those_with_the_secret_chat_and_share_files() {
+    let home = folder();
+    let (mut server, secret) = closed_server(home.path());
+    let downloads = home.path().display().to_string();
+    let [mut alice, mut bob] =
+        two_members(server.port, [&["--secret-file", &secret], &["--secret-file", &secret, "--downloads", &downloads]]);
+    alice.types("hello");
+    bob.hears_next("alice: hello");
+    fs::write(home.path().join("plan"), content(100_000)).unwrap();
+    alice.types(&format!("/9 {downloads}/plan"));
+    alice.hears("plan is on its way to 1 member.");
+    bob.hears("Received plan from alice: ");
+    assert_eq!(fs::read(home.path().join("plan (1)")).unwrap(), content(100_000));
+    alice.types("/3");
+    ends_well(&mut alice);
+    server.program.signal("TERM");
+    server.program.ends();
+    for program in [&mut server.program, &mut alice, &mut bob] {
+        program.rest();
+        assert!(!program.log_so_far().iter().any(|line| line.contains(PHRASE) || line.contains("hello")));
+    }
+}
+
+#[test]
+fn python_derives_the_same_key_from_the_same_secret() {
+    let home = folder();
+    let (server, secret) = closed_server(home.path());
+    let Some(mut peer) = Peer::connect_with(server.port, PHRASE) else { return };
+    peer.says("alice");
+    let prompt = peer.hears_text();
+    let challenge = prompt.strip_prefix("/sendGroupname fernchat/1 ").unwrap();
+    peer.says(&format!("team\nfernchat/1 {challenge} mine"));
+    peer.hears("/adminReady mine");
+    let mut bob = server.client_with("bob", &["--secret-file", &secret]);
+    bob.hears("You wait for the admin of team");
+    peer.hears("PyChat: bob has requested to join the group.");
+}
+
+#[test]
+fn whoever_lacks_the_secret_is_refused_at_the_first_frame_and_told_why() {
+    let home = folder();
+    let (mut server, _) = closed_server(home.path());
+    let refused = |server: &mut Server, part: &str| {
+        let line = server.program.logs("departed: refused: this server is closed");
+        assert!(line.contains(part), "{line}");
+    };
+    let mut without = server.client("alice");
+    ends_badly(
+        &mut without,
+        "the server refused: this server is closed: it takes fernchat clients that have its secret, and this client has none",
+    );
+    refused(&mut server, "has none");
+
+    let other = private(home.path(), "other", "another phrase");
+    let mut with_another = server.client_with("alice", &["--secret-file", &other]);
+    ends_badly(&mut with_another, "the server refused: this server is closed, and the client's secret is another");
+    refused(&mut server, "is another");
+
+    let Some(python) = Python::find() else { return };
+    let mut python = python.client(server.port, "alice", &[]);
+    python.hears("joined");
+    python.types("");
+    python.hears("PyChat: this server is closed");
+    refused(&mut server, "has none");
+}
+
+#[test]
+fn a_client_with_a_secret_never_talks_to_a_plain_server() {
+    let home = folder();
+    let secret = private(home.path(), "secret", PHRASE);
+    let mut server = Server::start();
+    let tap = Tap::before(server.port);
+    let mut alice = client(tap.port, "alice", &["--secret-file", &secret]);
+    ends_badly(&mut alice, "the server refused: this server has no secret");
+    server.program.logs("departed: refused: this server has no secret");
+    let key = String::from_utf8(tap.received()[..44].to_vec()).unwrap();
+    assert_eq!(opened(&tap.sent(), &key), "\n", "the name was sealed with the secret");
+
+    // One that does not even answer, and one that talks as if nothing were wrong.
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    for says in [None, Some("/sendGroupname"), Some("/sendGroupname fernchat/1")] {
+        let mut alice = client(port, "alice", &["--secret-file", &secret]);
+        let mut peer = Peer::accept(&listener);
+        // The client's name, which this key does not open.
+        let name = peer.hears_raw(104);
+        assert!(peer.fernet.decrypt(std::str::from_utf8(&name[4..]).unwrap()).is_err());
+        says.into_iter().for_each(|text| peer.says(text));
+        drop(peer);
+        ends_badly(&mut alice, "the server has no secret, so nothing is said to it");
+    }
+}
+
+#[test]
+fn a_client_with_a_secret_says_nothing_to_a_python_server() {
+    let home = folder();
+    let secret = private(home.path(), "secret", PHRASE);
+    let Some(python) = Python::find() else { return };
+    let server = python.server(&[]);
+    let mut alice = client(server.port, "alice", &["--secret-file", &secret]);
+    ends_badly(&mut alice, "the server has no secret, so nothing is said to it");
+}
+
+#[test]
+fn what_was_recorded_cannot_be_played_again() {
+    let home = folder();
+    let (mut server, secret) = closed_server(home.path());
+    let tap = Tap::before(server.port);
+    let mut alice = client(tap.port, "alice", &["--secret-file", &secret]);
+    alice.hears("The group team is new");
+    alice.types("the canary sings");
+    alice.types("/members");
+    alice.hears("members: alice");
+    let (sent, received) = (tap.sent(), tap.received());
+    let salt = String::from_utf8(received[..44].to_vec()).unwrap();
+    assert!(!opened(&sent, &salt).contains("canary") && !opened(&sent, &salt).contains("alice"));
+    alice.types("/3");
+    ends_well(&mut alice);
+
+    // To the server, from somebody who has no secret.
+    let mut mallory = Peer::connect(server.port);
+    mallory.says_raw(&sent);
+    server.program.logs("refused: the answer to this server's challenge is missing");
+
+    // To a client, from such a one.
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let mut bob = client(port, "alice", &["--secret-file", &secret]);
+    let (mut mallory, _) = listener.accept().unwrap();
+    mallory.write_all(&received).unwrap();
+    assert_eq!(bob.ends().code(), Some(1));
+    assert_eq!(bob.rest().len(), 1, "that it derives the key, and nothing of the recording");
+    bob.logs("a frame that is not the answer to joining");
+}
+
+#[test]
+fn what_is_wrong_with_a_secret_is_said_with_the_remedy() {
+    let home = folder();
+    let short = private(home.path(), "short", "eleven char\n");
+    let two = private(home.path(), "two", "two lines of\nsome length");
+    let missing = home.path().join("missing").display().to_string();
+    for (path, part) in [(&short, "one line of at least 12 characters"), (&two, "holds no secret"), (&missing, "cannot read")] {
+        for command in ["server", "client"] {
+            let output = fernchat().args([command, "127.0.0.1", "0", "--secret-file", path]).output().unwrap();
+            let said = String::from_utf8(output.stderr).unwrap();
+            assert_eq!(output.status.code(), Some(1));
+            assert!(said.starts_with("error: ") && said.contains(part) && said.contains("fernchat keygen"), "{said}");
+            assert!(!said.contains("eleven") && !said.contains("some length"));
+        }
+    }
+    let open = private(home.path(), "open", "a phrase for everybody");
+    fs::set_permissions(&open, fs::Permissions::from_mode(0o644)).unwrap();
+    let mut server = fernchat();
+    server.args(["server", "127.0.0.1", "0", "--secret-file", &open]);
+    Program::start(server).logs("others on this machine can read the file");
+}
+
+// ---- room keys ----
+
+/// A key in a file.
+fn room_key(folder: &Path) -> (String, Fernet) {
+    let path = folder.join("room.key").display().to_string();
+    assert!(fernchat().args(["keygen", &path]).output().unwrap().status.success());
+    let key = fs::read_to_string(&path).unwrap();
+    (path, Fernet::new(key.trim()).unwrap())
+}
+
+/// A line as it is shown to those who have the room key: with the time at which it was sealed.
+#[track_caller]
+fn hears_sealed(program: &mut Program, line: &str) {
+    let heard = program.hears(line);
+    assert!(heard.starts_with('[') && heard.ends_with(line) && heard.len() == "[09:05:00] ".len() + line.len(), "{heard}");
+}
+
+#[test]
+fn the_server_holds_nothing_of_what_is_sealed_with_a_room_key_nor_does_the_wire() {
+    let home = folder();
+    let (key, _) = room_key(home.path());
+    let mut server = Server::start();
+    let tap = Tap::before(server.port);
+    let mut alice = client(tap.port, "alice", &["--room-key-file", &key]);
+    alice.hears("The group team is new");
+    let mut bob = server.client_with("bob", &["--room-key-file", &key]);
+    bob.hears("You wait");
+    approves(&mut alice, "bob");
+    alice.types("the canary sings");
+    hears_sealed(&mut bob, "alice: the canary sings");
+    assert!(memory_holds(server.program.id(), b"alice"), "the search works");
+    assert!(!memory_holds(server.program.id(), b"canary sings"));
+    let link_key = String::from_utf8(tap.received()[..44].to_vec()).unwrap();
+    let texts = opened(&tap.sent(), &link_key);
+    assert!(texts.contains("/messageSend") && !texts.contains("canary"), "{texts}");
+    server.program.signal("TERM");
+    server.program.ends();
+    assert!(!server.program.log_so_far().iter().any(|line| line.contains("canary")));
+}
+
+#[test]
+fn a_line_is_shown_as_what_it_is_to_those_with_the_room_key_and_without() {
+    let home = folder();
+    let (key, fernet) = room_key(home.path());
+    let server = Server::start();
+    let [mut alice, mut bob] = two_members(server.port, [&["--room-key-file", &key], &[]]);
+    let mut carol = server.client_with("carol", &["--room-key-file", &key]);
+    approves(&mut alice, "carol");
+    carol.hears("You have been approved");
+
+    alice.types("for those who have it");
+    hears_sealed(&mut carol, "alice: for those who have it");
+    bob.hears("alice says something that is sealed with a room key.");
+    bob.types("for everybody");
+    alice.hears("bob (not sealed): for everybody");
+    carol.hears("bob (not sealed): for everybody");
+    // Said by bob, as if alice had said it; and with a key of his own.
+    let forged = fernet.encrypt(b"[09:05:00] alice: give bob the money");
+    bob.types(&forged);
+    carol.hears("Not shown: a line that the server says is bob's was sealed as alice's.");
+    bob.types(&Fernet::new(&Fernet::generate_key()).unwrap().encrypt(b"[09:05:00] bob: hello"));
+    carol.hears("bob says something that this room key does not open.");
+    for program in [&mut alice, &mut bob, &mut carol] {
+        program.types("/3");
+        ends_well(program);
+        assert!(!program.rest().iter().any(|line| line.contains("money") || line.contains("gAAAAA")));
+    }
+}
+
+#[test]
+fn a_server_that_delivers_under_another_name_is_found_out() {
+    let home = folder();
+    let (key, fernet) = room_key(home.path());
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let mut alice = client(port, "alice", &["--room-key-file", &key]);
+    let mut server = Peer::host(&listener);
+    server.says("/ready");
+    let token = fernet.encrypt(b"[09:05:00] bob: I agree");
+    server.says(&format!("carol: {token}"));
+    server.says(&format!("bob: {token}"));
+    server.says("bob: I do not");
+    alice.hears("You are in the group team");
+    alice.hears_next("Not shown: a line that the server says is carol's was sealed as bob's.");
+    alice.hears_next("[09:05:00] bob: I agree");
+    alice.hears_next("bob (not sealed): I do not");
+}
+
+#[test]
+fn whoever_is_kicked_hears_nothing_more_though_the_key_is_still_good() {
+    let home = folder();
+    let (key, _) = room_key(home.path());
+    let server = Server::start();
+    let options = ["--room-key-file", &key];
+    let [mut alice, mut bob] = two_members(server.port, [&options; 2]);
+    alice.types("/kick bob");
+    alice.hears_next("bob is not a member of the group any more.");
+    bob.hears("You have been put out of the group.");
+    ends_well(&mut bob);
+    let tap = Tap::before(server.port);
+    let mut bob = client(tap.port, "bob", &options);
+    bob.hears("You wait for the admin of team");
+    alice.hears("PyChat: bob has requested to join the group.");
+    alice.types("without bob");
+    // A round trip of alice's, and one of bob's: what was to come to him has come.
+    alice.types("/members");
+    alice.hears_next("members: alice");
+    bob.types("/1");
+    ends_well(&mut bob);
+    let link_key = String::from_utf8(tap.received()[..44].to_vec()).unwrap();
+    let heard = opened(&tap.received()[44..], &link_key);
+    assert_eq!(heard.lines().last(), Some("/waitDisconnect"), "{heard}");
+    assert_eq!(heard.lines().count(), 3, "{heard}");
+}
+
+#[test]
+fn a_file_is_sealed_twice_and_whoever_lacks_the_room_key_keeps_it_sealed() {
+    let home = folder();
+    let (key, fernet) = room_key(home.path());
+    let server = Server::start();
+    let place = |name: &str| -> PathBuf {
+        let folder = home.path().join(name);
+        fs::create_dir_all(&folder).unwrap();
+        folder
+    };
+    let options = |name: &str| ["--downloads".to_owned(), place(name).display().to_string()];
+    let (with, without) = (options("carol"), options("bob"));
+    let [mut alice, mut bob] = two_members(server.port, [&["--room-key-file", &key], &[&without[0], &without[1]]]);
+    let mut carol = server.client_with("carol", &["--room-key-file", &key, &with[0], &with[1]]);
+    approves(&mut alice, "carol");
+    carol.hears("You have been approved");
+    for size in [0, 1, 15, 16, 17, 1000, 300_000] {
+        let path = place("alice").join(format!("plan{size}.txt"));
+        fs::write(&path, content(size)).unwrap();
+        alice.types(&format!("/9 {}", path.display()));
+        alice.hears(&format!("plan{size}.txt is on its way to 2 members."));
+        carol.hears_next(&format!("Received plan{size}.txt from alice: {}/plan{size}.txt", with[1]));
+        assert!(fs::read(place("carol").join(format!("plan{size}.txt"))).unwrap() == content(size), "{size}");
+        let sealed = format!("plan{size}.txt.sealed");
+        bob.hears(&format!("Received plan{size}.txt from alice, sealed, and there is no room key here: {}/{sealed}", without[1]));
+        let token = fs::read_to_string(place("bob").join(sealed)).unwrap();
+        assert!(fernet.decrypt(&token).unwrap() == content(size), "Python's Fernet opens it, too");
+    }
+    // Not sealed, though some have the key; and sealed with another.
+    let path = place("bob").join("note");
+    fs::write(&path, "gAAAAA is how a token begins").unwrap();
+    bob.types(&format!("/9 {}", path.display()));
+    carol.hears_next(&format!("Received note from bob, not sealed with a room key: {}/note", with[1]));
+    fs::write(&path, Fernet::new(&Fernet::generate_key()).unwrap().encrypt(&content(500))).unwrap();
+    bob.types(&format!("/9 {}", path.display()));
+    carol.hears_next(&format!("Received note from bob, sealed, and this room key does not open it: {}/note.sealed", with[1]));
+    assert_eq!(fs::read(place("carol").join("note.sealed")).unwrap(), fs::read(&path).unwrap());
+    assert_eq!(place("carol").read_dir().unwrap().count(), 9, "nothing half done is left");
+}
+
+#[test]
+fn a_room_key_works_over_a_python_server() {
+    let Some(python) = Python::find() else { return };
+    let home = folder();
+    let (key, fernet) = room_key(home.path());
+    let mut server = python.server(&[]);
+    let downloads = python.folder("bob").display().to_string();
+    let options: [&[&str]; 2] = [&["--room-key-file", &key], &["--room-key-file", &key, "--downloads", &downloads]];
+    let [mut alice, mut bob] = two_members(server.port, options);
+    let mut carol = python.client(server.port, "carol", &[]);
+    carol.hears_next("waiting");
+    approves(&mut alice, "carol");
+    carol.hears_next("accepted");
+    carol.types("");
+    alice.types("the canary sings");
+    hears_sealed(&mut bob, "alice: the canary sings");
+    let line = carol.hears("alice: gAAAAA");
+    let token = line.split_once(": ").unwrap().1;
+    assert!(fernet.decrypt(token).unwrap().ends_with(b"] alice: the canary sings"));
+    carol.types("good morning");
+    bob.hears_next("carol (not sealed): good morning");
+    let path = python.file("alice", "plan.txt", 2000);
+    alice.types(&format!("/9 {}", path.display()));
+    bob.hears("Received plan.txt: ");
+    python.has_file("bob", "plan.txt", 2000);
+    server.program.signal("TERM");
+    server.program.ends();
+    assert!(!server.program.log_so_far().iter().any(|line| line.contains("canary")));
+}
