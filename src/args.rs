@@ -51,6 +51,7 @@ Runs a group chat's server. HOST is an address or name of this machine; 0.0.0.0 
   --max-clients N             at most N clients that have joined or wait (1000)
   --max-file SIZE             the largest file that is taken (4G)
   --python-file-limit SIZE    the largest file offered to a Python client, or none for any (64K)
+  --backlog N                 at most N lines are kept for members that are offline (200); 0 keeps none
   --spool DIR                 where shared files lie until everybody has them (the system's temporary folder)
   --secret-file FILE          a closed server: its clients must have the same secret, a line of at least 12 characters. Without it
                               everybody on the network can read what is said
@@ -173,6 +174,7 @@ fn server(parser: &mut Parser) -> Result<Option<Args>, lexopt::Error> {
             "max-clients" => setup.max_clients = parser.value()?.parse_with(at_least_one)?,
             "max-file" => setup.max_file = parser.value()?.parse_with(size)?,
             "python-file-limit" => setup.python_file_limit = parser.value()?.parse_with(limit)?,
+            "backlog" => setup.backlog = parser.value()?.parse()?,
             "spool" => setup.spool = PathBuf::from(parser.value()?),
             "secret-file" => setup.secret_file = Some(PathBuf::from(parser.value()?)),
             _ => return Ok(false),

@@ -45,6 +45,12 @@ const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(10);
 #[cfg(any(target_os = "linux", target_os = "android"))]
 const USER_TIMEOUT: Duration = Duration::from_secs(75);
 
+/// A peer whose name somebody else wants must show that it is there: after this time, and then this often, three times ...
+const CHALLENGE_INTERVAL: Duration = Duration::from_secs(1);
+/// ... and what is on its way to it must have arrived by then.
+#[cfg(any(target_os = "linux", target_os = "android"))]
+const CHALLENGE_TIMEOUT: Duration = Duration::from_secs(4);
+
 /// How much the system takes of what it cannot send yet, in bytes. Left to itself it takes megabytes, and then nothing for a long
 /// time: a slow peer would look like one that has stopped.
 #[cfg(any(target_os = "linux", target_os = "android"))]
@@ -156,6 +162,14 @@ impl Connection {
         let _ = self.socket.shutdown(Shutdown::Both);
     }
 
+    /// Finds out quickly whether the peer is still there: if it is not, the connection fails within five seconds.
+    pub(super) fn challenge(&self) {
+        // Refused, it takes as long as it always does.
+        let _ = keep_alive(&self.socket, CHALLENGE_INTERVAL, CHALLENGE_INTERVAL);
+        #[cfg(any(target_os = "linux", target_os = "android"))]
+        let _ = SockRef::from(&self.socket).set_tcp_user_timeout(Some(CHALLENGE_TIMEOUT));
+    }
+
     /// Serves the client until it is gone. This is the body of the reader thread.
     pub(super) fn run(&self, items: Receiver<Item>, serve: impl FnOnce() -> Departure) {
         info!("{self} connected");
@@ -239,14 +253,19 @@ impl Read for Quick<'_> {
 pub fn tune(socket: &TcpStream) -> io::Result<()> {
     socket.set_nodelay(true)?;
     socket.set_write_timeout(Some(WRITE_TIME))?;
-    let keepalive = TcpKeepalive::new().with_time(KEEPALIVE_TIME).with_interval(KEEPALIVE_INTERVAL);
-    #[cfg(not(target_os = "openbsd"))]
-    let keepalive = keepalive.with_retries(3);
-    SockRef::from(socket).set_tcp_keepalive(&keepalive)?;
+    keep_alive(socket, KEEPALIVE_TIME, KEEPALIVE_INTERVAL)?;
     #[cfg(any(target_os = "linux", target_os = "android"))]
     {
         SockRef::from(socket).set_tcp_user_timeout(Some(USER_TIMEOUT))?;
         SockRef::from(socket).set_tcp_notsent_lowat(UNSENT_LEN)?;
     }
     Ok(())
+}
+
+/// Has the system ask a silent peer for a sign of life after this time, and then this often, three times.
+fn keep_alive(socket: &TcpStream, time: Duration, interval: Duration) -> io::Result<()> {
+    let keepalive = TcpKeepalive::new().with_time(time).with_interval(interval);
+    #[cfg(not(target_os = "openbsd"))]
+    let keepalive = keepalive.with_retries(3);
+    SockRef::from(socket).set_tcp_keepalive(&keepalive)
 }

@@ -222,6 +222,9 @@ impl Listener {
                 if connection.outbox().is_overdue(now) {
                     connection.shut();
                 }
+                if connection.outbox().take_challenge() {
+                    connection.challenge();
+                }
             }
             service.tick();
         }

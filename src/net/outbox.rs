@@ -13,7 +13,7 @@
 //! Knows no protocol and no socket: bytes go into an `impl Write`.
 
 use std::io::{self, Write};
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -51,8 +51,8 @@ pub const CLOSE_TIME: Duration = Duration::from_secs(1);
 
 /// Something that goes out to a client.
 pub enum Item {
-    /// Bytes that lie ready, often shared with the outboxes of others.
-    Bytes(Arc<[u8]>),
+    /// Bytes that lie ready, often shared with the outboxes of others; if they are a line, its number.
+    Bytes(Arc<[u8]>, u64),
     /// Something too long to lie ready: it writes itself when its turn comes. Dropped unused if the client is gone by then.
     Job(Job),
     /// The last item.
@@ -106,6 +106,10 @@ pub struct Outbox {
     queued: AtomicUsize,
     /// Bytes written since the client came.
     written: AtomicU64,
+    /// The number of the last line written.
+    heard: AtomicU64,
+    /// Whether the peer is to show that it is still there.
+    challenged: AtomicBool,
     bell: Arc<Bell>,
     pace: Pace,
     state: Mutex<State>,
@@ -127,17 +131,56 @@ impl Outbox {
     /// A new outbox, and the end of its channel for the writer thread.
     pub fn new(bell: Arc<Bell>, pace: Pace) -> (Arc<Outbox>, Receiver<Item>) {
         let (items, receiver) = unbounded();
-        let (queued, written) = (AtomicUsize::new(0), AtomicU64::new(0));
-        let outbox = Outbox { items, queued, written, bell, pace, state: Mutex::default() };
+        let outbox = Outbox {
+            items,
+            queued: AtomicUsize::new(0),
+            written: AtomicU64::new(0),
+            heard: AtomicU64::new(0),
+            challenged: AtomicBool::new(false),
+            bell,
+            pace,
+            state: Mutex::default(),
+        };
         (Arc::new(outbox), receiver)
     }
 
     /// Queues bytes for the client. Dropped if the client is ending: that news has its own way.
     pub fn push(&self, bytes: Arc<[u8]>) {
+        self.push_line(bytes, 0);
+    }
+
+    /// Queues a line, which has a number: see [`Outbox::heard`].
+    pub fn push_line(&self, bytes: Arc<[u8]>, number: u64) {
         if !self.is_ending() {
             self.queued.fetch_add(self.cost(bytes.len()), Ordering::Relaxed);
-            self.send(Item::Bytes(bytes));
+            self.send(Item::Bytes(bytes, number));
         }
+    }
+
+    /// The number of the last line that was written. Lines come in the order of their numbers.
+    pub fn heard(&self) -> u64 {
+        self.heard.load(Ordering::Relaxed)
+    }
+
+    /// The client is known to have heard all up to the line of this number.
+    pub fn has_heard(&self, number: u64) {
+        self.heard.fetch_max(number, Ordering::Relaxed);
+    }
+
+    /// The client itself said the line of this number, so if it has heard all before, it has heard this.
+    pub fn has_said(&self, number: u64) {
+        // If not, it is told its own line is missing, at worst.
+        let _ = self.heard.compare_exchange(number - 1, number, Ordering::Relaxed, Ordering::Relaxed);
+    }
+
+    /// Asks the system to find out quickly whether the peer is still there. The listener's clock does it.
+    pub fn challenge(&self) {
+        self.challenged.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether that was asked for since it was done last.
+    pub fn take_challenge(&self) -> bool {
+        self.challenged.swap(false, Ordering::Relaxed)
     }
 
     /// What bytes count that go out at this pace.
@@ -173,6 +216,12 @@ impl Outbox {
                 return;
             }
         }
+    }
+
+    /// Waits so long, or until the connection ends: then `false`.
+    pub fn pause(&self, time: Duration) -> bool {
+        self.bell.wait_while(|| !self.is_ending(), Instant::now() + time);
+        !self.is_ending()
     }
 
     /// Ends the connection for this reason: what is queued is still written, for at most `limit`, then the socket is closed.
@@ -268,9 +317,13 @@ pub fn write_loop(outbox: &Outbox, items: &Receiver<Item>, stream: &mut dyn Writ
     let mut written_at: Option<Instant> = None;
     while let Ok(first) = items.recv() {
         let mut next = Some(first);
+        let mut last_line = 0;
         while let Some(item) = next {
             match item {
-                Item::Bytes(bytes) => batch.extend_from_slice(&bytes),
+                Item::Bytes(bytes, number) => {
+                    batch.extend_from_slice(&bytes);
+                    last_line = number.max(last_line);
+                }
                 Item::Job(job) => {
                     write_batch(outbox, &mut batch, stream)?;
                     job(&mut Counted { outbox, stream })?;
@@ -286,6 +339,7 @@ pub fn write_loop(outbox: &Outbox, items: &Receiver<Item>, stream: &mut dyn Writ
             thread::sleep(pause.saturating_sub(at.elapsed()));
         }
         write_batch(outbox, &mut batch, stream)?;
+        outbox.has_heard(last_line);
         written_at = Some(Instant::now());
     }
     Ok(())

@@ -10,8 +10,9 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
+use super::backlog::Backlog;
 use super::seat::Seat;
-use super::turn::Frames;
+use super::turn::{Frames, Line};
 use crate::net::connection::ClientId;
 use crate::wire::name::UserName;
 
@@ -25,12 +26,56 @@ const MAX_REQUESTS: usize = 10_000;
 /// See the module's page.
 pub struct Group {
     admin: UserName,
-    /// The members, and their seats while they are online.
-    members: BTreeMap<UserName, Option<Arc<Seat>>>,
+    members: BTreeMap<UserName, Member>,
     /// The pending requests, and the seats of those who wait.
     requests: BTreeMap<UserName, Option<Arc<Seat>>>,
+    backlog: Backlog,
     /// The table has dropped this group: whoever still holds it must look for it again.
     pub(super) is_dropped: bool,
+}
+
+/// What a group knows of a member, online or not.
+struct Member {
+    /// While it is online.
+    seat: Option<Arc<Seat>>,
+    /// The number of the last line that went out to it. While it is online the outbox knows better.
+    heard: u64,
+    /// The number from which on it was to hear everything since it joined last.
+    since: u64,
+    /// The run of its client, and the last of the lines that came from there. See [`Seat::run`].
+    run: String,
+    n_taken: u64,
+}
+
+impl Member {
+    /// A member that is to hear what comes behind the line of this number.
+    fn new(seat: Option<Arc<Seat>>, since: u64) -> Member {
+        let run = seat.as_ref().map_or_else(String::new, |seat| seat.run.clone());
+        Member { seat, heard: since, since, run, n_taken: 0 }
+    }
+
+    /// The number of the last line that it heard, as far as can be known: its client knows best, if it is still the same.
+    fn heard(&self, seat: &Seat, backlog: &Backlog) -> u64 {
+        match seat.heard.as_str() {
+            _ if seat.run.is_empty() || seat.run != self.run => self.heard,
+            "" => self.since,
+            mark => backlog.find(mark).map_or(self.heard, |number| number.max(self.since)),
+        }
+    }
+
+    /// Comes back, or comes for the first time.
+    fn sit_down(&mut self, seat: &Arc<Seat>, backlog: &Backlog) {
+        self.since = self.heard(seat, backlog);
+        if self.run != seat.run {
+            self.run.clone_from(&seat.run);
+            self.n_taken = 0;
+        }
+        self.seat = Some(Arc::clone(seat));
+        seat.outbox().has_heard(self.since);
+        let (n_lost, missed) = backlog.since(self.since, &seat.name);
+        seat.lose(n_lost);
+        missed.for_each(|line| seat.hear_line(line));
+    }
 }
 
 /// A rule said no. Ordinary: it has a text, and goes back to whoever asked.
@@ -74,6 +119,12 @@ impl fmt::Display for Refusal {
     }
 }
 
+/// The name is in use by this one, which is challenged: if it is not really there any more, the name is soon free.
+fn taken(by: &Seat) -> Refusal {
+    by.outbox().challenge();
+    Refusal::NameTaken(by.name.clone())
+}
+
 /// The frames that a join may need, sealed before the group is locked.
 pub struct JoinFrames {
     /// Step 5 for whoever created the group.
@@ -98,12 +149,14 @@ pub enum Joined {
 }
 
 impl Group {
-    /// A new group. Whoever joins first administers it: as a rule its founder, unless another was faster.
-    pub fn new(founder: UserName) -> Group {
-        Group { admin: founder, members: BTreeMap::new(), requests: BTreeMap::new(), is_dropped: false }
+    /// A new group that keeps so many lines. Whoever joins first administers it: as a rule its founder, unless another was faster.
+    pub fn new(founder: UserName, backlog: usize) -> Group {
+        let backlog = Backlog::new(backlog);
+        Group { admin: founder, members: BTreeMap::new(), requests: BTreeMap::new(), backlog, is_dropped: false }
     }
 
-    /// Seats a client as far as it may be seated, and sends it step 5, which must be the first it hears of the group.
+    /// Seats a client as far as it may be seated, and sends it step 5, which must be the first it hears of the group; then the lines
+    /// that it missed.
     ///
     /// # Errors
     /// The name is in use, or the group is full.
@@ -111,19 +164,20 @@ impl Group {
         let name = &seat.name;
         let is_new = self.members.is_empty();
         if is_new || self.members.contains_key(name) {
-            let place = self.members.entry(name.clone()).or_default();
-            if place.is_some() {
-                return Err(Refusal::NameTaken(name.clone()));
+            let last = self.backlog.last();
+            let member = self.members.entry(name.clone()).or_insert_with(|| Member::new(None, last));
+            if let Some(sitting) = &member.seat {
+                return Err(taken(sitting));
             }
-            *place = Some(Arc::clone(seat));
             if is_new {
                 self.admin = name.clone();
             }
             seat.reply(Arc::clone(if is_new { &frames.admin_ready } else { &frames.ready }));
+            member.sit_down(seat, &self.backlog);
             return Ok(if is_new { Joined::AsAdmin } else { Joined::AsMember });
         }
         let is_known = match self.requests.get(name) {
-            Some(Some(_)) => return Err(Refusal::NameTaken(name.clone())),
+            Some(Some(waiting)) => return Err(taken(waiting)),
             Some(None) => true,
             None if self.requests.len() >= MAX_REQUESTS => return Err(Refusal::Full),
             None => false,
@@ -138,10 +192,13 @@ impl Group {
 
     /// The connection has ended: the member is offline, the request stays. A late goodbye takes nobody else's seat.
     pub fn leave(&mut self, seat: &Seat) {
-        for place in [self.members.get_mut(&seat.name), self.requests.get_mut(&seat.name)].into_iter().flatten() {
-            if place.as_ref().is_some_and(|sitting| sitting.id == seat.id) {
-                *place = None;
+        if let Some(member) = self.members.get_mut(&seat.name) {
+            if member.seat.take_if(|sitting| sitting.id == seat.id).is_some() {
+                member.heard = seat.outbox().heard();
             }
+        }
+        if let Some(place) = self.requests.get_mut(&seat.name) {
+            place.take_if(|waiting| waiting.id == seat.id);
         }
     }
 
@@ -159,7 +216,7 @@ impl Group {
 
     /// Whether this client is a member.
     pub fn has_member(&self, id: ClientId, name: &UserName) -> bool {
-        self.members.get(name).is_some_and(|place| place.as_ref().is_some_and(|seat| seat.id == id))
+        self.members.get(name).is_some_and(|member| member.seat.as_ref().is_some_and(|seat| seat.id == id))
     }
 
     fn member(&self, seat: &Seat) -> Result<(), Refusal> {
@@ -207,7 +264,7 @@ impl Group {
         if let Some(seat) = &place {
             seat.reply(Arc::clone(accepted));
         }
-        self.members.insert(name, place);
+        self.members.insert(name, Member::new(place, self.backlog.last()));
         Ok(())
     }
 
@@ -230,14 +287,14 @@ impl Group {
     /// [`Refusal::NoMember`], [`Refusal::AdminAlready`], or no right to.
     pub fn hand_over(&mut self, by: &Seat, name: &str, notice: &Frames) -> Result<(), Refusal> {
         self.admin(by)?;
-        let Some((name, place)) = self.members.get_key_value(name) else {
+        let Some((name, member)) = self.members.get_key_value(name) else {
             return Err(Refusal::NoMember(name.to_owned()));
         };
         if *name == self.admin {
             return Err(Refusal::AdminAlready);
         }
         self.admin = name.clone();
-        if let Some(seat) = place {
+        if let Some(seat) = &member.seat {
             seat.hear(Arc::clone(notice));
         }
         Ok(())
@@ -252,7 +309,8 @@ impl Group {
         if self.admin.as_str() == name {
             return Err(Refusal::AdminStays);
         }
-        self.members.remove(name).ok_or_else(|| Refusal::NoMember(name.to_owned()))
+        let member = self.members.remove(name).ok_or_else(|| Refusal::NoMember(name.to_owned()))?;
+        Ok(member.seat)
     }
 
     /// The names of all members.
@@ -282,12 +340,25 @@ impl Group {
         Ok(self.admin.clone())
     }
 
-    /// Passes a line on to every other member online.
+    /// Passes a line on to every other member online, and keeps it for those who are not. A client that has a run of its own numbers
+    /// its lines: one that came before, over another connection, is not passed on again.
     ///
     /// # Errors
     /// [`Refusal::NotMember`]: it is not passed on.
-    pub fn say(&self, by: &Seat, line: &Frames) -> Result<(), Refusal> {
-        self.others(by)?.for_each(|seat| seat.hear(Arc::clone(line)));
+    pub fn say(&mut self, by: &Seat, number: Option<u64>, frames: &Frames) -> Result<(), Refusal> {
+        self.member(by)?;
+        if let (Some(number), Some(member)) = (number, self.members.get_mut(&by.name)) {
+            if number <= member.n_taken {
+                return Ok(());
+            }
+            member.n_taken = number;
+        }
+        if self.members.len() == 1 {
+            return Ok(());
+        }
+        let number = self.backlog.push(&by.name, frames);
+        by.outbox().has_said(number);
+        self.others(by)?.for_each(|seat| seat.hear_line(Line { frames: Arc::clone(frames), number }));
         Ok(())
     }
 
@@ -302,7 +373,7 @@ impl Group {
 
     /// The seats of all members online.
     pub fn online(&self) -> impl Iterator<Item = &Arc<Seat>> {
-        self.members.values().flatten()
+        self.members.values().filter_map(|member| member.seat.as_ref())
     }
 
     /// The seats of all who wait for approval.
@@ -319,7 +390,8 @@ impl Group {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::server::testkit::Kit;
+    use crate::server::testkit::{Kit, Person};
+    use crate::wire::frame;
 
     fn names(names: &[&str]) -> Result<Vec<UserName>, Refusal> {
         Ok(names.iter().map(|name| UserName::parse(name).unwrap()).collect())
@@ -401,6 +473,85 @@ mod tests {
         kit.joins("Alice").hears(&["/wait"]);
         let elsewhere = kit.tries_to_join_group("carol", "elsewhere").unwrap();
         elsewhere.hears(&["/adminReady"]);
+    }
+
+    #[test]
+    fn a_member_that_was_offline_hears_what_was_said_meanwhile() {
+        let kit = Kit::new();
+        let [alice, bob, carol] = kit.members(["alice", "bob", "carol"]);
+        bob.leaves();
+        carol.leaves();
+        alice.says("one").unwrap();
+        kit.joins("carol").hears(&["/ready", "alice: one"]);
+        // This kit's groups keep three lines.
+        for text in ["two", "three", "four", "five"] {
+            alice.says(text).unwrap();
+        }
+        kit.joins("bob").hears(&[
+            "/ready",
+            "PyChat: 2 earlier lines were not kept.",
+            "alice: three",
+            "alice: four",
+            "alice: five",
+        ]);
+    }
+
+    #[test]
+    fn what_had_not_gone_out_when_the_connection_broke_is_heard_over_the_next() {
+        let kit = Kit::new();
+        let [alice, bob] = kit.members(["alice", "bob"]);
+        alice.says("one").unwrap();
+        // The writer has written this, and then the connection breaks.
+        bob.seat.outbox().has_heard(1);
+        alice.says("two").unwrap();
+        bob.leaves();
+        bob.says("I am not here").unwrap_err();
+        alice.says("three").unwrap();
+        kit.joins("bob").hears(&["/ready", "alice: two", "alice: three"]);
+    }
+
+    #[test]
+    fn a_client_that_is_the_same_run_says_how_far_it_has_heard_and_nothing_is_taken_twice() {
+        let kit = Kit::new();
+        let [alice, bob] = kit.members(["alice", "bob"]);
+        bob.leaves();
+        let known = |heard: &str| kit.tries_to_join_known("bob", ("run", heard)).unwrap();
+        let bob = known("");
+        bob.hears(&["/ready"]);
+        let lines: Vec<Frames> = ["one", "two"].iter().map(|text| alice.says_frames(text).unwrap()).collect();
+        // Both were written into a link that was broken.
+        bob.seat.outbox().has_heard(2);
+        let says = |bob: &Person, number| bob.group.lock().say(&bob.seat, Some(number), &kit.frame("bob: hello")).unwrap();
+        says(&bob, 1);
+        alice.hears(&["bob: hello"]);
+        bob.leaves();
+        let bob = known("");
+        bob.hears(&["/ready", "alice: one", "alice: two"]);
+        bob.leaves();
+        let bob = known(&frame::mark(&lines[0]));
+        bob.hears(&["/ready", "alice: two"]);
+        says(&bob, 1);
+        alice.hears_nothing();
+        says(&bob, 2);
+        alice.hears(&["bob: hello"]);
+        bob.leaves();
+        // Another client of the same user begins anew, behind what was written.
+        let bob = kit.tries_to_join_known("bob", ("other", "")).unwrap();
+        bob.hears(&["/ready", "alice: two"]);
+        says(&bob, 1);
+        alice.hears(&["bob: hello"]);
+    }
+
+    #[test]
+    fn nobody_hears_what_was_said_before_being_let_in() {
+        let kit = Kit::new();
+        let [alice, _bob] = kit.members(["alice", "bob"]);
+        let carol = kit.tries_to_join_known("carol", ("run", "")).unwrap();
+        let line = alice.says_frames("among us").unwrap();
+        alice.approves("carol").unwrap();
+        carol.hears(&["/wait", "/accepted"]);
+        carol.leaves();
+        kit.tries_to_join_known("carol", ("run", &frame::mark(&line))).unwrap().hears(&["/ready"]);
     }
 
     #[test]
@@ -574,7 +725,7 @@ mod tests {
         kit.joins("carol").hears(&["/wait"]);
 
         let mut group = alice.group.lock();
-        group.members.extend((2..MAX_MEMBERS).map(|n| (name(n), None)));
+        group.members.extend((2..MAX_MEMBERS).map(|n| (name(n), Member::new(None, 0))));
         drop(group);
         assert_eq!(alice.approves("user 1"), Ok(()));
         assert_eq!(alice.approves("carol"), Err(Refusal::Full));

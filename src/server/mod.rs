@@ -5,10 +5,11 @@
 //! ```
 //!
 //! - [`session`]: one client's way through the protocol, straight-line code.
-//! - [`group`] and [`table`]: who is who, who may do what, and the order of what is heard.
+//! - [`group`] and [`table`]: who is who, who may do what, and the order of what is heard; [`backlog`]: what those heard later who were offline.
 //! - [`seat`] and [`turn`]: what may go to a client now, and what must wait.
 //! - [`sharing`] and [`spool`]: a file's upload and its offers, and its body in a temporary file meanwhile.
 
+pub mod backlog;
 pub mod group;
 pub mod seat;
 pub mod session;
@@ -25,6 +26,7 @@ use std::io;
 use std::path::PathBuf;
 use std::sync::atomic::AtomicUsize;
 use std::sync::Arc;
+use std::time::Duration;
 
 use crossbeam_channel::{unbounded, Receiver};
 use log::info;
@@ -39,6 +41,9 @@ use crate::net::listener::{BindError, Listener, Service, GREETING_PLACES};
 use crate::net::outbox::Pace;
 use crate::seal::{Key, KeyFileError, Secret};
 use crate::wire::command::notice;
+
+/// How long a newcomer waits for a name that is in use. A connection that is challenged and not there any more fails sooner.
+const CHALLENGE_TIME: Duration = Duration::from_secs(5);
 
 /// How a server is set up. The defaults are in [`Setup::new`].
 pub struct Setup {
@@ -56,6 +61,8 @@ pub struct Setup {
     pub spool: PathBuf,
     /// The file with the secret that all clients must have; `None`: the key is sent to everybody who connects.
     pub secret_file: Option<PathBuf>,
+    /// How many lines a group keeps for members that are offline; 0: none.
+    pub backlog: usize,
 }
 
 impl Setup {
@@ -71,6 +78,7 @@ impl Setup {
             python_file_limit: Some(64 << 10),
             spool: std::env::temp_dir(),
             secret_file: None,
+            backlog: 200,
         }
     }
 }
@@ -88,7 +96,7 @@ impl Server {
     /// # Errors
     /// The address, the spool's folder or the secret cannot be used.
     pub fn bind(setup: Setup) -> Result<Server, ServerError> {
-        let Setup { host, port, max_clients, max_file, python_file_limit, spool, secret_file } = setup;
+        let Setup { host, port, max_clients, max_file, python_file_limit, spool, secret_file, backlog } = setup;
         let max_clients = max_clients.min(machine::client_ceiling().saturating_sub(GREETING_PLACES));
         let listener = Listener::bind(&host, port, max_clients + GREETING_PLACES).map_err(ServerError::Bind)?;
         let spool = Spool::new(&spool).map_err(|error| ServerError::Spool { folder: spool, error })?;
@@ -105,13 +113,14 @@ impl Server {
         let house = House {
             key: Arc::new(key),
             salt,
-            table: GroupTable::default(),
+            table: GroupTable::new(backlog),
             spool,
             n_seated: AtomicUsize::new(0),
             max_clients,
             max_file,
             python_file_limit,
             failures,
+            challenge_time: CHALLENGE_TIME,
         };
         Ok(Server { house, listener, failures: failed })
     }

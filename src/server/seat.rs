@@ -11,7 +11,7 @@ use crossbeam_channel::Sender;
 use parking_lot::Mutex;
 
 use super::spool::Body;
-use super::turn::{Event, Frames, Offer, Pass, Turn};
+use super::turn::{Event, Frames, Line, Offer, Pass, Turn};
 use crate::net::connection::{ClientId, Departure};
 use crate::net::outbox::{Job, Outbox};
 use crate::seal::Key;
@@ -42,6 +42,11 @@ pub struct Seat {
     pub name: UserName,
     /// Its program.
     pub peer: Peer,
+    /// What a fernchat client calls its run, from its start to its end: by this it is known again over another connection, and its lines
+    /// have numbers. Empty for others.
+    pub run: String,
+    /// The mark of the last line that such a client heard, or nothing.
+    pub heard: String,
     key: Arc<Key>,
     turn: Mutex<Turn<Delivery>>,
     outbox: Arc<Outbox>,
@@ -106,9 +111,17 @@ pub fn seal_all(key: &Key, texts: &[&str]) -> Frames {
 }
 
 impl Seat {
-    /// A seat for the client with this outbox.
-    pub fn new(id: ClientId, name: UserName, peer: Peer, key: Arc<Key>, outbox: Arc<Outbox>) -> Arc<Seat> {
-        Arc::new(Seat { id, name, peer, key, turn: Mutex::default(), outbox })
+    /// A seat for the client with this outbox, which is known by this run and has heard so much.
+    pub fn new(
+        id: ClientId,
+        name: UserName,
+        peer: Peer,
+        (run, heard): (&str, &str),
+        key: Arc<Key>,
+        outbox: Arc<Outbox>,
+    ) -> Arc<Seat> {
+        let (run, heard) = (run.to_owned(), heard.to_owned());
+        Arc::new(Seat { id, name, peer, run, heard, key, turn: Mutex::default(), outbox })
     }
 
     /// The outbox behind the turn.
@@ -121,10 +134,21 @@ impl Seat {
         self.outbox.push(frames);
     }
 
-    /// Sends a chat line or another event when its turn comes.
+    /// Sends a notice when its turn comes.
     pub fn hear(self: &Arc<Seat>, frames: Frames) {
+        self.hear_line(Line { frames, number: 0 });
+    }
+
+    /// Sends a line when its turn comes.
+    pub fn hear_line(self: &Arc<Seat>, line: Line) {
         let mut turn = self.turn.lock();
-        self.pass(turn.event(Event::Line(frames)));
+        self.pass(turn.event(Event::Line(line)));
+    }
+
+    /// Says, when it may be said, that so many lines were not kept.
+    pub fn lose(self: &Arc<Seat>, n: u64) {
+        let mut turn = self.turn.lock();
+        self.pass(turn.lost(n));
     }
 
     /// Offers a file when its turn comes. `None` gives the offer back: too many are waiting.
@@ -203,8 +227,9 @@ impl Seat {
         for pass in passes {
             match pass {
                 Pass::Frames(frames) => self.outbox.push(frames),
+                Pass::Line(Line { frames, number }) => self.outbox.push_line(frames, number),
                 Pass::Lost(n) => {
-                    let text = format!("{n} earlier lines were not kept while you were busy.");
+                    let text = format!("{n} earlier lines were not kept.");
                     self.outbox.push(seal(&self.key, command::notice(text)));
                 }
                 Pass::Body(delivery) => self.outbox.push_job(self.writing(delivery)),

@@ -12,6 +12,7 @@ use std::collections::VecDeque;
 use std::io::Read;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use crossbeam_channel::Sender;
 use log::{debug, info, trace};
@@ -26,7 +27,7 @@ use crate::net::outbox::Outbox;
 use crate::seal::{challenge, Key};
 use crate::wire::command::{
     self, Command, ACCEPTED, ADMIN_READY, DENY, FERNCHAT, KICKED, PROCEED, READY, REFUSED, SENDING_DATA, SEND_FILE,
-    SEND_FILENAME, SEND_GROUP_NAME, WAIT, WAIT_DISCONNECT,
+    SEND_FILENAME, SEND_GROUP_NAME, TAKEN, WAIT, WAIT_DISCONNECT,
 };
 use crate::wire::frame::{FrameReader, WireError, MAX_FRAME, MAX_GREETING_FRAME, MAX_TEXT};
 use crate::wire::name::{GroupName, UserName};
@@ -34,6 +35,9 @@ use crate::wire::name_set;
 
 /// How many commands a client may type ahead. A page of pasted lines fits many times.
 const MAX_HELD: usize = 4096;
+
+/// How often somebody who waits for a name looks whether it is free.
+const NAME_TIME: Duration = Duration::from_millis(100);
 
 /// What all sessions of a server share.
 pub struct House {
@@ -55,6 +59,8 @@ pub struct House {
     pub python_file_limit: Option<u64>,
     /// Where deliveries that failed are reported.
     pub failures: Sender<Failure>,
+    /// How long a newcomer waits for a name, for the case that whoever has it is not there any more.
+    pub challenge_time: Duration,
 }
 
 /// See the module's page.
@@ -147,9 +153,11 @@ impl<'a, R: Read> Session<'a, R> {
         let answer = incoming.text()?; // 4
         incoming.frames.allow(MAX_FRAME);
 
-        let introduced = answer.split_once('\n').and_then(|(group, words)| Some((group, words.strip_prefix(&fernchat)?)));
-        let (peer, group, proof) = match introduced {
-            Some((group, proof)) => (Peer::Fernchat, group, proof),
+        let mut lines = answer.splitn(3, '\n');
+        let (group, words, run) =
+            (lines.next().unwrap_or_default(), lines.next().unwrap_or_default(), lines.next().unwrap_or_default());
+        let (peer, group, proof) = match words.strip_prefix(&fernchat) {
+            Some(proof) => (Peer::Fernchat, group, proof),
             None => (Peer::Python, answer.as_str(), ""),
         };
         let refuse = |code: &str, reason: String| {
@@ -166,18 +174,25 @@ impl<'a, R: Read> Session<'a, R> {
         let name = UserName::parse(&user).map_err(|error| refuse("bad-name", error.to_string()))?;
         let group_name = GroupName::parse(group).map_err(|error| refuse("bad-name", error.to_string()))?;
         let place = Place::take(house).ok_or_else(|| refuse("full", "the server is full; try again later".into()))?;
-        let seat = Seat::new(id, name, peer, Arc::clone(key), Arc::clone(outbox));
+        let known = run.split_once(' ').unwrap_or((run, ""));
+        let seat = Seat::new(id, name, peer, known, Arc::clone(key), Arc::clone(outbox));
         let frames = JoinFrames {
             admin_ready: seal(key, format!("{ADMIN_READY}{proof}")),
             ready: seal(key, format!("{READY}{proof}")),
             wait: seal(key, format!("{WAIT}{proof}")),
             request: seal(key, command::notice(format!("{} has requested to join the group.", seat.name))),
         };
-        // 5
-        let (group, joined) = house.table.join(&group_name, &seat, &frames).map_err(|refusal| match refusal {
-            Refusal::Full | Refusal::NoMoreGroups => refuse("full", refusal.to_string()),
-            _ => refuse("name-taken", refusal.to_string()),
-        })?;
+        let deadline = Instant::now() + house.challenge_time;
+        let (group, joined) = loop {
+            match house.table.join(&group_name, &seat, &frames) {
+                // 5
+                Ok(joined) => break joined,
+                // The one who has it may be gone already, and is challenged.
+                Err(Refusal::NameTaken(_)) if Instant::now() < deadline && outbox.pause(NAME_TIME) => {}
+                Err(refusal @ (Refusal::Full | Refusal::NoMoreGroups)) => return Err(refuse("full", refusal.to_string())),
+                Err(refusal) => return Err(refuse("name-taken", refusal.to_string())),
+            }
+        };
         match joined {
             Joined::AsAdmin => info!("{} created group {group_name}", seat.name),
             Joined::AsMember => info!("{} joined group {group_name}", seat.name),
@@ -334,10 +349,20 @@ impl<'a, R: Read> Session<'a, R> {
             Some(text) => text,
             None => self.incoming.text()?,
         };
-        let line = seal(&self.house.key, command::line(&self.seat.name, &text));
+        let (number, text) = match self.seat.run.is_empty() {
+            true => (None, text.as_str()),
+            false => {
+                let (number, text) = text.split_once(' ').ok_or(WireError::NotTheStep("a numbered line"))?;
+                (Some(number.parse().map_err(|_| WireError::NotTheStep("a numbered line"))?), text)
+            }
+        };
+        let line = seal(&self.house.key, command::line(&self.seat.name, text));
         self.wait_for_room();
-        if self.group.lock().say(&self.seat, &line).is_err() {
-            debug!("{} was kicked before the text came", self.seat.name);
+        let said = self.group.lock().say(&self.seat, number, &line);
+        match (said, number) {
+            (Ok(()), Some(number)) => self.reply(format!("{TAKEN} {number}")),
+            (Ok(()), None) => {}
+            (Err(_), _) => debug!("{} was kicked before the text came", self.seat.name),
         }
         Ok(())
     }
@@ -716,7 +741,7 @@ mod tests {
             .says(".")
             .departs(Departure::Left);
         ear.hears(&["<end: left>"]);
-        kit.joins("alice").hears(&["/ready"]);
+        kit.joins("alice").hears(&["/ready", "bob: farewell"]);
     }
 
     #[test]

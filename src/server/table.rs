@@ -16,12 +16,18 @@ use crate::wire::name::GroupName;
 const MAX_GROUPS: usize = 10_000;
 
 /// All groups of a server.
-#[derive(Default)]
 pub struct GroupTable {
     groups: RwLock<HashMap<GroupName, Arc<Mutex<Group>>>>,
+    /// How many lines each keeps for members who are offline.
+    backlog: usize,
 }
 
 impl GroupTable {
+    /// An empty table, whose groups keep so many lines.
+    pub fn new(backlog: usize) -> GroupTable {
+        GroupTable { groups: RwLock::default(), backlog }
+    }
+
     /// Seats a client in the group of this name, which is created if need be.
     ///
     /// # Errors
@@ -53,8 +59,8 @@ impl GroupTable {
         if groups.len() >= MAX_GROUPS {
             return Err(Refusal::NoMoreGroups);
         }
-        let group = groups.entry(name.clone()).or_insert_with(|| Arc::new(Mutex::new(Group::new(founder.name.clone()))));
-        Ok(Arc::clone(group))
+        let group = || Arc::new(Mutex::new(Group::new(founder.name.clone(), self.backlog)));
+        Ok(Arc::clone(groups.entry(name.clone()).or_insert_with(group)))
     }
 
     /// All groups there are now.

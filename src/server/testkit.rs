@@ -47,13 +47,14 @@ impl Kit {
             house: House {
                 key: Arc::new(Key::generate()),
                 salt: None,
-                table: GroupTable::default(),
+                table: GroupTable::new(3),
                 spool: Spool::new(folder.path()).unwrap(),
                 n_seated: AtomicUsize::new(0),
                 max_clients: 10,
                 max_file: 1000,
                 python_file_limit: Some(100),
                 failures,
+                challenge_time: Duration::ZERO,
             },
             failures: failed,
             _folder: folder,
@@ -90,11 +91,20 @@ impl Kit {
     }
 
     pub fn tries_to_join_with(&self, peer: Peer, name: &str, group: &str) -> Result<Person<'_>, Refusal> {
+        self.tries(peer, name, ("", ""), group)
+    }
+
+    /// A fernchat client of this run, which has heard so much.
+    pub fn tries_to_join_known(&self, name: &str, known: (&str, &str)) -> Result<Person<'_>, Refusal> {
+        self.tries(Peer::Fernchat, name, known, DEN)
+    }
+
+    fn tries(&self, peer: Peer, name: &str, known: (&str, &str), group: &str) -> Result<Person<'_>, Refusal> {
         let ear = self.ear();
         let (key, outbox) = (Arc::clone(&self.house.key), Arc::clone(&ear.outbox));
         let name = UserName::parse(name).unwrap();
         let request = notice(format!("{name} has requested to join the group."));
-        let seat = Seat::new(self.id(), name, peer, key, outbox);
+        let seat = Seat::new(self.id(), name, peer, known, key, outbox);
         let frames = JoinFrames {
             admin_ready: self.frame(ADMIN_READY),
             ready: self.frame(READY),
@@ -158,7 +168,7 @@ impl Ear {
         while let Ok(item) = self.items.try_recv() {
             let mut bytes = Vec::new();
             match item {
-                Item::Bytes(frames) => bytes.extend_from_slice(&frames),
+                Item::Bytes(frames, _) => bytes.extend_from_slice(&frames),
                 Item::Job(job) => job(&mut bytes).unwrap(),
                 Item::End => {
                     let reason = self.outbox.ending().unwrap();
@@ -223,8 +233,14 @@ impl<'a> Person<'a> {
     }
 
     pub fn says(&self, text: &str) -> Result<(), Refusal> {
+        self.says_frames(text).map(drop)
+    }
+
+    /// Says something, and returns its frame.
+    pub fn says_frames(&self, text: &str) -> Result<Frames, Refusal> {
         let frames = self.kit.frame(line(&self.seat.name, text));
-        self.group.lock().say(&self.seat, &frames)
+        self.group.lock().say(&self.seat, None, &frames)?;
+        Ok(frames)
     }
 
     pub fn approves(&self, name: &str) -> Result<(), Refusal> {

@@ -52,10 +52,19 @@ impl<B> Offer<B> {
     }
 }
 
+/// A chat line, or a notice from the server.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Line {
+    /// Its frame.
+    pub frames: Frames,
+    /// Its number in the group; 0 for a notice.
+    pub number: u64,
+}
+
 /// Something that reaches a client outside the dialogues that it started.
 pub enum Event<B> {
-    /// A chat line or a word from the server.
-    Line(Frames),
+    /// A chat line or a notice.
+    Line(Line),
     /// A file.
     Offer(Offer<B>),
     /// The last thing this client hears, and why.
@@ -67,8 +76,10 @@ pub enum Event<B> {
 pub enum Pass<B> {
     /// These frames.
     Frames(Frames),
-    /// A line that says how many older lines gave way.
-    Lost(usize),
+    /// This line.
+    Line(Line),
+    /// A notice that says how many older lines were not kept.
+    Lost(u64),
     /// The length and the body of the delivery; [`Turn::body_out`] is due when it is written.
     Body(B),
     /// In place of length and body: nothing follows.
@@ -84,7 +95,7 @@ pub struct Turn<B> {
     parked: VecDeque<Event<B>>,
     parked_len: usize,
     n_offers: usize,
-    n_lost: usize,
+    n_lost: u64,
     n_ticks: u64,
     is_ended: bool,
 }
@@ -133,6 +144,12 @@ impl<B> Turn<B> {
             return Vec::new();
         }
         self.park(event);
+        self.let_go()
+    }
+
+    /// So many lines, from before what comes next, were not kept.
+    pub fn lost(&mut self, n: u64) -> Vec<Pass<B>> {
+        self.n_lost += n;
         self.let_go()
     }
 
@@ -213,7 +230,7 @@ impl<B> Turn<B> {
 
     fn park(&mut self, mut event: Event<B>) {
         match &mut event {
-            Event::Line(frames) => self.parked_len += frames.len(),
+            Event::Line(line) => self.parked_len += line.frames.len(),
             Event::Offer(offer) => {
                 offer.parked_at = self.n_ticks;
                 self.n_offers += 1;
@@ -225,8 +242,8 @@ impl<B> Turn<B> {
             let Some(at) = self.parked.iter().position(|event| matches!(event, Event::Line(_))) else {
                 return;
             };
-            if let Some(Event::Line(frames)) = self.parked.remove(at) {
-                self.parked_len -= frames.len();
+            if let Some(Event::Line(line)) = self.parked.remove(at) {
+                self.parked_len -= line.frames.len();
                 self.n_lost += 1;
             }
         }
@@ -240,9 +257,9 @@ impl<B> Turn<B> {
             }
             match self.parked.pop_front() {
                 None => break,
-                Some(Event::Line(frames)) => {
-                    self.parked_len -= frames.len();
-                    passes.push(Pass::Frames(frames));
+                Some(Event::Line(line)) => {
+                    self.parked_len -= line.frames.len();
+                    passes.push(Pass::Line(line));
                 }
                 Some(Event::Offer(Offer { ask, name, body, .. })) => {
                     self.n_offers -= 1;
@@ -268,7 +285,7 @@ mod tests {
 
     impl Script {
         fn line(&mut self, text: &str) -> String {
-            words(self.0.event(Event::Line(frames(text))))
+            words(self.0.event(Event::Line(line(text))))
         }
 
         fn offer(&mut self, file: &'static str) -> String {
@@ -313,6 +330,10 @@ mod tests {
         text.as_bytes().into()
     }
 
+    fn line(text: &str) -> Line {
+        Line { frames: frames(text), number: 1 }
+    }
+
     fn offer<B>(file: &str, body: B) -> Offer<B> {
         Offer::new(frames(&format!("{file}?")), frames(&format!("name:{file}")), body)
     }
@@ -320,7 +341,7 @@ mod tests {
     fn words(passes: impl IntoIterator<Item = Pass<&'static str>>) -> String {
         let text = |frames: Frames| String::from_utf8_lossy(&frames).into_owned();
         let word = |pass| match pass {
-            Pass::Frames(frames) => text(frames),
+            Pass::Frames(frames) | Pass::Line(Line { frames, .. }) => text(frames),
             Pass::Lost(n) => format!("lost:{n}"),
             Pass::Body(file) => format!("body:{file}"),
             Pass::NoBody => "no-body".into(),
@@ -511,7 +532,7 @@ mod tests {
         is_dialogue_open: bool,
         stage: Stage,
         waiting: VecDeque<Waiting>,
-        n_lost: usize,
+        n_lost: u64,
         is_ended: bool,
         n_files: usize,
     }
@@ -545,7 +566,7 @@ mod tests {
             match input {
                 Input::Line(len) => {
                     let line: Frames = vec![0; len].into();
-                    let passes = self.turn.event(Event::Line(Frames::clone(&line)));
+                    let passes = self.turn.event(Event::Line(Line { frames: Frames::clone(&line), number: 0 }));
                     self.waits(Waiting::Line(line));
                     self.hears(passes);
                 }
@@ -655,7 +676,7 @@ mod tests {
                 }
                 assert_eq!(self.n_lost, 0, "the notice comes before what was said after it");
                 match (pass, self.waiting.pop_front().unwrap()) {
-                    (Pass::Frames(frames), Waiting::Line(line)) => {
+                    (Pass::Line(Line { frames, .. }), Waiting::Line(line)) => {
                         assert!(Arc::ptr_eq(&frames, &line), "out of order");
                     }
                     (Pass::Frames(ask), Waiting::Offer(file, _)) => {
@@ -696,7 +717,7 @@ mod tests {
                 }
             }
             prop_assert!(model.is_free() && model.waiting.is_empty());
-            prop_assert_eq!(model.turn.parked_len + model.turn.n_offers + model.turn.n_lost, 0);
+            prop_assert_eq!((model.turn.parked_len + model.turn.n_offers, model.turn.n_lost), (0, 0));
         }
     }
 }

@@ -94,6 +94,8 @@ pub const WAIT_DISCONNECT: &str = "/waitDisconnect";
 pub const KICKED: &str = "/kicked";
 /// The server closes (*fernchat only*): `/closing REASON`. Python members get [`KICKED`] in its place.
 pub const CLOSING: &str = "/closing";
+/// The server has a numbered line and has passed it on (*fernchat only*): `/taken NUMBER`.
+pub const TAKEN: &str = "/taken";
 /// The acknowledgement of an echo. Its text is not looked at.
 pub const ACKNOWLEDGEMENT: &str = ".";
 /// The requests may be read: the client answers with [`READY_FOR_DATA`] and gets a set.

@@ -48,6 +48,9 @@ pub const TOKEN_START: &[u8] = b"gAAAAA";
 /// How much of a body is read, stored and written at once, in bytes, by both ends.
 pub const BODY_STEP: usize = 256 << 10;
 
+/// How many characters at the end of a token tell it from all others: they carry the end of its HMAC.
+const MARK_LEN: usize = 24;
+
 /// How much is asked of the stream at once, in bytes. Lies on the stack, so that an idle client keeps no buffer.
 const READ_LEN: usize = 8 << 10;
 
@@ -58,6 +61,11 @@ pub fn encode(token: &[u8]) -> Vec<u8> {
     BigEndian::write_u32(&mut frame, token.len() as u32);
     frame[4..].copy_from_slice(token);
     frame
+}
+
+/// The characters that tell a token, or its frame, from all others.
+pub fn mark(token: &[u8]) -> String {
+    String::from_utf8_lossy(&token[token.len().saturating_sub(MARK_LEN)..]).into_owned()
 }
 
 /// A piece of what arrives while a body is due.
