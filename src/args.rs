@@ -69,6 +69,7 @@ Joins a group chat. User name and group are the first two lines of the input, un
   --name NAME         the user name
   --group GROUP       the group; the first to name it administers it
   --downloads DIR     where received files go (the current folder)
+  --no-reconnect      ends when the connection breaks, instead of joining again
 
   --secret-file FILE      the secret of a closed server, a line of at least 12 characters
   --room-key-file FILE    a key, as keygen makes it, that the group's members share: the server then cannot read what they say
@@ -188,13 +189,14 @@ fn server(parser: &mut Parser) -> Result<Option<Args>, lexopt::Error> {
 
 fn client(parser: &mut Parser) -> Result<Option<Args>, lexopt::Error> {
     let (mut name, mut group, mut downloads) = (None, None, PathBuf::from("."));
-    let (mut secret_file, mut room_key_file) = (None, None);
+    let (mut secret_file, mut room_key_file, mut reconnect) = (None, None, true);
     let values = options(parser, 2, |option, parser| {
         match option {
             "name" => name = Some(parser.value()?.string()?),
             "group" => group = Some(parser.value()?.string()?),
             "downloads" => downloads = PathBuf::from(parser.value()?),
             "secret-file" => secret_file = Some(PathBuf::from(parser.value()?)),
+            "no-reconnect" => reconnect = false,
             "room-key-file" => room_key_file = Some(PathBuf::from(parser.value()?)),
             _ => return Ok(false),
         }
@@ -202,7 +204,7 @@ fn client(parser: &mut Parser) -> Result<Option<Args>, lexopt::Error> {
     })?;
     let Some(values) = values else { return Ok(None) };
     let (host, port) = address(values, None, None)?;
-    Ok(Some(Args::Client(client::Setup { host, port, name, group, downloads, secret_file, room_key_file })))
+    Ok(Some(Args::Client(client::Setup { host, port, name, group, downloads, secret_file, room_key_file, reconnect })))
 }
 
 fn relay(parser: &mut Parser) -> Result<Option<Args>, lexopt::Error> {

@@ -20,6 +20,11 @@ impl Terminal {
         Terminal { is_interactive: io::stdin().is_terminal() && io::stdout().is_terminal() }
     }
 
+    /// Whether a person sits there.
+    pub fn is_interactive(&self) -> bool {
+        self.is_interactive
+    }
+
     /// Shows a line. What is dangerous to a terminal is made harmless.
     pub fn show(&self, line: &str) {
         let mut stdout = io::stdout().lock();

@@ -27,7 +27,7 @@ const HOMES: [(&str, &[&str]); 11] = [
     ("if_addrs", &["machine.rs"]),
     ("ctrlc::", &["main.rs", "client/mod.rs", "relay/client.rs"]),
     ("println!", &[]),
-    ("std::process::exit", &["main.rs"]),
+    ("std::process::exit", &["main.rs", "client/sending.rs"]),
     ("\"PyChat\"", &["wire/command.rs", "wire/name.rs"]),
 ];
 

@@ -324,8 +324,9 @@ fn a_file_is_sealed_twice_and_whoever_lacks_the_room_key_keeps_it_sealed() {
         folder
     };
     let options = |name: &str| ["--downloads".to_owned(), place(name).display().to_string()];
-    let (with, without) = (options("carol"), options("bob"));
-    let [mut alice, mut bob] = two_members(server.port, [&["--room-key-file", &key], &[&without[0], &without[1]]]);
+    let (with, without, at_alice) = (options("carol"), options("bob"), options("alice"));
+    let alice = ["--room-key-file", &key, &at_alice[0], &at_alice[1]];
+    let [mut alice, mut bob] = two_members(server.port, [&alice, &[&without[0], &without[1]]]);
     let mut carol = server.client_with("carol", &["--room-key-file", &key, &with[0], &with[1]]);
     approves(&mut alice, "carol");
     carol.hears("You have been approved");

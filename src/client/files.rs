@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 use tempfile::NamedTempFile;
 
-use super::sending::{Expected, Sending, Silence};
+use super::dialogues::{Expected, Silence, Talk};
 use super::{link, ClientError};
 use crate::machine;
 use crate::seal::{is_token_len, token_len, BodyOpener, BodySealer, Key, SealError};
@@ -33,7 +33,7 @@ pub fn check_folder(folder: &Path) -> Result<(), ClientError> {
     }
 }
 
-impl Sending {
+impl Talk {
     /// The dialogue in which a file is shared. What is wrong with the file is found out before it begins.
     pub(super) fn share(&self, path: &str) -> Result<(), Silence> {
         let path = Path::new(path);

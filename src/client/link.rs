@@ -7,14 +7,14 @@
 
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, TcpStream};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::AtomicBool;
 use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
 use parking_lot::{Condvar, Mutex};
 
-use super::sending::Dialogue;
+use super::dialogues::Dialogue;
 use super::ClientError;
 use crate::net::connection::Quick;
 use crate::net::{connect, is_late};
@@ -60,6 +60,10 @@ pub struct Membership {
     pub secret: Option<Secret>,
     /// The group's, if its members keep what they say from the server.
     pub room_key: Option<Key>,
+    /// What this run of the program is called, so that a fernchat server knows it again over another connection.
+    pub run: String,
+    /// The mark of the last line that arrived.
+    pub heard: Mutex<String>,
 }
 
 /// The connection to the server, after joining.
@@ -68,20 +72,26 @@ pub struct Link {
     pub server: ServerKind,
     /// As whom.
     pub membership: Arc<Membership>,
-    key: Key,
+    key: Arc<Key>,
     socket: Arc<TcpStream>,
     /// Held while frames are written, so that those of two threads do not mix.
     writing: Mutex<()>,
     /// Approved, and allowed to chat.
     pub is_member: AtomicBool,
-    /// The person is leaving: the end of the stream is no failure.
-    pub is_leaving: AtomicBool,
     /// A body is arriving: answers may take as long as it does.
     pub is_receiving: AtomicBool,
     /// The dialogue that is open, if one is.
     pub dialogue: Mutex<Dialogue>,
     /// Notified when no delivery is owed an answer any more.
     pub answered: Condvar,
+}
+
+/// A connection over which the user has joined.
+pub struct Joined {
+    /// The way out.
+    pub link: Arc<Link>,
+    /// What arrives from now on.
+    pub frames: FrameReader<Incoming>,
 }
 
 /// What arrives, from the socket.
@@ -110,12 +120,12 @@ impl Read for Incoming {
 }
 
 impl Link {
-    /// Connects and joins: the five steps. Returns the link, and the frames that follow.
+    /// Connects and joins, perhaps again: the five steps.
     ///
     /// # Errors
     /// No connection, not a chat server, another secret, or no seat in the group.
-    pub fn join(membership: &Arc<Membership>, terminal: &Terminal) -> Result<(Arc<Link>, FrameReader<Incoming>), ClientError> {
-        let Membership { host, port, name, group, secret, .. } = &**membership;
+    pub fn join(membership: &Arc<Membership>, terminal: &Terminal, again: bool) -> Result<Joined, ClientError> {
+        let Membership { host, port, name, group, secret, run, heard, .. } = &**membership;
         let socket = Arc::new(connect(host, *port).map_err(ClientError::Connect)?);
         socket.set_read_timeout(Some(JOIN_TIME)).map_err(WireError::Io)?;
 
@@ -125,10 +135,12 @@ impl Link {
         let opening = std::str::from_utf8(&opening).ok().and_then(|text| Key::parse(text).ok());
         let opening = opening.ok_or(ClientError::NotAChat)?;
         let derived = secret.as_ref().map(|secret| {
-            terminal.show("Deriving the key from the secret; on an old machine this takes some seconds.");
+            if !secret.has_derived(&opening) {
+                terminal.show("Deriving the key from the secret; on an old machine this takes some seconds.");
+            }
             secret.derive(&opening)
         });
-        let key = derived.as_ref().unwrap_or(&opening);
+        let key = derived.as_deref().unwrap_or(&opening);
         // What the server must repeat to show that it is no recording.
         let proof = secret.as_ref().map_or(String::new(), |_| format!(" {}", challenge()));
         let plain = secret.is_some().then_some(&opening);
@@ -142,7 +154,7 @@ impl Link {
         })?;
         let (server, answer) = match after(SEND_GROUP_NAME, &prompt) {
             Some(fernchat) if after(FERNCHAT, fernchat).is_some() => {
-                (ServerKind::Fernchat, format!("{group}\n{fernchat}{proof}"))
+                (ServerKind::Fernchat, format!("{group}\n{fernchat}{proof}\n{run} {}", heard.lock()))
             }
             _ => (ServerKind::Python, group.to_string()),
         };
@@ -154,21 +166,23 @@ impl Link {
         let verdict = next_step("the answer to joining", &|text| verdict_of(text).is_some())?; // 5
         let verdict = verdict_of(&verdict).unwrap_or(WAIT);
         terminal.show(&match verdict {
-            ADMIN_READY => {
-                format!("The group {group} is new: you administer it. /help lists the commands.")
+            ADMIN_READY if again => {
+                format!("Connected again, to a server that has forgotten the group {group}: you administer it now.")
             }
+            ADMIN_READY => format!("The group {group} is new: you administer it. /help lists the commands."),
+            READY if again => format!("Connected again: you are in the group {group}."),
             READY => format!("You are in the group {group}. /help lists the commands."),
+            _ if again => format!("Connected again, but you wait again for the admin of {group} to approve you. /1 leaves."),
             _ => format!("You wait for the admin of {group} to approve you. /1 leaves."),
         });
 
         let link = Arc::new(Link {
             server,
             membership: Arc::clone(membership),
-            key: derived.unwrap_or(opening),
+            key: derived.unwrap_or_else(|| Arc::new(opening)),
             socket,
             writing: Mutex::new(()),
             is_member: AtomicBool::new(verdict != WAIT),
-            is_leaving: AtomicBool::new(false),
             is_receiving: AtomicBool::new(false),
             dialogue: Mutex::default(),
             answered: Condvar::new(),
@@ -178,7 +192,7 @@ impl Link {
         let incoming = frames.stream();
         incoming.is_joining = false;
         incoming.python = is_python.then(|| Arc::clone(&link));
-        Ok((link, frames))
+        Ok(Joined { link, frames })
     }
 
     /// The key that this server's clients share.
@@ -253,7 +267,6 @@ impl Link {
 
     /// Ends the connection, which wakes the receiving thread.
     pub fn shut(&self) {
-        self.is_leaving.store(true, Ordering::SeqCst);
         // As above.
         let _ = self.socket.shutdown(Shutdown::Both);
     }
@@ -288,7 +301,7 @@ fn next_step(
         };
         let text = String::from_utf8(text).map_err(|_| WireError::NotUtf8)?;
         match refusal(&text) {
-            Some(reason) => return Err(ClientError::Refused(reason.to_owned())),
+            Some(refused) => return Err(refused.into()),
             None if is_plain => return Err(ClientError::NoSecretThere),
             None if is_step(&text) => return Ok(text),
             None if plain.is_some() => return Err(WireError::NotTheStep(step).into()),

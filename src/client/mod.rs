@@ -7,7 +7,8 @@
 //! ```
 //!
 //! - [`link`]: connecting and joining, and the one way out to the server.
-//! - [`sending`]: what is typed, and the dialogues, one at a time.
+//! - [`sending`]: what is typed, and what becomes of it when there is no connection.
+//! - [`dialogues`]: the dialogues with the server, one at a time.
 //! - [`receiving`]: what arrives: steps for the dialogue, events for the person, files.
 //! - [`files`]: a file is read and sealed, or received and opened, as a stream.
 //! - [`room`]: what members say to each other when they keep it from the server.
@@ -15,6 +16,7 @@
 //! The thread that receives is the main one: when the connection ends the program does, though the other still waits for a line
 //! that nobody types. That is the one thread which is not joined: a read of standard input cannot be woken.
 
+pub mod dialogues;
 pub mod files;
 pub mod link;
 pub mod receiving;
@@ -22,19 +24,24 @@ pub mod room;
 pub mod sending;
 
 use std::fmt;
+use std::hash::{BuildHasher, Hasher, RandomState};
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::thread;
+use std::time::{Duration, Instant};
 
 use crossbeam_channel::bounded;
+use parking_lot::Mutex;
 
-use self::link::{Link, Membership};
+use self::dialogues::Talk;
+use self::link::{Joined, Link, Membership};
 use self::receiving::Receiving;
 use self::sending::Sending;
 use crate::net::ConnectError;
-use crate::seal::{Key, KeyFileError, Secret};
+use crate::seal::{challenge, Key, KeyFileError, Secret};
 use crate::terminal::Terminal;
+use crate::wire::command::Refused;
 use crate::wire::frame::WireError;
 use crate::wire::name::{GroupName, NameError, UserName};
 
@@ -54,7 +61,17 @@ pub struct Setup {
     pub secret_file: Option<PathBuf>,
     /// The file with the key that the group's members share, and the server does not.
     pub room_key_file: Option<PathBuf>,
+    /// Whether to join again when the connection breaks.
+    pub reconnect: bool,
 }
+
+/// The pauses between two tries to join again: none, this, and then twice the last ...
+const MIN_PAUSE: Duration = Duration::from_secs(1);
+/// ... up to this.
+const MAX_PAUSE: Duration = Duration::from_secs(30);
+
+/// How long a client goes on trying where nobody is there to end it: its input is no terminal.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Joins and chats until the person leaves or the server ends it.
 ///
@@ -62,22 +79,70 @@ pub struct Setup {
 /// No connection, no seat in the group, or an end that the person did not ask for.
 pub fn run(setup: Setup) -> Result<(), ClientError> {
     let terminal = Arc::new(Terminal::new());
-    let Setup { host, port, name, group, downloads, secret_file, room_key_file } = setup;
+    let Setup { host, port, name, group, downloads, secret_file, room_key_file, reconnect } = setup;
     files::check_folder(&downloads)?;
     let secret = secret_file.as_deref().map(Secret::load).transpose().map_err(ClientError::Key)?;
     let room_key = room_key_file.as_deref().map(Key::load).transpose().map_err(ClientError::Key)?;
     let name = terminal.name("user name", name, UserName::parse).map_err(ClientError::Name)?;
     let group = terminal.name("group", group, GroupName::parse).map_err(ClientError::Name)?;
 
-    let membership = Arc::new(Membership { host, port, name, group, secret, room_key });
-    let (link, frames) = Link::join(&membership, &terminal)?;
-    let (steps, steps_due) = bounded(1);
-    let sender = Arc::new(Sending::new(Arc::clone(&link), Arc::clone(&terminal), steps_due));
+    let (run, heard) = (challenge(), Mutex::default());
+    let membership = Arc::new(Membership { host, port, name, group, secret, room_key, run, heard });
+    let mut joined = Link::join(&membership, &terminal, false)?;
+    let sender = Arc::new(Sending::new(Arc::clone(&terminal)));
     let at_signal = Arc::clone(&sender);
     // Without the handler a signal ends the program the hard way: no reason not to chat.
     let _ = ctrlc::set_handler(move || at_signal.leave_at_signal());
-    thread::Builder::new().name("sending".into()).spawn(move || sender.sending_loop()).map_err(WireError::Io)?;
-    Receiving::new(link, terminal, frames, steps, downloads).receiving_loop()
+    let mut typing = Some(Arc::clone(&sender));
+    loop {
+        let Joined { link, frames } = joined;
+        let (steps, steps_due) = bounded(1);
+        sender.connected(Talk::new(Arc::clone(&link), Arc::clone(&terminal), steps_due));
+        if let Some(typing) = typing.take() {
+            thread::Builder::new().name("sending".into()).spawn(move || typing.sending_loop()).map_err(WireError::Io)?;
+        }
+        let receiving = Receiving::new(link, Arc::clone(&terminal), frames, steps, downloads.clone(), Arc::clone(&sender));
+        let end = receiving.receiving_loop();
+        sender.disconnected();
+        joined = match end {
+            Ok(()) => return Ok(()),
+            Err(_) if sender.is_leaving() => return Ok(()),
+            Err(error) if reconnect && error.is_passing() => rejoin(&membership, &terminal, error)?,
+            Err(error) => return Err(error),
+        };
+    }
+}
+
+/// Joins again, as soon as there is a server that lets this user in.
+fn rejoin(membership: &Arc<Membership>, terminal: &Terminal, mut error: ClientError) -> Result<Joined, ClientError> {
+    terminal.show(&format!("Connection lost: {}; trying again.", error.to_string().trim_end_matches('.')));
+    let since = Instant::now();
+    let mut pause = Duration::ZERO;
+    loop {
+        let left = if terminal.is_interactive() { Duration::MAX } else { PATIENCE.saturating_sub(since.elapsed()) };
+        thread::sleep(jittered(pause).min(left));
+        match Link::join(membership, terminal, true) {
+            Ok(joined) => return Ok(joined),
+            Err(now) if !now.is_passing() => return Err(now),
+            // Nobody wants to read the same every half a minute.
+            Err(now) if now.to_string() == error.to_string() => {}
+            Err(now) => {
+                terminal.show(&format!("Still no connection: {now}"));
+                error = now;
+            }
+        }
+        if left.is_zero() {
+            return Err(error);
+        }
+        pause = (pause * 2).clamp(MIN_PAUSE, MAX_PAUSE);
+    }
+}
+
+/// The pause, give or take a quarter: a hundred clients of a server that was restarted should not come all at once.
+fn jittered(pause: Duration) -> Duration {
+    // The standard library's one source of random numbers.
+    let random = RandomState::new().build_hasher().finish() as f64 / u64::MAX as f64;
+    pause.mul_f64(0.75 + random / 2.0)
 }
 
 /// Why a client failed. Shown in one line.
@@ -97,12 +162,29 @@ pub enum ClientError {
     NotAChat,
     /// The server went silent while joining; this was due.
     NoAnswer(&'static str),
-    /// The server does not let this user in; the reason is the server's.
-    Refused(String),
+    /// The server does not let this user in.
+    Refused {
+        /// The word for it.
+        code: String,
+        /// The server's reason.
+        reason: String,
+    },
     /// The server ended the connection; the reason is the server's, if it gave one.
     Closed(String),
     /// The connection failed, or the server broke the protocol.
     Lost(WireError),
+}
+
+impl ClientError {
+    /// Whether it may be otherwise in a while: the cable, the server, or a name that an old connection still holds.
+    fn is_passing(&self) -> bool {
+        match self {
+            ClientError::Connect(_) | ClientError::NotAChat | ClientError::NoAnswer(_) | ClientError::Closed(_) => true,
+            ClientError::Lost(error) => matches!(error, WireError::Io(_) | WireError::CutOff),
+            ClientError::Refused { code, .. } => ["name-taken", "full"].contains(&code.as_str()),
+            ClientError::Name(_) | ClientError::Downloads(..) | ClientError::Key(_) | ClientError::NoSecretThere => false,
+        }
+    }
 }
 
 impl fmt::Display for ClientError {
@@ -122,7 +204,7 @@ impl fmt::Display for ClientError {
             ClientError::NoAnswer(step) => {
                 write!(f, "the server does not answer: {step} did not come; try again, or ask for the server to be restarted")
             }
-            ClientError::Refused(reason) => write!(f, "the server refused: {reason}"),
+            ClientError::Refused { reason, .. } => write!(f, "the server refused: {reason}"),
             ClientError::Closed(reason) => write!(f, "the server closed the connection: {reason}"),
             ClientError::Lost(error) => write!(f, "the connection to the server is lost: {error}"),
         }
@@ -130,6 +212,12 @@ impl fmt::Display for ClientError {
 }
 
 impl std::error::Error for ClientError {}
+
+impl From<Refused<'_>> for ClientError {
+    fn from(Refused { code, reason }: Refused) -> ClientError {
+        ClientError::Refused { code: code.to_owned(), reason: reason.to_owned() }
+    }
+}
 
 impl From<WireError> for ClientError {
     fn from(error: WireError) -> ClientError {

@@ -17,14 +17,17 @@ use std::sync::Arc;
 use crossbeam_channel::Sender;
 use log::debug;
 
+use super::dialogues::is_line;
 use super::files::{Download, Seal};
 use super::link::{Incoming, Link, ServerKind};
 use super::room;
-use super::sending::is_line;
+use super::sending::Sending;
 use super::ClientError;
 use crate::terminal::Terminal;
-use crate::wire::command::{after, refusal, ACCEPTED, CLOSING, KICKED, RECEIVE_FILE, SEND_FILE, SEND_FILENAME, WAIT_DISCONNECT};
-use crate::wire::frame::{FrameReader, Piece, WireError, BODY_STEP};
+use crate::wire::command::{
+    after, refusal, ACCEPTED, CLOSING, KICKED, PYCHAT, RECEIVE_FILE, SEND_FILE, SEND_FILENAME, WAIT_DISCONNECT,
+};
+use crate::wire::frame::{mark, FrameReader, Piece, WireError, BODY_STEP};
 use crate::wire::name::FileName;
 use crate::wire::name_set;
 
@@ -57,6 +60,8 @@ pub struct Receiving {
     /// Steps, to the sending thread.
     steps: Sender<Vec<u8>>,
     downloads: PathBuf,
+    /// The other half.
+    sender: Arc<Sending>,
     deliveries: VecDeque<Delivery>,
     /// A step of a dialogue that may have been the name of a delivery, which a Python server sends before it is asked: if a length
     /// comes and no name has, it was.
@@ -71,8 +76,9 @@ impl Receiving {
         frames: FrameReader<Incoming>,
         steps: Sender<Vec<u8>>,
         downloads: PathBuf,
+        sender: Arc<Sending>,
     ) -> Receiving {
-        Receiving { link, terminal, frames, steps, downloads, deliveries: VecDeque::new(), mistaken: String::new() }
+        Receiving { link, terminal, frames, steps, downloads, sender, deliveries: VecDeque::new(), mistaken: String::new() }
     }
 
     /// Receives until the connection ends.
@@ -80,14 +86,6 @@ impl Receiving {
     /// # Errors
     /// The connection ended, and the person did not ask for it.
     pub fn receiving_loop(mut self) -> Result<(), ClientError> {
-        let result = self.receive();
-        match result {
-            Err(_) if self.link.is_leaving.load(Ordering::SeqCst) => Ok(()),
-            result => result,
-        }
-    }
-
-    fn receive(&mut self) -> Result<(), ClientError> {
         loop {
             let link = Arc::clone(&self.link);
             let token = self.frames.next_frame(&|token| link.key().opens(token))?;
@@ -128,6 +126,7 @@ impl Receiving {
             ACCEPTED => {
                 self.link.is_member.store(true, Ordering::SeqCst);
                 self.terminal.show("You have been approved: say hello. /help lists the commands.");
+                self.sender.may_go_on();
                 return Ok(Next::Frame);
             }
             _ => {}
@@ -135,8 +134,8 @@ impl Receiving {
         if let Some(reason) = after(CLOSING, &text) {
             return Err(ClientError::Closed(reason.to_owned()));
         }
-        if let Some(reason) = refusal(&text) {
-            return Err(ClientError::Refused(reason.to_owned()));
+        if let Some(refused) = refusal(&text) {
+            return Err(refused.into());
         }
         if let Some(from) = after(RECEIVE_FILE, &text) {
             return self.offer((!from.is_empty()).then(|| from.to_owned()));
@@ -145,6 +144,9 @@ impl Receiving {
             // No line and no file name begins like this: it is a word of a later version.
             debug!("the server sent a word that is not known here");
             return Ok(Next::Frame);
+        }
+        if is_line(&text) && !text.starts_with(PYCHAT) {
+            *self.link.membership.heard.lock() = mark(token);
         }
         self.delivery_step(&text)
     }

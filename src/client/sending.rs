@@ -1,46 +1,29 @@
-//! What is typed, and the dialogues: straight-line code, one at a time.
+//! What is typed: lines become wishes, which are granted one after the other.
 //!
-//! A dialogue asks and awaits: [`Sending::ask`] says what is expected next, sends, and waits until the receiving thread hands over
-//! the step. The next line of the input is read only when the dialogue of the last one is over, so piped input never
-//! overtakes an answer. A message is the one exception to question and answer: its text goes out with its command in one write.
+//! ```text
+//!   a line ─▶ wish ─▶ [ queue ] ─▶ a dialogue over the connection that there is
+//! ```
 //!
-//! A Python server may send events between any two steps, so [`Expected`] also says what cannot be the step; a fernchat
-//! server never does, and there the next frame is the step.
+//! The next line of the input is read only when the wish of the last one is granted, so piped input never overtakes an answer. While
+//! there is no connection, wishes stay in the queue, and so does one whose dialogue broke off: a fernchat server knows a line by its
+//! number, so it is not said twice. When the connection is back, a thread that lives just for this works the queue off, since the
+//! sending one waits for what is typed next.
 
-use std::borrow::Cow;
 use std::collections::VecDeque;
 use std::ops::ControlFlow;
-use std::sync::atomic::Ordering;
 use std::sync::Arc;
 use std::thread;
-use std::time::Duration;
 
-use crossbeam_channel::{Receiver, RecvTimeoutError};
+use log::debug;
 use parking_lot::Mutex;
 
-use super::link::{Link, Membership, ServerKind, ANSWER_DELAY};
-use super::room;
+use super::dialogues::{Patience, Silence, Talk, LEAVE_TIME};
 use crate::terminal::Terminal;
-use crate::wire::command::{
-    after, Command, ACCEPTED, ACKNOWLEDGEMENT, ADMIN, CLOSING, DENY, KICKED, PROCEED, READY_FOR_DATA, RECEIVE_FILE, SENDING_DATA,
-    WAIT_DISCONNECT,
-};
-use crate::wire::frame::MAX_TEXT;
-use crate::wire::name::UserName;
-use crate::wire::name_set;
-
-/// How long the server may take for a step, not counting a body that arrives meanwhile.
-const STEP_TIME: Duration = Duration::from_secs(10);
-
-/// How long the server may take for the result of an upload.
-const UPLOAD_TIME: Duration = Duration::from_secs(600);
-
-/// How long a goodbye may take when a signal asks for it, each of: the dialogue that is open, the step, the server's close.
-const LEAVE_TIME: Duration = Duration::from_secs(2);
 
 /// What a person can type beside messages.
+#[allow(missing_docs)] // their words and their help stand below
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Action {
+pub enum Action {
     Requests,
     Approve,
     Deny,
@@ -55,7 +38,7 @@ enum Action {
 }
 
 /// Each action with its words, the question for what it needs, and its line of help.
-const ACTIONS: [(Action, &[&str], Option<&str>, &str); 11] = [
+pub(super) const ACTIONS: [(Action, &[&str], Option<&str>, &str); 11] = [
     (Action::Requests, &["/1", "/requests"], None, "who has asked to join (admin)"),
     (Action::Approve, &["/2", "/approve"], Some("Who is to be approved"), "NAME: let somebody in (admin)"),
     (Action::Deny, &["/deny"], Some("Who is to be denied"), "NAME: refuse somebody (admin)"),
@@ -90,363 +73,184 @@ impl Typed<'_> {
     }
 }
 
-/// What the receiving thread must know of the dialogue that is open.
-#[derive(Default)]
-pub struct Dialogue {
-    /// From the command to the last step.
-    pub is_open: bool,
-    /// The step that is due.
-    pub expected: Option<Expected>,
-    /// The last answer to a delivery, while one is under way.
-    pub last_answer: Option<&'static str>,
-    /// What deliveries are owed as soon as the dialogue is over.
-    pub answers_due: VecDeque<&'static str>,
-}
-
-/// What the next step of a dialogue can be.
-#[derive(Debug)]
-pub enum Expected {
-    /// One of these words, perhaps with more behind it.
-    Words(Vec<&'static str>),
-    /// This word, or a result in its place.
-    WordOrResult(&'static str),
-    /// A result in words. What begins with this text is one for certain.
-    Result(String),
-    /// A set of names.
-    Set,
-}
-
-impl Expected {
-    /// Whether these bytes are the step.
-    pub fn is(&self, bytes: &[u8], server: ServerKind) -> bool {
-        let Ok(text) = std::str::from_utf8(bytes) else {
-            return matches!(self, Expected::Set);
-        };
-        let is_word = |words: &[&str]| words.iter().any(|word| after(word, text).is_some());
-        let is_event = || match server {
-            ServerKind::Fernchat => is_word(&[RECEIVE_FILE, KICKED, CLOSING]),
-            ServerKind::Python => {
-                let is_length = text.bytes().all(|byte| byte.is_ascii_digit());
-                is_word(&[RECEIVE_FILE, KICKED, ACCEPTED]) || is_line(text) || is_length
-            }
-        };
-        match self {
-            Expected::Words(words) => is_word(words),
-            Expected::WordOrResult(word) => is_word(&[word]) || !is_event(),
-            Expected::Result(beginning) => (!beginning.is_empty() && text.starts_with(beginning)) || !is_event(),
-            // The first byte of every set is no UTF-8, so this text is none.
-            Expected::Set => false,
-        }
-    }
-}
-
-/// Whether a text has the form of a chat line, `NAME: TEXT`.
-pub fn is_line(text: &str) -> bool {
-    text.split_once(": ").is_some_and(|(name, _)| !name.is_empty())
-}
-
-/// Why a dialogue did not come to its end.
-pub enum Silence {
-    /// The step that was due did not come in time.
-    NoAnswer,
-    /// The connection is gone, and the receiving thread says so.
-    Gone,
-}
-
-/// How long a goodbye may take.
-#[derive(Clone, Copy)]
-enum Patience {
-    /// As long as any dialogue.
-    Usual,
-    /// As short as possible.
-    Little,
+/// What the person wants, in full.
+#[derive(Clone)]
+pub enum Wish {
+    /// Say this to the group; the number tells it from all other lines of this run.
+    Say {
+        /// From 1.
+        number: u64,
+        /// The line.
+        text: String,
+    },
+    /// Do this, with the name or the path that it takes.
+    Do(Action, String),
+    /// Leave.
+    Leave,
 }
 
 /// The half that sends. See the module's page.
 pub struct Sending {
-    pub(super) link: Arc<Link>,
-    pub(super) terminal: Arc<Terminal>,
-    /// Steps, from the receiving thread.
-    steps: Receiver<Vec<u8>>,
-    /// Held for the time of a dialogue: the next line and a signal wait for it.
+    terminal: Arc<Terminal>,
+    state: Mutex<State>,
+    /// Held while wishes are granted: there is one dialogue at a time.
     busy: Mutex<()>,
 }
 
+#[derive(Default)]
+struct State {
+    /// The connection, if there is one.
+    talk: Option<Arc<Talk>>,
+    /// What is to be done. The first may be under way.
+    wishes: VecDeque<Wish>,
+    /// How many lines were said.
+    n_lines: u64,
+    /// The end of the connection is no failure any more.
+    is_leaving: bool,
+}
+
 impl Sending {
-    /// The half that sends over this link.
-    pub fn new(link: Arc<Link>, terminal: Arc<Terminal>, steps: Receiver<Vec<u8>>) -> Sending {
-        Sending { link, terminal, steps, busy: Mutex::new(()) }
+    /// The half that sends, without a connection.
+    pub fn new(terminal: Arc<Terminal>) -> Sending {
+        Sending { terminal, state: Mutex::default(), busy: Mutex::new(()) }
+    }
+
+    /// There is a connection: what was typed meanwhile is done now.
+    pub fn connected(self: &Arc<Sending>, talk: Talk) {
+        self.state.lock().talk = Some(Arc::new(talk));
+        self.may_go_on();
+    }
+
+    /// What was typed may be possible now. It is done in a thread of its own: the caller is the one that receives the answers.
+    pub fn may_go_on(self: &Arc<Sending>) {
+        if self.state.lock().wishes.is_empty() {
+            return;
+        }
+        let sending = Arc::clone(self);
+        let worker = thread::Builder::new().name("working off".into()).spawn(move || sending.work_off());
+        if let Err(error) = worker {
+            // What waits is done with the next line that is typed.
+            debug!("no thread: {error}");
+        }
+    }
+
+    /// The connection is gone.
+    pub fn disconnected(&self) {
+        self.state.lock().talk = None;
+    }
+
+    /// Whether the person is leaving.
+    pub fn is_leaving(&self) -> bool {
+        self.state.lock().is_leaving
     }
 
     /// Reads lines and does what they say, until the input ends or the person leaves. The body of the sending thread.
     pub fn sending_loop(&self) {
         while let Some(line) = self.terminal.read_line() {
-            match self.do_line(&line) {
-                Ok(ControlFlow::Continue(())) => {}
-                Ok(ControlFlow::Break(())) => break,
-                Err(Silence::NoAnswer) => self.terminal.show("No answer came; what you typed may have had no effect."),
-                Err(Silence::Gone) => return,
+            if self.do_line(&line).is_break() {
+                break;
             }
         }
-        let _busy = self.busy.lock();
-        self.leave(Patience::Usual);
+        self.wants(Wish::Leave);
     }
 
     /// Leaves as politely as a short time allows. Called by the handler of Ctrl-C and SIGTERM.
     pub fn leave_at_signal(&self) {
+        let talk = self.note_leaving();
         match self.busy.try_lock_for(LEAVE_TIME) {
-            Some(_busy) => self.leave(Patience::Little),
-            None => self.link.shut(),
+            Some(_busy) => talk.leave(Patience::Little),
+            None => talk.link.shut(),
         }
     }
 
-    fn do_line(&self, line: &str) -> Result<ControlFlow<()>, Silence> {
+    /// From now on the end of the connection is no failure. Where there is none, the program ends here: nobody is to be told goodbye, and
+    /// the other thread may be in the middle of joining again.
+    fn note_leaving(&self) -> Arc<Talk> {
+        let mut state = self.state.lock();
+        state.is_leaving = true;
+        state.talk.clone().unwrap_or_else(|| std::process::exit(0))
+    }
+
+    fn do_line(&self, line: &str) -> ControlFlow<()> {
         let typed = Typed::parse(line);
-        if !self.link.is_member.load(Ordering::SeqCst) {
-            return Ok(match typed {
+        let is_waiting = self.state.lock().talk.as_ref().is_some_and(|talk| !talk.is_member());
+        if is_waiting {
+            return match typed {
                 Typed::Action(Action::Quit, ..) => ControlFlow::Break(()),
                 _ if line == "/1" => ControlFlow::Break(()),
                 _ => {
                     self.terminal.show("You wait for the admin to approve you; nothing is sent until then. /1 leaves.");
                     ControlFlow::Continue(())
                 }
-            });
-        }
-        let (action, argument) = match typed {
-            Typed::Action(Action::Quit, ..) => return Ok(ControlFlow::Break(())),
-            Typed::Action(action, "", Some(question)) => match self.terminal.ask(question) {
-                None => return Ok(ControlFlow::Break(())),
-                Some(answer) => (action, answer.trim().to_owned()),
-            },
-            Typed::Action(action, argument, _) => (action, argument.to_owned()),
-            Typed::Message("") => return Ok(ControlFlow::Continue(())),
-            Typed::Message(text) => {
-                self.dialogue(|| self.say(text))?;
-                return Ok(ControlFlow::Continue(()));
-            }
-        };
-        self.dialogue(|| match action {
-            Action::Requests => self.requests(),
-            Action::Approve => self.decide_on(Command::ApproveRequest, &argument, &argument),
-            Action::Deny => self.deny(&argument),
-            Action::Members => self.names(Command::AllMembers, "members"),
-            Action::Online => self.names(Command::OnlineMembers, "online"),
-            Action::Transfer => self.decide_on(Command::ChangeAdmin, &argument, &argument),
-            Action::Admin => self.who_administers(),
-            Action::Kick => self.decide_on(Command::KickMember, &argument, &argument),
-            Action::File => self.share(&argument),
-            Action::Help | Action::Quit => self.help(),
-        })?;
-        Ok(ControlFlow::Continue(()))
-    }
-
-    // ---- the dialogues ----
-
-    fn say(&self, text: &str) -> Result<(), Silence> {
-        let Membership { name, room_key, .. } = &*self.link.membership;
-        let text = match room_key {
-            Some(room_key) => Cow::Owned(room::seal(room_key, name, text)),
-            None => Cow::Borrowed(text),
-        };
-        if text.len() > MAX_TEXT {
-            self.terminal.show(&format!("Not sent: {} bytes, and a line has at most {MAX_TEXT}.", text.len()));
-            return Ok(());
-        }
-        self.expect(Expected::Words(vec![Command::MessageSend.word()]));
-        self.link.send(&[Command::MessageSend.word(), &text]).map_err(|_| Silence::Gone)?;
-        self.step(Patience::Usual)?;
-        Ok(())
-    }
-
-    fn requests(&self) -> Result<(), Silence> {
-        self.begin(Command::ViewRequests)?;
-        let answer = self.ask(ACKNOWLEDGEMENT, Expected::WordOrResult(SENDING_DATA))?;
-        if answer != SENDING_DATA.as_bytes() {
-            return self.show_result(&answer);
-        }
-        let names = self.ask(READY_FOR_DATA, Expected::Set)?;
-        self.show_names("requests", &names);
-        Ok(())
-    }
-
-    fn names(&self, command: Command, title: &str) -> Result<(), Silence> {
-        self.begin(command)?;
-        let names = self.ask(ACKNOWLEDGEMENT, Expected::Set)?;
-        self.show_names(title, &names);
-        Ok(())
-    }
-
-    fn who_administers(&self) -> Result<(), Silence> {
-        self.begin(Command::WhoAdmin)?;
-        let result = self.ask(self.link.membership.group.as_str(), Expected::Result(format!("{ADMIN}: ")))?;
-        self.show_result(&result)
-    }
-
-    fn deny(&self, name: &str) -> Result<(), Silence> {
-        if self.link.server == ServerKind::Python {
-            // It would approve a user called `!NAME`.
-            self.terminal.show("This server cannot deny: who is not approved stays outside.");
-            return Ok(());
-        }
-        self.decide_on(Command::ApproveRequest, name, &format!("{DENY}{name}"))
-    }
-
-    /// The dialogues in which the admin decides about a name.
-    fn decide_on(&self, command: Command, name: &str, answer: &str) -> Result<(), Silence> {
-        if name.is_empty() {
-            self.terminal.show("Nobody named, nothing done.");
-            return Ok(());
-        }
-        if let (ServerKind::Fernchat, Err(error)) = (self.link.server, UserName::parse(name)) {
-            self.terminal.show(&format!("Nobody can be called '{name}': {error}."));
-            return Ok(());
-        }
-        self.begin(command)?;
-        let right = self.ask(ACKNOWLEDGEMENT, Expected::WordOrResult(PROCEED))?;
-        if right != PROCEED.as_bytes() {
-            return self.show_result(&right);
-        }
-        let result = self.ask(answer, Expected::Result(String::new()))?;
-        self.show_result(&result)
-    }
-
-    fn help(&self) -> Result<(), Silence> {
-        for (_, words, _, help) in ACTIONS {
-            self.terminal.show(&format!("{:<14} {help}", words.join(" ")));
-        }
-        Ok(())
-    }
-
-    fn leave(&self, patience: Patience) {
-        self.link.is_leaving.store(true, Ordering::SeqCst);
-        let mut dialogue = self.link.dialogue.lock();
-        // A Python server would wait for ever for the answers of a client that has gone.
-        if dialogue.last_answer.is_some() {
-            self.link.answered.wait_for(&mut dialogue, LEAVE_TIME);
-        }
-        drop(dialogue);
-        // Whatever goes wrong here, the connection is shut at the end.
-        let _ = self.say_goodbye(patience);
-        self.link.finish();
-        // The receiving thread hangs up when the server has closed.
-        let _ = self.steps.recv_timeout(LEAVE_TIME);
-        self.link.shut();
-    }
-
-    /// The Python server never notices a bare close, and its broadcasts stop at a dead member: so say goodbye in its words.
-    fn say_goodbye(&self, patience: Patience) -> Result<(), Silence> {
-        if !self.link.is_member.load(Ordering::SeqCst) {
-            let answer = self.ask_with(patience, WAIT_DISCONNECT, Expected::Words(vec![WAIT_DISCONNECT, ACCEPTED]))?;
-            if answer != ACCEPTED.as_bytes() {
-                return Ok(());
-            }
-            // Approved at the same moment: a fernchat server takes no notice of the word, so leave as a member.
-        }
-        let word = Command::Disconnect.word();
-        let echo = self.ask_with(patience, word, Expected::Words(vec![word, WAIT_DISCONNECT]))?;
-        if echo == word.as_bytes() {
-            self.link.send(&[ACKNOWLEDGEMENT]).map_err(|_| Silence::Gone)?;
-        }
-        Ok(())
-    }
-
-    // ---- what the dialogues have in common ----
-
-    /// Holds a dialogue. Deliveries of a Python server that came meanwhile get their answers afterwards.
-    fn dialogue(&self, talk: impl FnOnce() -> Result<(), Silence>) -> Result<(), Silence> {
-        let _busy = self.busy.lock();
-        self.link.dialogue.lock().is_open = true;
-        let result = talk();
-        // Answers that come due meanwhile stand behind those that did before, so that their order stays.
-        while let Some(word) = self.next_answer_due() {
-            thread::sleep(ANSWER_DELAY);
-            self.link.send(&[word]).map_err(|_| Silence::Gone)?;
-        }
-        result
-    }
-
-    /// The next answer that a delivery is owed. With none left, the dialogue is over.
-    fn next_answer_due(&self) -> Option<&'static str> {
-        let mut dialogue = self.link.dialogue.lock();
-        dialogue.expected = None;
-        let word = dialogue.answers_due.pop_front();
-        dialogue.is_open = word.is_some();
-        word
-    }
-
-    /// Sends a command and awaits its echo.
-    pub(super) fn begin(&self, command: Command) -> Result<(), Silence> {
-        self.ask(command.word(), Expected::Words(vec![command.word()])).map(drop)
-    }
-
-    /// Sends an answer and awaits the step that follows.
-    pub(super) fn ask(&self, text: &str, expected: Expected) -> Result<Vec<u8>, Silence> {
-        self.ask_with(Patience::Usual, text, expected)
-    }
-
-    fn ask_with(&self, patience: Patience, text: &str, expected: Expected) -> Result<Vec<u8>, Silence> {
-        self.expect(expected);
-        self.link.send(&[text]).map_err(|_| Silence::Gone)?;
-        self.step(patience)
-    }
-
-    /// Says what is expected. Before it is asked for, because the answer may be here at once.
-    pub(super) fn expect(&self, expected: Expected) {
-        // A step that came too late for its own dialogue must not be taken for one of this.
-        while self.steps.try_recv().is_ok() {}
-        self.link.dialogue.lock().expected = Some(expected);
-    }
-
-    /// Awaits the result of an upload: a Python server opens the whole file and seals it again for each receiver.
-    pub(super) fn upload_result(&self) -> Result<Vec<u8>, Silence> {
-        self.steps.recv_timeout(UPLOAD_TIME).map_err(|error| match error {
-            RecvTimeoutError::Timeout => Silence::NoAnswer,
-            RecvTimeoutError::Disconnected => Silence::Gone,
-        })
-    }
-
-    /// Awaits the step. To give up on one that may still come would be to lose step, so that is done only where it can have come
-    /// already: a Python server's result that has the form of a chat line was shown as one.
-    fn step(&self, patience: Patience) -> Result<Vec<u8>, Silence> {
-        let mut is_told = false;
-        loop {
-            let time = match patience {
-                Patience::Usual => STEP_TIME,
-                Patience::Little => LEAVE_TIME,
             };
-            match self.steps.recv_timeout(time) {
-                Ok(step) => return Ok(step),
-                Err(RecvTimeoutError::Disconnected) => return Err(Silence::Gone),
-                Err(RecvTimeoutError::Timeout) => {}
+        }
+        let wish = match typed {
+            Typed::Action(Action::Quit, ..) => return ControlFlow::Break(()),
+            Typed::Action(action, "", Some(question)) => match self.terminal.ask(question) {
+                None => return ControlFlow::Break(()),
+                Some(answer) => Wish::Do(action, answer.trim().to_owned()),
+            },
+            Typed::Action(action, argument, _) => Wish::Do(action, argument.to_owned()),
+            Typed::Message("") => return ControlFlow::Continue(()),
+            Typed::Message(text) => {
+                let mut state = self.state.lock();
+                state.n_lines += 1;
+                Wish::Say { number: state.n_lines, text: text.to_owned() }
             }
-            let may_be_mistaken = self.link.server == ServerKind::Python
-                && matches!(self.link.dialogue.lock().expected, Some(Expected::Result(_) | Expected::WordOrResult(_)));
-            match patience {
-                Patience::Little => return Err(Silence::NoAnswer),
-                Patience::Usual if may_be_mistaken => return Err(Silence::NoAnswer),
-                Patience::Usual if is_told || self.link.is_receiving.load(Ordering::SeqCst) => {}
-                Patience::Usual => {
-                    is_told = true;
-                    self.terminal.show("The server does not answer; still waiting for it. Ctrl-C leaves.");
+        };
+        self.wants(wish);
+        ControlFlow::Continue(())
+    }
+
+    fn wants(&self, wish: Wish) {
+        let is_leave = matches!(wish, Wish::Leave);
+        let mut state = self.state.lock();
+        let n_before = state.wishes.len();
+        state.wishes.push_back(wish);
+        let is_offline = state.talk.is_none();
+        drop(state);
+        match (is_offline, is_leave) {
+            (false, _) => self.work_off(),
+            // A person wants to be gone now; a script wants to have said everything.
+            (true, true) if n_before == 0 || self.terminal.is_interactive() => {
+                if n_before > 0 {
+                    self.terminal.show(&format!("Not sent, since there is no connection: the last {n_before} that you typed."));
                 }
+                self.note_leaving();
             }
+            (true, false) if n_before == 0 => {
+                self.terminal.show("There is no connection: it is done as soon as there is one again.")
+            }
+            (true, _) => {}
         }
     }
 
-    pub(super) fn show_result(&self, result: &[u8]) -> Result<(), Silence> {
-        self.terminal.show(&String::from_utf8_lossy(result));
-        Ok(())
+    /// Grants the wishes, as long as there is a connection.
+    pub fn work_off(&self) {
+        let _busy = self.busy.lock();
+        while let Some((talk, wish)) = self.next_wish() {
+            if matches!(wish, Wish::Leave) {
+                self.note_leaving();
+            }
+            match talk.grant(&wish) {
+                Ok(()) => {}
+                Err(Silence::NoAnswer) => self.terminal.show("No answer came; what you typed may have had no effect."),
+                Err(Silence::Gone) if matches!(wish, Wish::Do(Action::File, _)) => {
+                    self.terminal.show("The connection broke while the file was sent: share it again when it is back.");
+                }
+                // It is still the first when the connection is back.
+                Err(Silence::Gone) => return,
+            }
+            self.state.lock().wishes.pop_front();
+        }
     }
 
-    fn show_names(&self, title: &str, pickle: &[u8]) {
-        match name_set::decode(pickle) {
-            Ok(names) if names.is_empty() => self.terminal.show(&format!("{title}: nobody")),
-            Ok(names) => {
-                let names: Vec<String> = names.into_iter().collect();
-                self.terminal.show(&format!("{title}: {}", names.join(", ")));
-            }
-            Err(error) => self.terminal.show(&format!("The server's list cannot be read: {error}.")),
-        }
+    /// The first wish, if it can be granted now: whoever waits for approval can do nothing but leave.
+    fn next_wish(&self) -> Option<(Arc<Talk>, Wish)> {
+        let state = self.state.lock();
+        let talk = state.talk.clone()?;
+        let wish = state.wishes.front()?;
+        (talk.is_member() || matches!(wish, Wish::Leave)).then(|| (talk, wish.clone()))
     }
 }
 
@@ -472,27 +276,5 @@ mod tests {
         for (line, typed) in cases {
             assert_eq!(Typed::parse(line), typed, "{line:?}");
         }
-    }
-
-    #[test]
-    fn a_python_server_s_events_are_no_steps() {
-        let result = Expected::Result(String::new());
-        let upload = Expected::Result("notes: old.txt".into());
-        for (expected, text, is_step) in [
-            (&result, "bob is now a member", true),
-            (&result, "bob: hello", false),
-            (&result, "/receiveFile", false),
-            (&result, "1400", false),
-            (&upload, "notes: old.txt was sent", true),
-            (&upload, "bob: notes", false),
-            (&Expected::WordOrResult(PROCEED), "/proceed", true),
-            (&Expected::WordOrResult(PROCEED), "carol: hi", false),
-            (&Expected::WordOrResult(PROCEED), "only the admin", true),
-            (&Expected::Set, "bob: hello", false),
-        ] {
-            assert_eq!(expected.is(text.as_bytes(), ServerKind::Python), is_step, "{expected:?} {text}");
-        }
-        assert!(result.is(b"Note: this server says it with a colon", ServerKind::Fernchat));
-        assert!(Expected::Set.is(b"\x80\x04\x8f.", ServerKind::Python));
     }
 }

@@ -4,7 +4,10 @@
 //! run, and both ends derive the key: PBKDF2-HMAC-SHA256 (RFC 8018, section 5.2). Its many rounds are there to make each guess at
 //! a phrase expensive; what they cost whoever knows the phrase is a second or so, once.
 
+use std::sync::Arc;
+
 use fernet::Fernet;
+use parking_lot::Mutex;
 use pbkdf2::pbkdf2_hmac;
 use sha2::Sha256;
 use zeroize::Zeroizing;
@@ -21,22 +24,39 @@ const PURPOSE: &[u8] = b"fernchat link v1";
 const N_ROUNDS: u32 = 600_000;
 
 /// See the module's page.
-pub struct Secret(Zeroizing<String>);
+pub struct Secret {
+    text: Zeroizing<String>,
+    /// The salt of the last run, and the key of it: over another connection to the same run it need not be derived again.
+    derived: Mutex<Option<(String, Arc<Key>)>>,
+}
 
 impl Secret {
     /// Takes a secret from one line; blanks and line ends around it do not count. `None`: there are more lines, or it is too short.
     pub(super) fn parse(text: &str) -> Option<Secret> {
         let text = text.trim();
         let is_one = !text.contains(['\n', '\r']) && text.chars().count() >= MIN_SECRET;
-        is_one.then(|| Secret(Zeroizing::new(text.to_owned())))
+        is_one.then(|| Secret { text: Zeroizing::new(text.to_owned()), derived: Mutex::default() })
     }
 
-    /// The key of the run with this salt. Takes a fraction of a second, and some seconds on an old machine.
-    pub fn derive(&self, salt: &Key) -> Key {
-        let salt = Zeroizing::new([PURPOSE, &*salt.signing, &*salt.encryption].concat());
-        let mut bytes = Zeroizing::new([0; 32]);
-        pbkdf2_hmac::<Sha256>(self.0.as_bytes(), &salt, N_ROUNDS, &mut *bytes);
-        Key::from_bytes(&bytes)
+    /// Whether the key of the run with this salt is there already.
+    pub fn has_derived(&self, salt: &Key) -> bool {
+        self.derived.lock().as_ref().is_some_and(|(last, _)| last == salt.as_str())
+    }
+
+    /// The key of the run with this salt. Takes a fraction of a second, and some seconds on an old machine; the second time, nothing.
+    pub fn derive(&self, salt: &Key) -> Arc<Key> {
+        let mut derived = self.derived.lock();
+        match &*derived {
+            Some((last, key)) if last == salt.as_str() => Arc::clone(key),
+            _ => {
+                let bytes_of_salt = Zeroizing::new([PURPOSE, &*salt.signing, &*salt.encryption].concat());
+                let mut bytes = Zeroizing::new([0; 32]);
+                pbkdf2_hmac::<Sha256>(self.text.as_bytes(), &bytes_of_salt, N_ROUNDS, &mut *bytes);
+                let key = Arc::new(Key::from_bytes(&bytes));
+                *derived = Some((salt.as_str().to_owned(), Arc::clone(&key)));
+                key
+            }
+        }
     }
 }
 
@@ -58,7 +78,7 @@ mod tests {
     #[test]
     fn a_secret_is_one_line_of_some_length() {
         for text in ["twelve chars", "  twelve chars\r\n", "zwölf Zeichen", "cw_0x689RpI-jtRR7oE8h_eQsKImvJapLeSbXpwF4e4=\n"] {
-            assert_eq!(Secret::parse(text).unwrap().0.as_str(), text.trim());
+            assert_eq!(Secret::parse(text).unwrap().text.as_str(), text.trim());
         }
         for text in ["", "  eleven char ", "éééééé", "two lines of\nsome length", "\n\n\n\n\n\n\n\n\n\n\n\n\n"] {
             assert!(Secret::parse(text).is_none(), "{text:?}");
@@ -69,7 +89,10 @@ mod tests {
     fn the_key_is_that_of_python_s_hashlib() {
         // hashlib.pbkdf2_hmac("sha256", "Grüße aus dem Raum".encode(), b"fernchat link v1" + bytes(range(32)), 600000, 32)
         let salt = Key::parse("AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=").unwrap();
-        let key = Secret::parse("Grüße aus dem Raum").unwrap().derive(&salt);
+        let secret = Secret::parse("Grüße aus dem Raum").unwrap();
+        assert!(!secret.has_derived(&salt));
+        let key = secret.derive(&salt);
+        assert!(secret.has_derived(&salt) && !secret.has_derived(&Key::generate()));
         assert_eq!(key.as_str(), "y2qKmgxOZIhRTRoJp2d74NtERgy6shMOH0G8gz8NWrM=");
     }
 

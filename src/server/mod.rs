@@ -101,7 +101,7 @@ impl Server {
         let listener = Listener::bind(&host, port, max_clients + GREETING_PLACES).map_err(ServerError::Bind)?;
         let spool = Spool::new(&spool).map_err(|error| ServerError::Spool { folder: spool, error })?;
         let (key, salt) = match secret_file {
-            None => (Key::generate(), None),
+            None => (Arc::new(Key::generate()), None),
             Some(path) => {
                 let secret = Secret::load(&path).map_err(ServerError::Secret)?;
                 info!("deriving the key of this run from the secret");
@@ -111,7 +111,7 @@ impl Server {
         };
         let (failures, failed) = unbounded();
         let house = House {
-            key: Arc::new(key),
+            key,
             salt,
             table: GroupTable::new(backlog),
             spool,

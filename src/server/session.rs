@@ -235,7 +235,10 @@ impl<'a, R: Read> Session<'a, R> {
             return Ok(());
         }
         debug!("{} {command}", self.seat.name);
-        self.reply(command.word());
+        if command != Command::MessageSend || self.seat.run.is_empty() {
+            // A numbered line is confirmed instead, when it has been passed on.
+            self.reply(command.word());
+        }
         match command {
             Command::ViewRequests => self.view_requests(),
             Command::ApproveRequest => self.approve_request(),

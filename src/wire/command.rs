@@ -131,10 +131,19 @@ pub fn after<'a>(word: &str, text: &'a str) -> Option<&'a str> {
     rest.strip_prefix(' ')
 }
 
-/// The reason of a refusal in words, if the text is one.
-pub fn refusal(text: &str) -> Option<&str> {
+/// A refusal, taken apart.
+pub struct Refused<'a> {
+    /// The word for the reason.
+    pub code: &'a str,
+    /// The reason in words.
+    pub reason: &'a str,
+}
+
+/// The refusal that this text is, if it is one.
+pub fn refusal(text: &str) -> Option<Refused<'_>> {
     let refusal = after(REFUSED, text)?;
-    Some(refusal.split_once(' ').map_or(refusal, |(_code, reason)| reason))
+    let (code, reason) = refusal.split_once(' ').unwrap_or((refusal, refusal));
+    Some(Refused { code, reason })
 }
 
 /// A chat line as every receiver gets it: `NAME: TEXT`.

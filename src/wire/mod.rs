@@ -82,9 +82,19 @@
 //! | --- | --- | --- |
 //! | `/refused CODE REASON` | server | step 3 or 5, or an event while waiting; codes: `secret`, `bad-name`, `name-taken`, `full`, `denied` |
 //! | `/closing REASON` | server | `/kicked`, unless the member was kicked; and `/waitDisconnect` from the server |
+//! | `/taken NUMBER` | server | the echo of `/messageSend`, see below |
 //! | `/receiveFile NAME` | server | `/receiveFile`: who shares the file |
 //! | `/sendFile BYTES` | server | `/sendFile` in an upload: the longest body that it takes |
 //! | `0` | client | the length of a body that is longer: none follows, and the result does |
+//!
+//! **Connections break, and no line is lost or said twice.** A client that joins again when its connection is broken makes up a name for its run,
+//! and says at step 4, on a third line: `RUN HEARD`, where HEARD is the end of the last chat line's token that arrived, 24 characters, or nothing.
+//! - The text of its messages begins with a number and a blank, `1 hello`; the first of a run is 1. In place of the echo the server says
+//!   `/taken 1` when the line is with the group. What was not taken is said again over the next connection, with its number: the server knows what it has.
+//! - After `/ready` come the lines that the client missed: those behind HEARD, if the run is that of the member's last connection; else those that
+//!   had not been written to it. Python clients get them, too. What is not kept any more is said before, in one line from `PyChat`.
+//! - A name that is in use may be held by a connection that is not there any more. It is asked for a sign of life, and the newcomer waits up
+//!   to 5 s for the name before it is refused.
 //!
 //! Unknown words are ignored, so that later versions can add some. To either server our client sends a message's text in one write with
 //! its command, without waiting for the echo; when that crosses with a file on offer, a fernchat server keeps both.
@@ -93,7 +103,7 @@
 //! A closed server shares a *secret* with its users, a line of at least 12 characters. Its step 1 is not the key but 44 characters of
 //! base64url for a salt of 32 random bytes, fresh for each run; the key is PBKDF2-HMAC-SHA256 of the secret, with `fernchat link v1` and the salt's bytes
 //! as salt, 600000 rounds, 32 bytes. Both ends must be fernchat's. All else is as above, but for this:
-//! - Step 3 is `/sendGroupname fernchat/1 CHALLENGE`, step 4 the group name, a line feed and `fernchat/1 CHALLENGE CHALLENGE2`, step 5 is followed
+//! - Step 3 is `/sendGroupname fernchat/1 CHALLENGE`, the second line of step 4 `fernchat/1 CHALLENGE CHALLENGE2`, step 5 is followed
 //!   by a blank and CHALLENGE2. Each end makes up its own challenge, so neither takes a recording for the other.
 //! - A first frame that does not open ends the connection, at a plain server too. The client hears why, sealed under the 44 characters taken for a key, which
 //!   is all that both are sure to have: `/refused secret REASON`, then `/ready`, a line with the reason, and `/kicked`, for a Python client.

@@ -10,6 +10,7 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{channel, Receiver};
 use std::sync::{Arc, Mutex};
 use std::thread;
@@ -156,10 +157,21 @@ impl Program {
         &self.logged
     }
 
+    /// Everything that was waited for or skipped so far.
+    pub fn heard(&self) -> &[String] {
+        &self.heard
+    }
+
     /// Waits for the program to end by itself.
     #[track_caller]
     pub fn ends(&mut self) -> ExitStatus {
-        let until = Instant::now() + DEADLINE;
+        self.ends_within(DEADLINE)
+    }
+
+    /// As [`Program::ends`], for what takes longer.
+    #[track_caller]
+    pub fn ends_within(&mut self, limit: Duration) -> ExitStatus {
+        let until = Instant::now() + limit;
         loop {
             if let Some(status) = self.child.try_wait().unwrap() {
                 return status;
@@ -234,6 +246,13 @@ impl Server {
         Server::of(command)
     }
 
+    /// A server at a port that was another's before.
+    pub fn start_at(port: u16) -> Server {
+        let mut command = fernchat();
+        command.args(["server", "127.0.0.1", &port.to_string()]).env("RUST_LOG", "fernchat=debug");
+        Server::of(command)
+    }
+
     /// The server that this command starts on loopback.
     pub fn of(command: Command) -> Server {
         let mut program = Program::start(command);
@@ -252,8 +271,13 @@ impl Server {
     }
 }
 
-/// Our client, joined to the group `team`.
+/// Our client, joined to the group `team`, which ends when its connection does.
 pub fn client(port: u16, name: &str, options: &[&str]) -> Program {
+    lasting_client(port, name, &[&["--no-reconnect"], options].concat())
+}
+
+/// Our client, joined to the group `team`.
+pub fn lasting_client(port: u16, name: &str, options: &[&str]) -> Program {
     let mut command = fernchat();
     command.args(["client", "127.0.0.1", &port.to_string(), "--name", name, "--group", "team"]).args(options);
     Program::start(command)
@@ -479,39 +503,66 @@ pub fn memory_holds(process: u32, wanted: &[u8]) -> bool {
     })
 }
 
-/// Somebody on the way between a client and a server, who keeps what passes.
+/// Somebody on the way between clients and a server, who keeps what passes, and can cut it.
 pub struct Tap {
     /// Where clients connect.
     pub port: u16,
     /// What they sent, and what the server did.
-    pub heard: [Arc<Mutex<Vec<u8>>>; 2],
+    heard: [Arc<Mutex<Vec<u8>>>; 2],
+    /// The sockets of the connections so far.
+    sockets: Arc<Mutex<Vec<TcpStream>>>,
+    /// No connection passes.
+    is_shut: Arc<AtomicBool>,
 }
 
 impl Tap {
-    /// Passes one connection on to this port of loopback.
+    /// Passes connections on to this port of loopback.
     pub fn before(server: u16) -> Tap {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let port = listener.local_addr().unwrap().port();
-        let tap = Tap { port, heard: Default::default() };
-        let heard = tap.heard.clone();
+        let tap = Tap { port, heard: Default::default(), sockets: Arc::default(), is_shut: Arc::default() };
+        let (heard, sockets, is_shut) = (tap.heard.clone(), Arc::clone(&tap.sockets), Arc::clone(&tap.is_shut));
         thread::spawn(move || {
-            let (client, _) = listener.accept().unwrap();
-            let server = TcpStream::connect(("127.0.0.1", server)).unwrap();
-            let ways = [(client.try_clone().unwrap(), server.try_clone().unwrap()), (server, client)];
-            for ((mut from, mut to), heard) in ways.into_iter().zip(heard) {
-                thread::spawn(move || {
-                    let mut bytes = [0; 4096];
-                    while let Ok(n @ 1..) = from.read(&mut bytes) {
-                        heard.lock().unwrap().extend_from_slice(&bytes[..n]);
-                        if to.write_all(&bytes[..n]).is_err() {
-                            break;
-                        }
-                    }
-                    let _ = to.shutdown(std::net::Shutdown::Write);
-                });
+            for client in listener.incoming() {
+                if is_shut.load(Ordering::SeqCst) {
+                    continue;
+                }
+                let client = client.unwrap();
+                let Ok(server) = TcpStream::connect(("127.0.0.1", server)) else { continue };
+                for socket in [&client, &server] {
+                    socket.set_nodelay(true).unwrap();
+                    sockets.lock().unwrap().push(socket.try_clone().unwrap());
+                }
+                let ways = [(client.try_clone().unwrap(), server.try_clone().unwrap()), (server, client)];
+                for ((from, to), heard) in ways.into_iter().zip(heard.clone()) {
+                    thread::spawn(move || pass_on(from, to, &heard));
+                }
             }
         });
         tap
+    }
+
+    /// Ends all connections at once, whatever is on its way.
+    pub fn cuts(&self) {
+        for socket in self.sockets.lock().unwrap().drain(..) {
+            // The other end may have been faster.
+            let _ = socket.shutdown(std::net::Shutdown::Both);
+        }
+    }
+
+    /// Lets no new connection pass, or lets them again.
+    pub fn shuts(&self, is_shut: bool) {
+        self.is_shut.store(is_shut, Ordering::SeqCst);
+    }
+
+    /// Waits until the clients have sent more than this.
+    #[track_caller]
+    pub fn passes_more_than(&self, n: usize) {
+        let until = Instant::now() + DEADLINE;
+        while self.sent().len() <= n {
+            assert!(Instant::now() < until, "nothing more passes");
+            thread::yield_now();
+        }
     }
 
     /// What the clients sent so far.
@@ -523,6 +574,17 @@ impl Tap {
     pub fn received(&self) -> Vec<u8> {
         self.heard[1].lock().unwrap().clone()
     }
+}
+
+fn pass_on(mut from: TcpStream, mut to: TcpStream, heard: &Mutex<Vec<u8>>) {
+    let mut bytes = [0; 4096];
+    while let Ok(n @ 1..) = from.read(&mut bytes) {
+        heard.lock().unwrap().extend_from_slice(&bytes[..n]);
+        if to.write_all(&bytes[..n]).is_err() {
+            break;
+        }
+    }
+    let _ = to.shutdown(std::net::Shutdown::Write);
 }
 
 /// The texts of the frames in these bytes that this key opens, in one.

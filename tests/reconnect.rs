@@ -1,0 +1,263 @@
+//! Connections that break, and what is not lost by it.
+
+mod support;
+
+use std::time::Duration;
+
+use support::python::{approves, Python};
+use support::{ends_well, fernchat, folder, lasting_client, Peer, Program, Server, Tap};
+
+/// Alice and bob in the group `team`; bob's connection goes through a tap.
+struct Pair {
+    server: Server,
+    tap: Tap,
+    alice: Program,
+    bob: Program,
+}
+
+impl Pair {
+    fn start(options: &[&str]) -> Pair {
+        let server = Server::start_with(options);
+        let tap = Tap::before(server.port);
+        let mut alice = lasting_client(server.port, "alice", &[]);
+        alice.hears("The group team is new");
+        let mut bob = lasting_client(tap.port, "bob", &[]);
+        bob.hears("You wait");
+        approves(&mut alice, "bob");
+        bob.hears("You have been approved");
+        Pair { server, tap, alice, bob }
+    }
+
+    /// Bob's connection breaks, and none is let through.
+    fn cuts(&mut self) {
+        self.tap.shuts(true);
+        self.tap.cuts();
+        self.bob.hears("Connection lost: ");
+        self.server.program.logs("departed: hung up");
+    }
+
+    fn mends(&mut self) {
+        self.tap.shuts(false);
+        self.bob.hears("Connected again: you are in the group team.");
+    }
+}
+
+#[test]
+fn what_either_side_says_while_the_connection_is_broken_is_heard_afterwards() {
+    let mut pair = Pair::start(&[]);
+    pair.alice.types("before");
+    pair.bob.hears_next("alice: before");
+    pair.cuts();
+    pair.alice.types("one");
+    pair.alice.types("two");
+    pair.bob.types("three");
+    pair.bob.hears("There is no connection: it is done as soon as there is one again.");
+    pair.bob.pastes(&["four", "/members"]);
+    pair.mends();
+    pair.bob.hears_next("alice: one");
+    pair.bob.hears_next("alice: two");
+    pair.bob.hears_next("members: alice, bob");
+    pair.alice.hears_next("bob: three");
+    pair.alice.hears_next("bob: four");
+    pair.bob.types("/3");
+    ends_well(&mut pair.bob);
+}
+
+#[test]
+fn no_line_is_lost_or_doubled_however_often_the_connection_breaks() {
+    let mut pair = Pair::start(&[]);
+    let n_rounds = 25;
+    let n_lines = 20;
+    for round in 0..n_rounds {
+        for n in 0..n_lines {
+            pair.alice.types(&format!("a {}", round * n_lines + n));
+            pair.bob.types(&format!("b {}", round * n_lines + n));
+            if n == round % n_lines {
+                pair.tap.cuts();
+            }
+        }
+        // What came in the first half of the round is there, so the next cut is at another place.
+        pair.bob.hears(&format!("alice: a {}", round * n_lines + n_lines / 2));
+    }
+    pair.alice.types("the end of alice");
+    pair.bob.types("the end of bob");
+    pair.alice.hears("bob: the end of bob");
+    pair.bob.hears("alice: the end of alice");
+    for (program, prefix) in [(&pair.alice, "bob: b "), (&pair.bob, "alice: a ")] {
+        let heard: Vec<&str> = program.heard().iter().filter_map(|line| line.strip_prefix(prefix)).collect();
+        let said: Vec<String> = (0..n_rounds * n_lines).map(|n| n.to_string()).collect();
+        assert_eq!(heard, said);
+    }
+    assert!(pair.bob.heard().iter().filter(|line| line.starts_with("Connected again")).count() > 3);
+}
+
+#[test]
+fn what_was_written_into_a_link_that_was_broken_already_is_heard_over_the_next() {
+    let mut pair = Pair::start(&[]);
+    pair.alice.types("one");
+    pair.bob.hears_next("alice: one");
+    // Bob's machine sleeps: what comes now lies in its socket, and is gone with it.
+    pair.bob.stands_still();
+    pair.alice.types("two");
+    pair.alice.types("/online");
+    pair.alice.hears("online: alice, bob");
+    pair.tap.cuts();
+    pair.bob.signal("CONT");
+    pair.bob.hears("Connected again");
+    pair.alice.types("three");
+    pair.bob.hears("alice: three");
+    let heard: Vec<&String> = pair.bob.heard().iter().filter(|line| line.starts_with("alice: ")).collect();
+    assert_eq!(heard, ["alice: one", "alice: two", "alice: three"]);
+}
+
+#[test]
+fn what_does_not_fit_into_the_backlog_is_said_in_one_line() {
+    let mut pair = Pair::start(&["--backlog", "3"]);
+    pair.cuts();
+    pair.alice.pastes(&["1", "2", "3", "4", "5"]);
+    pair.alice.types("/online");
+    pair.alice.hears("online: alice");
+    pair.mends();
+    for line in ["PyChat: 2 earlier lines were not kept.", "alice: 3", "alice: 4", "alice: 5"] {
+        pair.bob.hears_next(line);
+    }
+}
+
+#[test]
+fn a_python_client_hears_what_it_missed_when_it_comes_back() {
+    let Some(python) = Python::find() else { return };
+    let server = Server::start();
+    let mut alice = python.our_admin(server.port, "alice");
+    let mut bob = python.client(server.port, "bob", &[]);
+    bob.hears_next("waiting");
+    approves(&mut alice, "bob");
+    bob.hears_next("accepted");
+    bob.types("");
+    alice.types("hello");
+    bob.hears_next("alice: hello");
+    bob.types("/3");
+    bob.ends();
+    alice.pastes(&["one", "two"]);
+    alice.types("/online");
+    alice.hears("online: alice");
+    let mut bob = python.client(server.port, "bob", &[]);
+    bob.hears_next("joined");
+    bob.types("");
+    bob.hears_next("alice: one");
+    bob.hears_next("alice: two");
+    bob.types("/7");
+    bob.hears_next("Admin: alice");
+}
+
+#[test]
+fn a_server_that_comes_back_empty_is_told_apart_from_one_that_remembers() {
+    let server = Server::start();
+    let port = server.port;
+    let mut alice = lasting_client(port, "alice", &[]);
+    alice.hears("The group team is new");
+    server.program.signal("TERM");
+    alice.hears_next("Connection lost: the server closed the connection: The server stops; trying again.");
+    drop(server);
+    alice.hears("Still no connection: cannot reach 127.0.0.1:");
+    alice.types("are you there?");
+    alice.hears("There is no connection");
+    let server = Server::start_at(port);
+    alice.hears_next("Connected again, to a server that has forgotten the group team: you administer it now.");
+    let mut bob = lasting_client(port, "bob", &[]);
+    bob.hears("You wait for the admin of team");
+    // Once more, and now another is the first.
+    server.program.signal("KILL");
+    bob.hears("Connection lost");
+    alice.signal("STOP");
+    drop(server);
+    let _server = Server::start_at(port);
+    bob.hears("Connected again, to a server that has forgotten the group team: you administer it now.");
+    alice.signal("CONT");
+    alice.hears("Connected again, but you wait again for the admin of team to approve you.");
+    bob.hears("PyChat: alice has requested to join the group.");
+}
+
+#[test]
+fn a_name_that_another_took_meanwhile_is_waited_for() {
+    let mut pair = Pair::start(&[]);
+    pair.cuts();
+    let mut other = Peer::greet(pair.server.port, "bob", "team");
+    other.hears("/ready");
+    pair.tap.shuts(false);
+    pair.bob.hears("Still no connection: the server refused: the name bob is in use in this group; choose another");
+    drop(other);
+    pair.bob.hears("Connected again: you are in the group team.");
+}
+
+#[test]
+fn whoever_has_no_connection_can_leave_all_the_same() {
+    for how in ["/3", "INT", "TERM", "end"] {
+        let mut pair = Pair::start(&[]);
+        pair.cuts();
+        match how {
+            "/3" => pair.bob.types(how),
+            "end" => pair.bob.ends_input(),
+            signal => pair.bob.signal(signal),
+        }
+        ends_well(&mut pair.bob);
+    }
+}
+
+#[test]
+fn a_script_says_everything_before_it_ends_or_gives_up_after_a_minute() {
+    let mut pair = Pair::start(&[]);
+    pair.cuts();
+    pair.bob.types("my last words");
+    pair.bob.ends_input();
+    pair.mends();
+    pair.alice.hears_next("bob: my last words");
+    ends_well(&mut pair.bob);
+
+    let server = Server::start();
+    let mut alice = lasting_client(server.port, "alice", &[]);
+    alice.hears("The group team is new");
+    drop(server);
+    alice.hears("Connection lost");
+    alice.types("is anybody there?");
+    alice.ends_input();
+    assert_eq!(alice.ends_within(Duration::from_secs(120)).code(), Some(1));
+    alice.logs("error: cannot reach 127.0.0.1:");
+}
+
+#[test]
+fn a_closed_server_is_joined_again_without_deriving_the_key_again() {
+    let home = folder();
+    let secret = home.path().join("secret").display().to_string();
+    assert!(fernchat().args(["keygen", &secret]).output().unwrap().status.success());
+    let server = Server::start_with(&["--secret-file", &secret]);
+    let tap = Tap::before(server.port);
+    let mut alice = lasting_client(tap.port, "alice", &["--secret-file", &secret]);
+    alice.hears("The group team is new");
+    tap.cuts();
+    alice.hears_next("Connection lost: the server closed the connection: it ended without a word; trying again.");
+    alice.hears_next("Connected again: you are in the group team.");
+}
+
+#[test]
+fn a_python_server_is_joined_again_and_a_line_in_doubt_is_said_again() {
+    let Some(python) = Python::find() else { return };
+    let server = python.server(&[]);
+    let tap = Tap::before(server.port);
+    let mut alice = python.our_admin(server.port, "alice");
+    let mut bob = lasting_client(tap.port, "bob", &["--downloads", &python.folder("bob").display().to_string()]);
+    bob.hears("You wait");
+    approves(&mut alice, "bob");
+    bob.hears("You have been approved");
+    server.program.stands_still();
+    let n_sent = tap.sent().len();
+    bob.types("is this said?");
+    // It goes out, and no echo comes.
+    tap.passes_more_than(n_sent);
+    tap.cuts();
+    bob.hears("Connection lost");
+    server.program.signal("CONT");
+    bob.hears("Connected again");
+    alice.hears_next("bob: is this said?");
+    bob.types("this is");
+    alice.hears("bob: this is");
+}
