@@ -259,3 +259,66 @@ impl fmt::Display for BindError {
 }
 
 impl std::error::Error for BindError {}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Read, Write};
+
+    use super::*;
+
+    /// A service that says every byte again, and panics where it is told to.
+    struct Parrot(Listener);
+
+    impl Service for Parrot {
+        fn listener(&self) -> &Listener {
+            &self.0
+        }
+
+        fn banner(&self) -> String {
+            self.0.banner()
+        }
+
+        fn pace(&self) -> Pace {
+            Pace::Batched
+        }
+
+        fn serve(&self, connection: &Connection) -> Departure {
+            let mut byte = [0];
+            while matches!(connection.incoming().read(&mut byte), Ok(1)) {
+                match &byte {
+                    b"r" => panic!("the reader, as it was told"),
+                    b"w" => connection.outbox().push_job(Box::new(|_| panic!("the writer, as it was told"))),
+                    _ => connection.outbox().push(Arc::from(byte)),
+                }
+            }
+            Departure::Left
+        }
+    }
+
+    fn is_answered(mut socket: &TcpStream) -> bool {
+        let mut answer = [0];
+        socket.write_all(b"?").and_then(|()| socket.read_exact(&mut answer)).is_ok() && answer == *b"?"
+    }
+
+    #[test]
+    fn a_panic_in_a_thread_of_one_client_ends_that_client_only() {
+        let parrot = Parrot(Listener::bind("127.0.0.1", 0, 10).unwrap());
+        let connect = || TcpStream::connect(parrot.0.address).unwrap();
+        thread::scope(|scope| {
+            scope.spawn(|| parrot.0.run(&parrot));
+            let calm = connect();
+            for order in [b"r", b"w"] {
+                let mut doomed = connect();
+                assert!(is_answered(&doomed));
+                doomed.write_all(order).unwrap();
+                // An end or a reset, but no wait for ever.
+                assert!(!matches!(doomed.read(&mut [0]), Ok(1)));
+                assert!(is_answered(&calm));
+                assert!(is_answered(&connect()));
+            }
+            parrot.0.stop();
+        });
+        // The threads of those that panicked were joined like all others.
+        assert!(parrot.0.connections.lock().is_empty());
+    }
+}

@@ -494,6 +494,7 @@ impl Drop for Place<'_> {
 
 #[cfg(test)]
 mod tests {
+    use std::panic::{catch_unwind, AssertUnwindSafe};
     use std::time::{Duration, Instant};
 
     use super::*;
@@ -584,6 +585,20 @@ mod tests {
         let end = format!("<end: {departure}>");
         let ear = kit.connects().hears(&["<key>"]).sends(&foreign).departs(departure);
         ear.hears(&[&format!("/refused secret {reason}"), "/ready", &format!("PyChat: {reason}"), "/kicked", &end]);
+    }
+
+    #[test]
+    fn member_whose_session_panics_is_offline_and_can_come_back() {
+        let kit = Kit::new();
+        let [alice, bob] = kit.members(["alice", "bob"]);
+        bob.leaves();
+        let doomed = kit.python("bob").says("/whoAdmin").then(|| panic!("in the middle of a dialogue, as it was told"));
+        let played = catch_unwind(AssertUnwindSafe(|| doomed.departs(Departure::HungUp)));
+        assert!(played.is_err());
+        let online = alice.group.lock().members_online(&alice.seat).unwrap();
+        assert_eq!(online, std::slice::from_ref(&alice.seat.name));
+        assert_eq!(kit.house.n_seated.load(Ordering::Relaxed), 0);
+        kit.joins("bob").hears(&["/ready"]);
     }
 
     // ---- dialogues ----
