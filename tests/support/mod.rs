@@ -3,6 +3,7 @@
 
 #![allow(dead_code)] // each test program uses its own part of this
 
+pub mod faults;
 pub mod python;
 
 use std::collections::BTreeSet;
@@ -149,6 +150,17 @@ impl Program {
             }
         }
         panic!("never logged {part:?}, but {:#?}", self.logged);
+    }
+
+    /// The next line on standard error that contains this, if it has come or comes at once: for what is waited for beside other things.
+    pub fn tries_to_log(&mut self, part: &str) -> Option<String> {
+        while let Ok(line) = self.errors.recv_timeout(Duration::from_millis(100)) {
+            self.logged.push(line.clone());
+            if line.contains(part) {
+                return Some(line);
+            }
+        }
+        None
     }
 
     /// Everything on standard error up to now.
