@@ -1,10 +1,11 @@
-# What can be done here: make run, make test, make check, make bench, make burst, make bigfile.
+# What can be done here: make run, make test, make check, make bench, make burst, make bigfile,
+# make vanished.
 
 PORT ?= 8000
 FERNCHAT = target/release/fernchat
 PYTHON = target/python/bin/python3
 
-.PHONY: run test check bench burst bigfile build
+.PHONY: run test check bench burst bigfile vanished build
 
 # A server on this machine and a client in this terminal; the server stops with the client.
 # With piped input the client runs the conversation that it is given:  printf 'alice\nteam\nhello\n' | make run
@@ -36,7 +37,7 @@ $(PYTHON):
 check:
 	cargo fmt --check
 	cargo clippy --locked --all-targets --all-features -- -D warnings
-	cargo clippy --locked --test bigfile -- -D warnings
+	cargo clippy --locked --test bigfile --test vanished -- -D warnings
 	RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps
 	$(MAKE) test
 
@@ -50,3 +51,7 @@ burst: build $(PYTHON)
 # A file of 1 GiB through a server and its clients, with the peak memory of each.
 bigfile:
 	cargo test --locked --release --test bigfile
+
+# Peers whose link is taken down, in a network namespace: within 90 s both ends notice. Needs root and iproute2.
+vanished:
+	cargo test --locked --test vanished

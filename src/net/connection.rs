@@ -38,12 +38,14 @@ const WRITE_TIME: Duration = Duration::from_secs(30);
 const DRAIN_TIME: Duration = Duration::from_secs(30);
 
 /// A silent peer is asked for a sign of life after this time ...
-const KEEPALIVE_TIME: Duration = Duration::from_secs(45);
-/// ... and then this often, three times. Together 75 s, so a vanished peer is gone within 90 s.
-const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(10);
-/// Keepalive is silent while data is unacknowledged; this limit is not.
+const KEEPALIVE_TIME: Duration = Duration::from_secs(20);
+/// ... and then this often, three times. Where there is a [`USER_TIMEOUT`], as often as that takes.
+const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(5);
+/// How long a peer may acknowledge nothing, neither keepalive nor data. Keepalive is silent while data is unacknowledged, and the time for
+/// data begins with the data, which may come just before keepalive would have told: so a vanished peer is gone after twice this
+/// time and one interval at the latest. Longer than it takes to put a cable in again.
 #[cfg(any(target_os = "linux", target_os = "android"))]
-const USER_TIMEOUT: Duration = Duration::from_secs(75);
+const USER_TIMEOUT: Duration = Duration::from_secs(40);
 
 /// A peer whose name somebody else wants must show that it is there: after this time, and then this often, three times ...
 const CHALLENGE_INTERVAL: Duration = Duration::from_secs(1);
