@@ -21,7 +21,7 @@
 //! | --- | --- | --- |
 //! | [`wire`] | the language: frames, words, names, sets; the protocol's page | sockets, threads, keys |
 //! | [`seal`] | the secrets: keys and phrases, tokens, a file's token as a stream | the wire |
-//! | [`net`] | the pipes: listener, two threads and an outbox for each client | the protocol |
+//! | [`net`] | the pipes: listener, two threads and an outbox for each client, rounds | the protocol |
 //! | [`server`] | groups, turns, sessions, the spool | bytes of frames, sockets |
 //! | [`client`] | joining, the thread that sends, the thread that receives | groups |
 //! | [`relay`] | the second chat: a relay without a key, and its client | groups, frames |
@@ -33,8 +33,9 @@
 //!
 //! # Paths
 //! **A line.** Bytes → [frame](wire::frame) → token [opened](seal::Key::open) → text → [session](server::session) → sealed once as `NAME: TEXT`
-//! → room looked at → [group](server::group) locked: each member's [turn](server::turn) lets it pass or parks it → unlocked → each
-//! member's [writer](net::outbox::write_loop): one write.
+//! → room looked at → [group](server::group) locked: each member's [turn](server::turn) lets it pass or parks it → unlocked → the
+//! [round](net::outbox::Post) that follows: one write for each member, which does not block; the member's
+//! [writer](net::outbox::write_loop) has what does not go at once.
 //!
 //! **A file.** The session streams the body into the [spool](server::spool) and through the HMAC → the uploader has its result → an
 //! offer to each member's turn → the member's two answers → length and body from the spool. Constant memory; nothing outlives a crash.
@@ -46,8 +47,9 @@
 //!
 //! # Locks
 //! Three that matter, always taken in this order: the [table](server::table) of groups (an `RwLock`), one [group](server::group), one
-//! [turn](server::seat). Under the first two nothing is sealed, written or awaited. Below them are two that guard a few fields each: an
-//! outbox's state, and the bell that wakes whoever waits for room.
+//! [turn](server::seat). Under the first two nothing is sealed, written or awaited. Below them are some that guard a few fields each: an
+//! outbox's state and what was posted to it, who is due in the next round, and the bell that wakes whoever waits for room. The round
+//! has one of its own, taken without any other.
 
 #![forbid(unsafe_code)]
 #![warn(missing_docs)]

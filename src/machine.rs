@@ -3,7 +3,7 @@
 
 use std::fs::{File, OpenOptions};
 use std::io;
-use std::net::IpAddr;
+use std::net::{IpAddr, TcpStream};
 use std::path::Path;
 
 use tempfile::NamedTempFile;
@@ -59,6 +59,17 @@ pub fn read_at(file: &File, buffer: &mut [u8], offset: u64) -> io::Result<usize>
     return std::os::unix::fs::FileExt::read_at(file, buffer, offset);
     #[cfg(windows)]
     return std::os::windows::fs::FileExt::seek_read(file, buffer, offset);
+}
+
+/// Writes as much as the socket takes without waiting.
+///
+/// # Errors
+/// It takes nothing now, or it is broken.
+pub fn write_now(socket: &TcpStream, bytes: &[u8]) -> io::Result<usize> {
+    #[cfg(unix)]
+    return Ok(rustix::net::send(socket, bytes, rustix::net::SendFlags::DONTWAIT)?);
+    #[cfg(not(unix))]
+    return Err(io::ErrorKind::WouldBlock.into());
 }
 
 /// A file under a temporary name in `folder`, removed when it is dropped, with the permissions of any new file.

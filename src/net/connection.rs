@@ -112,7 +112,7 @@ pub struct Connection {
     pub id: ClientId,
     /// Where it connected from.
     pub peer: SocketAddr,
-    socket: TcpStream,
+    socket: Arc<TcpStream>,
     outbox: Arc<Outbox>,
     /// Whether it has said who it is, so that it need not make room for others.
     settled: AtomicBool,
@@ -121,13 +121,13 @@ pub struct Connection {
 }
 
 impl Connection {
-    pub(super) fn new(id: ClientId, peer: SocketAddr, socket: TcpStream, outbox: Arc<Outbox>) -> Connection {
+    pub(super) fn new(id: ClientId, peer: SocketAddr, socket: Arc<TcpStream>, outbox: Arc<Outbox>) -> Connection {
         Connection { id, peer, socket, outbox, settled: AtomicBool::new(false), name: OnceLock::new() }
     }
 
     /// The stream of what the client sends.
     pub fn incoming(&self) -> impl Read + '_ {
-        Quick(&self.socket)
+        Incoming(self)
     }
 
     /// Sets how long a read of [`Connection::incoming`] may take; `None`: for ever.
@@ -184,6 +184,7 @@ impl Connection {
             }
             let departure = catch_unwind(AssertUnwindSafe(serve)).unwrap_or(Departure::Panicked);
             self.outbox.end(departure, DRAIN_TIME);
+            self.outbox.post().make_round();
             match self.outbox.ending() {
                 Some(Departure::HungUp | Departure::TooSlow | Departure::Panicked) => self.shut(),
                 _ => self.discard(),
@@ -199,7 +200,7 @@ impl Connection {
     }
 
     fn writer_loop(&self, items: &Receiver<Item>) {
-        let result = catch_unwind(AssertUnwindSafe(|| write_loop(&self.outbox, items, &mut &self.socket)));
+        let result = catch_unwind(AssertUnwindSafe(|| write_loop(&self.outbox, items, &mut &*self.socket)));
         match result {
             Ok(Ok(())) => {
                 // The peer may be gone already.
@@ -231,6 +232,16 @@ impl fmt::Display for Connection {
             Some(name) => write!(f, "client {} {name} from {}", self.id, self.peer),
             None => write!(f, "client {} from {}", self.id, self.peer),
         }
+    }
+}
+
+/// What a client sends. Before its thread waits for more, all that it has caused so far goes out.
+struct Incoming<'a>(&'a Connection);
+
+impl Read for Incoming<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.0.outbox.post().make_round();
+        Quick(&self.0.socket).read(buffer)
     }
 }
 

@@ -20,7 +20,7 @@ use parking_lot::{Condvar, Mutex};
 use socket2::SockRef;
 
 use super::connection::{tune, ClientId, Connection, Departure, STACK_LEN};
-use super::outbox::{Bell, Outbox, Pace};
+use super::outbox::{Outbox, Pace, Post};
 use super::resolve;
 use crate::machine;
 
@@ -62,7 +62,7 @@ pub trait Service: Sync {
 pub struct Listener {
     socket: TcpListener,
     address: SocketAddr,
-    bell: Arc<Bell>,
+    post: Arc<Post>,
     places: usize,
     connections: Mutex<BTreeMap<ClientId, Arc<Connection>>>,
     /// Notified whenever a connection is gone.
@@ -82,7 +82,7 @@ impl Listener {
         Ok(Listener {
             address: socket.local_addr().map_err(refuse)?,
             socket,
-            bell: Arc::default(),
+            post: Arc::default(),
             places,
             connections: Mutex::default(),
             gone: Condvar::new(),
@@ -118,10 +118,14 @@ impl Listener {
         thread::scope(|scope| {
             let clock = thread::Builder::new().name("clock".into()).stack_size(STACK_LEN);
             clock.spawn_scoped(scope, || self.clock_loop(&clock_stopped, service))?;
+            let postman = thread::Builder::new().name("postman".into()).stack_size(STACK_LEN);
+            postman.spawn_scoped(scope, || self.post.post_loop(&clock_stopped))?;
             self.accept_loop(scope, service);
             service.say_goodbye();
+            let end = |connection: &Arc<Connection>| connection.outbox().end(Departure::Stopping, STOP_TIME);
+            self.connections.lock().values().for_each(end);
+            self.post.make_round();
             let mut connections = self.connections.lock();
-            connections.values().for_each(|connection| connection.outbox().end(Departure::Stopping, STOP_TIME));
             while !connections.is_empty() {
                 self.gone.wait(&mut connections);
             }
@@ -167,7 +171,12 @@ impl Listener {
                 warn!("{peer} refused: all {} places are taken", self.places);
                 continue;
             }
-            let (outbox, items) = Outbox::new(Arc::clone(&self.bell), service.pace());
+            let socket = Arc::new(socket);
+            let straight = Box::new({
+                let socket = Arc::clone(&socket);
+                move |bytes: &[u8]| machine::write_now(&socket, bytes)
+            });
+            let (outbox, items) = Outbox::new(Arc::clone(&self.post), service.pace(), straight);
             outbox.end_within(GREETING_TIME, Departure::GreetingTooLong);
             let connection = Arc::new(Connection::new(id, peer, socket, outbox));
             self.connections.lock().insert(id, Arc::clone(&connection));
@@ -227,6 +236,7 @@ impl Listener {
                 }
             }
             service.tick();
+            self.post.make_round();
         }
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! - [`listener`]: who may come in, the clock that keeps the deadlines, and the stop.
 //! - [`connection`]: the two threads of one client, and [`Departure`](connection::Departure), the one way a connection ends.
-//! - [`outbox`]: the channel towards one client, and the loop that empties it.
+//! - [`outbox`]: the way out to one client: the rounds that write what goes at once, the channel and the loop for what does not.
 
 pub mod connection;
 pub mod listener;

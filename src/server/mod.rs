@@ -1,7 +1,7 @@
 //! The group chat's server: one thread that accepts, two for each client, and the groups between them.
 //!
 //! ```text
-//!   client's socket ─▶ session (reader thread) ─▶ group (mutex) ─▶ seat of each member: turn ─▶ outbox ─▶ writer thread ─▶ socket
+//!   client's socket ─▶ session (reader thread) ─▶ group (mutex) ─▶ seat of each member: turn ─▶ outbox ─▶ round ─▶ socket
 //! ```
 //!
 //! - [`session`]: one client's way through the protocol, straight-line code.

@@ -81,7 +81,7 @@ impl House {
     /// Refuses a client whose first frame does not open: one end was given a secret and the other was not, or another one.
     /// It is told so under what the first 44 bytes are as a key, which all who connect have, and in a form that both kinds of
     /// client take for what comes next.
-    fn refuse_key(&self, first: &[u8], opening: &Key, outbox: &Outbox) -> Departure {
+    fn refuse_key(&self, first: &[u8], opening: &Key, outbox: &Arc<Outbox>) -> Departure {
         let reason = match &self.salt {
             None => "this server has no secret, and what came does not open without one",
             Some(salt) if salt.opens(first) => {

@@ -68,7 +68,7 @@ impl Kit {
     }
 
     fn ear(&self) -> Ear {
-        let (outbox, items) = Outbox::new(Arc::default(), Pace::Batched);
+        let (outbox, items) = Outbox::new(Arc::default(), Pace::Batched, Box::new(|_| Ok(0)));
         Ear { outbox, items, key: Arc::clone(&self.house.key), heard: RefCell::default() }
     }
 
@@ -165,7 +165,7 @@ impl Ear {
 
     pub fn heard(&self) -> Vec<String> {
         // A job pushes more when it is done.
-        while let Ok(item) = self.items.try_recv() {
+        while let Some(item) = self.next_item() {
             let mut bytes = Vec::new();
             match item {
                 Item::Bytes(frames, _) => bytes.extend_from_slice(&frames),
@@ -181,11 +181,20 @@ impl Ear {
         self.heard.take()
     }
 
+    fn next_item(&self) -> Option<Item> {
+        self.outbox.post().make_round();
+        self.items.try_recv().ok()
+    }
+
     fn words(&self, bytes: &[u8]) -> Vec<String> {
-        if bytes == self.key.as_str().as_bytes() {
-            return vec!["<key>".into()];
-        }
         let mut words = Vec::new();
+        let bytes = match bytes.strip_prefix(self.key.as_str().as_bytes()) {
+            Some(rest) => {
+                words.push("<key>".into());
+                rest
+            }
+            None => bytes,
+        };
         let mut frames = FrameReader::new(bytes, MAX_FRAME);
         while let Ok(Some(token)) = frames.next_frame(&|_| true) {
             let text = self.key.open(&token).unwrap();
