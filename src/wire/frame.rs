@@ -51,8 +51,9 @@ pub const BODY_STEP: usize = 256 << 10;
 /// How many characters at the end of a token tell it from all others: they carry the end of its HMAC.
 const MARK_LEN: usize = 24;
 
-/// How much is asked of the stream at once, in bytes. Lies on the stack, so that an idle client keeps no buffer.
-const READ_LEN: usize = 8 << 10;
+/// How much is asked of the stream at once, in bytes. Lies on the stack, so that an idle client keeps no buffer; what a stack has been
+/// used for once stays in memory, so it is not more than a few lines need.
+const READ_LEN: usize = 2 << 10;
 
 /// Writes the frame of a token: its length and the token in one piece, because the Python peers read the length with a single
 /// call and misread it if it arrives split.
@@ -286,6 +287,8 @@ impl<R: Read> FrameReader<R> {
     }
 
     /// Reads what has arrived, at least one byte, into the buffer; 0 is the end of the stream.
+    /// Inlined, its bytes would lie on the stack below all that is done with a frame, several times over.
+    #[inline(never)]
     fn fill(&mut self) -> Result<usize, WireError> {
         self.buffer.drain(..self.used);
         self.used = 0;
