@@ -15,7 +15,8 @@ const OTHER_DESCRIPTORS: u64 = 128;
 /// mappings Rust's runtime aborts the process, whatever the code handles, so this limit is not optional.
 const MAPS_PER_THREAD: u64 = 4;
 
-/// How many clients of two threads this process can bear. Raises the soft limit on descriptors as far as it may.
+/// How many clients of two threads this process can bear: a thread that is not needed yet counts, too, since many may be needed at
+/// once. Raises the soft limit on descriptors as far as it may.
 pub fn client_ceiling() -> usize {
     let maps = std::fs::read_to_string("/proc/sys/vm/max_map_count").ok().and_then(|text| text.trim().parse().ok());
     let threads = maps.unwrap_or(u64::from(u16::MAX)) * 15 / 16 / MAPS_PER_THREAD;

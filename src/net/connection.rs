@@ -5,7 +5,10 @@
 //!   writer thread: write_loop ──> end the sending side ──┘ (the peer closes, or the clock shuts the socket)
 //! ```
 //!
-//! The reader is the parent of its writer and the only one that takes its client away. Others who want a connection to end say so to
+//! The writer starts with the first thing that does not go at once, and stays; a client that takes what it is sent never has one, and its
+//! sending side is ended by the round that brings its end.
+//!
+//! The reader joins its writer and is the only one that takes its client away. Others who want a connection to end say so to
 //! its outbox; the clock of the listener shuts the socket if that takes too long; either way the reader wakes.
 //!
 //! A connection is closed gently: the sending side first, then what still comes is thrown away until its end. Unread input
@@ -17,15 +20,17 @@ use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::panic::{catch_unwind, AssertUnwindSafe};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
-use std::thread;
+use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use crossbeam_channel::Receiver;
 use log::{error, info, warn};
+use parking_lot::Mutex;
 use socket2::{SockRef, TcpKeepalive};
 
 use super::is_late;
-use super::outbox::{write_loop, Item, Outbox, CLOSE_TIME};
+use super::outbox::{write_loop, Item, Outbox, Pace, Post, Way, CLOSE_TIME};
+use crate::machine;
 
 /// The stack of each thread of a client: almost three times what a debug build needs. On 32-bit machines address space is
 /// what runs out first.
@@ -112,7 +117,7 @@ pub struct Connection {
     pub id: ClientId,
     /// Where it connected from.
     pub peer: SocketAddr,
-    socket: Arc<TcpStream>,
+    line: Arc<Line>,
     outbox: Arc<Outbox>,
     /// Whether it has said who it is, so that it need not make room for others.
     settled: AtomicBool,
@@ -121,8 +126,11 @@ pub struct Connection {
 }
 
 impl Connection {
-    pub(super) fn new(id: ClientId, peer: SocketAddr, socket: Arc<TcpStream>, outbox: Arc<Outbox>) -> Connection {
-        Connection { id, peer, socket, outbox, settled: AtomicBool::new(false), name: OnceLock::new() }
+    pub(super) fn new(id: ClientId, peer: SocketAddr, socket: TcpStream, post: Arc<Post>, pace: Pace) -> Connection {
+        let line = Arc::new(Line { id, socket, writer: Mutex::default() });
+        let (outbox, items) = Outbox::new(post, pace, Arc::clone(&line) as Arc<dyn Way>);
+        *line.writer.lock() = Writer::NotNeeded(items);
+        Connection { id, peer, line, outbox, settled: AtomicBool::new(false), name: OnceLock::new() }
     }
 
     /// The stream of what the client sends.
@@ -135,7 +143,7 @@ impl Connection {
     /// # Errors
     /// The system refuses.
     pub fn set_patience(&self, patience: Option<Duration>) -> io::Result<()> {
-        self.socket.set_read_timeout(patience)
+        self.line.socket.set_read_timeout(patience)
     }
 
     /// The way out to the client.
@@ -160,62 +168,34 @@ impl Connection {
 
     /// Shuts the socket both ways, which wakes both threads.
     pub(super) fn shut(&self) {
-        // Fails only if the peer was faster.
-        let _ = self.socket.shutdown(Shutdown::Both);
+        self.line.shut();
     }
 
     /// Finds out quickly whether the peer is still there: if it is not, the connection fails within five seconds.
     pub(super) fn challenge(&self) {
         // Refused, it takes as long as it always does.
-        let _ = keep_alive(&self.socket, CHALLENGE_INTERVAL, CHALLENGE_INTERVAL);
+        let _ = keep_alive(&self.line.socket, CHALLENGE_INTERVAL, CHALLENGE_INTERVAL);
         #[cfg(any(target_os = "linux", target_os = "android"))]
-        let _ = SockRef::from(&self.socket).set_tcp_user_timeout(Some(CHALLENGE_TIMEOUT));
+        let _ = SockRef::from(&self.line.socket).set_tcp_user_timeout(Some(CHALLENGE_TIMEOUT));
     }
 
     /// Serves the client until it is gone. This is the body of the reader thread.
-    pub(super) fn run(&self, items: Receiver<Item>, serve: impl FnOnce() -> Departure) {
+    pub(super) fn run(&self, serve: impl FnOnce() -> Departure) {
         info!("{self} connected");
-        thread::scope(|scope| {
-            let name = format!("write {}", self.id);
-            let writer = thread::Builder::new().name(name).stack_size(STACK_LEN);
-            if let Err(error) = writer.spawn_scoped(scope, || self.writer_loop(&items)) {
-                error!("{self}: no thread for its writer: {error}");
-                return;
-            }
-            let departure = catch_unwind(AssertUnwindSafe(serve)).unwrap_or(Departure::Panicked);
-            self.outbox.end(departure, DRAIN_TIME);
-            self.outbox.post().make_round();
-            match self.outbox.ending() {
-                Some(Departure::HungUp | Departure::TooSlow | Departure::Panicked) => self.shut(),
-                _ => self.discard(),
-            }
-        });
+        let departure = catch_unwind(AssertUnwindSafe(serve)).unwrap_or(Departure::Panicked);
+        self.outbox.end(departure, DRAIN_TIME);
+        self.outbox.post().make_round();
+        match self.outbox.ending() {
+            Some(Departure::HungUp | Departure::TooSlow | Departure::Panicked) => self.shut(),
+            _ => self.discard(),
+        }
+        self.line.join_writer();
         match self.outbox.ending() {
             Some(departure @ (Departure::Broke(_) | Departure::TooSlow)) => {
                 warn!("{self} departed: {departure}")
             }
             Some(departure) => info!("{self} departed: {departure}"),
             None => info!("{self} departed"),
-        }
-    }
-
-    fn writer_loop(&self, items: &Receiver<Item>) {
-        let result = catch_unwind(AssertUnwindSafe(|| write_loop(&self.outbox, items, &mut &*self.socket)));
-        match result {
-            Ok(Ok(())) => {
-                // The peer may be gone already.
-                let _ = self.socket.shutdown(Shutdown::Write);
-                self.outbox.end_within(CLOSE_TIME, Departure::Left);
-            }
-            Ok(Err(error)) => {
-                let reason = if is_late(&error) { Departure::TooSlow } else { Departure::HungUp };
-                self.outbox.end(reason, Duration::ZERO);
-                self.shut();
-            }
-            Err(_panic) => {
-                self.outbox.end(Departure::Panicked, Duration::ZERO);
-                self.shut();
-            }
         }
     }
 
@@ -235,13 +215,98 @@ impl fmt::Display for Connection {
     }
 }
 
+/// The socket, and the thread that writes what does not go at once.
+struct Line {
+    id: ClientId,
+    socket: TcpStream,
+    writer: Mutex<Writer>,
+}
+
+/// The writer thread of a client. Most clients never need theirs.
+#[derive(Default)]
+enum Writer {
+    NotNeeded(Receiver<Item>),
+    Running(JoinHandle<()>),
+    /// It is being joined, or there was no thread for it.
+    #[default]
+    Gone,
+}
+
+impl Way for Line {
+    fn write_now(&self, bytes: &[u8]) -> io::Result<usize> {
+        machine::write_now(&self.socket, bytes)
+    }
+
+    fn wake_writer(self: Arc<Self>, outbox: &Arc<Outbox>) {
+        let mut writer = self.writer.lock();
+        *writer = match std::mem::take(&mut *writer) {
+            Writer::NotNeeded(items) => {
+                let thread = thread::Builder::new().name(format!("write {}", self.id)).stack_size(STACK_LEN);
+                let (line, its_outbox) = (Arc::clone(&self), Arc::clone(outbox));
+                match thread.spawn(move || line.writer_loop(&its_outbox, &items)) {
+                    Ok(thread) => Writer::Running(thread),
+                    Err(error) => {
+                        error!("client {}: no thread for its writer: {error}", self.id);
+                        self.shut();
+                        Writer::Gone
+                    }
+                }
+            }
+            other => other,
+        };
+    }
+
+    fn finish(&self, outbox: &Outbox) -> bool {
+        // A writer that is being joined waits for its last item, too.
+        let has_none = matches!(*self.writer.lock(), Writer::NotNeeded(_));
+        if has_none {
+            self.end_sending(outbox);
+        }
+        has_none
+    }
+}
+
+impl Line {
+    fn writer_loop(&self, outbox: &Arc<Outbox>, items: &Receiver<Item>) {
+        let result = catch_unwind(AssertUnwindSafe(|| write_loop(outbox, items, &mut &self.socket)));
+        let reason = match result {
+            Ok(Ok(())) => return self.end_sending(outbox),
+            Ok(Err(error)) if is_late(&error) => Departure::TooSlow,
+            Ok(Err(_)) => Departure::HungUp,
+            Err(_panic) => Departure::Panicked,
+        };
+        outbox.end(reason, Duration::ZERO);
+        self.shut();
+    }
+
+    fn end_sending(&self, outbox: &Outbox) {
+        // The peer may be gone already.
+        let _ = self.socket.shutdown(Shutdown::Write);
+        outbox.end_within(CLOSE_TIME, Departure::Left);
+    }
+
+    fn shut(&self) {
+        // Fails only if the peer was faster.
+        let _ = self.socket.shutdown(Shutdown::Both);
+    }
+
+    /// Waits until the writer has ended, which the ending of its outbox brings about.
+    fn join_writer(&self) {
+        let writer = std::mem::take(&mut *self.writer.lock());
+        if let Writer::Running(thread) = writer {
+            // A panic of it has been dealt with in its loop.
+            let _ = thread.join();
+        }
+    }
+}
+
 /// What a client sends. Before its thread waits for more, all that it has caused so far goes out.
 struct Incoming<'a>(&'a Connection);
 
 impl Read for Incoming<'_> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         self.0.outbox.post().make_round();
-        Quick(&self.0.socket).read(buffer)
+        Quick(&self.0.line.socket).read(buffer)
     }
 }
 

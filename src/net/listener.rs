@@ -20,7 +20,7 @@ use parking_lot::{Condvar, Mutex};
 use socket2::SockRef;
 
 use super::connection::{tune, ClientId, Connection, Departure, STACK_LEN};
-use super::outbox::{Outbox, Pace, Post};
+use super::outbox::{Pace, Post};
 use super::resolve;
 use crate::machine;
 
@@ -171,18 +171,12 @@ impl Listener {
                 warn!("{peer} refused: all {} places are taken", self.places);
                 continue;
             }
-            let socket = Arc::new(socket);
-            let straight = Box::new({
-                let socket = Arc::clone(&socket);
-                move |bytes: &[u8]| machine::write_now(&socket, bytes)
-            });
-            let (outbox, items) = Outbox::new(Arc::clone(&self.post), service.pace(), straight);
-            outbox.end_within(GREETING_TIME, Departure::GreetingTooLong);
-            let connection = Arc::new(Connection::new(id, peer, socket, outbox));
+            let connection = Arc::new(Connection::new(id, peer, socket, Arc::clone(&self.post), service.pace()));
+            connection.outbox().end_within(GREETING_TIME, Departure::GreetingTooLong);
             self.connections.lock().insert(id, Arc::clone(&connection));
             let reader = thread::Builder::new().name(format!("client {id}")).stack_size(STACK_LEN);
             let body = move || {
-                connection.run(items, || service.serve(&connection));
+                connection.run(|| service.serve(&connection));
                 self.remove(id);
             };
             if let Err(error) = reader.spawn_scoped(scope, body) {

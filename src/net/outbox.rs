@@ -14,7 +14,7 @@
 //! no lock, until there is room ([`Bell`]). A client that gets rid of too little while others wait for it departs as too slow.
 //!
 //! An ending is the last item: [`Outbox::end`] names the reason, once, and nothing that is pushed later is sent.
-//! Knows no protocol and no socket: bytes go into a [`Straight`] or an `impl Write`.
+//! Knows no protocol and no socket: bytes go into a [`Way`] or an `impl Write`.
 //! Invariant: what is pushed first goes out first, so nothing goes straight while the writer still has something.
 
 use std::io::{self, Write};
@@ -76,8 +76,15 @@ pub enum Pace {
 /// See [`Item::Job`].
 pub type Job = Box<dyn FnOnce(&mut dyn Write) -> io::Result<()> + Send>;
 
-/// Writes what the client takes without waiting, and says how many bytes that were. An error is left to the writer, which meets it again.
-pub type Straight = Box<dyn Fn(&[u8]) -> io::Result<usize> + Send + Sync>;
+/// What lies beyond an outbox: a socket and a thread, or a test.
+pub trait Way: Send + Sync {
+    /// Writes what the client takes without waiting, and says how many bytes that were. An error is left to the writer, which meets it again.
+    fn write_now(&self, bytes: &[u8]) -> io::Result<usize>;
+    /// The outbox has handed something to its writer: starts it, unless it runs.
+    fn wake_writer(self: Arc<Self>, outbox: &Arc<Outbox>);
+    /// Everything is written: ends the sending side. `false`: there is a writer, whose part that is.
+    fn finish(&self, outbox: &Outbox) -> bool;
+}
 
 /// What all outboxes of a server share: the rounds, the postman, and the bell.
 pub struct Post {
@@ -175,7 +182,7 @@ impl Bell {
 pub struct Outbox {
     /// What was pushed since the last round. With anything in it, the outbox is due.
     posted: Mutex<Vec<Item>>,
-    straight: Straight,
+    way: Arc<dyn Way>,
     /// The way to the writer.
     items: Sender<Item>,
     /// How many items the writer was handed and has not written yet.
@@ -207,11 +214,11 @@ struct State {
 
 impl Outbox {
     /// A new outbox, and the end of its channel for the writer thread.
-    pub fn new(post: Arc<Post>, pace: Pace, straight: Straight) -> (Arc<Outbox>, Receiver<Item>) {
+    pub fn new(post: Arc<Post>, pace: Pace, way: Arc<dyn Way>) -> (Arc<Outbox>, Receiver<Item>) {
         let (items, receiver) = unbounded();
         let outbox = Outbox {
             posted: Mutex::default(),
-            straight,
+            way,
             items,
             n_handed: AtomicUsize::new(0),
             queued: AtomicUsize::new(0),
@@ -291,19 +298,41 @@ impl Outbox {
     }
 
     /// Writes what was posted, as far as it goes straight, and hands the rest to the writer. Called by the round, so never twice at a time.
-    fn deliver(&self, batch: &mut Vec<u8>) {
+    fn deliver(self: &Arc<Self>, batch: &mut Vec<u8>) {
         let posted = std::mem::take(&mut *self.posted.lock());
-        let mut posted = posted.into_iter().peekable();
-        let goes_straight = matches!(self.pace, Pace::Batched) && self.n_handed.load(Ordering::Acquire) == 0;
         let mut last_line = 0;
-        if goes_straight {
-            while let Some(Item::Bytes(bytes, number)) = posted.next_if(|item| matches!(item, Item::Bytes(..))) {
-                batch.extend_from_slice(&bytes);
-                last_line = number.max(last_line);
+        for item in posted {
+            match item {
+                Item::Bytes(bytes, number) if self.goes_straight() && matches!(self.pace, Pace::Batched) => {
+                    batch.extend_from_slice(&bytes);
+                    last_line = number.max(last_line);
+                }
+                Item::End => {
+                    self.write_straight(batch, last_line);
+                    if !(self.goes_straight() && self.way.finish(self)) {
+                        self.hand_over(Item::End);
+                    }
+                    // Nothing goes straight any more.
+                    self.n_handed.fetch_add(1, Ordering::Relaxed);
+                    return;
+                }
+                item => {
+                    self.write_straight(batch, last_line);
+                    self.hand_over(item);
+                }
             }
         }
+        self.write_straight(batch, last_line);
+    }
+
+    /// Whether the writer has nothing that would be overtaken.
+    fn goes_straight(&self) -> bool {
+        self.n_handed.load(Ordering::Acquire) == 0
+    }
+
+    fn write_straight(self: &Arc<Self>, batch: &mut Vec<u8>, last_line: u64) {
         if !batch.is_empty() {
-            let n = (self.straight)(batch).unwrap_or(0);
+            let n = self.way.write_now(batch).unwrap_or(0);
             self.wrote(n);
             match batch.get(n..) {
                 Some(rest @ [_, ..]) => self.hand_over(Item::Bytes(rest.into(), last_line)),
@@ -312,13 +341,15 @@ impl Outbox {
             batch.clear();
             batch.shrink_to(MAX_WRITE);
         }
-        posted.for_each(|item| self.hand_over(item));
     }
 
-    fn hand_over(&self, item: Item) {
-        self.n_handed.fetch_add(1, Ordering::Relaxed);
+    fn hand_over(self: &Arc<Self>, item: Item) {
+        let is_first = self.n_handed.fetch_add(1, Ordering::Relaxed) == 0;
         // The writer is gone only when the connection is; its reader notices by itself.
         let _ = self.items.send(item);
+        if is_first {
+            Arc::clone(&self.way).wake_writer(self);
+        }
     }
 
     /// Whether those who cause bytes may push more. An ending client keeps nobody waiting.
@@ -504,7 +535,7 @@ fn write_batch(outbox: &Outbox, batch: &mut Vec<u8>, stream: &mut dyn Write) -> 
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use std::thread;
 
     use proptest::prelude::*;
@@ -538,7 +569,44 @@ mod tests {
 
     /// An outbox whose client takes nothing at once.
     fn at_pace(pace: Pace) -> (Arc<Outbox>, Receiver<Item>) {
-        Outbox::new(Arc::default(), pace, Box::new(|_| Err(io::ErrorKind::WouldBlock.into())))
+        Outbox::new(Arc::default(), pace, Arc::new(NoWay))
+    }
+
+    /// A client that takes nothing at once; what is handed to its writer is looked at by a test.
+    pub(crate) struct NoWay;
+
+    impl Way for NoWay {
+        fn write_now(&self, _: &[u8]) -> io::Result<usize> {
+            Ok(0)
+        }
+
+        fn wake_writer(self: Arc<Self>, _: &Arc<Outbox>) {}
+
+        fn finish(&self, _: &Outbox) -> bool {
+            false
+        }
+    }
+
+    /// A client that takes at once what this function says, and tells what else is asked of it.
+    struct Straight<F>(F, Sender<&'static str>);
+
+    impl<F: Fn(&[u8]) -> io::Result<usize> + Send + Sync> Way for Straight<F> {
+        fn write_now(&self, bytes: &[u8]) -> io::Result<usize> {
+            self.0(bytes)
+        }
+
+        fn wake_writer(self: Arc<Self>, _: &Arc<Outbox>) {
+            // Only some tests listen.
+            let _ = self.1.send("wake");
+        }
+
+        fn finish(&self, _: &Outbox) -> bool {
+            self.1.send("finish").is_ok()
+        }
+    }
+
+    fn way(write_now: impl Fn(&[u8]) -> io::Result<usize> + Send + Sync + 'static) -> Arc<dyn Way> {
+        Arc::new(Straight(write_now, unbounded().0))
     }
 
     fn bytes(len: usize) -> Arc<[u8]> {
@@ -579,7 +647,7 @@ mod tests {
                     Err(io::ErrorKind::WouldBlock.into())
                 }
             };
-            let (outbox, items) = Outbox::new(Arc::default(), Pace::Batched, Box::new(take));
+            let (outbox, items) = Outbox::new(Arc::default(), Pace::Batched, way(take));
             Client { outbox, items, room, straight }
         }
 
@@ -630,6 +698,21 @@ mod tests {
     }
 
     #[test]
+    fn writer_is_woken_for_what_does_not_go_at_once_and_for_no_end_without_it() {
+        for (room, asked) in [(4, vec!["finish"]), (3, vec!["wake"])] {
+            let (ask, asks) = unbounded();
+            let take = move |bytes: &[u8]| Ok(bytes.len().min(room));
+            let (outbox, items) = Outbox::new(Arc::default(), Pace::Batched, Arc::new(Straight(take, ask)));
+            outbox.push(b"line".as_slice().into());
+            end(&outbox);
+            outbox.push(b"late".as_slice().into());
+            outbox.post.make_round();
+            assert_eq!(asks.try_iter().collect::<Vec<_>>(), asked);
+            assert_eq!(items.is_empty(), room == 4);
+        }
+    }
+
+    #[test]
     fn job_is_the_writers_and_what_follows_waits_for_it() {
         let client = Client::with_room(1000);
         client.is_sent("before ");
@@ -643,13 +726,13 @@ mod tests {
     fn what_is_asked_for_during_a_round_goes_out_in_the_next() {
         let post = Arc::new(Post::default());
         let (told, tells) = bounded(0);
-        let straight = |what: &'static str| {
+        let tell = |what: &'static str| {
             let told = told.clone();
             // Taken only when the test looks: until then the round is under way.
-            Box::new(move |bytes: &[u8]| told.send_timeout(what, DEADLINE).map(|()| bytes.len()).map_err(io::Error::other))
+            way(move |bytes| told.send_timeout(what, DEADLINE).map(|()| bytes.len()).map_err(io::Error::other))
         };
-        let (first, _items) = Outbox::new(Arc::clone(&post), Pace::Batched, straight("first"));
-        let (second, _more_items) = Outbox::new(Arc::clone(&post), Pace::Batched, straight("second"));
+        let (first, _items) = Outbox::new(Arc::clone(&post), Pace::Batched, tell("first"));
+        let (second, _more_items) = Outbox::new(Arc::clone(&post), Pace::Batched, tell("second"));
         let (stop, stopped) = bounded(0);
         thread::scope(|scope| {
             first.push(b"line".as_slice().into());
@@ -670,7 +753,7 @@ mod tests {
     fn long_round_is_left_to_the_postman() {
         let post = Arc::new(Post::default());
         let outboxes: Vec<_> =
-            (0..=SHORT_ROUND).map(|_| Outbox::new(Arc::clone(&post), Pace::Batched, Box::new(|_| Ok(0)))).collect();
+            (0..=SHORT_ROUND).map(|_| Outbox::new(Arc::clone(&post), Pace::Batched, Arc::new(NoWay))).collect();
         outboxes.iter().for_each(|(outbox, _)| outbox.push(b"line".as_slice().into()));
         post.make_round();
         assert!(outboxes.iter().all(|(_, items)| items.is_empty()));
@@ -768,7 +851,7 @@ mod tests {
         // The event may come before the wait, so the test gives them many chances to meet.
         for _ in 0..50 {
             let post = Arc::new(Post::default());
-            let outbox = || Outbox::new(Arc::clone(&post), Pace::Batched, Box::new(|_| Ok(0)));
+            let outbox = || Outbox::new(Arc::clone(&post), Pace::Batched, Arc::new(NoWay));
             let ((full, _items), (own, _own_items)) = (outbox(), outbox());
             full.push(bytes(SOFT_LIMIT + 4));
             let (woken, is_woken) = bounded(0);

@@ -21,6 +21,7 @@ use super::spool::{Body, Spool};
 use super::table::GroupTable;
 use super::turn::{Frames, Offer};
 use crate::net::connection::Departure;
+use crate::net::outbox::tests::NoWay;
 use crate::net::outbox::{Item, Outbox, Pace};
 use crate::seal::Key;
 use crate::wire::command::{line, notice, ACCEPTED, ADMIN_READY, FERNCHAT, KICKED, READY, RECEIVE_FILE, WAIT};
@@ -68,7 +69,7 @@ impl Kit {
     }
 
     fn ear(&self) -> Ear {
-        let (outbox, items) = Outbox::new(Arc::default(), Pace::Batched, Box::new(|_| Ok(0)));
+        let (outbox, items) = Outbox::new(Arc::default(), Pace::Batched, Arc::new(NoWay));
         Ear { outbox, items, key: Arc::clone(&self.house.key), heard: RefCell::default() }
     }
 
