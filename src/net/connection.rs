@@ -171,14 +171,6 @@ impl Connection {
         self.line.shut();
     }
 
-    /// Finds out quickly whether the peer is still there: if it is not, the connection fails within five seconds.
-    pub(super) fn challenge(&self) {
-        // Refused, it takes as long as it always does.
-        let _ = keep_alive(&self.line.socket, CHALLENGE_INTERVAL, CHALLENGE_INTERVAL);
-        #[cfg(any(target_os = "linux", target_os = "android"))]
-        let _ = SockRef::from(&self.line.socket).set_tcp_user_timeout(Some(CHALLENGE_TIMEOUT));
-    }
-
     /// Serves the client until it is gone. This is the body of the reader thread.
     pub(super) fn run(&self, serve: impl FnOnce() -> Departure) {
         info!("{self} connected");
@@ -254,6 +246,13 @@ impl Way for Line {
             }
             other => other,
         };
+    }
+
+    fn challenge(&self) {
+        // Refused, it takes as long as it always does.
+        let _ = keep_alive(&self.socket, CHALLENGE_INTERVAL, CHALLENGE_INTERVAL);
+        #[cfg(any(target_os = "linux", target_os = "android"))]
+        let _ = SockRef::from(&self.socket).set_tcp_user_timeout(Some(CHALLENGE_TIMEOUT));
     }
 
     fn finish(&self, outbox: &Outbox) -> bool {

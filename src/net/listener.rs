@@ -225,9 +225,6 @@ impl Listener {
                 if connection.outbox().is_overdue(now) {
                     connection.shut();
                 }
-                if connection.outbox().take_challenge() {
-                    connection.challenge();
-                }
             }
             service.tick();
             self.post.make_round();

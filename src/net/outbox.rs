@@ -18,7 +18,7 @@
 //! Invariant: what is pushed first goes out first, so nothing goes straight while the writer still has something.
 
 use std::io::{self, Write};
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -82,6 +82,8 @@ pub trait Way: Send + Sync {
     fn write_now(&self, bytes: &[u8]) -> io::Result<usize>;
     /// The outbox has handed something to its writer: starts it, unless it runs.
     fn wake_writer(self: Arc<Self>, outbox: &Arc<Outbox>);
+    /// The peer must soon show that it is still there, or the connection fails.
+    fn challenge(&self) {}
     /// Everything is written: ends the sending side. `false`: there is a writer, whose part that is.
     fn finish(&self, outbox: &Outbox) -> bool;
 }
@@ -193,8 +195,6 @@ pub struct Outbox {
     written: AtomicU64,
     /// The number of the last line written.
     heard: AtomicU64,
-    /// Whether the peer is to show that it is still there.
-    challenged: AtomicBool,
     post: Arc<Post>,
     pace: Pace,
     state: Mutex<State>,
@@ -224,7 +224,6 @@ impl Outbox {
             queued: AtomicUsize::new(0),
             written: AtomicU64::new(0),
             heard: AtomicU64::new(0),
-            challenged: AtomicBool::new(false),
             post,
             pace,
             state: Mutex::default(),
@@ -266,14 +265,9 @@ impl Outbox {
         let _ = self.heard.compare_exchange(number - 1, number, Ordering::Relaxed, Ordering::Relaxed);
     }
 
-    /// Asks the system to find out quickly whether the peer is still there. The listener's clock does it.
+    /// Has the system find out quickly whether the peer is still there. Waits for nothing.
     pub fn challenge(&self) {
-        self.challenged.store(true, Ordering::Relaxed);
-    }
-
-    /// Whether that was asked for since it was done last.
-    pub fn take_challenge(&self) -> bool {
-        self.challenged.swap(false, Ordering::Relaxed)
+        self.way.challenge();
     }
 
     /// What bytes count that go out at this pace.
