@@ -5,7 +5,7 @@ PORT ?= 8000
 FERNCHAT = target/release/fernchat
 PYTHON = target/python/bin/python3
 
-.PHONY: run test check bench burst bigfile vanished build
+.PHONY: run test check bench burst bigfile vanished soak build
 
 # A server on this machine and a client in this terminal; the server stops with the client.
 # With piped input the client runs the conversation that it is given:  printf 'alice\nteam\nhello\n' | make run
@@ -37,7 +37,7 @@ $(PYTHON):
 check:
 	cargo fmt --check
 	cargo clippy --locked --all-targets --all-features -- -D warnings
-	cargo clippy --locked --test bigfile --test vanished -- -D warnings
+	cargo clippy --locked --test bigfile --test vanished --test soak -- -D warnings
 	RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps
 	$(MAKE) test
 
@@ -55,3 +55,7 @@ bigfile:
 # Peers whose link is taken down, in a network namespace: within 90 s both ends notice. Needs root and iproute2.
 vanished:
 	cargo test --locked --test vanished
+
+# Fifty clients that talk, share files, lose their connections and are killed, for SECONDS and with the random numbers of SEED.
+soak:
+	SECONDS=$(or $(SECONDS),60) SEED=$(or $(SEED),1) cargo test --locked --release --test soak

@@ -139,7 +139,7 @@ impl Link {
     fn client(&self, port: u16, name: &str, group: &str) -> Program {
         let mut command = Command::new("ip");
         command.args(["netns", "exec", &self.name]).arg(fernchat().get_program());
-        command.args(["client", "10.213.77.1", &port.to_string(), "--name", name, "--group", group]);
+        command.args(["client", "10.213.77.1", &port.to_string(), "--name", name, "--group", group, "--no-reconnect"]);
         Program::start(command)
     }
 

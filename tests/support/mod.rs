@@ -108,6 +108,11 @@ impl Program {
         );
     }
 
+    /// Takes in the lines that have come.
+    pub fn hears_what_is_there(&mut self) {
+        self.heard.extend(self.lines.try_iter());
+    }
+
     /// Whether a line that contains this has come or comes at once: for what must be tried until it works.
     pub fn tries_to_hear(&mut self, part: &str) -> bool {
         while let Ok(line) = self.lines.recv_timeout(Duration::from_millis(100)) {
