@@ -7,7 +7,7 @@ use std::io::Write;
 use std::net::{TcpListener, TcpStream};
 use std::thread;
 
-use support::{fernchat, folder, set, status_of, Peer, Program, Server, DEADLINE};
+use support::{fernchat, folder, set, status_of, upload, Peer, Program, Server, DEADLINE};
 
 /// The group name as a fernchat client sends it.
 const FERNCHAT: &str = "team\nfernchat/1";
@@ -221,17 +221,6 @@ fn the_new_admin_is_told_and_has_the_rights_that_the_old_one_has_lost() {
 }
 
 // ---- files ----
-
-/// Uploads as a Python client does: everything, whatever the server says. Returns the result.
-fn upload(peer: &mut Peer, name: &str, body: &[u8]) -> String {
-    peer.says("/fileTransfer");
-    peer.hears("/fileTransfer");
-    peer.says(name);
-    assert!(peer.hears_text().starts_with("/sendFile"));
-    peer.says(&body.len().to_string());
-    peer.says_raw(body);
-    peer.hears_text()
-}
 
 #[test]
 fn a_file_reaches_every_other_member_and_its_name_is_made_safe() {

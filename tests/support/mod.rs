@@ -464,6 +464,17 @@ impl Peer {
     }
 }
 
+/// Uploads as a Python client does: everything, whatever the server says. Returns the result.
+pub fn upload(peer: &mut Peer, name: &str, body: &[u8]) -> String {
+    peer.says("/fileTransfer");
+    peer.hears("/fileTransfer");
+    peer.says(name);
+    assert!(peer.hears_text().starts_with("/sendFile"));
+    peer.says(&body.len().to_string());
+    peer.says_raw(body);
+    peer.hears_text()
+}
+
 pub fn frame(token: &[u8]) -> Vec<u8> {
     [&(token.len() as u32).to_be_bytes(), token].concat()
 }
