@@ -9,7 +9,7 @@
 //! | sends one byte at a time of much that it has announced | waits; costs what has come, not what is to come | `those_who_drip_cost_no_more_than_they_send` |
 //! | sends garbage, huge lengths, foreign tokens | is told and closed | `chat.rs`: `what_breaks_the_protocol_ends_one_connection_with_one_line_and_nobody_else_notices` |
 //! | connects 10,000 times | nothing is left of it | `a_storm_of_connections_leaves_nothing_behind` |
-//! | takes all descriptors | the server says so, and serves again | `a_server_out_of_descriptors_says_so_and_serves_again` |
+//! | takes all descriptors | the server says so, and serves again | `a_server_out_of_descriptors_says_so_and_serves_again`, `a_server_that_may_have_few_descriptors_says_so_and_takes_as_many_clients_as_it_can` |
 //! | floods its group | is slowed down; the others are answered | `one_who_floods_is_slowed_down_and_the_others_are_answered` |
 //! | reads nothing | departs | `chat.rs`: `a_member_that_stops_reading_departs_as_too_slow_and_the_others_hear_everything` |
 //! | has a name that steers terminals, or lies about who speaks | is refused | `a_name_that_steers_terminals_is_refused_and_a_text_passes_as_it_is` |
@@ -226,6 +226,23 @@ fn a_server_out_of_descriptors_says_so_and_serves_again() {
     alice.hears("PyChat: carol has requested to join the group.");
     assert_eq!(upload(&mut alice, "notes.txt", body.as_bytes()), "notes.txt is on its way to 1 member.");
     is_idle(process, &alice);
+}
+
+#[test]
+fn a_server_that_may_have_few_descriptors_says_so_and_takes_as_many_clients_as_it_can() {
+    let mut command = Command::new("sh");
+    command.args(["-c", "ulimit -n 200 && exec \"$0\" server 127.0.0.1 0"]).arg(fernchat().get_program());
+    let mut server = Server::of(command);
+    server.program.logs("this machine lets the server have 8 clients at one time, not 1000");
+    let clients: Vec<Peer> = (0..8).map(|i| Peer::greet(server.port, &format!("m{i}"), &format!("group {i}"))).collect();
+    for mut client in clients {
+        client.hears("/adminReady");
+        drop(client);
+        server.program.logs("departed: ");
+    }
+    // They are gone now; a whole house of silence more, and one still gets in.
+    let _silent: Vec<Peer> = (0..72).map(|_| Peer::connect(server.port)).collect();
+    Peer::greet(server.port, "alice", "team").hears("/adminReady");
 }
 
 #[test]

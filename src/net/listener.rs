@@ -42,6 +42,19 @@ const ROOM_TIME: Duration = Duration::from_secs(1);
 /// The pause after an accept that failed, so that a lack of descriptors does not become a busy loop.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
+/// How many of so many clients this machine bears, beside so many others. Fewer are said to whoever starts the `service`: its clients
+/// are told only that it is full.
+pub fn bearable(n_clients: usize, n_others: usize, service: &str) -> usize {
+    let most = machine::client_ceiling().saturating_sub(n_others);
+    if most < n_clients {
+        warn!(
+            "this machine lets the {service} have {most} clients at one time, not {n_clients}: raise the limit on open files \
+             (ulimit -n) or on mappings (vm.max_map_count) for more"
+        );
+    }
+    n_clients.min(most)
+}
+
 /// What a listener does with its clients: the chat server, or the relay.
 pub trait Service: Sync {
     /// Where its clients come from.

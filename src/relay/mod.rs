@@ -29,10 +29,9 @@ use log::{debug, info};
 use parking_lot::Mutex;
 
 use self::splitter::{Piece, Splitter};
-use crate::machine;
 use crate::net::connection::{ClientId, Connection, Departure};
 use crate::net::is_late;
-use crate::net::listener::{BindError, Listener, Service};
+use crate::net::listener::{bearable, BindError, Listener, Service};
 use crate::net::outbox::{Outbox, Pace};
 
 /// The pause between two tokens for one peer, unless it is told otherwise. Measured with a Python reader that takes one read for
@@ -68,7 +67,7 @@ impl Relay {
     /// # Errors
     /// The address cannot be used.
     pub fn bind(setup: Setup) -> Result<Relay, BindError> {
-        let max_clients = setup.max_clients.min(machine::client_ceiling());
+        let max_clients = bearable(setup.max_clients, 0, "relay");
         let listener = Listener::bind(&setup.host, setup.port, max_clients)?;
         Ok(Relay { listener, pause: setup.pause, peers: Mutex::default() })
     }

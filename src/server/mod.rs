@@ -35,9 +35,8 @@ use self::seat::{seal, Failure};
 use self::session::{House, Session};
 use self::spool::Spool;
 use self::table::GroupTable;
-use crate::machine;
 use crate::net::connection::{Connection, Departure};
-use crate::net::listener::{BindError, Listener, Service, GREETING_PLACES};
+use crate::net::listener::{bearable, BindError, Listener, Service, GREETING_PLACES};
 use crate::net::outbox::Pace;
 use crate::seal::{Key, KeyFileError, Secret};
 use crate::wire::command::notice;
@@ -97,7 +96,7 @@ impl Server {
     /// The address, the spool's folder or the secret cannot be used.
     pub fn bind(setup: Setup) -> Result<Server, ServerError> {
         let Setup { host, port, max_clients, max_file, python_file_limit, spool, secret_file, backlog } = setup;
-        let max_clients = max_clients.min(machine::client_ceiling().saturating_sub(GREETING_PLACES));
+        let max_clients = bearable(max_clients, GREETING_PLACES, "server");
         let listener = Listener::bind(&host, port, max_clients + GREETING_PLACES).map_err(ServerError::Bind)?;
         let spool = Spool::new(&spool).map_err(|error| ServerError::Spool { folder: spool, error })?;
         let (key, salt) = match secret_file {
