@@ -1,11 +1,10 @@
-# What can be done here: make run, make test, make check, make bench, make burst, make bigfile,
-# make vanished.
+# What can be done here: make run, make test, make check, make bench, make idle, make burst, make bigfile, make vanished, make soak.
 
 PORT ?= 8000
 FERNCHAT = target/release/fernchat
 PYTHON = target/python/bin/python3
 
-.PHONY: run test check bench burst bigfile vanished soak build
+.PHONY: run test check bench idle burst bigfile vanished soak build
 
 # A server on this machine and a client in this terminal; the server stops with the client.
 # With piped input the client runs the conversation that it is given:  printf 'alice\nteam\nhello\n' | make run
@@ -41,8 +40,13 @@ check:
 	RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps
 	$(MAKE) test
 
-bench:
+# Beside redis-server, mosquitto and the Python server: whoever is not installed is named and left out.
+bench: $(PYTHON)
 	cargo bench --locked --bench fanout
+
+# What clients cost that do nothing.
+idle:
+	cargo bench --locked --bench fanout -- --idle
 
 # How long a pause the relay must make between two messages for a Python client.
 burst: build $(PYTHON)

@@ -1,21 +1,24 @@
-//! Fan-out: how fast, how soon and at what cost the lines of a group reach all of its members.
+//! Fan-out: how fast, how soon and at what cost the lines of a group reach all of its members, beside what people would use instead.
 //!
 //! ```text
 //!   S senders ─┐              ┌─▶ N receivers
 //!              ├─▶ server ────┤                     all members are sockets of this one thread
-//!              └── W lines ◀──┘─▶ the other senders
+//!              └── W lines ◀──┘─▶ the other senders (of a chat; a broker's senders only say)
 //! ```
 //!
-//! The servers are the release program's group chat and its blind relay (without a pause), each in a process of its own. Whatever they
-//! reach, it is to be read against a limit that is measured in turn with them, on the same load: this program started once more as one
-//! thread that seals nothing, takes what has come and gives each member all of it in one write.
+//! The servers are the release program's group chat and its blind relay (without a pause), the brokers of [`peers`], and the Python server
+//! that the tests use, each in a process of its own; who is not installed is named and left out. Whatever they reach, it is to be
+//! read against a limit that is measured in turn with them, on the same load: this program started once more as one thread that
+//! seals nothing, takes what has come and gives each member all of it in one write.
 //!
 //! W lines are under way at any time: a sender says the next as soon as one of them is with everybody. The rows with a pace say a line
-//! each 10 ms instead, and show what a single person sees.
-//! Every delivery is counted, also those to the other senders. A line is opened once, when the first member has it; the others are known by
-//! the random part of their token. A line that somebody does not get, or gets twice, ends the bench with exit 1.
+//! each 10 ms instead, and show what a single person sees. The last table is the talk of a Python client: question, answer, text.
+//! Every delivery is counted. A line is opened once, when the first member has it; the others are known by the random part of their
+//! token, but for the Python server, which seals a line for each. A line that somebody does not get, or gets twice, ends the bench
+//! with exit 1.
 //!
-//! `cargo bench --bench fanout` takes three minutes; with `-- --quick` every row is one short run.
+//! `cargo bench --bench fanout` takes ten minutes; with `-- --quick` every row is one short run;
+//! `-- --idle` measures something else, clients that do nothing.
 //! Reads `/proc` and waits with epoll, so it measures on Linux and says so elsewhere.
 
 use std::collections::hash_map::Entry;
@@ -32,6 +35,17 @@ use fernchat::wire::frame;
 
 #[path = "fanout/sockets.rs"]
 mod sockets;
+
+#[path = "fanout/idle.rs"]
+mod idle;
+
+#[path = "fanout/peers.rs"]
+mod peers;
+
+#[path = "fanout/talk.rs"]
+mod talk;
+
+use peers::{Broker, MOSQUITTO, REDIS};
 use sockets::{cpu_secs, relay, Outcome, Poller, Process, Stream};
 
 /// The length of a line's text, in bytes.
@@ -76,6 +90,7 @@ fn main() -> ExitCode {
     let has = |word: &str| args.iter().any(|arg| arg == word);
     let outcome = match args.iter().position(|arg| arg == "--relay") {
         Some(at) => relay(args[at + 1].parse().unwrap_or_default()),
+        None if has("--idle") => idle::measure(),
         // Only `cargo bench` says --bench: whoever runs all targets as tests wants to know that it works.
         None => measure(has("--quick") || !has("--bench")),
     };
@@ -99,6 +114,7 @@ fn measure(is_quick: bool) -> Outcome<()> {
     print_cells(
         ["N", "S", "W", "through", "1000 deliveries/s", "CPU µs/delivery", "p50 ms", "p99 ms", "bench %"].map(String::from),
     );
+    let mut skipped = Vec::new();
     for (n_receivers, n_senders, window, pace) in LOADS {
         let pace = Duration::from_millis(pace);
         let load = &Load { n_receivers, n_senders, window, pace };
@@ -107,64 +123,108 @@ fn measure(is_quick: bool) -> Outcome<()> {
             (false, true) => 1000,
             (false, false) => 2000,
         });
-        let mut groups = [Group::of_fernchat(load)?, Group::of_blind_relay(load)?, Group::of_limit(load)?];
-        let mut runs = [Vec::new(), Vec::new(), Vec::new()];
-        for group in &mut groups {
-            group.run(load, Duration::from_millis(100))?; // to warm up
-        }
-        for _ in 0..n_runs {
-            for (group, runs) in groups.iter_mut().zip(&mut runs) {
-                runs.push(group.run(load, time)?);
+        let mut rows = vec![
+            Row::new("group chat", Group::of_fernchat(load)?),
+            Row::new("limit", Group::of_limit(load)?),
+            Row::new("blind relay", Group::of_blind_relay(load)?),
+        ];
+        for broker in [REDIS, MOSQUITTO] {
+            match Group::of_broker(load, &broker)? {
+                Some(group) => rows.push(Row::new(broker.name, group)),
+                None => skipped.push(broker.name),
             }
         }
-        print_rows(load, &runs);
+        // With several senders its frames are torn, as each of its threads writes length and token apart.
+        if load.n_senders == 1 {
+            match Group::of_python(load)? {
+                Some(group) => rows.push(Row::new("Python", group)),
+                None => skipped.push("Python with cryptography"),
+            }
+        }
+        for row in &mut rows {
+            row.run(load, Duration::from_millis(100))?; // to warm up
+            row.runs.clear();
+        }
+        for _ in 0..n_runs {
+            for row in &mut rows {
+                row.run(load, time)?;
+            }
+        }
+        print_rows(load, &rows);
     }
     println!(
-        "\nN receivers, S senders, W lines under way or the time between two; every line goes to N + S - 1 members.\n\
+        "\nN receivers, S senders, W lines under way or the time between two; a chat's line goes to N + S - 1 members, a broker's to N.\n\
          CPU: what the server takes on all cores, user and system, told in units of 10 ms: of little meaning for 1 receiver.\n\
          bench: how busy the one thread is that says and hears it all; at 100 % the program could do more.\n\
-         ratio: group chat or blind relay over the limit, of the medians."
+         chat/ ...: the group chat's median over that of another."
     );
+    skipped.sort_unstable();
+    skipped.dedup();
+    skipped.iter().for_each(|name| println!("Not installed, so left out: {name}."));
+    talk::measure(if is_quick { 5 } else { 50 })?;
     Ok(())
 }
 
 /// What one run came to: 1000 deliveries/s, CPU µs/delivery, p50 ms, p99 ms, how busy the bench was in percent.
 type Figures = [f64; 5];
 
-fn print_rows(load: &Load, runs: &[Vec<Figures>; 3]) {
+/// Something that lines go through, and what its runs came to.
+struct Row {
+    through: &'static str,
+    group: Group,
+    runs: Vec<Figures>,
+}
+
+impl Row {
+    fn new(through: &'static str, group: Group) -> Row {
+        Row { through, group, runs: Vec::new() }
+    }
+
+    fn run(&mut self, load: &Load, time: Duration) -> Outcome<()> {
+        let figures = self.group.run(load, time).map_err(|error| format!("{}: {error}", self.through))?;
+        self.runs.push(figures);
+        Ok(())
+    }
+
+    /// The median, the least and the most of a column.
+    fn spread(&self, column: usize) -> (f64, f64, f64) {
+        let mut values: Vec<f64> = self.runs.iter().map(|figures| figures[column]).collect();
+        values.sort_by(f64::total_cmp);
+        (values[values.len() / 2], values[0], values[values.len() - 1])
+    }
+}
+
+fn print_rows(load: &Load, rows: &[Row]) {
     let window = match load.pace.is_zero() {
         true => load.window.to_string(),
         false => format!("{} ms", load.pace.as_millis()),
     };
-    let spread = |runs: &[Figures], column: usize| {
-        let mut values: Vec<f64> = runs.iter().map(|figures| figures[column]).collect();
-        values.sort_by(f64::total_cmp);
-        (values[values.len() / 2], values[0], values[values.len() - 1])
-    };
-    for (through, runs) in ["group chat", "blind relay", "limit"].iter().zip(runs) {
+    for row in rows {
         let cell = |column, digits| {
-            let (median, least, most) = spread(runs, column);
-            match runs.len() {
+            let (median, least, most) = row.spread(column);
+            match row.runs.len() {
                 1 => format!("{median:.digits$}"),
                 _ => format!("{median:.digits$} ({least:.digits$}-{most:.digits$})"),
             }
         };
         let (n, s) = (load.n_receivers.to_string(), load.n_senders.to_string());
-        let busy = format!("{:.0}", spread(runs, 4).0);
-        print_cells([n, s, window.clone(), through.to_string(), cell(0, 1), cell(1, 2), cell(2, 3), cell(3, 3), busy]);
+        let busy = format!("{:.0}", row.spread(4).0);
+        print_cells([n, s, window.clone(), row.through.into(), cell(0, 1), cell(1, 2), cell(2, 3), cell(3, 3), busy]);
     }
     let none = String::new;
-    for (title, ours) in [("chat/limit", &runs[0]), ("relay/limit", &runs[1])] {
-        let ratio = |column| match spread(ours, column).0 / spread(&runs[2], column).0 {
+    let (chat, others) = rows.split_first().expect("there is a row for the group chat");
+    for other in others {
+        let ratio = |column| match chat.spread(column).0 / other.spread(column).0 {
             ratio if ratio.is_finite() => format!("{ratio:.2}"),
             _ => "-".into(),
         };
-        print_cells([none(), none(), none(), title.into(), ratio(0), ratio(1), ratio(2), ratio(3), none()]);
+        let title = format!("chat/ {}", other.through);
+        print_cells([none(), none(), none(), title, ratio(0), ratio(1), ratio(2), ratio(3), none()]);
     }
 }
 
 fn print_cells(cells: [String; 9]) {
-    const WIDTHS: [usize; 9] = [4, 3, 6, 12, 24, 20, 22, 22, 8];
+    const WIDTHS: [usize; 9] = [4, 3, 6, 18, 24, 20, 22, 22, 8];
     let line: String = cells.iter().zip(WIDTHS).map(|(cell, width)| format!("{cell:>width$} ")).collect();
     println!("{}", line.trim_end());
 }
@@ -175,8 +235,15 @@ struct Group {
     streams: Vec<Stream>,
     poller: Poller,
     /// What a text becomes on its way from this sender.
-    utter: fn(&Key, sender: usize, text: &str) -> Vec<u8>,
+    utter: Utter,
     tally: Tally,
+}
+
+enum Utter {
+    /// Sealed and with all that the chat wants said with it.
+    Chat(fn(&Key, sender: usize, text: &str) -> Vec<u8>),
+    /// The sealed line inside of what the broker wants.
+    Brokered(fn(&[u8]) -> Vec<u8>),
 }
 
 impl Group {
@@ -206,6 +273,34 @@ impl Group {
         Group::new(load, process, Key::generate(), members, |key, me, text| seal(key, &line(name(me), text)), 4)
     }
 
+    /// The Python server of the tests, which seals a line anew for everybody.
+    fn of_python(load: &Load) -> Outcome<Option<Group>> {
+        let Some(process) = talk::python_server()? else {
+            return Ok(None);
+        };
+        let (key, members) = join(process.port, load.n_members())?;
+        let utter = |key: &Key, _, text: &str| [seal(key, Command::MessageSend.word()), seal(key, text)].concat();
+        let mut group = Group::new(load, process, key, members, utter, 4)?;
+        group.tally.is_sealed_once = false;
+        Ok(Some(group))
+    }
+
+    fn of_broker(load: &Load, broker: &Broker) -> Outcome<Option<Group>> {
+        let Some((process, members)) = broker.start(load.n_senders, load.n_receivers)? else {
+            return Ok(None);
+        };
+        let (before, behind) = broker.around;
+        let len = before + delivery_len() - 4 + behind;
+        // What a sender hears is nothing, or a number.
+        let len_of = |member| Some(if member < load.n_senders { 1 } else { len });
+        let streams = members.into_iter().enumerate().map(|(member, socket)| Stream::new(socket, len_of(member)));
+        let utter = Utter::Brokered(broker.said);
+        let mut group = Group::with_streams(load, process, Key::generate(), streams.collect::<Result<_, _>>()?, utter, before)?;
+        group.tally.behind_len = behind;
+        group.tally.n_hearing = load.n_receivers;
+        Ok(Some(group))
+    }
+
     fn new(
         load: &Load,
         process: Process,
@@ -217,6 +312,17 @@ impl Group {
         let bare_len = (prefix_len == 0).then(|| delivery_len() - 4);
         let stream = |socket| Stream::new(socket, bare_len);
         let streams: Vec<Stream> = members.into_iter().map(stream).collect::<Result<_, _>>()?;
+        Group::with_streams(load, process, key, streams, Utter::Chat(utter), prefix_len)
+    }
+
+    fn with_streams(
+        load: &Load,
+        process: Process,
+        key: Key,
+        streams: Vec<Stream>,
+        utter: Utter,
+        prefix_len: usize,
+    ) -> Outcome<Group> {
         Ok(Group {
             process,
             poller: Poller::new(&streams)?,
@@ -225,6 +331,9 @@ impl Group {
             tally: Tally {
                 key,
                 prefix_len,
+                behind_len: 0,
+                is_sealed_once: true,
+                n_hearing: load.n_members() - 1,
                 n_members: load.n_members(),
                 free: (0..load.window).map(|n| n % load.n_senders).collect(),
                 n_said: 0,
@@ -280,7 +389,11 @@ impl Group {
 
     fn say(&mut self, sender: usize) -> Outcome<()> {
         let text = format!("{:0TEXT_LEN$}", self.tally.n_said);
-        let bytes = (self.utter)(&self.tally.key, sender, &text);
+        let key = &self.tally.key;
+        let bytes = match self.utter {
+            Utter::Chat(utter) => utter(key, sender, &text),
+            Utter::Brokered(said) => said(key.seal(line(name(sender), &text).as_bytes()).as_bytes()),
+        };
         self.tally.say(sender);
         // Nothing is in the way of so few bytes: a write that would block is an error here.
         Ok((&self.streams[sender].socket).write_all(&bytes)?)
@@ -305,13 +418,19 @@ struct Tally {
     key: Key,
     /// How much stands before a token, in bytes: its length, or nothing.
     prefix_len: usize,
+    /// How much stands behind it.
+    behind_len: usize,
+    /// Whether all members get the same token.
+    is_sealed_once: bool,
     n_members: usize,
+    /// How many of them hear a line.
+    n_hearing: usize,
     /// Whose turn it is, once for each line that may still get under way.
     free: VecDeque<usize>,
     n_said: usize,
     /// Lines that nobody has yet, by their number.
     said: HashMap<usize, Line>,
-    /// Lines that somebody has, by the random part of their token.
+    /// Lines that somebody has, by the random part of their token, or by their number.
     heard: HashMap<[u8; 16], Line>,
     /// Deliveries that are still to come.
     n_missing: usize,
@@ -331,7 +450,7 @@ impl Tally {
     fn say(&mut self, sender: usize) {
         let mut has = vec![false; self.n_members];
         has[sender] = true;
-        let n_missing = self.n_members - 1;
+        let n_missing = self.n_hearing;
         let line = Line { sender, at: Instant::now(), has, n_missing };
         self.said.insert(self.n_said, line);
         self.n_said += 1;
@@ -340,7 +459,10 @@ impl Tally {
 
     fn hear(&mut self, member: usize, frame: &[u8]) -> Outcome<()> {
         let now = Instant::now();
-        let token = &frame[self.prefix_len..];
+        if frame.len() == 1 {
+            return Ok(()); // what a broker tells a sender
+        }
+        let token = &frame[self.prefix_len..frame.len() - self.behind_len];
         match token.len() + 4 {
             len if len == delivery_len() => {}
             len if len == 4 + token_len(Command::MessageSend.word().len() as u64) as usize => {
@@ -349,12 +471,14 @@ impl Tally {
             len => return Err(format!("member {member} heard a frame of {len} bytes").into()),
         }
         // Behind the version and the time stamp, which are 9 bytes or 12 characters.
-        let random: [u8; 16] = token[12..28].try_into()?;
-        let mut line = match self.heard.entry(random) {
+        let mark: [u8; 16] = match self.is_sealed_once {
+            true => token[12..28].try_into()?,
+            false => (number(&self.key, token)? as u128).to_be_bytes(),
+        };
+        let mut line = match self.heard.entry(mark) {
             Entry::Occupied(line) => line,
             Entry::Vacant(place) => {
-                let text = String::from_utf8(self.key.open(token)?)?;
-                let number = text[text.len() - TEXT_LEN..].parse()?;
+                let number = number(&self.key, token)?;
                 let line = self.said.remove(&number);
                 let line = line.ok_or(format!("member {member} heard line {number} twice"))?;
                 place.insert_entry(line)
@@ -371,6 +495,12 @@ impl Tally {
         }
         Ok(())
     }
+}
+
+/// The number of a line, which is all that it says.
+fn number(key: &Key, token: &[u8]) -> Outcome<usize> {
+    let text = String::from_utf8(key.open(token)?)?;
+    Ok(text[text.len() - TEXT_LEN..].parse()?)
 }
 
 /// So many connections, in the order of their members.

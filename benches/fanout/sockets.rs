@@ -4,7 +4,7 @@ use std::error::Error;
 use std::io::{self, BufRead, BufReader, ErrorKind, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::process::{Child, Command, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 pub use poller::Poller;
 
@@ -51,7 +51,7 @@ pub struct Stream {
     buffer: Vec<u8>,
     /// How much of the buffer's beginning is a frame that is not complete yet.
     filled: usize,
-    /// The length of every frame where no frame says it: the blind relay's bare tokens.
+    /// The length of every frame where none says it: the blind relay's bare tokens, and what other brokers deliver.
     bare_len: Option<usize>,
 }
 
@@ -98,8 +98,29 @@ impl Process {
         let mut child = program.stdout(Stdio::piped()).spawn()?;
         let mut banner = String::new();
         BufReader::new(child.stdout.take().ok_or("its output is a pipe")?).read_line(&mut banner)?;
-        let port = banner.strip_prefix("listening on 127.0.0.1:").and_then(|rest| rest.split(',').next()?.parse().ok());
+        let port = banner.trim().strip_prefix("listening on 127.0.0.1:").and_then(|rest| rest.split(',').next()?.parse().ok());
         Ok(Process { child, port: port.ok_or(format!("not a port: {banner}"))? })
+    }
+
+    /// Starts a program that is told where to listen and does not say when it does.
+    pub fn start_at(mut program: Command, port: u16) -> Outcome<Process> {
+        let child = program.stdout(Stdio::null()).stderr(Stdio::null()).spawn()?;
+        let process = Process { child, port };
+        let deadline = Instant::now() + Duration::from_secs(10);
+        while TcpStream::connect(("127.0.0.1", port)).is_err() {
+            if Instant::now() > deadline {
+                return Err(format!("nothing listens on port {port}").into());
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        Ok(process)
+    }
+
+    /// Its resident memory, in KiB.
+    pub fn resident(&self) -> Outcome<f64> {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id()))?;
+        let value = status.lines().find_map(|line| line.strip_prefix("VmRSS:")?.trim().strip_suffix(" kB"));
+        Ok(value.ok_or("/proc does not tell the resident memory")?.parse()?)
     }
 
     pub fn cpu_secs(&self) -> Outcome<f64> {
