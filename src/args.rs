@@ -9,7 +9,7 @@ use lexopt::{Arg, Parser, ValueExt};
 
 use fernchat::net::outbox::MAX_PAUSE;
 use fernchat::relay::{self, client as relay_client};
-use fernchat::{client, server};
+use fernchat::{client, server, terminal};
 
 /// What the program was asked to do.
 pub enum Args {
@@ -72,6 +72,8 @@ Joins a group chat. User name and group are the first two lines of the input, un
   --secret-file FILE      the secret of a closed server, a line of at least 12 characters
   --room-key-file FILE    a key, as keygen makes it, that the group's members share: the server then cannot read what they say
 
+  --history FILE      keeps what was typed, for the next time (arrow keys, Ctrl-R)
+
 Then every line is said to the group, but for the commands that /help lists.
 
 Example:
@@ -97,6 +99,7 @@ Talks over a relay with friends who hold the same key. HOST is 127.0.0.1 and POR
 
   --key-file FILE     the key, as keygen makes it; without it the environment variable FERNCHAT_KEY is the key
   --name NAME         the name; asked for if it is not given
+  --history FILE      keeps what was typed, for the next time (arrow keys, Ctrl-R)
 
 Example:
   fernchat keygen friends.key       (once; hand the file to your friends by other means)
@@ -187,6 +190,7 @@ fn server(parser: &mut Parser) -> Result<Option<Args>, lexopt::Error> {
 fn client(parser: &mut Parser) -> Result<Option<Args>, lexopt::Error> {
     let (mut name, mut group, mut downloads) = (None, None, PathBuf::from("."));
     let (mut secret_file, mut room_key_file) = (None, None);
+    let mut terminal = terminal::Options::default();
     let values = options(parser, 2, |option, parser| {
         match option {
             "name" => name = Some(parser.value()?.string()?),
@@ -194,13 +198,13 @@ fn client(parser: &mut Parser) -> Result<Option<Args>, lexopt::Error> {
             "downloads" => downloads = PathBuf::from(parser.value()?),
             "secret-file" => secret_file = Some(PathBuf::from(parser.value()?)),
             "room-key-file" => room_key_file = Some(PathBuf::from(parser.value()?)),
-            _ => return Ok(false),
+            other => return of_terminal(other, parser, &mut terminal),
         }
         Ok(true)
     })?;
     let Some(values) = values else { return Ok(None) };
     let (host, port) = address(values, None, None)?;
-    Ok(Some(Args::Client(client::Setup { host, port, name, group, downloads, secret_file, room_key_file })))
+    Ok(Some(Args::Client(client::Setup { host, port, name, group, downloads, secret_file, room_key_file, terminal })))
 }
 
 fn relay(parser: &mut Parser) -> Result<Option<Args>, lexopt::Error> {
@@ -224,22 +228,32 @@ fn relay(parser: &mut Parser) -> Result<Option<Args>, lexopt::Error> {
 
 fn relay_client(parser: &mut Parser) -> Result<Option<Args>, lexopt::Error> {
     let (mut name, mut key_file) = (None, None);
+    let mut terminal = terminal::Options::default();
     let values = options(parser, 2, |option, parser| {
         match option {
             "name" => name = Some(parser.value()?.string()?),
             "key-file" => key_file = Some(PathBuf::from(parser.value()?)),
-            _ => return Ok(false),
+            other => return of_terminal(other, parser, &mut terminal),
         }
         Ok(true)
     })?;
     let Some(values) = values else { return Ok(None) };
     let (host, port) = address(values, Some("127.0.0.1"), Some(RELAY_PORT))?;
-    Ok(Some(Args::RelayClient(relay_client::Setup { host, port, name, key_file })))
+    Ok(Some(Args::RelayClient(relay_client::Setup { host, port, name, key_file, terminal })))
 }
 
 fn keygen(parser: &mut Parser) -> Result<Option<Args>, lexopt::Error> {
     let values = options(parser, 1, |_, _| Ok(false))?;
     Ok(values.map(|values| Args::Keygen(values.into_iter().next().map(PathBuf::from))))
+}
+
+/// The options of both clients that say how they look on a terminal.
+fn of_terminal(option: &str, parser: &mut Parser, terminal: &mut terminal::Options) -> Result<bool, lexopt::Error> {
+    match option {
+        "history" => terminal.history = Some(PathBuf::from(parser.value()?)),
+        _ => return Ok(false),
+    }
+    Ok(true)
 }
 
 /// Host and port, with what stands for those that are left out; `None`: they may not be.

@@ -106,3 +106,17 @@ pub fn addresses() -> Vec<IpAddr> {
     addresses.sort_by_key(IpAddr::is_ipv6);
     addresses
 }
+
+/// Keeps the way in which the terminal works; what is returned makes it work that way again.
+#[cfg(feature = "editor")]
+pub fn keep_terminal_mode() -> impl Fn() {
+    #[cfg(unix)]
+    let mode = rustix::termios::tcgetattr(io::stdin());
+    move || {
+        #[cfg(unix)]
+        if let Ok(mode) = &mode {
+            // Fails only if the terminal is gone.
+            let _ = rustix::termios::tcsetattr(io::stdin(), rustix::termios::OptionalActions::Now, mode);
+        }
+    }
+}

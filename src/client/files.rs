@@ -13,7 +13,7 @@ use super::sending::{Expected, Sending, Silence};
 use super::{link, ClientError};
 use crate::machine;
 use crate::seal::{is_token_len, token_len, BodyOpener, BodySealer, Key, SealError};
-use crate::terminal::size;
+use crate::terminal::style::size;
 use crate::wire::command::{after, Command, NO_BODY, SEND_FILE};
 use crate::wire::frame::{BODY_STEP, TOKEN_START};
 use crate::wire::name::FileName;

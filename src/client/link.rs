@@ -153,6 +153,7 @@ impl Link {
         };
         let verdict = next_step("the answer to joining", &|text| verdict_of(text).is_some())?; // 5
         let verdict = verdict_of(&verdict).unwrap_or(WAIT);
+        terminal.people().is_waiting = verdict == WAIT;
         terminal.show(&match verdict {
             ADMIN_READY => {
                 format!("The group {group} is new: you administer it. /help lists the commands.")

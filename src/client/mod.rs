@@ -34,7 +34,7 @@ use self::receiving::Receiving;
 use self::sending::Sending;
 use crate::net::ConnectError;
 use crate::seal::{Key, KeyFileError, Secret};
-use crate::terminal::Terminal;
+use crate::terminal::{self, Room, Terminal};
 use crate::wire::frame::WireError;
 use crate::wire::name::{GroupName, NameError, UserName};
 
@@ -54,6 +54,8 @@ pub struct Setup {
     pub secret_file: Option<PathBuf>,
     /// The file with the key that the group's members share, and the server does not.
     pub room_key_file: Option<PathBuf>,
+    /// What the person wishes of the terminal.
+    pub terminal: terminal::Options,
 }
 
 /// Joins and chats until the person leaves or the server ends it.
@@ -61,8 +63,8 @@ pub struct Setup {
 /// # Errors
 /// No connection, no seat in the group, or an end that the person did not ask for.
 pub fn run(setup: Setup) -> Result<(), ClientError> {
-    let terminal = Arc::new(Terminal::new());
-    let Setup { host, port, name, group, downloads, secret_file, room_key_file } = setup;
+    let Setup { host, port, name, group, downloads, secret_file, room_key_file, terminal } = setup;
+    let terminal = Arc::new(Terminal::new(terminal));
     files::check_folder(&downloads)?;
     let secret = secret_file.as_deref().map(Secret::load).transpose().map_err(ClientError::Key)?;
     let room_key = room_key_file.as_deref().map(Key::load).transpose().map_err(ClientError::Key)?;
@@ -76,8 +78,15 @@ pub fn run(setup: Setup) -> Result<(), ClientError> {
     let at_signal = Arc::clone(&sender);
     // Without the handler a signal ends the program the hard way: no reason not to chat.
     let _ = ctrlc::set_handler(move || at_signal.leave_at_signal());
+    let at_second_ctrl_c = Arc::clone(&sender);
+    let _visit = terminal.enter(Room {
+        name: membership.group.to_string(),
+        commands: sending::commands(),
+        stop: Box::new(|| false),
+        leave: Box::new(move || at_second_ctrl_c.leave_at_signal()),
+    });
     thread::Builder::new().name("sending".into()).spawn(move || sender.sending_loop()).map_err(WireError::Io)?;
-    Receiving::new(link, terminal, frames, steps, downloads).receiving_loop()
+    Receiving::new(link, Arc::clone(&terminal), frames, steps, downloads).receiving_loop()
 }
 
 /// Why a client failed. Shown in one line.

@@ -127,6 +127,7 @@ impl Receiving {
             WAIT_DISCONNECT => return Err(ClientError::Closed("it ends those who wait for approval".into())),
             ACCEPTED => {
                 self.link.is_member.store(true, Ordering::SeqCst);
+                self.terminal.people().is_waiting = false;
                 self.terminal.show("You have been approved: say hello. /help lists the commands.");
                 return Ok(Next::Frame);
             }

@@ -20,7 +20,7 @@ use parking_lot::Mutex;
 
 use super::link::{Link, Membership, ServerKind, ANSWER_DELAY};
 use super::room;
-use crate::terminal::Terminal;
+use crate::terminal::{Need, Terminal};
 use crate::wire::command::{
     after, Command, ACCEPTED, ACKNOWLEDGEMENT, ADMIN, CLOSING, DENY, KICKED, PROCEED, READY_FOR_DATA, RECEIVE_FILE, SENDING_DATA,
     WAIT_DISCONNECT,
@@ -54,20 +54,25 @@ enum Action {
     Help,
 }
 
-/// Each action with its words, the question for what it needs, and its line of help.
-const ACTIONS: [(Action, &[&str], Option<&str>, &str); 11] = [
-    (Action::Requests, &["/1", "/requests"], None, "who has asked to join (admin)"),
-    (Action::Approve, &["/2", "/approve"], Some("Who is to be approved"), "NAME: let somebody in (admin)"),
-    (Action::Deny, &["/deny"], Some("Who is to be denied"), "NAME: refuse somebody (admin)"),
-    (Action::Quit, &["/3", "/quit"], None, "leave"),
-    (Action::Members, &["/4", "/members"], None, "all members of the group"),
-    (Action::Online, &["/5", "/online"], None, "the members that are online"),
-    (Action::Transfer, &["/6", "/transfer"], Some("Who is to be the admin"), "NAME: hand the admin's role over (admin)"),
-    (Action::Admin, &["/7", "/admin"], None, "who the admin is"),
-    (Action::Kick, &["/8", "/kick"], Some("Who is to be kicked"), "NAME: put somebody out (admin)"),
-    (Action::File, &["/9", "/file"], Some("Which file"), "PATH: share a file with everybody online"),
-    (Action::Help, &["/help"], None, "this list; any other line is said to the group"),
+/// Each action with its words, what it needs to know, and its line of help.
+const ACTIONS: [(Action, &[&str], Need, &str); 11] = [
+    (Action::Requests, &["/1", "/requests"], Need::Nothing, "who has asked to join (admin)"),
+    (Action::Approve, &["/2", "/approve"], Need::Request("Who is to be approved"), "NAME: let somebody in (admin)"),
+    (Action::Deny, &["/deny"], Need::Request("Who is to be denied"), "NAME: refuse somebody (admin)"),
+    (Action::Quit, &["/3", "/quit"], Need::Nothing, "leave"),
+    (Action::Members, &["/4", "/members"], Need::Nothing, "all members of the group"),
+    (Action::Online, &["/5", "/online"], Need::Nothing, "the members that are online"),
+    (Action::Transfer, &["/6", "/transfer"], Need::Member("Who is to be the admin"), "NAME: hand the admin's role over (admin)"),
+    (Action::Admin, &["/7", "/admin"], Need::Nothing, "who the admin is"),
+    (Action::Kick, &["/8", "/kick"], Need::Member("Who is to be kicked"), "NAME: put somebody out (admin)"),
+    (Action::File, &["/9", "/file"], Need::File("Which file"), "PATH: share a file with everybody online"),
+    (Action::Help, &["/help"], Need::Nothing, "this list; any other line is said to the group"),
 ];
+
+/// Every word that is a command, and what it needs to know.
+pub fn commands() -> Vec<(&'static str, Need)> {
+    ACTIONS.iter().flat_map(|(_, words, need, _)| words.iter().map(|word| (*word, *need))).collect()
+}
 
 /// A typed line.
 #[derive(Debug, PartialEq, Eq)]
@@ -82,8 +87,8 @@ impl Typed<'_> {
     fn parse(line: &str) -> Typed<'_> {
         let (word, argument) = line.split_once(' ').map_or((line, ""), |(word, rest)| (word, rest.trim()));
         match ACTIONS.iter().find(|(_, words, ..)| words.contains(&word)) {
-            Some((action, _, question, _)) if question.is_some() || argument.is_empty() => {
-                Typed::Action(*action, argument, *question)
+            Some((action, _, need, _)) if *need != Need::Nothing || argument.is_empty() => {
+                Typed::Action(*action, argument, need.question())
             }
             _ => Typed::Message(line),
         }

@@ -18,7 +18,7 @@ use super::splitter::{Piece, Splitter, REST_TIME};
 use super::{PAUSE, READ_LEN};
 use crate::net::{connect, is_late, ConnectError};
 use crate::seal::{token_len, Key, KeyFileError, Line};
-use crate::terminal::Terminal;
+use crate::terminal::{self, Room, Terminal};
 use crate::wire::name::{NameError, UserName};
 
 /// The longest token that is sent, in bytes: what a Python peer reads at once.
@@ -40,6 +40,8 @@ pub struct Setup {
     pub name: Option<String>,
     /// The file with the key that all friends hold; without one, the environment has the key.
     pub key_file: Option<PathBuf>,
+    /// What the person wishes of the terminal.
+    pub terminal: terminal::Options,
 }
 
 /// What both threads share.
@@ -58,7 +60,7 @@ struct Chat {
 /// No key, no connection, or an end that the person did not ask for.
 pub fn run(setup: Setup) -> Result<(), ClientError> {
     let key = Key::find(setup.key_file.as_deref()).map_err(ClientError::Key)?;
-    let terminal = Terminal::new();
+    let terminal = Terminal::new(setup.terminal);
     let name = terminal.name("name", setup.name, name).map_err(ClientError::Name)?;
     let socket = connect(&setup.host, setup.port).map_err(ClientError::Connect)?;
     let date = Local::now().format("%Y-%m-%d %H:%M:%S");
@@ -67,6 +69,13 @@ pub fn run(setup: Setup) -> Result<(), ClientError> {
     let at_signal = Arc::clone(&chat);
     // Without the handler a signal ends the program the hard way, which a relay takes as well.
     let _ = ctrlc::set_handler(move || at_signal.leave(Shutdown::Both));
+    let at_second_ctrl_c = Arc::clone(&chat);
+    let _visit = chat.terminal.enter(Room {
+        name: setup.host,
+        commands: Vec::new(),
+        stop: Box::new(|| false),
+        leave: Box::new(move || at_second_ctrl_c.leave(Shutdown::Both)),
+    });
     let sending = Arc::clone(&chat);
     // Not joined: a read of standard input cannot be woken.
     thread::Builder::new().name("sending".into()).spawn(move || sending.sending_loop()).map_err(ClientError::Lost)?;

@@ -16,7 +16,7 @@ use super::spool::{self, Body, SpoolError};
 use super::turn::{Frames, Offer};
 use crate::net::connection::Departure;
 use crate::seal::token_len;
-use crate::terminal::size;
+use crate::terminal::style::size;
 use crate::wire::command::{self, Command, FILE_ERROR, RECEIVE_FILE, SEND_FILE};
 use crate::wire::frame::{Piece, WireError, BODY_STEP};
 use crate::wire::name::FileName;

@@ -1,38 +1,126 @@
-//! What a person sees and types: lines in, lines out.
+//! What a person sees and types: lines in, lines out, for both clients.
 //!
-//! With pipes, plain lines: what is typed comes from standard input and what is shown goes to standard output, so that the client
-//! can be scripted. On a terminal a question has a prompt. Everything that others said is made harmless here, and only here:
+//! With pipes, plain lines: what is typed comes from standard input and what is shown goes to standard output, so that a client
+//! can be scripted. On a terminal, from joining on, the line [`editor`] keeps what is being typed whole while others talk; on one that is too
+//! plain for it (`TERM=dumb`), lines are plain but for the questions. Everything that others said is made harmless here, and only here:
 //! control characters, escape sequences and bidirectional overrides are shown as what they are instead of being obeyed.
+//!
+//! - [`editor`]: the line that is being typed.
+//! - [`style`]: how a line looks.
 
-use std::fmt::Write as _;
+#[cfg(feature = "editor")]
+pub mod editor;
+#[cfg(not(feature = "editor"))]
+#[path = "no_editor.rs"]
+pub mod editor;
+pub mod style;
+
 use std::io::{self, BufRead, IsTerminal, Write};
+use std::path::PathBuf;
+use std::sync::{Arc, OnceLock};
 
-use crate::wire::name::{is_harmful, NameError};
+use parking_lot::{Mutex, MutexGuard};
+
+use self::editor::Editor;
+use self::style::harmless;
+use crate::wire::name::NameError;
+
+/// What a person wishes of the terminal.
+#[derive(Default)]
+pub struct Options {
+    /// Where typed lines are kept between runs.
+    pub history: Option<PathBuf>,
+}
 
 /// The terminal, or the pipes in its place. Free to use from any thread.
 pub struct Terminal {
     is_interactive: bool,
+    options: Options,
+    editor: OnceLock<Arc<Editor>>,
+    people: Arc<Mutex<People>>,
+}
+
+/// Where the person is, and what can be typed there.
+pub struct Room {
+    /// The group, or what stands for it in the prompt.
+    pub name: String,
+    /// Every word that is a command, and what it needs to know.
+    pub commands: Vec<(&'static str, Need)>,
+    /// Ends what is under way, at Ctrl-C; `false`: nothing is.
+    pub stop: Box<dyn Fn() -> bool + Send>,
+    /// Leaves, at the second Ctrl-C in a row. Called by the editor's thread.
+    pub leave: Box<dyn Fn() + Send>,
+}
+
+/// What a command needs to know, and is asked for if it is not given: the question.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Need {
+    /// Nothing.
+    Nothing,
+    /// Somebody who asked to join.
+    Request(&'static str),
+    /// A member.
+    Member(&'static str),
+    /// A file.
+    File(&'static str),
+}
+
+impl Need {
+    /// The question for it.
+    pub fn question(self) -> Option<&'static str> {
+        match self {
+            Need::Nothing => None,
+            Need::Request(question) | Need::Member(question) | Need::File(question) => Some(question),
+        }
+    }
+}
+
+/// Who the client has heard of.
+#[derive(Default)]
+pub struct People {
+    /// This client waits for approval.
+    pub is_waiting: bool,
 }
 
 impl Terminal {
     /// The terminal of this process.
-    pub fn new() -> Terminal {
-        Terminal { is_interactive: io::stdin().is_terminal() && io::stdout().is_terminal() }
+    pub fn new(options: Options) -> Terminal {
+        let is_interactive = io::stdin().is_terminal() && io::stdout().is_terminal();
+        Terminal { is_interactive, options, editor: OnceLock::new(), people: Arc::default() }
+    }
+
+    /// Whether a person sits there.
+    pub fn is_interactive(&self) -> bool {
+        self.is_interactive
+    }
+
+    /// Who the client has heard of.
+    pub fn people(&self) -> MutexGuard<'_, People> {
+        self.people.lock()
+    }
+
+    /// From here on lines are edited where that can be, until what is returned is dropped: the terminal is then as it was before.
+    pub fn enter(&self, room: Room) -> impl Drop {
+        let editor = match self.is_interactive {
+            true => Editor::start(room, Arc::clone(&self.people), self.options.history.clone()),
+            false => None,
+        };
+        Visit(editor.map(|editor| Arc::clone(self.editor.get_or_init(|| Arc::new(editor)))))
     }
 
     /// Shows a line. What is dangerous to a terminal is made harmless.
     pub fn show(&self, line: &str) {
-        let mut stdout = io::stdout().lock();
-        // Nobody is left to be told that nobody listens.
-        let _ = writeln!(stdout, "{}", harmless(line)).and_then(|()| stdout.flush());
+        let line = harmless(line);
+        match self.editor.get() {
+            Some(editor) => editor.show(line),
+            None => print(&line),
+        }
     }
 
     /// Asks for a line; `None` at the end of the input. The question is shown to a person only.
     pub fn ask(&self, question: &str) -> Option<String> {
-        if self.is_interactive {
-            let mut stdout = io::stdout().lock();
-            // As above.
-            let _ = write!(stdout, "{question}: ").and_then(|()| stdout.flush());
+        if self.is_interactive && self.editor.get().is_none() {
+            write(&format!("{question}: "));
         }
         self.read_line()
     }
@@ -62,6 +150,9 @@ impl Terminal {
 
     /// Reads the next line, without its end; `None` at the end of the input. What is not UTF-8 is replaced.
     pub fn read_line(&self) -> Option<String> {
+        if let Some(editor) = self.editor.get() {
+            return editor.next_line();
+        }
         let mut bytes = Vec::new();
         match io::stdin().lock().read_until(b'\n', &mut bytes) {
             Ok(0) | Err(_) => return None,
@@ -72,49 +163,25 @@ impl Terminal {
     }
 }
 
-impl Default for Terminal {
-    fn default() -> Terminal {
-        Terminal::new()
-    }
-}
+/// Ends the editing when it is dropped.
+struct Visit(Option<Arc<Editor>>);
 
-/// The text with every character that a terminal might obey written out: `^[` for escape, `<U+202E>` for an override.
-pub fn harmless(text: &str) -> String {
-    let mut shown = String::with_capacity(text.len());
-    for c in text.chars() {
-        match c {
-            '\t' => shown.push(c),
-            '\0'..='\x1f' => shown.extend(['^', char::from(c as u8 ^ 0x40)]),
-            // Writing to a string cannot fail.
-            c if is_harmful(c) => write!(shown, "<U+{:04X}>", c as u32).unwrap_or_default(),
-            c => shown.push(c),
+impl Drop for Visit {
+    fn drop(&mut self) {
+        if let Some(editor) = &self.0 {
+            editor.end();
         }
     }
-    shown
 }
 
-/// A number of bytes as people read it.
-pub fn size(bytes: u64) -> String {
-    let mut value = bytes as f64;
-    for unit in ["bytes", "KiB", "MiB", "GiB"] {
-        if value < 1024.0 {
-            let digits = usize::from(value.fract() != 0.0);
-            return format!("{value:.digits$} {unit}");
-        }
-        value /= 1024.0;
-    }
-    format!("{value:.1} TiB")
+/// Writes a line to standard output.
+fn print(line: &str) {
+    write(&format!("{line}\n"));
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_a_terminal_would_obey_is_written_out() {
-        assert_eq!(harmless("bob: \x1b[2J\x07"), "bob: ^[[2J^G");
-        assert_eq!(harmless("a\u{202e}b\u{9b}31m\x7f"), "a<U+202E>b<U+009B>31m<U+007F>");
-        assert_eq!(harmless("bob: one\r\nAdmin: two"), "bob: one^M^JAdmin: two");
-        assert_eq!(harmless("Grüße\t👩‍👩‍👧 مرحبا"), "Grüße\t👩‍👩‍👧 مرحبا");
-    }
+/// Writes a text to standard output.
+fn write(text: &str) {
+    let mut stdout = io::stdout().lock();
+    // Nobody is left to be told that nobody listens.
+    let _ = stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush());
 }

@@ -1,0 +1,289 @@
+//! The clients as a person has them: keys are sent to a real terminal, and its screen is read. The terminal is tmux.
+
+#![cfg(feature = "editor")]
+
+mod support;
+
+use std::process::{Command, Output};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Instant;
+
+use support::{folder, Peer, Server, DEADLINE};
+
+/// A terminal with a program in it. Closed when dropped.
+struct Screen {
+    socket: String,
+}
+
+/// How a terminal is.
+struct Setup<'a> {
+    columns: u32,
+    environment: &'a [(&'a str, &'a str)],
+}
+
+const USUAL: Setup = Setup { columns: 80, environment: &[("LC_ALL", "C.UTF-8")] };
+
+impl Screen {
+    /// A client of the group `team`; then the terminal says how it ended.
+    fn client(port: u16, name: &str, options: &[&str]) -> Screen {
+        Screen::with(&USUAL, &[&["client", "127.0.0.1", &port.to_string(), "--name", name, "--group", "team"], options].concat())
+    }
+
+    fn with(setup: &Setup, arguments: &[&str]) -> Screen {
+        static N: AtomicU32 = AtomicU32::new(0);
+        let socket = format!("fernchat-{}-{}", std::process::id(), N.fetch_add(1, Ordering::Relaxed));
+        let screen = Screen { socket };
+        let environment = setup.environment.iter().map(|(name, value)| format!("{name}={value} ")).collect::<String>();
+        let quoted = arguments.iter().map(|argument| format!("'{argument}' ")).collect::<String>();
+        let program = env!("CARGO_BIN_EXE_fernchat");
+        let mode = "stty -a | grep -q ' icanon' && echo cooked";
+        let script = format!("{environment} '{program}' {quoted}; echo \"ended with $?\"; {mode}; exec cat");
+        let columns = setup.columns.to_string();
+        screen.tmux(&["-u", "-f", "/dev/null", "new-session", "-d", "-x", &columns, "-y", "24", "sh", "-c", &script]);
+        screen
+    }
+
+    fn tmux(&self, arguments: &[&str]) -> Output {
+        let output = Command::new("tmux").args(["-L", &self.socket]).args(arguments).env_remove("TMUX").output().unwrap();
+        assert!(output.status.success(), "{arguments:?}: {output:?}");
+        output
+    }
+
+    /// Types this, and Enter.
+    fn types(&self, line: &str) {
+        self.presses_text(line);
+        self.presses(&["Enter"]);
+    }
+
+    /// Types this, and nothing behind it.
+    fn presses_text(&self, text: &str) {
+        self.tmux(&["send-keys", "-l", text]);
+    }
+
+    /// Presses keys by their names.
+    fn presses(&self, keys: &[&str]) {
+        self.tmux(&[&["send-keys"], keys].concat());
+    }
+
+    /// What stands on the screen and what has left it at the top.
+    fn text(&self) -> String {
+        let output = self.tmux(&["capture-pane", "-p", "-S", "-", "-t", ":0"]);
+        String::from_utf8(output.stdout).unwrap().trim_end().to_owned()
+    }
+
+    /// Waits until the text is as it should be.
+    #[track_caller]
+    fn waits(&self, what: &str, is_so: impl Fn(&str) -> bool) -> String {
+        let until = Instant::now() + DEADLINE;
+        loop {
+            let text = self.text();
+            if is_so(&text) {
+                return text;
+            }
+            assert!(Instant::now() < until, "never {what}, but:\n{text}");
+        }
+    }
+
+    #[track_caller]
+    fn shows(&self, part: &str) -> String {
+        self.waits(&format!("shows {part:?}"), |text| text.contains(part))
+    }
+
+    /// The line at the bottom is this.
+    #[track_caller]
+    fn ends_in(&self, line: &str) -> String {
+        self.waits(&format!("ends in {line:?}"), |text| text.lines().last().is_some_and(|last| last.trim_end() == line))
+    }
+
+    /// These lines follow each other.
+    #[track_caller]
+    fn shows_in_order(&self, lines: &[&str]) {
+        self.waits(&format!("shows {lines:?} in this order"), |text| {
+            let mut shown = text.lines();
+            lines.iter().all(|line| shown.any(|shown| shown.trim_end().ends_with(line)))
+        });
+    }
+}
+
+impl Drop for Screen {
+    fn drop(&mut self) {
+        // It may have ended.
+        let _ = Command::new("tmux").args(["-L", &self.socket, "kill-server"]).output();
+    }
+}
+
+/// A server, or `None` where tmux cannot be had: said loudly, and a failure in CI.
+fn server() -> Option<Server> {
+    if Command::new("tmux").arg("-V").output().is_ok() {
+        return Some(Server::start());
+    }
+    assert!(std::env::var_os("CI").is_none(), "no tmux");
+    eprintln!("SKIPPED: no tmux");
+    None
+}
+
+/// A person on a screen and somebody to talk with: the admin of the group `team`.
+fn two(server: &Server, options: &[&str]) -> (Screen, Peer) {
+    let mut alice = Peer::join(server.port, "alice", None);
+    let bob = Screen::client(server.port, "bob", options);
+    alice.hears("PyChat: bob has requested to join the group.");
+    bob.shows("(waiting; /1 leaves)");
+    alice.decides("/approveRequest", "bob");
+    bob.ends_in("team>");
+    (bob, alice)
+}
+
+// ---- the line that is being typed ----
+
+#[test]
+fn a_typed_line_stays_whole_while_others_talk() {
+    let Some(server) = server() else { return };
+    let (bob, mut alice) = two(&server, &[]);
+    bob.presses_text("half a sen");
+    bob.ends_in("team> half a sen");
+    for n in 0..20 {
+        alice.tells(&format!("line {n}"));
+    }
+    bob.shows("alice: line 19");
+    bob.ends_in("team> half a sen");
+    bob.types("tence");
+    alice.hears("bob: half a sentence");
+    let lines: Vec<String> = (0..20).map(|n| format!("alice: line {n}")).collect();
+    bob.shows_in_order(&lines.iter().map(String::as_str).collect::<Vec<_>>());
+}
+
+#[test]
+fn lines_come_back_with_the_arrow_keys_and_with_ctrl_r_also_after_a_new_start() {
+    let home = folder();
+    let history = home.path().join("history").display().to_string();
+    let Some(server) = server() else { return };
+    let (bob, mut alice) = two(&server, &["--history", &history]);
+    for line in ["first words", "second words"] {
+        bob.types(line);
+        alice.hears(&format!("bob: {line}"));
+    }
+    bob.presses(&["Up", "Up", "Enter"]);
+    alice.hears("bob: first words");
+    bob.presses(&["C-d"]);
+    bob.shows("ended with 0");
+    let bob = Screen::client(server.port, "bob", &["--history", &history]);
+    bob.ends_in("team>");
+    bob.presses(&["C-r"]);
+    bob.presses_text("second");
+    bob.shows("reverse-i-search");
+    // Who searches holds nothing up.
+    alice.tells("meanwhile");
+    assert!(alice.asks_for_set("/onlineMembers").contains("bob"));
+    bob.presses(&["Enter"]);
+    alice.hears("bob: second words");
+    bob.shows("alice: meanwhile");
+}
+
+#[test]
+fn ctrl_c_clears_the_line_and_leaves_at_the_second_time() {
+    let Some(server) = server() else { return };
+    let (bob, mut alice) = two(&server, &[]);
+    bob.presses_text("never said");
+    bob.presses(&["C-c"]);
+    bob.ends_in("team> (Ctrl-C again leaves)");
+    bob.types("said");
+    alice.hears("bob: said");
+    bob.presses(&["C-c"]);
+    bob.ends_in("team> (Ctrl-C again leaves)");
+    bob.presses(&["C-c"]);
+    bob.shows("ended with 0\ncooked");
+    assert_eq!(alice.asks_for_set("/onlineMembers").len(), 1);
+}
+
+#[test]
+fn the_terminal_is_as_it_was_however_the_client_ends() {
+    let Some(mut server) = server() else { return };
+    let (bob, mut alice) = two(&server, &[]);
+    bob.presses_text("half");
+    alice.decides("/kickMember", "bob");
+    bob.shows("You have been put out of the group.\nended with 0\ncooked");
+    let carol = Screen::with(&USUAL, &["client", "127.0.0.1", &server.port.to_string(), "--name", "carol", "--group", "other"]);
+    carol.ends_in("other>");
+    server.program.signal("TERM");
+    carol.shows("ended with 1\ncooked");
+}
+
+#[test]
+fn a_question_has_its_own_prompt_and_ctrl_c_takes_it_back() {
+    let Some(server) = server() else { return };
+    let alice = Screen::client(server.port, "alice", &[]);
+    alice.ends_in("team>");
+    let mut bob = Peer::greet(server.port, "bob", "team");
+    bob.hears("/wait");
+    alice.types("/2");
+    alice.ends_in("Who is to be approved:");
+    alice.presses(&["C-c"]);
+    alice.shows("Nobody named, nothing done.");
+    alice.ends_in("team>");
+    alice.types("/approve");
+    alice.ends_in("Who is to be approved:");
+    alice.types("bob");
+    bob.hears("/accepted");
+    alice.shows("bob is now a member of the group.");
+    alice.ends_in("team>");
+}
+
+#[test]
+fn what_is_pasted_or_typed_ahead_is_said_line_by_line_in_order() {
+    let Some(server) = server() else { return };
+    let (bob, mut alice) = two(&server, &[]);
+    let lines: Vec<String> = (0..300).map(|n| format!("line {n} of what was pasted")).collect();
+    bob.tmux(&["set-buffer", &lines.join("\n")]);
+    // Once as a terminal does that marks what is pasted, once as one that types it.
+    bob.tmux(&["paste-buffer", "-p"]);
+    bob.presses(&["Enter"]);
+    bob.tmux(&["paste-buffer"]);
+    bob.presses(&["Enter"]);
+    for line in lines.iter().chain(&lines) {
+        alice.hears(&format!("bob: {line}"));
+    }
+}
+
+#[test]
+fn wide_characters_and_long_lines_are_edited_on_narrow_and_on_plain_terminals() {
+    for (term, locale) in [("xterm-256color", "C.UTF-8"), ("linux", "C.UTF-8"), ("screen", "C")] {
+        let Some(server) = server() else { return };
+        let setup = Setup { columns: 40, environment: &[("TERM", term), ("LC_ALL", locale)] };
+        let alice =
+            Screen::with(&setup, &["client", "127.0.0.1", &server.port.to_string(), "--name", "alice", "--group", "team"]);
+        alice.ends_in("team>");
+        let mut bob = Peer::greet(server.port, "bob", "team");
+        bob.hears("/wait");
+        alice.types("/approve bob");
+        bob.hears("/accepted");
+        let long = "words ".repeat(30) + "語語語";
+        alice.presses_text(&long);
+        alice.shows("語語語");
+        bob.tells("a line that is longer than the terminal has columns, and comes in between");
+        alice.shows("in between");
+        alice.presses(&["BSpace", "Enter"]);
+        bob.hears(&format!("alice: {}", long.trim_end_matches('語').to_owned() + "語語"));
+    }
+}
+
+#[test]
+fn a_terminal_that_is_too_plain_for_the_editor_has_plain_lines() {
+    let Some(server) = server() else { return };
+    let setup = Setup { columns: 80, environment: &[("TERM", "dumb")] };
+    let alice = Screen::with(&setup, &["client", "127.0.0.1", &server.port.to_string()]);
+    alice.ends_in("user name:");
+    alice.types("alice");
+    alice.ends_in("group:");
+    alice.types("team");
+    alice.shows("The group team is new");
+    let mut bob = Peer::greet(server.port, "bob", "team");
+    bob.hears("/wait");
+    alice.types("/2");
+    alice.ends_in("Who is to be approved:");
+    alice.types("bob");
+    bob.hears("/accepted");
+    alice.types("hello");
+    bob.hears("alice: hello");
+    alice.presses(&["C-d"]);
+    alice.shows("ended with 0");
+}
