@@ -107,6 +107,16 @@ pub fn addresses() -> Vec<IpAddr> {
     addresses
 }
 
+/// Does to this process what Ctrl-C would do on a terminal.
+#[cfg(feature = "editor")]
+pub fn interrupt() {
+    #[cfg(unix)]
+    {
+        // A process may always do this to itself.
+        let _ = rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::INT);
+    }
+}
+
 /// Keeps the way in which the terminal works; what is returned makes it work that way again.
 #[cfg(feature = "editor")]
 pub fn keep_terminal_mode() -> impl Fn() {

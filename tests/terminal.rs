@@ -197,11 +197,11 @@ fn ctrl_c_clears_the_line_and_leaves_at_the_second_time() {
 
 #[test]
 fn the_terminal_is_as_it_was_however_the_client_ends() {
-    let Some(mut server) = server() else { return };
+    let Some(server) = server() else { return };
     let (bob, mut alice) = two(&server, &[]);
     bob.presses_text("half");
     alice.decides("/kickMember", "bob");
-    bob.shows("You have been put out of the group.\nended with 0\ncooked");
+    bob.shows("You have been put out of the group.\nteam> half\nended with 0\ncooked");
     let carol = Screen::with(&USUAL, &["client", "127.0.0.1", &server.port.to_string(), "--name", "carol", "--group", "other"]);
     carol.ends_in("other>");
     server.program.signal("TERM");
@@ -286,4 +286,61 @@ fn a_terminal_that_is_too_plain_for_the_editor_has_plain_lines() {
     bob.hears("alice: hello");
     alice.presses(&["C-d"]);
     alice.shows("ended with 0");
+}
+
+// ---- what is offered ----
+
+#[test]
+fn tab_completes_commands_then_names_then_files() {
+    let Some(server) = server() else { return };
+    let home = folder();
+    std::fs::write(home.path().join("the plan.txt"), "a plan").unwrap();
+    let alice = Screen::client(server.port, "alice", &[]);
+    alice.ends_in("team>");
+    let mut bob = Peer::greet(server.port, "bob the builder", "team");
+    bob.hears("/wait");
+    alice.shows("Answer with /approve bob the builder or /deny bob the builder.");
+    alice.presses_text("/appr\tb\t");
+    alice.ends_in("team> /approve bob the builder");
+    alice.presses(&["Enter"]);
+    bob.hears("/accepted");
+    bob.tells("hello");
+    alice.shows("bob the builder: hello");
+    alice.presses_text("ask bo\t");
+    alice.ends_in("team> ask bob the builder");
+    alice.presses(&["Enter"]);
+    bob.hears("alice: ask bob the builder");
+    alice.presses_text(&format!("/file \"{}/the\t", home.path().display()));
+    alice.shows("the plan.txt\"");
+    alice.presses(&["Enter"]);
+    bob.hears("/receiveFile");
+    bob.says("/sendFilename");
+    bob.hears("the plan.txt");
+}
+
+#[test]
+fn an_admin_is_told_who_asks_and_is_offered_the_pending_ones_and_lists_mark_the_admin() {
+    let Some(server) = server() else { return };
+    let alice = Screen::client(server.port, "alice", &[]);
+    alice.ends_in("team>");
+    let mut waiting = ["bob", "carol"].map(|name| Peer::greet(server.port, name, "team"));
+    waiting.iter_mut().for_each(|peer| peer.hears("/wait"));
+    alice.types("/2");
+    alice.shows("requests (2): bob, carol");
+    alice.ends_in("Who is to be approved:");
+    alice.presses_text("c\t");
+    alice.ends_in("Who is to be approved: carol");
+    alice.presses(&["Enter"]);
+    alice.shows("carol is now a member of the group.");
+    alice.types("/deny");
+    alice.shows("requests (1): bob");
+    alice.types("bob");
+    alice.shows("The request of bob is denied.");
+    alice.types("/4");
+    alice.shows("members (2): alice (admin), carol");
+    alice.types("/transfer carol");
+    alice.types("/7");
+    alice.shows("Admin: carol");
+    alice.types("/members");
+    alice.shows("members (2): alice, carol (admin)");
 }

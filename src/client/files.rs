@@ -13,6 +13,7 @@ use super::sending::{Expected, Sending, Silence};
 use super::{link, ClientError};
 use crate::machine;
 use crate::seal::{is_token_len, token_len, BodyOpener, BodySealer, Key, SealError};
+use crate::terminal::completion;
 use crate::terminal::style::size;
 use crate::wire::command::{after, Command, NO_BODY, SEND_FILE};
 use crate::wire::frame::{BODY_STEP, TOKEN_START};
@@ -36,7 +37,7 @@ pub fn check_folder(folder: &Path) -> Result<(), ClientError> {
 impl Sending {
     /// The dialogue in which a file is shared. What is wrong with the file is found out before it begins.
     pub(super) fn share(&self, path: &str) -> Result<(), Silence> {
-        let path = Path::new(path);
+        let path = &completion::path(path);
         match open(path) {
             Ok((file, len)) => self.upload(path, file, len),
             Err(error) => {

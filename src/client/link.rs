@@ -153,7 +153,13 @@ impl Link {
         };
         let verdict = next_step("the answer to joining", &|text| verdict_of(text).is_some())?; // 5
         let verdict = verdict_of(&verdict).unwrap_or(WAIT);
-        terminal.people().is_waiting = verdict == WAIT;
+        let mut people = terminal.people();
+        people.me = name.to_string();
+        people.is_waiting = verdict == WAIT;
+        if verdict == ADMIN_READY {
+            people.admin = Some(name.to_string());
+        }
+        drop(people);
         terminal.show(&match verdict {
             ADMIN_READY => {
                 format!("The group {group} is new: you administer it. /help lists the commands.")
@@ -293,7 +299,7 @@ fn next_step(
             None if is_plain => return Err(ClientError::NoSecretThere),
             None if is_step(&text) => return Ok(text),
             None if plain.is_some() => return Err(WireError::NotTheStep(step).into()),
-            None => terminal.show(&text),
+            None => terminal.hear(&text),
         }
     }
 }

@@ -195,7 +195,10 @@ impl Receiving {
         }
         let may_be_name = self.link.server == ServerKind::Fernchat || !is_line(text);
         if !may_be_name || !self.name_delivery(text)? {
-            self.terminal.show(&room::shown(text, self.link.membership.room_key.as_ref()));
+            if let Some((name, _)) = text.split_once(": ") {
+                self.terminal.people().meet(name);
+            }
+            self.terminal.hear(&room::shown(text, self.link.membership.room_key.as_ref()));
         }
         Ok(Next::Frame)
     }

@@ -8,7 +8,7 @@
 //! server never does, and there the next frame is the step.
 
 use std::borrow::Cow;
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::ops::ControlFlow;
 use std::sync::atomic::Ordering;
 use std::sync::Arc;
@@ -219,7 +219,7 @@ impl Sending {
         }
         let (action, argument) = match typed {
             Typed::Action(Action::Quit, ..) => return Ok(ControlFlow::Break(())),
-            Typed::Action(action, "", Some(question)) => match self.terminal.ask(question) {
+            Typed::Action(action, "", Some(question)) => match self.ask_for(action, question)? {
                 None => return Ok(ControlFlow::Break(())),
                 Some(answer) => (action, answer.trim().to_owned()),
             },
@@ -243,6 +243,14 @@ impl Sending {
             Action::Help | Action::Quit => self.help(),
         })?;
         Ok(ControlFlow::Continue(()))
+    }
+
+    /// What an action needs to know. To a person who is to name one of those who asked to join, they are shown.
+    fn ask_for(&self, action: Action, question: &str) -> Result<Option<String>, Silence> {
+        if self.terminal.is_interactive() && matches!(action, Action::Approve | Action::Deny) {
+            self.dialogue(|| self.requests())?;
+        }
+        Ok(self.terminal.ask(question))
     }
 
     // ---- the dialogues ----
@@ -270,20 +278,26 @@ impl Sending {
             return self.show_result(&answer);
         }
         let names = self.ask(READY_FOR_DATA, Expected::Set)?;
-        self.show_names("requests", &names);
+        if let Some(names) = self.show_names("requests", &names) {
+            self.terminal.people().requests = names;
+        }
         Ok(())
     }
 
     fn names(&self, command: Command, title: &str) -> Result<(), Silence> {
         self.begin(command)?;
         let names = self.ask(ACKNOWLEDGEMENT, Expected::Set)?;
-        self.show_names(title, &names);
+        let names = self.show_names(title, &names).unwrap_or_default();
+        names.iter().for_each(|name| self.terminal.people().meet(name));
         Ok(())
     }
 
     fn who_administers(&self) -> Result<(), Silence> {
         self.begin(Command::WhoAdmin)?;
         let result = self.ask(self.link.membership.group.as_str(), Expected::Result(format!("{ADMIN}: ")))?;
+        let admin =
+            String::from_utf8_lossy(&result).strip_prefix(ADMIN).and_then(|rest| rest.strip_prefix(": ")).map(str::to_owned);
+        self.terminal.people().admin = admin;
         self.show_result(&result)
     }
 
@@ -312,6 +326,12 @@ impl Sending {
             return self.show_result(&right);
         }
         let result = self.ask(answer, Expected::Result(String::new()))?;
+        let mut people = self.terminal.people();
+        people.requests.remove(name);
+        if command == Command::ChangeAdmin {
+            people.admin = None;
+        }
+        drop(people);
         self.show_result(&result)
     }
 
@@ -443,15 +463,13 @@ impl Sending {
         Ok(())
     }
 
-    fn show_names(&self, title: &str, pickle: &[u8]) {
-        match name_set::decode(pickle) {
-            Ok(names) if names.is_empty() => self.terminal.show(&format!("{title}: nobody")),
-            Ok(names) => {
-                let names: Vec<String> = names.into_iter().collect();
-                self.terminal.show(&format!("{title}: {}", names.join(", ")));
-            }
+    fn show_names(&self, title: &str, pickle: &[u8]) -> Option<BTreeSet<String>> {
+        let names = name_set::decode(pickle);
+        match &names {
+            Ok(names) => self.terminal.list(title, names),
             Err(error) => self.terminal.show(&format!("The server's list cannot be read: {error}.")),
         }
+        names.ok()
     }
 }
 

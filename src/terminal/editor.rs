@@ -30,7 +30,7 @@ use rustyline::validate::{ValidationContext, ValidationResult, Validator};
 use rustyline::{ExternalPrinter, Helper};
 
 use super::style::harmless;
-use super::{print, write, Need, People, Room};
+use super::{completion, print, Need, People, Room};
 use crate::machine;
 
 /// How many lines wait to be shown while the person searches the history, say. Past it whoever shows a line waits, and then the server
@@ -70,6 +70,8 @@ struct State {
     is_showing: bool,
     /// Ctrl-C was just pressed: another one leaves.
     is_leaving: bool,
+    /// The editor is to end.
+    is_ending: bool,
     /// The editor is no more: lines are printed.
     is_over: bool,
 }
@@ -87,7 +89,8 @@ impl Editor {
             // At the first time there is none.
             let _ = lines.load_history(path);
         }
-        lines.set_helper(Some(Helping { screen: Arc::clone(&screen), people: Arc::clone(&people) }));
+        let notice = Notice { screen: Arc::clone(&screen), people: Arc::clone(&people) };
+        lines.set_helper(Some(Helping { notice, commands: room.commands.clone(), need: Need::Nothing }));
 
         // Without a bound: it holds what a person typed. To wait here would be to show nothing.
         let (sender, typed) = unbounded();
@@ -120,10 +123,13 @@ impl Editor {
         let mut state = self.screen.state.lock();
         let is_busy = |state: &mut State| !(state.is_over || state.is_open && state.lines.is_empty());
         self.screen.changed.wait_while_for(&mut state, is_busy, END_TIME);
+        state.is_ending = true;
+        machine::interrupt();
+        self.screen.changed.wait_while_for(&mut state, |state| !state.is_over, END_TIME);
         if !state.is_over {
+            // The person searches the history, say, and the editor hears nothing but keys: without it, pasting is as it was, too.
             (self.restore_mode)();
-            // The prompt goes, and pasting is as it was.
-            write("\r\x1b[J\x1b[?2004l");
+            print("\x1b[?2004l");
             self.screen.close(&mut state);
         }
     }
@@ -183,7 +189,14 @@ impl Editing {
         let mut is_leaving = false;
         loop {
             self.screen.state.lock().is_leaving = is_leaving;
-            match self.lines.readline(&self.prompt(need)) {
+            if let Some(helping) = self.lines.helper_mut() {
+                helping.need = need;
+            }
+            let result = self.lines.readline(&self.prompt(need));
+            if self.screen.state.lock().is_ending {
+                break;
+            }
+            match result {
                 Ok(text) => {
                     is_leaving = false;
                     self.remember(&text);
@@ -253,31 +266,36 @@ impl rustyline::Prompt for Prompt {
 }
 
 /// What the editor asks while a line is being typed.
-#[derive(Clone)]
 struct Helping {
-    screen: Arc<Screen>,
-    people: Arc<Mutex<People>>,
+    notice: Notice,
+    commands: Vec<(&'static str, Need)>,
+    /// What is being asked for.
+    need: Need,
 }
 
 impl Helper for Helping {}
 
 impl Completer for Helping {
     type Candidate = String;
+
+    fn complete(&self, line: &str, at: usize, _: &rustyline::Context<'_>) -> rustyline::Result<(usize, Vec<String>)> {
+        Ok(completion::candidates(&line[..at], self.need, &self.commands, &self.notice.people.lock()))
+    }
 }
 
 impl Validator for Helping {
     /// The line is done: nothing is shown until the next prompt.
     fn validate(&self, _: &mut ValidationContext) -> rustyline::Result<ValidationResult> {
-        self.screen.state.lock().is_open = false;
+        self.notice.screen.state.lock().is_open = false;
         Ok(ValidationResult::Valid(None))
     }
 }
 
 impl Hinter for Helping {
-    type Hint = Helping;
+    type Hint = Notice;
 
-    fn hint(&self, line: &str, _: usize, _: &rustyline::Context<'_>) -> Option<Helping> {
-        line.is_empty().then(|| self.clone())
+    fn hint(&self, line: &str, _: usize, _: &rustyline::Context<'_>) -> Option<Notice> {
+        line.is_empty().then(|| self.notice.clone())
     }
 }
 
@@ -288,7 +306,13 @@ impl Highlighter for Helping {
 }
 
 /// What stands behind the prompt while nothing is typed. Looked at whenever the line is drawn.
-impl Hint for Helping {
+#[derive(Clone)]
+struct Notice {
+    screen: Arc<Screen>,
+    people: Arc<Mutex<People>>,
+}
+
+impl Hint for Notice {
     fn display(&self) -> &str {
         match (self.screen.state.lock().is_leaving, self.people.lock().is_waiting) {
             (true, _) => "(Ctrl-C again leaves)",

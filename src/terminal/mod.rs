@@ -6,8 +6,10 @@
 //! control characters, escape sequences and bidirectional overrides are shown as what they are instead of being obeyed.
 //!
 //! - [`editor`]: the line that is being typed.
+//! - [`completion`]: what Tab makes of it.
 //! - [`style`]: how a line looks.
 
+pub mod completion;
 #[cfg(feature = "editor")]
 pub mod editor;
 #[cfg(not(feature = "editor"))]
@@ -15,6 +17,7 @@ pub mod editor;
 pub mod editor;
 pub mod style;
 
+use std::collections::BTreeSet;
 use std::io::{self, BufRead, IsTerminal, Write};
 use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
@@ -23,6 +26,7 @@ use parking_lot::{Mutex, MutexGuard};
 
 use self::editor::Editor;
 use self::style::harmless;
+use crate::wire::command::{HAS_REQUESTED, MADE_ADMIN, PYCHAT};
 use crate::wire::name::NameError;
 
 /// What a person wishes of the terminal.
@@ -78,9 +82,46 @@ impl Need {
 /// Who the client has heard of.
 #[derive(Default)]
 pub struct People {
+    /// The person at this terminal.
+    pub me: String,
+    /// The admin, if that is known.
+    pub admin: Option<String>,
+    /// The members.
+    pub members: BTreeSet<String>,
+    /// Those who asked to join.
+    pub requests: BTreeSet<String>,
     /// This client waits for approval.
     pub is_waiting: bool,
 }
+
+impl People {
+    /// Somebody is a member.
+    pub fn meet(&mut self, name: &str) {
+        self.requests.remove(name);
+        if name != PYCHAT && self.members.len() < MAX_PEOPLE {
+            self.members.insert(name.to_owned());
+        }
+    }
+
+    /// Takes notice of what the server says. Returns what the person can do about it.
+    fn learn(&mut self, notice: &str) -> Option<String> {
+        if notice.ends_with(MADE_ADMIN) {
+            self.admin = Some(self.me.clone());
+        }
+        let name = notice.strip_suffix(HAS_REQUESTED)?;
+        if self.requests.len() < MAX_PEOPLE {
+            self.requests.insert(name.to_owned());
+        }
+        match &self.admin {
+            Some(admin) if *admin == self.me => Some(format!("Answer with /approve {name} or /deny {name}.")),
+            Some(_) => None,
+            None => Some(format!("If you administer the group: /approve {name} or /deny {name}.")),
+        }
+    }
+}
+
+/// How many names are kept in mind, of members and of those who asked to join.
+const MAX_PEOPLE: usize = 10_000;
 
 impl Terminal {
     /// The terminal of this process.
@@ -106,6 +147,32 @@ impl Terminal {
             false => None,
         };
         Visit(editor.map(|editor| Arc::clone(self.editor.get_or_init(|| Arc::new(editor)))))
+    }
+
+    /// Shows what the server passed on: a line that somebody said, or its own.
+    pub fn hear(&self, line: &str) {
+        self.show(line);
+        let advice = match line.split_once(": ") {
+            Some((PYCHAT, notice)) => self.people().learn(notice),
+            _ => None,
+        };
+        if let (true, Some(advice)) = (self.is_interactive, advice) {
+            self.show(&advice);
+        }
+    }
+
+    /// Shows a list of names.
+    pub fn list(&self, title: &str, names: &BTreeSet<String>) {
+        if names.is_empty() {
+            return self.show(&format!("{title}: nobody"));
+        }
+        let admin = self.people().admin.clone().filter(|_| self.is_interactive);
+        let mark = |name: &String| if admin.as_ref() == Some(name) { format!("{name} (admin)") } else { name.clone() };
+        let list = names.iter().map(mark).collect::<Vec<_>>().join(", ");
+        match self.is_interactive {
+            true => self.show(&format!("{title} ({}): {list}", names.len())),
+            false => self.show(&format!("{title}: {list}")),
+        }
     }
 
     /// Shows a line. What is dangerous to a terminal is made harmless.

@@ -117,6 +117,10 @@ pub const NO_BODY: &str = "0";
 pub const PYCHAT: &str = "PyChat";
 /// What the answer to [`Command::WhoAdmin`] begins with. No user may bear this name.
 pub const ADMIN: &str = "Admin";
+/// What an event from the server says of somebody who wants to join, behind the name.
+pub const HAS_REQUESTED: &str = " has requested to join the group.";
+/// What an event from the server says to a new admin, behind the name of the old one.
+pub const MADE_ADMIN: &str = " made you the admin of the group.";
 /// In front of the name in the dialogue of [`Command::ApproveRequest`]: deny instead of approve.
 pub const DENY: char = '!';
 
