@@ -9,7 +9,8 @@ use lexopt::{Arg, Parser, ValueExt};
 
 use fernchat::net::outbox::MAX_PAUSE;
 use fernchat::relay::{self, client as relay_client};
-use fernchat::{client, server, terminal};
+use fernchat::terminal::{self, Color};
+use fernchat::{client, server};
 
 /// What the program was asked to do.
 pub enum Args {
@@ -73,6 +74,9 @@ Joins a group chat. User name and group are the first two lines of the input, un
   --room-key-file FILE    a key, as keygen makes it, that the group's members share: the server then cannot read what they say
 
   --history FILE      keeps what was typed, for the next time (arrow keys, Ctrl-R)
+  --color WHEN        colours: always, never, or auto (on a terminal, unless the environment has NO_COLOR)
+  --time, --no-time   the time in front of each line, or not; on a terminal it is there
+  --bell              rings at a line that mentions one's name
 
 Then every line is said to the group, but for the commands that /help lists.
 
@@ -100,6 +104,9 @@ Talks over a relay with friends who hold the same key. HOST is 127.0.0.1 and POR
   --key-file FILE     the key, as keygen makes it; without it the environment variable FERNCHAT_KEY is the key
   --name NAME         the name; asked for if it is not given
   --history FILE      keeps what was typed, for the next time (arrow keys, Ctrl-R)
+  --color WHEN        colours: always, never, or auto (on a terminal, unless the environment has NO_COLOR)
+  --time, --no-time   the time in front of each line, or not; on a terminal it is there
+  --bell              rings at a line that mentions one's name
 
 Example:
   fernchat keygen friends.key       (once; hand the file to your friends by other means)
@@ -250,6 +257,10 @@ fn keygen(parser: &mut Parser) -> Result<Option<Args>, lexopt::Error> {
 /// The options of both clients that say how they look on a terminal.
 fn of_terminal(option: &str, parser: &mut Parser, terminal: &mut terminal::Options) -> Result<bool, lexopt::Error> {
     match option {
+        "color" => terminal.color = parser.value()?.parse_with(color)?,
+        "time" => terminal.time = Some(true),
+        "no-time" => terminal.time = Some(false),
+        "bell" => terminal.bell = true,
         "history" => terminal.history = Some(PathBuf::from(parser.value()?)),
         _ => return Ok(false),
     }
@@ -268,6 +279,15 @@ fn address(values: Vec<OsString>, host: Option<&str>, port: Option<u16>) -> Resu
         (None, port) => port.ok_or("the PORT is missing")?,
     };
     Ok((host, port))
+}
+
+fn color(text: &str) -> Result<Color, &'static str> {
+    match text {
+        "auto" => Ok(Color::Auto),
+        "always" => Ok(Color::Always),
+        "never" => Ok(Color::Never),
+        _ => Err("colour is auto, always or never"),
+    }
 }
 
 fn milliseconds(text: &str) -> Result<u64, &'static str> {

@@ -10,7 +10,7 @@ const ARROWS: [(&str, &[&str]); 8] = [
     ("wire", &[]),
     ("seal", &["machine"]),
     ("net", &["machine"]),
-    ("terminal", &["machine", "wire"]),
+    ("terminal", &["machine", "seal", "wire"]),
     ("server", &["machine", "net", "seal", "terminal", "wire"]),
     ("client", &["machine", "net", "seal", "terminal", "wire"]),
     ("relay", &["machine", "net", "seal", "terminal", "wire"]),

@@ -260,7 +260,7 @@ fn wide_characters_and_long_lines_are_edited_on_narrow_and_on_plain_terminals() 
         alice.presses_text(&long);
         alice.shows("語語語");
         bob.tells("a line that is longer than the terminal has columns, and comes in between");
-        alice.shows("in between");
+        alice.waits("shows the whole line", |text| text.replace('\n', "").contains("and comes in between"));
         alice.presses(&["BSpace", "Enter"]);
         bob.hears(&format!("alice: {}", long.trim_end_matches('語').to_owned() + "語語"));
     }
@@ -343,4 +343,76 @@ fn an_admin_is_told_who_asks_and_is_offered_the_pending_ones_and_lists_mark_the_
     alice.shows("Admin: carol");
     alice.types("/members");
     alice.shows("members (2): alice, carol (admin)");
+}
+
+// ---- how lines look ----
+
+/// The screen with its escape sequences.
+fn colours(screen: &Screen) -> String {
+    String::from_utf8(screen.tmux(&["capture-pane", "-p", "-e", "-S", "-", "-t", ":0"]).stdout).unwrap()
+}
+
+#[test]
+fn names_have_their_colours_notices_are_quiet_and_mentions_stand_out() {
+    let Some(server) = server() else { return };
+    let (bob, mut alice) = two(&server, &[]);
+    alice.tells("hello");
+    alice.tells("and you, Bob?");
+    let text = bob.shows("and you, Bob?");
+    let line = text.lines().find(|line| line.contains("alice: hello")).unwrap();
+    assert!(line.as_bytes().iter().zip(b"00:00 ").all(|(c, form)| c == form || c.is_ascii_digit()), "{line}");
+    let text = colours(&bob);
+    assert!(text.contains("\x1b[38;5;162malice\x1b[39m: hello"), "{text:?}");
+    assert!(text.contains("\x1b[2mYou wait"), "{text:?}");
+    assert!(text.contains("\x1b[1;7mand you, Bob?"), "{text:?}");
+}
+
+#[test]
+fn colour_and_time_can_be_turned_off_and_the_bell_on() {
+    let Some(server) = server() else { return };
+    let (bob, mut alice) = two(&server, &["--color", "never", "--no-time", "--bell"]);
+    bob.tmux(&["new-window", "-d", "cat"]);
+    bob.tmux(&["select-window", "-t", ":1"]);
+    alice.tells("hello");
+    alice.tells("hello bob");
+    bob.waits("rings", |_| bell_flag(&bob) == "1");
+    let text = bob.shows("\nalice: hello bob");
+    assert!(!colours(&bob).contains('\x1b'), "{text}");
+}
+
+fn bell_flag(screen: &Screen) -> String {
+    let output = screen.tmux(&["display-message", "-p", "-t", ":0", "#{window_bell_flag}"]);
+    String::from_utf8(output.stdout).unwrap().trim().to_owned()
+}
+
+#[test]
+fn friends_at_a_relay_have_the_same_terminal() {
+    let Some(_) = server() else { return };
+    let home = folder();
+    let key = home.path().join("key").display().to_string();
+    assert!(support::fernchat().args(["keygen", &key]).status().unwrap().success());
+    let mut relay = support::fernchat();
+    relay.args(["relay", "127.0.0.1", "0"]);
+    let relay = Server::of(relay);
+    let join =
+        |name| Screen::with(&USUAL, &["relay-client", "127.0.0.1", &relay.port.to_string(), "--key-file", &key, "--name", name]);
+    let (alice, bob) = (join("alice"), join("bob"));
+    alice.ends_in("127.0.0.1>");
+    bob.ends_in("127.0.0.1>");
+    bob.presses_text("half a line");
+    bob.ends_in("127.0.0.1> half a line");
+    alice.types("hello bob");
+    let text = bob.shows("alice: hello bob");
+    let line = text.lines().find(|line| line.contains("alice: hello bob")).unwrap();
+    assert_eq!(line.len(), "00:00 alice: hello bob".len(), "{line}");
+    bob.ends_in("127.0.0.1> half a line");
+    bob.presses(&["C-u"]);
+    bob.presses_text("ask al\t");
+    bob.ends_in("127.0.0.1> ask alice");
+    bob.presses(&["C-c"]);
+    bob.ends_in("127.0.0.1> (Ctrl-C again leaves)");
+    bob.presses(&["C-c"]);
+    bob.shows("ended with 0\ncooked");
+    alice.presses(&["C-d"]);
+    alice.shows("ended with 0\ncooked");
 }

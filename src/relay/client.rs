@@ -63,6 +63,7 @@ pub fn run(setup: Setup) -> Result<(), ClientError> {
     let terminal = Terminal::new(setup.terminal);
     let name = terminal.name("name", setup.name, name).map_err(ClientError::Name)?;
     let socket = connect(&setup.host, setup.port).map_err(ClientError::Connect)?;
+    terminal.people().me = name.to_string();
     let date = Local::now().format("%Y-%m-%d %H:%M:%S");
     terminal.show(&format!("{date} {name} joined {}:{}", setup.host, setup.port));
     let chat = Arc::new(Chat { name, key, socket, terminal, is_leaving: AtomicBool::new(false) });
@@ -121,10 +122,24 @@ impl Chat {
         let stamp = |text| Line { time: &time, name: self.name.as_str(), text }.to_string();
         for text in pieces(line, stamp("").len()) {
             (&self.socket).write_all(self.key.seal(stamp(text).as_bytes()).as_bytes())?;
-            self.terminal.show(&format!("{time} {SELF}: {text}"));
+            // On a terminal it stands there already.
+            if !self.terminal.is_interactive() {
+                self.terminal.hear_stamped(&format!("{time} "), Line { time: &time, name: SELF, text });
+            }
             thread::sleep(PAUSE);
         }
         Ok(())
+    }
+
+    /// Shows a line as people know it from the scripts.
+    fn hear(&self, text: &str) {
+        match Line::parse(text) {
+            Some(line) => {
+                self.terminal.people().meet(line.name);
+                self.terminal.hear_stamped(&format!("{} ", line.time), line);
+            }
+            None => self.terminal.show(text),
+        }
     }
 
     /// Shows what arrives, until the connection ends.
@@ -132,7 +147,7 @@ impl Chat {
         let mut splitter = Splitter::default();
         let mut is_warned = false;
         let mut show = |piece: Piece| match self.key.open(&piece.into_bytes()) {
-            Ok(text) => self.terminal.show(&shown(&String::from_utf8_lossy(&text))),
+            Ok(text) => self.hear(&String::from_utf8_lossy(&text)),
             Err(_) if is_warned => {}
             Err(_) => {
                 is_warned = true;
@@ -175,14 +190,6 @@ fn pieces(line: &str, n_before: usize) -> Vec<&str> {
         pieces.push(rest);
     }
     pieces
-}
-
-/// A line as people know it from the scripts.
-fn shown(text: &str) -> String {
-    match Line::parse(text) {
-        Some(Line { time, name, text }) => format!("{time} {name}: {text}"),
-        None => text.to_owned(),
-    }
 }
 
 /// Why a client failed. Shown in one line.

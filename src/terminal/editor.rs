@@ -21,7 +21,7 @@ use std::time::Duration;
 use crossbeam_channel::{unbounded, Receiver, Sender};
 use parking_lot::{Condvar, Mutex};
 use rustyline::completion::Completer;
-use rustyline::config::{BellStyle, CompletionType, Config};
+use rustyline::config::{BellStyle, ColorMode, CompletionType, Config};
 use rustyline::error::ReadlineError;
 use rustyline::highlight::Highlighter;
 use rustyline::hint::{Hint, Hinter};
@@ -78,11 +78,13 @@ struct State {
 
 impl Editor {
     /// Starts editing; `None` on a terminal that is too plain for it.
-    pub fn start(room: Room, people: Arc<Mutex<People>>, history: Option<PathBuf>) -> Option<Editor> {
+    pub fn start(room: Room, people: Arc<Mutex<People>>, history: Option<PathBuf>, color: bool) -> Option<Editor> {
         let screen = Arc::new(Screen::default());
         let restore_mode = Box::new(machine::keep_terminal_mode());
         let config = Config::builder().max_history_size(HISTORY_LEN).ok()?;
-        let config = config.completion_type(CompletionType::List).bell_style(BellStyle::None).build();
+        let config = config.completion_type(CompletionType::List).bell_style(BellStyle::None);
+        let color_mode = if color { ColorMode::Forced } else { ColorMode::Disabled };
+        let config = config.color_mode(color_mode).build();
         let mut lines = rustyline::Editor::<Helping, FileHistory>::with_config(config).ok()?;
         let printer = lines.create_external_printer().ok()?;
         if let Some(path) = &history {

@@ -18,14 +18,17 @@ pub mod editor;
 pub mod style;
 
 use std::collections::BTreeSet;
+use std::ffi::OsString;
 use std::io::{self, BufRead, IsTerminal, Write};
 use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
 
+use chrono::Local;
 use parking_lot::{Mutex, MutexGuard};
 
 use self::editor::Editor;
-use self::style::harmless;
+use self::style::{harmless, Day, Style};
+use crate::seal::Line;
 use crate::wire::command::{HAS_REQUESTED, MADE_ADMIN, PYCHAT};
 use crate::wire::name::NameError;
 
@@ -34,12 +37,33 @@ use crate::wire::name::NameError;
 pub struct Options {
     /// Where typed lines are kept between runs.
     pub history: Option<PathBuf>,
+    /// Whether there are colours.
+    pub color: Color,
+    /// Whether each line has its time; on a terminal only, if nothing is said.
+    pub time: Option<bool>,
+    /// The bell rings at a line that mentions the person.
+    pub bell: bool,
+}
+
+/// Whether there are colours.
+#[derive(Clone, Copy, Default)]
+pub enum Color {
+    /// On a terminal that has them, unless the environment has `NO_COLOR`.
+    #[default]
+    Auto,
+    /// Always.
+    Always,
+    /// Never.
+    Never,
 }
 
 /// The terminal, or the pipes in its place. Free to use from any thread.
 pub struct Terminal {
     is_interactive: bool,
+    style: Style,
     options: Options,
+    /// The day of the last line. Held while a line is shown.
+    day: Mutex<Day>,
     editor: OnceLock<Arc<Editor>>,
     people: Arc<Mutex<People>>,
 }
@@ -127,7 +151,21 @@ impl Terminal {
     /// The terminal of this process.
     pub fn new(options: Options) -> Terminal {
         let is_interactive = io::stdin().is_terminal() && io::stdout().is_terminal();
-        Terminal { is_interactive, options, editor: OnceLock::new(), people: Arc::default() }
+        let is_set = |name| std::env::var_os(name).is_some_and(|value: OsString| !value.is_empty());
+        let color = match options.color {
+            Color::Auto => is_interactive && !is_set("NO_COLOR") && std::env::var_os("TERM").is_none_or(|term| term != "dumb"),
+            Color::Always => true,
+            Color::Never => false,
+        };
+        let style = Style { color, time: options.time.unwrap_or(is_interactive) };
+        Terminal {
+            is_interactive,
+            style,
+            options,
+            day: Mutex::new(Day::today()),
+            editor: OnceLock::new(),
+            people: Arc::default(),
+        }
     }
 
     /// Whether a person sits there.
@@ -143,22 +181,43 @@ impl Terminal {
     /// From here on lines are edited where that can be, until what is returned is dropped: the terminal is then as it was before.
     pub fn enter(&self, room: Room) -> impl Drop {
         let editor = match self.is_interactive {
-            true => Editor::start(room, Arc::clone(&self.people), self.options.history.clone()),
+            true => Editor::start(room, Arc::clone(&self.people), self.options.history.clone(), self.style.color),
             false => None,
         };
         Visit(editor.map(|editor| Arc::clone(self.editor.get_or_init(|| Arc::new(editor)))))
     }
 
-    /// Shows what the server passed on: a line that somebody said, or its own.
+    /// Shows what the server passed on: a line that somebody said, stamped or not, or a notice of its own.
     pub fn hear(&self, line: &str) {
-        self.show(line);
-        let advice = match line.split_once(": ") {
-            Some((PYCHAT, notice)) => self.people().learn(notice),
-            _ => None,
-        };
-        if let (true, Some(advice)) = (self.is_interactive, advice) {
-            self.show(&advice);
+        match (Line::parse(line), line.split_once(": ")) {
+            (Some(stamped), _) => self.hear_stamped(&format!("[{}] ", stamped.time), stamped),
+            (None, Some((PYCHAT, notice))) => {
+                self.show(line);
+                let advice = self.people().learn(notice);
+                if let (true, Some(advice)) = (self.is_interactive, advice) {
+                    self.show(&advice);
+                }
+            }
+            (None, Some((name, text))) => self.put(None, &self.said(name, text)),
+            (None, None) => self.show(line),
         }
+    }
+
+    /// Shows a line that brings its own time, which stands in front of it as `head` where lines have no time.
+    pub fn hear_stamped(&self, head: &str, line: Line) {
+        match self.style.time {
+            true => self.put(line.time.get(..5), &self.said(line.name, line.text)),
+            false => self.put(None, &format!("{head}{}", self.said(line.name, line.text))),
+        }
+    }
+
+    /// How a line of talk looks.
+    fn said(&self, name: &str, text: &str) -> String {
+        let (name, text) = (harmless(name), harmless(text));
+        let is_mention = style::mentions(&text, &self.people().me);
+        let bell = if is_mention && self.options.bell && self.is_interactive { "\x07" } else { "" };
+        let text = if is_mention { self.style.loud(&text) } else { text };
+        format!("{}: {text}{bell}", self.style.name(&name))
     }
 
     /// Shows a list of names.
@@ -175,9 +234,25 @@ impl Terminal {
         }
     }
 
-    /// Shows a line. What is dangerous to a terminal is made harmless.
+    /// Shows a notice. What is dangerous to a terminal is made harmless.
     pub fn show(&self, line: &str) {
-        let line = harmless(line);
+        self.put(None, &self.style.quiet(&harmless(line)));
+    }
+
+    /// Puts out a line that is harmless, with its time or the present one.
+    fn put(&self, time: Option<&str>, line: &str) {
+        let mut day = self.day.lock();
+        if !self.style.time {
+            return self.write(line.to_owned());
+        }
+        if let Some(date) = day.turn(Day::today()) {
+            self.write(self.style.quiet(&date));
+        }
+        let now = Local::now().format("%H:%M").to_string();
+        self.write(format!("{} {line}", self.style.quiet(time.unwrap_or(&now))));
+    }
+
+    fn write(&self, line: String) {
         match self.editor.get() {
             Some(editor) => editor.show(line),
             None => print(&line),

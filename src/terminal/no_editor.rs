@@ -13,7 +13,7 @@ pub struct Editor(Infallible);
 
 impl Editor {
     /// Never.
-    pub fn start(_: Room, _: Arc<Mutex<People>>, _: Option<PathBuf>) -> Option<Editor> {
+    pub fn start(_: Room, _: Arc<Mutex<People>>, _: Option<PathBuf>, _: bool) -> Option<Editor> {
         None
     }
 
