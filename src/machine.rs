@@ -117,6 +117,16 @@ pub fn interrupt() {
     }
 }
 
+/// The columns of the terminal, where the cursor has room behind what is shown.
+#[cfg(feature = "editor")]
+pub fn columns() -> usize {
+    #[cfg(unix)]
+    if let Ok(size) = rustix::termios::tcgetwinsize(io::stdin()) {
+        return usize::from(size.ws_col).saturating_sub(1);
+    }
+    79
+}
+
 /// Keeps the way in which the terminal works; what is returned makes it work that way again.
 #[cfg(feature = "editor")]
 pub fn keep_terminal_mode() -> impl Fn() {

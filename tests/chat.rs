@@ -268,6 +268,30 @@ fn a_body_that_does_not_verify_is_refused_and_reaches_nobody() {
 }
 
 #[test]
+fn a_body_that_its_sender_gives_up_ends_at_once_and_reaches_nobody() {
+    let server = Server::start();
+    let mut alice = Peer::join(server.port, "alice", None);
+    let mut olga = Peer::greet(server.port, "olga", FERNCHAT);
+    olga.hears("/wait");
+    alice.hears("PyChat: olga has requested to join the group.");
+    alice.decides("/approveRequest", "olga");
+    olga.hears("/accepted");
+    olga.says("/fileTransfer");
+    olga.hears("/fileTransfer");
+    olga.says("plan");
+    assert!(olga.hears_text().starts_with("/sendFile "));
+    olga.says("1000000");
+    // What stands behind it is a frame, also if all of it comes at once.
+    let next = olga.frame("/whoAdmin");
+    olga.says_raw(&[b"gAAAAABnotmuch!", next.as_slice()].concat());
+    assert!(olga.hears_text().starts_with("plan was not shared: "));
+    olga.hears("/whoAdmin");
+    olga.says("team");
+    olga.hears("Admin: alice");
+    alice.hears_nothing();
+}
+
+#[test]
 fn a_file_over_the_limit_is_refused_in_step_and_a_fernchat_client_is_told_before() {
     let server = Server::start_with(&["--max-file", "1K"]);
     let mut alice = Peer::join(server.port, "alice", None);

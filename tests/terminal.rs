@@ -390,7 +390,7 @@ fn friends_at_a_relay_have_the_same_terminal() {
     let Some(_) = server() else { return };
     let home = folder();
     let key = home.path().join("key").display().to_string();
-    assert!(support::fernchat().args(["keygen", &key]).status().unwrap().success());
+    assert!(support::fernchat().args(["keygen", &key]).output().unwrap().status.success());
     let mut relay = support::fernchat();
     relay.args(["relay", "127.0.0.1", "0"]);
     let relay = Server::of(relay);
@@ -415,4 +415,69 @@ fn friends_at_a_relay_have_the_same_terminal() {
     bob.shows("ended with 0\ncooked");
     alice.presses(&["C-d"]);
     alice.shows("ended with 0\ncooked");
+}
+
+// ---- files ----
+
+/// A file of this length, which takes no room on the disk.
+fn large_file(folder: &std::path::Path, name: &str, len: u64) -> String {
+    let path = folder.join(name);
+    std::fs::File::create(&path).unwrap().set_len(len).unwrap();
+    path.display().to_string()
+}
+
+#[test]
+fn both_ends_see_how_far_a_file_has_come_and_ctrl_c_stops_it_in_step() {
+    let Some(server) = server() else { return };
+    let home = folder();
+    let alice = Screen::client(server.port, "alice", &[]);
+    alice.ends_in("team>");
+    let bob = Screen::client(server.port, "bob", &["--downloads", &home.path().display().to_string()]);
+    bob.shows("(waiting; /1 leaves)");
+    alice.types("/2 bob");
+    bob.shows("You have been approved");
+    alice.types(&format!("/9 {}", large_file(home.path(), "huge.bin", 3 << 30)));
+    alice.shows("Sharing huge.bin (3 GiB). Ctrl-C stops it.");
+    alice.waits("says it twice in one place", |text| {
+        let lines: Vec<&str> = text.lines().filter(|line| line.contains("left: huge.bin")).collect();
+        lines.len() == 1 && !lines[0].starts_with("0 %")
+    });
+    alice.presses(&["C-c"]);
+    alice.shows("huge.bin was not shared: it was stopped.");
+    alice.types("still here");
+    bob.shows("alice: still here");
+    assert!(!bob.text().contains("huge.bin"));
+
+    alice.types(&format!("/9 {}", large_file(home.path(), "large.bin", 40 << 20)));
+    bob.shows("left: large.bin from alice");
+    bob.shows("Received large.bin from alice (40 MiB): ");
+    assert_eq!(bob.text().lines().filter(|line| line.contains("100 %")).count(), 1);
+}
+
+#[test]
+fn an_upload_to_a_python_server_is_stopped_in_step_and_spoiled() {
+    let Some(_) = server() else { return };
+    let home = folder();
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let alice = Screen::client(port, "alice", &[]);
+    let mut python = Peer::host(&listener);
+    python.says("/ready");
+    alice.ends_in("team>");
+    alice.types(&format!("/9 {}", large_file(home.path(), "large.bin", 20 << 20)));
+    python.hears("/fileTransfer");
+    python.says("/fileTransfer");
+    python.hears("large.bin");
+    python.says("/sendFile");
+    let length: usize = python.hears_text().parse().unwrap();
+    alice.shows("Sharing large.bin (20 MiB). Ctrl-C stops it.");
+    alice.presses(&["C-c"]);
+    alice.ends_in("team> (stopped)");
+    let body = python.hears_raw(length);
+    assert!(python.fernet.decrypt(std::str::from_utf8(&body).unwrap()).is_err());
+    python.says("large.bin could not be opened");
+    alice.shows("large.bin was not shared: it was stopped.");
+    alice.types("hello");
+    python.hears("/messageSend");
+    python.hears("hello");
 }

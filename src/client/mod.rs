@@ -78,11 +78,11 @@ pub fn run(setup: Setup) -> Result<(), ClientError> {
     let at_signal = Arc::clone(&sender);
     // Without the handler a signal ends the program the hard way: no reason not to chat.
     let _ = ctrlc::set_handler(move || at_signal.leave_at_signal());
-    let at_second_ctrl_c = Arc::clone(&sender);
+    let (at_ctrl_c, at_second_ctrl_c) = (Arc::clone(&sender), Arc::clone(&sender));
     let _visit = terminal.enter(Room {
         name: membership.group.to_string(),
         commands: sending::commands(),
-        stop: Box::new(|| false),
+        stop: Box::new(move || at_ctrl_c.stop()),
         leave: Box::new(move || at_second_ctrl_c.leave_at_signal()),
     });
     thread::Builder::new().name("sending".into()).spawn(move || sender.sending_loop()).map_err(WireError::Io)?;

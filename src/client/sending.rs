@@ -18,6 +18,7 @@ use std::time::Duration;
 use crossbeam_channel::{Receiver, RecvTimeoutError};
 use parking_lot::Mutex;
 
+use super::files::Stop;
 use super::link::{Link, Membership, ServerKind, ANSWER_DELAY};
 use super::room;
 use crate::terminal::{Need, Terminal};
@@ -173,6 +174,8 @@ pub struct Sending {
     pub(super) terminal: Arc<Terminal>,
     /// Steps, from the receiving thread.
     steps: Receiver<Vec<u8>>,
+    /// Of the upload that is under way.
+    pub(super) stop: Stop,
     /// Held for the time of a dialogue: the next line and a signal wait for it.
     busy: Mutex<()>,
 }
@@ -180,7 +183,7 @@ pub struct Sending {
 impl Sending {
     /// The half that sends over this link.
     pub fn new(link: Arc<Link>, terminal: Arc<Terminal>, steps: Receiver<Vec<u8>>) -> Sending {
-        Sending { link, terminal, steps, busy: Mutex::new(()) }
+        Sending { link, terminal, steps, stop: Stop::default(), busy: Mutex::new(()) }
     }
 
     /// Reads lines and does what they say, until the input ends or the person leaves. The body of the sending thread.
@@ -203,6 +206,11 @@ impl Sending {
             Some(_busy) => self.leave(Patience::Little),
             None => self.link.shut(),
         }
+    }
+
+    /// Stops the upload that is under way; `false`: none is.
+    pub fn stop(&self) -> bool {
+        self.stop.ask()
     }
 
     fn do_line(&self, line: &str) -> Result<ControlFlow<()>, Silence> {

@@ -43,6 +43,9 @@ const HISTORY_LEN: usize = 1000;
 /// The longest name of a room in the prompt, in characters: the line needs room, too.
 const MAX_NAME: usize = 16;
 
+/// What stands behind the prompt after the first Ctrl-C.
+const LEAVES: &str = "(Ctrl-C again leaves)";
+
 /// How long the last lines may take to be shown at the end, while the person searches the history, say.
 const END_TIME: Duration = Duration::from_millis(200);
 
@@ -63,17 +66,25 @@ struct Screen {
 #[derive(Default)]
 struct State {
     /// What is to be shown; the first of it may be on its way.
-    lines: VecDeque<String>,
+    lines: VecDeque<Line>,
+    /// The last line says how far a file has come, and another one that does takes its place.
+    is_progress: bool,
     /// The prompt stands there: a line can be shown above it.
     is_open: bool,
     /// The first line is on its way, and the prompt has not been drawn since.
     is_showing: bool,
-    /// Ctrl-C was just pressed: another one leaves.
-    is_leaving: bool,
+    /// What stands behind the prompt: what Ctrl-C did.
+    notice: &'static str,
     /// The editor is to end.
     is_ending: bool,
     /// The editor is no more: lines are printed.
     is_over: bool,
+}
+
+/// A line that is to be shown.
+struct Line {
+    text: String,
+    is_progress: bool,
 }
 
 impl Editor {
@@ -111,8 +122,17 @@ impl Editor {
         if state.is_over {
             return print(&line);
         }
-        state.lines.push_back(line);
+        state.lines.push_back(Line { text: line, is_progress: false });
         self.screen.changed.notify_all();
+    }
+
+    /// Shows how far a file has come, if nothing else is to be shown. Must fit into the columns that are given.
+    pub fn show_progress(&self, line: impl Fn(usize) -> String) {
+        let mut state = self.screen.state.lock();
+        if state.lines.is_empty() && !state.is_over {
+            state.lines.push_back(Line { text: line(machine::columns()), is_progress: true });
+            self.screen.changed.notify_all();
+        }
     }
 
     /// The next line that was typed; `None` at the end.
@@ -143,13 +163,16 @@ impl Screen {
         loop {
             let mut state = self.state.lock();
             self.changed.wait_while(&mut state, |state| !state.is_over && (!state.is_open || state.lines.is_empty()));
-            let line = match state.lines.front() {
-                Some(line) if !state.is_over => format!("{line}\n"),
+            let (text, is_progress) = match state.lines.front() {
+                Some(line) if !state.is_over => (format!("{}\n", line.text), line.is_progress),
                 _ => return,
             };
+            let takes_place = state.is_progress && is_progress;
+            state.is_progress = is_progress;
             state.is_showing = true;
             drop(state);
-            if printer.print(line).is_err() {
+            let up = if takes_place { "\x1b[A\r\x1b[K" } else { "" };
+            if printer.print(format!("{up}{text}")).is_err() {
                 return;
             }
             let mut state = self.state.lock();
@@ -169,7 +192,7 @@ impl Screen {
     /// From here on lines are printed.
     fn close(&self, state: &mut State) {
         state.is_over = true;
-        state.lines.drain(..).for_each(|line| print(&line));
+        state.lines.drain(..).for_each(|line| print(&line.text));
         self.changed.notify_all();
     }
 }
@@ -188,9 +211,11 @@ impl Editing {
     /// Edits lines until the person leaves. The body of the editing thread.
     fn editing_loop(mut self) {
         let mut need = Need::Nothing;
-        let mut is_leaving = false;
+        let mut notice = "";
         loop {
-            self.screen.state.lock().is_leaving = is_leaving;
+            let mut state = self.screen.state.lock();
+            (state.notice, state.is_progress) = (notice, false);
+            drop(state);
             if let Some(helping) = self.lines.helper_mut() {
                 helping.need = need;
             }
@@ -200,7 +225,7 @@ impl Editing {
             }
             match result {
                 Ok(text) => {
-                    is_leaving = false;
+                    notice = "";
                     self.remember(&text);
                     // What was pasted may be many lines.
                     for line in text.trim_end_matches('\n').split('\n') {
@@ -214,15 +239,15 @@ impl Editing {
                     // As above. No answer, and nothing is done.
                     let _ = self.typed.send(String::new());
                 }
-                Err(ReadlineError::Interrupted) if (self.room.stop)() => {}
-                Err(ReadlineError::Interrupted) if !is_leaving => is_leaving = true,
+                Err(ReadlineError::Interrupted) if (self.room.stop)() => notice = "(stopped)",
+                Err(ReadlineError::Interrupted) if notice != LEAVES => notice = LEAVES,
                 // Ctrl-D, or the terminal is gone: whoever reads lines leaves.
                 _ => break,
             }
         }
         drop(self.lines);
         self.screen.close(&mut self.screen.state.lock());
-        if is_leaving {
+        if notice == LEAVES {
             (self.room.leave)();
         }
     }
@@ -316,10 +341,9 @@ struct Notice {
 
 impl Hint for Notice {
     fn display(&self) -> &str {
-        match (self.screen.state.lock().is_leaving, self.people.lock().is_waiting) {
-            (true, _) => "(Ctrl-C again leaves)",
-            (_, true) => "(waiting; /1 leaves)",
-            _ => "",
+        match (self.screen.state.lock().notice, self.people.lock().is_waiting) {
+            ("", true) => "(waiting; /1 leaves)",
+            (notice, _) => notice,
         }
     }
 

@@ -8,6 +8,7 @@
 //! - [`editor`]: the line that is being typed.
 //! - [`completion`]: what Tab makes of it.
 //! - [`style`]: how a line looks.
+//! - [`progress`]: how far a file has come.
 
 pub mod completion;
 #[cfg(feature = "editor")]
@@ -15,6 +16,7 @@ pub mod editor;
 #[cfg(not(feature = "editor"))]
 #[path = "no_editor.rs"]
 pub mod editor;
+pub mod progress;
 pub mod style;
 
 use std::collections::BTreeSet;
@@ -250,6 +252,23 @@ impl Terminal {
         }
         let now = Local::now().format("%H:%M").to_string();
         self.write(format!("{} {line}", self.style.quiet(time.unwrap_or(&now))));
+    }
+
+    /// How long a file may take until its progress is shown, again and again, in seconds; where a line cannot be replaced, less often.
+    fn progress_time(&self) -> u64 {
+        match (self.is_interactive, self.editor.get()) {
+            (true, Some(_)) => 1,
+            (true, None) => 10,
+            (false, _) => u64::MAX,
+        }
+    }
+
+    /// Shows how far a file has come, in the place of the line that said so before, if that is the last one.
+    fn show_progress(&self, line: &str) {
+        match self.editor.get() {
+            Some(editor) => editor.show_progress(|columns| self.style.quiet(style::cut(line, columns))),
+            None => self.show(line),
+        }
     }
 
     fn write(&self, line: String) {

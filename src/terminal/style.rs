@@ -87,6 +87,15 @@ pub fn harmless(text: &str) -> String {
     shown
 }
 
+/// As much of a text as fits into so many columns, if all that is not of Europe takes two.
+pub fn cut(text: &str, columns: usize) -> &str {
+    let widths = text.char_indices().scan(0, |width, (at, c)| {
+        *width += if c < '\u{1100}' { 1 } else { 2 };
+        Some((at, *width))
+    });
+    widths.into_iter().find(|(_, width)| *width > columns).map_or(text, |(at, _)| &text[..at])
+}
+
 /// A number of bytes as people read it.
 pub fn size(bytes: u64) -> String {
     let mut value = bytes as f64;
@@ -110,6 +119,11 @@ mod tests {
         assert_eq!(harmless("a\u{202e}b\u{9b}31m\x7f"), "a<U+202E>b<U+009B>31m<U+007F>");
         assert_eq!(harmless("bob: one\r\nAdmin: two"), "bob: one^M^JAdmin: two");
         assert_eq!(harmless("Grüße\t👩‍👩‍👧 مرحبا"), "Grüße\t👩‍👩‍👧 مرحبا");
+    }
+
+    #[test]
+    fn a_text_is_cut_between_characters_where_it_would_not_fit() {
+        assert_eq!((cut("abc", 3), cut("abc", 2), cut("語語", 3), cut("", 0)), ("abc", "ab", "語", ""));
     }
 
     #[test]

@@ -85,6 +85,7 @@
 //! | `/receiveFile NAME` | server | `/receiveFile`: who shares the file |
 //! | `/sendFile BYTES` | server | `/sendFile` in an upload: the longest body that it takes |
 //! | `0` | client | the length of a body that is longer: none follows, and the result does |
+//! | the byte `!`, bare | client | the rest of a body that it is sending: the body ends there, the result follows, and nobody is offered it |
 //!
 //! Unknown words are ignored, so that later versions can add some. To either server our client sends a message's text in one write with
 //! its command, without waiting for the echo; when that crosses with a file on offer, a fernchat server keeps both.
