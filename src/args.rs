@@ -74,6 +74,7 @@ Joins a group chat. User name and group are the first two lines of the input, un
   --room-key-file FILE    a key, as keygen makes it, that the group's members share: the server then cannot read what they say
 
   --history FILE      keeps what was typed, for the next time (arrow keys, Ctrl-R)
+  --log FILE          keeps what is shown; its last lines are shown the next time
   --color WHEN        colours: always, never, or auto (on a terminal, unless the environment has NO_COLOR)
   --time, --no-time   the time in front of each line, or not; on a terminal it is there
   --bell              rings at a line that mentions one's name
@@ -104,6 +105,7 @@ Talks over a relay with friends who hold the same key. HOST is 127.0.0.1 and POR
   --key-file FILE     the key, as keygen makes it; without it the environment variable FERNCHAT_KEY is the key
   --name NAME         the name; asked for if it is not given
   --history FILE      keeps what was typed, for the next time (arrow keys, Ctrl-R)
+  --log FILE          keeps what is shown; its last lines are shown the next time
   --color WHEN        colours: always, never, or auto (on a terminal, unless the environment has NO_COLOR)
   --time, --no-time   the time in front of each line, or not; on a terminal it is there
   --bell              rings at a line that mentions one's name
@@ -261,6 +263,7 @@ fn of_terminal(option: &str, parser: &mut Parser, terminal: &mut terminal::Optio
         "time" => terminal.time = Some(true),
         "no-time" => terminal.time = Some(false),
         "bell" => terminal.bell = true,
+        "log" => terminal.log = Some(PathBuf::from(parser.value()?)),
         "history" => terminal.history = Some(PathBuf::from(parser.value()?)),
         _ => return Ok(false),
     }

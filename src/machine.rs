@@ -85,6 +85,18 @@ pub fn create_private(path: &Path) -> io::Result<File> {
     options.open(path)
 }
 
+/// Opens a file to be read, and written at its end; one that is made for it only its owner can read.
+///
+/// # Errors
+/// It can be neither opened nor made.
+pub fn append_private(path: &Path) -> io::Result<File> {
+    let mut options = OpenOptions::new();
+    options.read(true).append(true).create(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    options.open(path)
+}
+
 /// Whether others than its owner may read this file. Not known on every system; then they may not.
 pub fn is_readable_by_others(file: &File) -> bool {
     #[cfg(unix)]

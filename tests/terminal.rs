@@ -481,3 +481,40 @@ fn an_upload_to_a_python_server_is_stopped_in_step_and_spoiled() {
     python.hears("/messageSend");
     python.hears("hello");
 }
+
+// ---- the log ----
+
+#[test]
+fn a_log_keeps_what_was_shown_and_shows_it_again_at_the_next_start() {
+    let Some(server) = server() else { return };
+    let home = folder();
+    let log = home.path().join("log");
+    let options = ["--log", log.to_str().unwrap()];
+    let (bob, mut alice) = two(&server, &options);
+    alice.tells("hello bob \x1b[2J");
+    bob.shows("alice: hello bob ^[[2J");
+    bob.types("hello yourself");
+    alice.hears("bob: hello yourself");
+    bob.presses(&["C-d"]);
+    bob.shows("ended with 0");
+    let text = std::fs::read_to_string(&log).unwrap();
+    assert!(!text.contains('\x1b') && text.lines().all(|line| &line[19..27] == " [team] "), "{text}");
+
+    let bob = Screen::client(server.port, "bob", &options);
+    let text = bob.shows("bob: hello yourself");
+    let line = text.lines().find(|line| line.contains("hello bob")).unwrap();
+    assert!(line.starts_with("earlier: 20") && line.ends_with("alice: hello bob ^[[2J"), "{text}");
+    bob.types("again");
+    alice.hears("bob: again");
+    bob.presses(&["C-d"]);
+    bob.shows("ended with 0");
+    let text = std::fs::read_to_string(&log).unwrap();
+    assert_eq!(text.matches("hello yourself").count(), 1, "{text}");
+
+    let other = Screen::with(
+        &USUAL,
+        &[&["client", "127.0.0.1", &server.port.to_string(), "--name", "bob", "--group", "other"], &options[..]].concat(),
+    );
+    other.ends_in("other>");
+    assert!(!other.text().contains("earlier"));
+}

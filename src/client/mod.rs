@@ -34,6 +34,7 @@ use self::receiving::Receiving;
 use self::sending::Sending;
 use crate::net::ConnectError;
 use crate::seal::{Key, KeyFileError, Secret};
+use crate::terminal::log::LogError;
 use crate::terminal::{self, Room, Terminal};
 use crate::wire::frame::WireError;
 use crate::wire::name::{GroupName, NameError, UserName};
@@ -64,7 +65,7 @@ pub struct Setup {
 /// No connection, no seat in the group, or an end that the person did not ask for.
 pub fn run(setup: Setup) -> Result<(), ClientError> {
     let Setup { host, port, name, group, downloads, secret_file, room_key_file, terminal } = setup;
-    let terminal = Arc::new(Terminal::new(terminal));
+    let terminal = Arc::new(Terminal::new(terminal).map_err(ClientError::Log)?);
     files::check_folder(&downloads)?;
     let secret = secret_file.as_deref().map(Secret::load).transpose().map_err(ClientError::Key)?;
     let room_key = room_key_file.as_deref().map(Key::load).transpose().map_err(ClientError::Key)?;
@@ -98,6 +99,8 @@ pub enum ClientError {
     Downloads(PathBuf, io::Error),
     /// A secret or a key is not where it should be.
     Key(KeyFileError),
+    /// What is shown cannot be kept.
+    Log(LogError),
     /// The server cannot be reached.
     Connect(ConnectError),
     /// A secret was given, and the server does not have it: it is a plain one.
@@ -122,6 +125,7 @@ impl fmt::Display for ClientError {
                 write!(f, "cannot receive files into {}: {error}; choose another folder with --downloads", folder.display())
             }
             ClientError::Key(error) => error.fmt(f),
+            ClientError::Log(error) => error.fmt(f),
             ClientError::Connect(error) => error.fmt(f),
             ClientError::NoSecretThere => write!(
                 f,

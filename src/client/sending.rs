@@ -265,6 +265,7 @@ impl Sending {
 
     fn say(&self, text: &str) -> Result<(), Silence> {
         let Membership { name, room_key, .. } = &*self.link.membership;
+        let said = text;
         let text = match room_key {
             Some(room_key) => Cow::Owned(room::seal(room_key, name, text)),
             None => Cow::Borrowed(text),
@@ -276,6 +277,7 @@ impl Sending {
         self.expect(Expected::Words(vec![Command::MessageSend.word()]));
         self.link.send(&[Command::MessageSend.word(), &text]).map_err(|_| Silence::Gone)?;
         self.step(Patience::Usual)?;
+        self.terminal.said(said);
         Ok(())
     }
 

@@ -18,6 +18,7 @@ use super::splitter::{Piece, Splitter, REST_TIME};
 use super::{PAUSE, READ_LEN};
 use crate::net::{connect, is_late, ConnectError};
 use crate::seal::{token_len, Key, KeyFileError, Line};
+use crate::terminal::log::LogError;
 use crate::terminal::{self, Room, Terminal};
 use crate::wire::name::{NameError, UserName};
 
@@ -60,7 +61,7 @@ struct Chat {
 /// No key, no connection, or an end that the person did not ask for.
 pub fn run(setup: Setup) -> Result<(), ClientError> {
     let key = Key::find(setup.key_file.as_deref()).map_err(ClientError::Key)?;
-    let terminal = Terminal::new(setup.terminal);
+    let terminal = Terminal::new(setup.terminal).map_err(ClientError::Log)?;
     let name = terminal.name("name", setup.name, name).map_err(ClientError::Name)?;
     let socket = connect(&setup.host, setup.port).map_err(ClientError::Connect)?;
     terminal.people().me = name.to_string();
@@ -123,8 +124,9 @@ impl Chat {
         for text in pieces(line, stamp("").len()) {
             (&self.socket).write_all(self.key.seal(stamp(text).as_bytes()).as_bytes())?;
             // On a terminal it stands there already.
-            if !self.terminal.is_interactive() {
-                self.terminal.hear_stamped(&format!("{time} "), Line { time: &time, name: SELF, text });
+            match self.terminal.is_interactive() {
+                true => self.terminal.said(text),
+                false => self.terminal.hear_stamped(&format!("{time} "), Line { time: &time, name: SELF, text }),
             }
             thread::sleep(PAUSE);
         }
@@ -199,6 +201,8 @@ pub enum ClientError {
     Key(KeyFileError),
     /// The name breaks a rule, or there is none.
     Name(NameError),
+    /// What is shown cannot be kept.
+    Log(LogError),
     /// The relay cannot be reached.
     Connect(ConnectError),
     /// The relay closed the connection.
@@ -212,6 +216,7 @@ impl fmt::Display for ClientError {
         match self {
             ClientError::Key(error) => error.fmt(f),
             ClientError::Name(error) => error.fmt(f),
+            ClientError::Log(error) => error.fmt(f),
             ClientError::Connect(error) => error.fmt(f),
             ClientError::Closed => write!(f, "the relay closed the connection"),
             ClientError::Lost(error) => write!(f, "the connection to the relay is lost: {error}"),

@@ -8,6 +8,7 @@
 //! - [`editor`]: the line that is being typed.
 //! - [`completion`]: what Tab makes of it.
 //! - [`style`]: how a line looks.
+//! - [`log`]: what was shown, in a file.
 //! - [`progress`]: how far a file has come.
 
 pub mod completion;
@@ -16,6 +17,7 @@ pub mod editor;
 #[cfg(not(feature = "editor"))]
 #[path = "no_editor.rs"]
 pub mod editor;
+pub mod log;
 pub mod progress;
 pub mod style;
 
@@ -29,6 +31,7 @@ use chrono::Local;
 use parking_lot::{Mutex, MutexGuard};
 
 use self::editor::Editor;
+use self::log::{Log, LogError};
 use self::style::{harmless, Day, Style};
 use crate::seal::Line;
 use crate::wire::command::{HAS_REQUESTED, MADE_ADMIN, PYCHAT};
@@ -39,6 +42,8 @@ use crate::wire::name::NameError;
 pub struct Options {
     /// Where typed lines are kept between runs.
     pub history: Option<PathBuf>,
+    /// Where what is shown is kept.
+    pub log: Option<PathBuf>,
     /// Whether there are colours.
     pub color: Color,
     /// Whether each line has its time; on a terminal only, if nothing is said.
@@ -64,10 +69,19 @@ pub struct Terminal {
     is_interactive: bool,
     style: Style,
     options: Options,
-    /// The day of the last line. Held while a line is shown.
-    day: Mutex<Day>,
+    /// What was shown. Held while a line is, so that screen and log have one order.
+    shown: Mutex<Shown>,
     editor: OnceLock<Arc<Editor>>,
     people: Arc<Mutex<People>>,
+}
+
+/// What was shown so far.
+struct Shown {
+    /// The day of the last line.
+    day: Day,
+    log: Option<Log>,
+    /// The room, once it is entered: from then on the log is kept.
+    room: Option<String>,
 }
 
 /// Where the person is, and what can be typed there.
@@ -151,7 +165,10 @@ const MAX_PEOPLE: usize = 10_000;
 
 impl Terminal {
     /// The terminal of this process.
-    pub fn new(options: Options) -> Terminal {
+    ///
+    /// # Errors
+    /// There is to be a log, and it cannot be written.
+    pub fn new(options: Options) -> Result<Terminal, LogError> {
         let is_interactive = io::stdin().is_terminal() && io::stdout().is_terminal();
         let is_set = |name| std::env::var_os(name).is_some_and(|value: OsString| !value.is_empty());
         let color = match options.color {
@@ -160,14 +177,9 @@ impl Terminal {
             Color::Never => false,
         };
         let style = Style { color, time: options.time.unwrap_or(is_interactive) };
-        Terminal {
-            is_interactive,
-            style,
-            options,
-            day: Mutex::new(Day::today()),
-            editor: OnceLock::new(),
-            people: Arc::default(),
-        }
+        let log = options.log.as_deref().map(Log::open).transpose()?;
+        let shown = Mutex::new(Shown { day: Day::today(), log, room: None });
+        Ok(Terminal { is_interactive, style, options, shown, editor: OnceLock::new(), people: Arc::default() })
     }
 
     /// Whether a person sits there.
@@ -181,7 +193,15 @@ impl Terminal {
     }
 
     /// From here on lines are edited where that can be, until what is returned is dropped: the terminal is then as it was before.
+    /// What was said there before, as far as the log has it, comes first.
     pub fn enter(&self, room: Room) -> impl Drop {
+        let mut shown = self.shown.lock();
+        let earlier = shown.log.as_mut().map_or(Ok(Vec::new()), |log| log.earlier(&harmless(&room.name)));
+        for line in earlier.unwrap_or_else(|error| vec![format!("The log cannot be read: {error}.")]) {
+            self.write(self.style.quiet(&format!("earlier: {}", harmless(&line))));
+        }
+        shown.room = Some(harmless(&room.name));
+        drop(shown);
         let editor = match self.is_interactive {
             true => Editor::start(room, Arc::clone(&self.people), self.options.history.clone(), self.style.color),
             false => None,
@@ -200,21 +220,29 @@ impl Terminal {
                     self.show(&advice);
                 }
             }
-            (None, Some((name, text))) => self.put(None, &self.said(name, text)),
+            (None, Some((name, text))) => self.put(None, &self.talk(name, text), line),
             (None, None) => self.show(line),
         }
     }
 
     /// Shows a line that brings its own time, which stands in front of it as `head` where lines have no time.
     pub fn hear_stamped(&self, head: &str, line: Line) {
+        let Line { time, name, text } = line;
+        let (talk, plain) = (self.talk(name, text), format!("{name}: {text}"));
         match self.style.time {
-            true => self.put(line.time.get(..5), &self.said(line.name, line.text)),
-            false => self.put(None, &format!("{head}{}", self.said(line.name, line.text))),
+            true => self.put(time.get(..5), &talk, &plain),
+            false => self.put(None, &format!("{head}{talk}"), &plain),
         }
     }
 
+    /// The person said this, and has it before the eyes: it is for the log.
+    pub fn said(&self, text: &str) {
+        let line = format!("{}: {text}", self.people().me);
+        self.log(&mut self.shown.lock(), &line);
+    }
+
     /// How a line of talk looks.
-    fn said(&self, name: &str, text: &str) -> String {
+    fn talk(&self, name: &str, text: &str) -> String {
         let (name, text) = (harmless(name), harmless(text));
         let is_mention = style::mentions(&text, &self.people().me);
         let bell = if is_mention && self.options.bell && self.is_interactive { "\x07" } else { "" };
@@ -238,20 +266,30 @@ impl Terminal {
 
     /// Shows a notice. What is dangerous to a terminal is made harmless.
     pub fn show(&self, line: &str) {
-        self.put(None, &self.style.quiet(&harmless(line)));
+        self.put(None, &self.style.quiet(&harmless(line)), line);
     }
 
-    /// Puts out a line that is harmless, with its time or the present one.
-    fn put(&self, time: Option<&str>, line: &str) {
-        let mut day = self.day.lock();
+    /// Puts out a line that is harmless, with its time or the present one, and its plain form into the log.
+    fn put(&self, time: Option<&str>, line: &str, plain: &str) {
+        let mut shown = self.shown.lock();
+        self.log(&mut shown, plain);
         if !self.style.time {
             return self.write(line.to_owned());
         }
-        if let Some(date) = day.turn(Day::today()) {
+        if let Some(date) = shown.day.turn(Day::today()) {
             self.write(self.style.quiet(&date));
         }
         let now = Local::now().format("%H:%M").to_string();
         self.write(format!("{} {line}", self.style.quiet(time.unwrap_or(&now))));
+    }
+
+    fn log(&self, shown: &mut Shown, line: &str) {
+        if let Shown { log: Some(log), room: Some(room), .. } = shown {
+            if let Err(error) = log.write(room, &harmless(line)) {
+                self.write(format!("The log cannot be written any more: {error}."));
+                shown.log = None;
+            }
+        }
     }
 
     /// How long a file may take until its progress is shown, again and again, in seconds; where a line cannot be replaced, less often.
