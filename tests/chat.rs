@@ -504,6 +504,24 @@ fn the_log_never_holds_what_people_say() {
 // ---- our client ----
 
 #[test]
+fn what_is_no_chat_server_is_told_from_one_that_is_not_there() {
+    let port = {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        listener.local_addr().unwrap().port()
+    };
+    support::ends_badly(&mut support::client(port, "alice", &[]), "nobody listens there; does it run, and is the port right?");
+    let mut nowhere = fernchat();
+    nowhere.args(["client", "no.such.name.invalid", "8000", "--name", "alice", "--group", "team"]);
+    support::ends_badly(&mut Program::start(nowhere), "the name is not known");
+    for words in ["HTTP/1.1 400 Bad Request\r\nConnection: close\r\n\r\n", ""] {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let mut alice = support::client(listener.local_addr().unwrap().port(), "alice", &[]);
+        listener.accept().unwrap().0.write_all(words.as_bytes()).unwrap();
+        support::ends_badly(&mut alice, "what answers there is no chat server, or it is full; is the port right?");
+    }
+}
+
+#[test]
 fn a_usage_error_shows_the_usage_with_an_example() {
     for args in [
         vec![],

@@ -121,7 +121,11 @@ impl Link {
 
         let incoming = Incoming { socket: Arc::clone(&socket), python: None, is_joining: true };
         let mut frames = FrameReader::new(incoming, MAX_FRAME);
-        let opening = frames.next_bare(OPENING_LEN).map_err(|error| late("its key", error))?; // 1
+        let opening = frames.next_bare(OPENING_LEN).map_err(|error| match late("its key", error) {
+            // A chat server says its key at once.
+            ClientError::NoAnswer(_) => ClientError::NotAChat,
+            other => other,
+        })?; // 1
         let opening = std::str::from_utf8(&opening).ok().and_then(|text| Key::parse(text).ok());
         let opening = opening.ok_or(ClientError::NotAChat)?;
         let derived = secret.as_ref().map(|secret| {

@@ -131,7 +131,10 @@ impl fmt::Display for ClientError {
                 f,
                 "the server has no secret, so nothing is said to it; have it started with --secret-file, or leave that out here to chat in the clear"
             ),
-            ClientError::NotAChat => write!(f, "no chat server answers there, or it is full; is the port right?"),
+            ClientError::NotAChat => write!(
+                f,
+                "what answers there is no chat server, or it is full; is the port right? Friends at a relay join with fernchat relay-client"
+            ),
             ClientError::NoAnswer(step) => {
                 write!(f, "the server does not answer: {step} did not come; try again, or ask for the server to be restarted")
             }
