@@ -1,10 +1,18 @@
-# What can be done here: make run, make test, make check, make bench, make idle, make burst, make bigfile, make vanished, make soak.
+# What can be done here: make run, make install, make uninstall, make test, make check, make bench, make idle, make burst, make bigfile,
+# make vanished, make soak.
 
 PORT ?= 8000
 FERNCHAT = target/release/fernchat
 PYTHON = target/python/bin/python3
 
-.PHONY: run test check bench idle burst bigfile vanished soak build
+# Where make install puts the program, its manual page and the completions of bash, zsh and fish.
+PREFIX ?= /usr/local
+MANUAL = $(DESTDIR)$(PREFIX)/share/man/man1/fernchat.1
+BASH_COMPLETION = $(DESTDIR)$(PREFIX)/share/bash-completion/completions/fernchat
+ZSH_COMPLETION = $(DESTDIR)$(PREFIX)/share/zsh/site-functions/_fernchat
+FISH_COMPLETION = $(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d/fernchat.fish
+
+.PHONY: run install uninstall test check bench idle burst bigfile vanished soak build
 
 # A server on this machine and a client in this terminal; the server stops with the client.
 # With piped input the client runs the conversation that it is given:  printf 'alice\nteam\nhello\n' | make run
@@ -18,6 +26,16 @@ run: build
 
 build:
 	@cargo build --release --locked --quiet
+
+install: build
+	install -D -m 755 $(FERNCHAT) $(DESTDIR)$(PREFIX)/bin/fernchat
+	install -D -m 644 src/extra/fernchat.1 $(MANUAL)
+	install -D -m 644 src/extra/fernchat.bash $(BASH_COMPLETION)
+	install -D -m 644 src/extra/fernchat.zsh $(ZSH_COMPLETION)
+	install -D -m 644 src/extra/fernchat.fish $(FISH_COMPLETION)
+
+uninstall:
+	rm -f $(DESTDIR)$(PREFIX)/bin/fernchat $(MANUAL) $(BASH_COMPLETION) $(ZSH_COMPLETION) $(FISH_COMPLETION)
 
 # All tests. Those that talk to the Python programs need Python 3 with cryptography, which is set up here.
 test: $(PYTHON)

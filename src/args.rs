@@ -9,6 +9,7 @@ use lexopt::{Arg, Parser, ValueExt};
 
 use fernchat::net::outbox::MAX_PAUSE;
 use fernchat::relay::{self, client as relay_client};
+use fernchat::terminal::{self, Color};
 use fernchat::{client, server};
 
 /// What the program was asked to do.
@@ -30,33 +31,40 @@ pub enum Args {
 const USAGE: &str = "\
 Usage: fernchat COMMAND ...
 
-  fernchat server HOST PORT    run a group chat's server
-  fernchat client HOST PORT    join a group chat
+  fernchat server HOST PORT              run a group chat's server
+  fernchat client HOST PORT              join a group chat
 
-  fernchat relay [IP [PORT]]              run a relay, which passes on what it cannot read
-  fernchat relay-client [HOST [PORT]]     talk over a relay with friends who hold the same key
-  fernchat keygen [FILE]                  make a key
+  fernchat relay [IP [PORT]]             run a relay, which reads nothing
+  fernchat relay-client [HOST [PORT]]    talk with those who share a key
+  fernchat keygen [FILE]                 make a key
 
 Example:
   fernchat server 0.0.0.0 8000
   fernchat client 192.168.1.20 8000
 
-fernchat COMMAND --help tells more; fernchat --version prints the version.";
+fernchat COMMAND --help tells more, and so does man fernchat.
+fernchat --version prints the version.";
 
 const SERVER_USAGE: &str = "\
 Usage: fernchat server HOST PORT [OPTION ...]
 
-Runs a group chat's server. HOST is an address or name of this machine; 0.0.0.0 is all of its addresses.
+Runs a group chat's server. HOST is an address or name of this machine; 0.0.0.0
+is all of its addresses.
 
-  --max-clients N             at most N clients that have joined or wait (1000)
-  --max-file SIZE             the largest file that is taken (4G)
-  --python-file-limit SIZE    the largest file offered to a Python client, or none for any (64K)
-  --backlog N                 at most N lines are kept for members that are offline (200); 0 keeps none
-  --spool DIR                 where shared files lie until everybody has them (the system's temporary folder)
-  --secret-file FILE          a closed server: its clients must have the same secret, a line of at least 12 characters. Without it
-                              everybody on the network can read what is said
+  --max-clients N           at most N clients that have joined or wait (1000)
+  --max-file SIZE           the largest file that is taken (4G)
+  --python-file-limit SIZE  the largest file offered to a Python client, or none
+                            for any (64K)
+  --backlog N               at most N lines are kept for members that are offline
+                            (200); 0 keeps none
+  --spool DIR               where shared files lie until everybody has them (the
+                            system's temporary folder)
+  --secret-file FILE        a closed server: its clients must have the same
+                            secret, a line of at least 12 characters. Without it
+                            everybody on the network can read what is said
 
-SIZE is a number of bytes, or ends in K, M or G. RUST_LOG=debug logs every step, RUST_LOG=warn only what is wrong.
+SIZE is a number of bytes, or ends in K, M or G. RUST_LOG=debug logs every step,
+RUST_LOG=warn only what is wrong.
 
 Example:
   fernchat server 0.0.0.0 8000 --max-file 100M";
@@ -64,30 +72,37 @@ Example:
 const CLIENT_USAGE: &str = "\
 Usage: fernchat client HOST PORT [OPTION ...]
 
-Joins a group chat. User name and group are the first two lines of the input, unless they are given here.
+Joins a group chat. User name and group are asked for if they are not given.
 
-  --name NAME         the user name
-  --group GROUP       the group; the first to name it administers it
-  --downloads DIR     where received files go (the current folder)
-  --no-reconnect      ends when the connection breaks, instead of joining again
+  --name NAME           the user name
+  --group GROUP         the group; the first to name it administers it
+  --downloads DIR       where received files go (the current folder)
+  --no-reconnect        ends when the connection breaks
+  --secret-file FILE    the secret of a closed server
+  --room-key-file FILE  a key that the members share, and the server has not
+  --history FILE        keeps what was typed, for the next time
+  --log FILE            keeps what is shown; the next start shows its last lines
+  --color WHEN          always, never, or auto: on a terminal, but for NO_COLOR
+  --time, --no-time     the time in front of each line (on a terminal)
+  --bell                rings at a line that mentions one's name
 
-  --secret-file FILE      the secret of a closed server, a line of at least 12 characters
-  --room-key-file FILE    a key, as keygen makes it, that the group's members share: the server then cannot read what they say
-
-Then every line is said to the group, but for the commands that /help lists.
+Every line is said to the group, but for the commands that /help lists. From a
+pipe, user name and group are the first two lines.
 
 Example:
-  fernchat client 192.168.1.20 8000 --name alice --group team";
+  fernchat client 192.168.1.20 8000
+  fernchat client 192.168.1.20 8000 --name alice --group team --log team.log";
 
 const RELAY_USAGE: &str = "\
 Usage: fernchat relay [IP [PORT]] [OPTION ...]
 
-Runs a relay: it passes on to everybody what each one sends, and can read none of it. IP is 0.0.0.0, all addresses of this machine,
-and PORT is 12345 or the environment variable PORT, unless they are given.
+Runs a relay: it passes on to everybody what each one sends, and can read none
+of it. IP is 0.0.0.0, all addresses of this machine, and PORT is 12345 or the
+environment variable PORT, unless they are given.
 
   --max-clients N     at most N clients (1000)
-  --pause MS          the least time between two messages for one client, in milliseconds (5); 0 turns it off, for clients that
-                      are all fernchat's
+  --pause MS          the least time between two messages for one client, in
+                      milliseconds (5); 0, if all clients are fernchat's
 
 Example:
   fernchat relay 0.0.0.0 12345";
@@ -95,19 +110,27 @@ Example:
 const RELAY_CLIENT_USAGE: &str = "\
 Usage: fernchat relay-client [HOST [PORT]] [OPTION ...]
 
-Talks over a relay with friends who hold the same key. HOST is 127.0.0.1 and PORT is 12345 unless they are given.
+Talks over a relay with friends who hold the same key. HOST is 127.0.0.1 and
+PORT is 12345 unless they are given.
 
-  --key-file FILE     the key, as keygen makes it; without it the environment variable FERNCHAT_KEY is the key
-  --name NAME         the name; asked for if it is not given
+  --key-file FILE       the key, as keygen makes it; without it the environment
+                        variable FERNCHAT_KEY is the key
+  --name NAME           the name; asked for if it is not given
+  --history FILE        keeps what was typed, for the next time
+  --log FILE            keeps what is shown; the next start shows its last lines
+  --color WHEN          always, never, or auto: on a terminal, but for NO_COLOR
+  --time, --no-time     the time in front of each line (on a terminal)
+  --bell                rings at a line that mentions one's name
 
 Example:
-  fernchat keygen friends.key       (once; hand the file to your friends by other means)
+  fernchat keygen friends.key     (once; hand it to your friends by other means)
   fernchat relay-client 192.168.1.20 12345 --key-file friends.key";
 
 const KEYGEN_USAGE: &str = "\
 Usage: fernchat keygen [FILE]
 
-Makes a key: in FILE, readable by its owner only, or on standard output. A file that exists is not replaced.
+Makes a key: in FILE, readable by its owner only, or on standard output. A file
+that exists is not replaced.
 
 Example:
   fernchat keygen friends.key";
@@ -190,6 +213,7 @@ fn server(parser: &mut Parser) -> Result<Option<Args>, lexopt::Error> {
 fn client(parser: &mut Parser) -> Result<Option<Args>, lexopt::Error> {
     let (mut name, mut group, mut downloads) = (None, None, PathBuf::from("."));
     let (mut secret_file, mut room_key_file, mut reconnect) = (None, None, true);
+    let mut terminal = terminal::Options::default();
     let values = options(parser, 2, |option, parser| {
         match option {
             "name" => name = Some(parser.value()?.string()?),
@@ -198,13 +222,13 @@ fn client(parser: &mut Parser) -> Result<Option<Args>, lexopt::Error> {
             "secret-file" => secret_file = Some(PathBuf::from(parser.value()?)),
             "no-reconnect" => reconnect = false,
             "room-key-file" => room_key_file = Some(PathBuf::from(parser.value()?)),
-            _ => return Ok(false),
+            other => return of_terminal(other, parser, &mut terminal),
         }
         Ok(true)
     })?;
     let Some(values) = values else { return Ok(None) };
     let (host, port) = address(values, None, None)?;
-    Ok(Some(Args::Client(client::Setup { host, port, name, group, downloads, secret_file, room_key_file, reconnect })))
+    Ok(Some(Args::Client(client::Setup { host, port, name, group, downloads, secret_file, room_key_file, reconnect, terminal })))
 }
 
 fn relay(parser: &mut Parser) -> Result<Option<Args>, lexopt::Error> {
@@ -228,22 +252,37 @@ fn relay(parser: &mut Parser) -> Result<Option<Args>, lexopt::Error> {
 
 fn relay_client(parser: &mut Parser) -> Result<Option<Args>, lexopt::Error> {
     let (mut name, mut key_file) = (None, None);
+    let mut terminal = terminal::Options::default();
     let values = options(parser, 2, |option, parser| {
         match option {
             "name" => name = Some(parser.value()?.string()?),
             "key-file" => key_file = Some(PathBuf::from(parser.value()?)),
-            _ => return Ok(false),
+            other => return of_terminal(other, parser, &mut terminal),
         }
         Ok(true)
     })?;
     let Some(values) = values else { return Ok(None) };
     let (host, port) = address(values, Some("127.0.0.1"), Some(RELAY_PORT))?;
-    Ok(Some(Args::RelayClient(relay_client::Setup { host, port, name, key_file })))
+    Ok(Some(Args::RelayClient(relay_client::Setup { host, port, name, key_file, terminal })))
 }
 
 fn keygen(parser: &mut Parser) -> Result<Option<Args>, lexopt::Error> {
     let values = options(parser, 1, |_, _| Ok(false))?;
     Ok(values.map(|values| Args::Keygen(values.into_iter().next().map(PathBuf::from))))
+}
+
+/// The options of both clients that say how they look on a terminal.
+fn of_terminal(option: &str, parser: &mut Parser, terminal: &mut terminal::Options) -> Result<bool, lexopt::Error> {
+    match option {
+        "color" => terminal.color = parser.value()?.parse_with(color)?,
+        "time" => terminal.time = Some(true),
+        "no-time" => terminal.time = Some(false),
+        "bell" => terminal.bell = true,
+        "log" => terminal.log = Some(PathBuf::from(parser.value()?)),
+        "history" => terminal.history = Some(PathBuf::from(parser.value()?)),
+        _ => return Ok(false),
+    }
+    Ok(true)
 }
 
 /// Host and port, with what stands for those that are left out; `None`: they may not be.
@@ -258,6 +297,15 @@ fn address(values: Vec<OsString>, host: Option<&str>, port: Option<u16>) -> Resu
         (None, port) => port.ok_or("the PORT is missing")?,
     };
     Ok((host, port))
+}
+
+fn color(text: &str) -> Result<Color, &'static str> {
+    match text {
+        "auto" => Ok(Color::Auto),
+        "always" => Ok(Color::Always),
+        "never" => Ok(Color::Never),
+        _ => Err("colour is auto, always or never"),
+    }
 }
 
 fn milliseconds(text: &str) -> Result<u64, &'static str> {

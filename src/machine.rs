@@ -97,6 +97,18 @@ pub fn create_private(path: &Path) -> io::Result<File> {
     options.open(path)
 }
 
+/// Opens a file to be read, and written at its end; one that is made for it only its owner can read.
+///
+/// # Errors
+/// It can be neither opened nor made.
+pub fn append_private(path: &Path) -> io::Result<File> {
+    let mut options = OpenOptions::new();
+    options.read(true).append(true).create(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    options.open(path)
+}
+
 /// Whether others than its owner may read this file. Not known on every system; then they may not.
 pub fn is_readable_by_others(file: &File) -> bool {
     #[cfg(unix)]
@@ -117,4 +129,38 @@ pub fn addresses() -> Vec<IpAddr> {
     let mut addresses: Vec<IpAddr> = interfaces.iter().map(if_addrs::Interface::ip).filter(is_of_use).collect();
     addresses.sort_by_key(IpAddr::is_ipv6);
     addresses
+}
+
+/// Does to this process what Ctrl-C would do on a terminal.
+#[cfg(feature = "editor")]
+pub fn interrupt() {
+    #[cfg(unix)]
+    {
+        // A process may always do this to itself.
+        let _ = rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::INT);
+    }
+}
+
+/// The columns of the terminal, where the cursor has room behind what is shown.
+#[cfg(feature = "editor")]
+pub fn columns() -> usize {
+    #[cfg(unix)]
+    if let Ok(size) = rustix::termios::tcgetwinsize(io::stdin()) {
+        return usize::from(size.ws_col).saturating_sub(1);
+    }
+    79
+}
+
+/// Keeps the way in which the terminal works; what is returned makes it work that way again.
+#[cfg(feature = "editor")]
+pub fn keep_terminal_mode() -> impl Fn() {
+    #[cfg(unix)]
+    let mode = rustix::termios::tcgetattr(io::stdin());
+    move || {
+        #[cfg(unix)]
+        if let Ok(mode) = &mode {
+            // Fails only if the terminal is gone.
+            let _ = rustix::termios::tcsetattr(io::stdin(), rustix::termios::OptionalActions::Now, mode);
+        }
+    }
 }

@@ -12,14 +12,14 @@ use fernchat::net::listener::Service;
 use fernchat::relay::{self, Relay};
 use fernchat::seal::Key;
 use fernchat::server::Server;
-use fernchat::terminal;
+use fernchat::terminal::style::harmless;
 
 fn main() -> ExitCode {
     match args::parse() {
         Ok(args) => match run(args) {
             Ok(()) => ExitCode::SUCCESS,
             // A server's words may be part of it.
-            Err(error) => fail(1, &terminal::harmless(&error.to_string())),
+            Err(error) => fail(1, &harmless(&error.to_string())),
         },
         Err(usage) => fail(2, &usage),
     }

@@ -257,6 +257,30 @@ fn a_body_that_does_not_verify_is_refused_and_reaches_nobody() {
 }
 
 #[test]
+fn a_body_that_its_sender_gives_up_ends_at_once_and_reaches_nobody() {
+    let server = Server::start();
+    let mut alice = Peer::join(server.port, "alice", None);
+    let mut olga = Peer::greet(server.port, "olga", FERNCHAT);
+    olga.hears("/wait");
+    alice.hears("PyChat: olga has requested to join the group.");
+    alice.decides("/approveRequest", "olga");
+    olga.hears("/accepted");
+    olga.says("/fileTransfer");
+    olga.hears("/fileTransfer");
+    olga.says("plan");
+    assert!(olga.hears_text().starts_with("/sendFile "));
+    olga.says("1000000");
+    // What stands behind it is a frame, also if all of it comes at once.
+    let next = olga.frame("/whoAdmin");
+    olga.says_raw(&[b"gAAAAABnotmuch!", next.as_slice()].concat());
+    assert!(olga.hears_text().starts_with("plan was not shared: "));
+    olga.hears("/whoAdmin");
+    olga.says("team");
+    olga.hears("Admin: alice");
+    alice.hears_nothing();
+}
+
+#[test]
 fn a_file_over_the_limit_is_refused_in_step_and_a_fernchat_client_is_told_before() {
     let server = Server::start_with(&["--max-file", "1K"]);
     let mut alice = Peer::join(server.port, "alice", None);
@@ -467,6 +491,24 @@ fn the_log_never_holds_what_people_say() {
 }
 
 // ---- our client ----
+
+#[test]
+fn what_is_no_chat_server_is_told_from_one_that_is_not_there() {
+    let port = {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        listener.local_addr().unwrap().port()
+    };
+    support::ends_badly(&mut support::client(port, "alice", &[]), "nobody listens there; does it run, and is the port right?");
+    let mut nowhere = fernchat();
+    nowhere.args(["client", "no.such.name.invalid", "8000", "--name", "alice", "--group", "team"]);
+    support::ends_badly(&mut Program::start(nowhere), "the name is not known");
+    for words in ["HTTP/1.1 400 Bad Request\r\nConnection: close\r\n\r\n", ""] {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let mut alice = support::client(listener.local_addr().unwrap().port(), "alice", &[]);
+        listener.accept().unwrap().0.write_all(words.as_bytes()).unwrap();
+        support::ends_badly(&mut alice, "what answers there is no chat server, or it is full; is the port right?");
+    }
+}
 
 #[test]
 fn a_usage_error_shows_the_usage_with_an_example() {

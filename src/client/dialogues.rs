@@ -7,7 +7,7 @@
 //! server never does, and there the next frame is the step.
 
 use std::borrow::Cow;
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::sync::atomic::Ordering;
 use std::sync::Arc;
 use std::thread;
@@ -15,6 +15,7 @@ use std::time::Duration;
 
 use crossbeam_channel::{Receiver, RecvTimeoutError};
 
+use super::files::Stop;
 use super::link::{Link, Membership, ServerKind, ANSWER_DELAY};
 use super::room;
 use super::sending::{Action, Wish, ACTIONS};
@@ -114,12 +115,14 @@ pub struct Talk {
     pub(super) terminal: Arc<Terminal>,
     /// Steps, from the receiving thread.
     steps: Receiver<Vec<u8>>,
+    /// Of the upload that is under way.
+    pub(super) stop: Stop,
 }
 
 impl Talk {
     /// The dialogues over this link.
     pub fn new(link: Arc<Link>, terminal: Arc<Terminal>, steps: Receiver<Vec<u8>>) -> Talk {
-        Talk { link, terminal, steps }
+        Talk { link, terminal, steps, stop: Stop::default() }
     }
 
     /// Whether the person may chat.
@@ -157,6 +160,7 @@ impl Talk {
     /// command before it has the text, which proves little.
     fn say(&self, number: u64, text: &str) -> Result<(), Silence> {
         let Membership { name, room_key, .. } = &*self.link.membership;
+        let said = text;
         let text = match room_key {
             Some(room_key) => Cow::Owned(room::seal(room_key, name, text)),
             None => Cow::Borrowed(text),
@@ -172,6 +176,7 @@ impl Talk {
         self.expect(Expected::Words(vec![expected]));
         self.link.send(&[Command::MessageSend.word(), &text]).map_err(|_| Silence::Gone)?;
         self.step(Patience::Usual)?;
+        self.terminal.said(said);
         Ok(())
     }
 
@@ -182,20 +187,26 @@ impl Talk {
             return self.show_result(&answer);
         }
         let names = self.ask(READY_FOR_DATA, Expected::Set)?;
-        self.show_names("requests", &names);
+        if let Some(names) = self.show_names("requests", &names) {
+            self.terminal.people().requests = names;
+        }
         Ok(())
     }
 
     fn names(&self, command: Command, title: &str) -> Result<(), Silence> {
         self.begin(command)?;
         let names = self.ask(ACKNOWLEDGEMENT, Expected::Set)?;
-        self.show_names(title, &names);
+        let names = self.show_names(title, &names).unwrap_or_default();
+        names.iter().for_each(|name| self.terminal.people().meet(name));
         Ok(())
     }
 
     fn who_administers(&self) -> Result<(), Silence> {
         self.begin(Command::WhoAdmin)?;
         let result = self.ask(self.link.membership.group.as_str(), Expected::Result(format!("{ADMIN}: ")))?;
+        let admin =
+            String::from_utf8_lossy(&result).strip_prefix(ADMIN).and_then(|rest| rest.strip_prefix(": ")).map(str::to_owned);
+        self.terminal.people().admin = admin;
         self.show_result(&result)
     }
 
@@ -224,6 +235,12 @@ impl Talk {
             return self.show_result(&right);
         }
         let result = self.ask(answer, Expected::Result(String::new()))?;
+        let mut people = self.terminal.people();
+        people.requests.remove(name);
+        if command == Command::ChangeAdmin {
+            people.admin = None;
+        }
+        drop(people);
         self.show_result(&result)
     }
 
@@ -354,15 +371,13 @@ impl Talk {
         Ok(())
     }
 
-    fn show_names(&self, title: &str, pickle: &[u8]) {
-        match name_set::decode(pickle) {
-            Ok(names) if names.is_empty() => self.terminal.show(&format!("{title}: nobody")),
-            Ok(names) => {
-                let names: Vec<String> = names.into_iter().collect();
-                self.terminal.show(&format!("{title}: {}", names.join(", ")));
-            }
+    fn show_names(&self, title: &str, pickle: &[u8]) -> Option<BTreeSet<String>> {
+        let names = name_set::decode(pickle);
+        match &names {
+            Ok(names) => self.terminal.list(title, names),
             Err(error) => self.terminal.show(&format!("The server's list cannot be read: {error}.")),
         }
+        names.ok()
     }
 }
 

@@ -6,15 +6,18 @@
 use std::fs::File;
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use tempfile::NamedTempFile;
 
 use super::dialogues::{Expected, Silence, Talk};
+use super::link::ServerKind;
 use super::{link, ClientError};
 use crate::machine;
 use crate::seal::{is_token_len, token_len, BodyOpener, BodySealer, Key, SealError};
-use crate::terminal::size;
-use crate::wire::command::{after, Command, NO_BODY, SEND_FILE};
+use crate::terminal::completion;
+use crate::terminal::style::size;
+use crate::wire::command::{after, Command, BODY_END, NO_BODY, SEND_FILE};
 use crate::wire::frame::{BODY_STEP, TOKEN_START};
 use crate::wire::name::FileName;
 
@@ -36,7 +39,7 @@ pub fn check_folder(folder: &Path) -> Result<(), ClientError> {
 impl Talk {
     /// The dialogue in which a file is shared. What is wrong with the file is found out before it begins.
     pub(super) fn share(&self, path: &str) -> Result<(), Silence> {
-        let path = Path::new(path);
+        let path = &completion::path(path);
         match open(path) {
             Ok((file, len)) => self.upload(path, file, len),
             Err(error) => {
@@ -64,12 +67,18 @@ impl Talk {
             return self.upload_result().map(drop);
         }
 
+        if self.terminal.is_interactive() {
+            self.terminal.show(&format!("Sharing {name} ({}). Ctrl-C stops it.", size(len)));
+        }
+        let _under_way = self.stop.under_way();
         let mut inner = room_key.map(|room_key| BodySealer::new(room_key, &file, len));
         let plain: &mut dyn Read = match &mut inner {
             Some(inner) => inner,
             None => &mut &file,
         };
-        let mut body = BodySealer::new(self.link.key(), plain, plain_len);
+        // Stopped, the rest is made up, and the body spoiled.
+        let mut body = BodySealer::new(self.link.key(), Stoppable { plain, stop: &self.stop }, plain_len);
+        let mut progress = self.terminal.progress(name.to_string(), length);
         let mut step = link::seal(self.link.key(), &length.to_string());
         let mut filled = step.len();
         step.resize(BODY_STEP, 0);
@@ -81,8 +90,14 @@ impl Talk {
             }
             self.link.send_bytes(&step[..filled + n]).map_err(|_| Silence::Gone)?;
             filled = 0;
+            progress.add(n);
+            if self.stop.is_asked_for() && self.link.server == ServerKind::Fernchat {
+                self.link.send_bytes(&[BODY_END]).map_err(|_| Silence::Gone)?;
+                break;
+            }
         }
-        let fault = body.fault().map(ToString::to_string);
+        let stopped = self.stop.is_asked_for().then(|| "it was stopped".to_owned());
+        let fault = stopped.or_else(|| body.fault().map(ToString::to_string));
         let fault = fault.or_else(|| inner.as_ref()?.fault().map(ToString::to_string));
         let result = self.upload_result()?;
         match fault {
@@ -90,6 +105,53 @@ impl Talk {
             None => self.show_result(&result)?,
         }
         Ok(())
+    }
+}
+
+/// Whether an upload is under way, and whether the person wants it stopped.
+#[derive(Default)]
+pub struct Stop {
+    is_under_way: AtomicBool,
+    is_asked_for: AtomicBool,
+}
+
+impl Stop {
+    /// Stops the upload that is under way; `false`: none is. A Python server gets the whole length in any case.
+    pub fn ask(&self) -> bool {
+        self.is_asked_for.store(true, Ordering::SeqCst);
+        self.is_under_way.load(Ordering::SeqCst)
+    }
+
+    fn is_asked_for(&self) -> bool {
+        self.is_asked_for.load(Ordering::SeqCst)
+    }
+
+    /// An upload is under way until what is returned is dropped.
+    fn under_way(&self) -> impl Drop + '_ {
+        struct UnderWay<'a>(&'a Stop);
+        impl Drop for UnderWay<'_> {
+            fn drop(&mut self) {
+                self.0.is_under_way.store(false, Ordering::SeqCst);
+            }
+        }
+        self.is_asked_for.store(false, Ordering::SeqCst);
+        self.is_under_way.store(true, Ordering::SeqCst);
+        UnderWay(self)
+    }
+}
+
+/// What fails to be read as soon as it is to be stopped.
+struct Stoppable<'a, R> {
+    plain: R,
+    stop: &'a Stop,
+}
+
+impl<R: Read> Read for Stoppable<'_, R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        match self.stop.is_asked_for() {
+            true => Err(io::Error::other("it was stopped")),
+            false => self.plain.read(buffer),
+        }
     }
 }
 

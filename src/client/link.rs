@@ -131,7 +131,11 @@ impl Link {
 
         let incoming = Incoming { socket: Arc::clone(&socket), python: None, is_joining: true };
         let mut frames = FrameReader::new(incoming, MAX_FRAME);
-        let opening = frames.next_bare(OPENING_LEN).map_err(|error| late("its key", error))?; // 1
+        let opening = frames.next_bare(OPENING_LEN).map_err(|error| match late("its key", error) {
+            // A chat server says its key at once.
+            ClientError::NoAnswer(_) => ClientError::NotAChat,
+            other => other,
+        })?; // 1
         let opening = std::str::from_utf8(&opening).ok().and_then(|text| Key::parse(text).ok());
         let opening = opening.ok_or(ClientError::NotAChat)?;
         let derived = secret.as_ref().map(|secret| {
@@ -165,6 +169,13 @@ impl Link {
         };
         let verdict = next_step("the answer to joining", &|text| verdict_of(text).is_some())?; // 5
         let verdict = verdict_of(&verdict).unwrap_or(WAIT);
+        let mut people = terminal.people();
+        people.me = name.to_string();
+        people.is_waiting = verdict == WAIT;
+        if verdict == ADMIN_READY {
+            people.admin = Some(name.to_string());
+        }
+        drop(people);
         terminal.show(&match verdict {
             ADMIN_READY if again => {
                 format!("Connected again, to a server that has forgotten the group {group}: you administer it now.")
@@ -305,7 +316,7 @@ fn next_step(
             None if is_plain => return Err(ClientError::NoSecretThere),
             None if is_step(&text) => return Ok(text),
             None if plain.is_some() => return Err(WireError::NotTheStep(step).into()),
-            None => terminal.show(&text),
+            None => terminal.hear(&text),
         }
     }
 }

@@ -40,7 +40,8 @@ use self::receiving::Receiving;
 use self::sending::Sending;
 use crate::net::ConnectError;
 use crate::seal::{challenge, Key, KeyFileError, Secret};
-use crate::terminal::Terminal;
+use crate::terminal::log::LogError;
+use crate::terminal::{self, Room, Terminal};
 use crate::wire::command::Refused;
 use crate::wire::frame::WireError;
 use crate::wire::name::{GroupName, NameError, UserName};
@@ -63,6 +64,8 @@ pub struct Setup {
     pub room_key_file: Option<PathBuf>,
     /// Whether to join again when the connection breaks.
     pub reconnect: bool,
+    /// What the person wishes of the terminal.
+    pub terminal: terminal::Options,
 }
 
 /// The pauses between two tries to join again: none, this, and then twice the last ...
@@ -78,8 +81,8 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// # Errors
 /// No connection, no seat in the group, or an end that the person did not ask for.
 pub fn run(setup: Setup) -> Result<(), ClientError> {
-    let terminal = Arc::new(Terminal::new());
-    let Setup { host, port, name, group, downloads, secret_file, room_key_file, reconnect } = setup;
+    let Setup { host, port, name, group, downloads, secret_file, room_key_file, reconnect, terminal } = setup;
+    let terminal = Arc::new(Terminal::new(terminal).map_err(ClientError::Log)?);
     files::check_folder(&downloads)?;
     let secret = secret_file.as_deref().map(Secret::load).transpose().map_err(ClientError::Key)?;
     let room_key = room_key_file.as_deref().map(Key::load).transpose().map_err(ClientError::Key)?;
@@ -93,6 +96,13 @@ pub fn run(setup: Setup) -> Result<(), ClientError> {
     let at_signal = Arc::clone(&sender);
     // Without the handler a signal ends the program the hard way: no reason not to chat.
     let _ = ctrlc::set_handler(move || at_signal.leave_at_signal());
+    let (at_ctrl_c, at_second_ctrl_c) = (Arc::clone(&sender), Arc::clone(&sender));
+    let _visit = terminal.enter(Room {
+        name: membership.group.to_string(),
+        commands: sending::commands(),
+        stop: Box::new(move || at_ctrl_c.stop()),
+        leave: Box::new(move || at_second_ctrl_c.leave_at_signal()),
+    });
     let mut typing = Some(Arc::clone(&sender));
     loop {
         let Joined { link, frames } = joined;
@@ -154,6 +164,8 @@ pub enum ClientError {
     Downloads(PathBuf, io::Error),
     /// A secret or a key is not where it should be.
     Key(KeyFileError),
+    /// What is shown cannot be kept.
+    Log(LogError),
     /// The server cannot be reached.
     Connect(ConnectError),
     /// A secret was given, and the server does not have it: it is a plain one.
@@ -182,7 +194,11 @@ impl ClientError {
             ClientError::Connect(_) | ClientError::NotAChat | ClientError::NoAnswer(_) | ClientError::Closed(_) => true,
             ClientError::Lost(error) => matches!(error, WireError::Io(_) | WireError::CutOff),
             ClientError::Refused { code, .. } => ["name-taken", "full"].contains(&code.as_str()),
-            ClientError::Name(_) | ClientError::Downloads(..) | ClientError::Key(_) | ClientError::NoSecretThere => false,
+            ClientError::Name(_)
+            | ClientError::Downloads(..)
+            | ClientError::Key(_)
+            | ClientError::Log(_)
+            | ClientError::NoSecretThere => false,
         }
     }
 }
@@ -195,12 +211,16 @@ impl fmt::Display for ClientError {
                 write!(f, "cannot receive files into {}: {error}; choose another folder with --downloads", folder.display())
             }
             ClientError::Key(error) => error.fmt(f),
+            ClientError::Log(error) => error.fmt(f),
             ClientError::Connect(error) => error.fmt(f),
             ClientError::NoSecretThere => write!(
                 f,
                 "the server has no secret, so nothing is said to it; have it started with --secret-file, or leave that out here to chat in the clear"
             ),
-            ClientError::NotAChat => write!(f, "no chat server answers there, or it is full; is the port right?"),
+            ClientError::NotAChat => write!(
+                f,
+                "what answers there is no chat server, or it is full; is the port right? Friends at a relay join with fernchat relay-client"
+            ),
             ClientError::NoAnswer(step) => {
                 write!(f, "the server does not answer: {step} did not come; try again, or ask for the server to be restarted")
             }

@@ -23,6 +23,7 @@ use super::link::{Incoming, Link, ServerKind};
 use super::room;
 use super::sending::Sending;
 use super::ClientError;
+use crate::terminal::style::size;
 use crate::terminal::Terminal;
 use crate::wire::command::{
     after, refusal, ACCEPTED, CLOSING, KICKED, PYCHAT, RECEIVE_FILE, SEND_FILE, SEND_FILENAME, WAIT_DISCONNECT,
@@ -125,6 +126,7 @@ impl Receiving {
             WAIT_DISCONNECT => return Err(ClientError::Closed("it ends those who wait for approval".into())),
             ACCEPTED => {
                 self.link.is_member.store(true, Ordering::SeqCst);
+                self.terminal.people().is_waiting = false;
                 self.terminal.show("You have been approved: say hello. /help lists the commands.");
                 self.sender.may_go_on();
                 return Ok(Next::Frame);
@@ -196,7 +198,10 @@ impl Receiving {
         }
         let may_be_name = self.link.server == ServerKind::Fernchat || !is_line(text);
         if !may_be_name || !self.name_delivery(text)? {
-            self.terminal.show(&room::shown(text, self.link.membership.room_key.as_ref()));
+            if let Some((name, _)) = text.split_once(": ") {
+                self.terminal.people().meet(name);
+            }
+            self.terminal.hear(&room::shown(text, self.link.membership.room_key.as_ref()));
         }
         Ok(Next::Frame)
     }
@@ -214,7 +219,7 @@ impl Receiving {
 
     /// Receives a body. Frames that land inside it are done as they come.
     fn body(&mut self, delivery: Delivery, length: u64) -> Result<Next, ClientError> {
-        let link = Arc::clone(&self.link);
+        let (link, terminal) = (Arc::clone(&self.link), Arc::clone(&self.terminal));
         if length == 0 {
             self.terminal.show(&format!("{} is not coming: the server called it off.", delivery.title()));
             return Ok(Next::Frame);
@@ -227,11 +232,13 @@ impl Receiving {
         };
         let mut piece = vec![0; BODY_STEP];
         let mut left = length;
+        let mut progress = terminal.progress(delivery.title(), length);
         while left > 0 {
             match self.frames.next_piece(left, &mut piece, &is_frame)? {
                 Piece::Body(n) => {
                     left -= n as u64;
                     download.write(&piece[..n]);
+                    progress.add(n);
                 }
                 Piece::Frame(token) => match self.frame(&token)? {
                     Next::Frame => {}
@@ -240,10 +247,14 @@ impl Receiving {
                 },
             }
         }
-        let title = delivery.title();
+        let mut title = delivery.title();
         let name = delivery.name.unwrap_or_else(|| FileName::from_peer(""));
         let has_room_key = link.membership.room_key.is_some();
-        self.terminal.show(&match download.finish(&name) {
+        let received = download.finish(&name);
+        if let (true, Ok((path, _))) = (terminal.is_interactive(), &received) {
+            title = format!("{title} ({})", path.metadata().map_or_else(|error| error.to_string(), |file| size(file.len())));
+        }
+        terminal.show(&match received {
             Ok((path, Seal::None)) if has_room_key => format!("Received {title}, not sealed with a room key: {}", path.display()),
             Ok((path, Seal::None | Seal::Opened)) => format!("Received {title}: {}", path.display()),
             Ok((path, Seal::Closed(why))) => format!("Received {title}, sealed, and {why}: {}", path.display()),

@@ -18,7 +18,7 @@ use log::debug;
 use parking_lot::Mutex;
 
 use super::dialogues::{Patience, Silence, Talk, LEAVE_TIME};
-use crate::terminal::Terminal;
+use crate::terminal::{Need, Terminal};
 
 /// What a person can type beside messages.
 #[allow(missing_docs)] // their words and their help stand below
@@ -37,20 +37,25 @@ pub enum Action {
     Help,
 }
 
-/// Each action with its words, the question for what it needs, and its line of help.
-pub(super) const ACTIONS: [(Action, &[&str], Option<&str>, &str); 11] = [
-    (Action::Requests, &["/1", "/requests"], None, "who has asked to join (admin)"),
-    (Action::Approve, &["/2", "/approve"], Some("Who is to be approved"), "NAME: let somebody in (admin)"),
-    (Action::Deny, &["/deny"], Some("Who is to be denied"), "NAME: refuse somebody (admin)"),
-    (Action::Quit, &["/3", "/quit"], None, "leave"),
-    (Action::Members, &["/4", "/members"], None, "all members of the group"),
-    (Action::Online, &["/5", "/online"], None, "the members that are online"),
-    (Action::Transfer, &["/6", "/transfer"], Some("Who is to be the admin"), "NAME: hand the admin's role over (admin)"),
-    (Action::Admin, &["/7", "/admin"], None, "who the admin is"),
-    (Action::Kick, &["/8", "/kick"], Some("Who is to be kicked"), "NAME: put somebody out (admin)"),
-    (Action::File, &["/9", "/file"], Some("Which file"), "PATH: share a file with everybody online"),
-    (Action::Help, &["/help"], None, "this list; any other line is said to the group"),
+/// Each action with its words, what it needs to know, and its line of help.
+pub(super) const ACTIONS: [(Action, &[&str], Need, &str); 11] = [
+    (Action::Requests, &["/1", "/requests"], Need::Nothing, "who has asked to join (admin)"),
+    (Action::Approve, &["/2", "/approve"], Need::Request("Who is to be approved"), "NAME: let somebody in (admin)"),
+    (Action::Deny, &["/deny"], Need::Request("Who is to be denied"), "NAME: refuse somebody (admin)"),
+    (Action::Quit, &["/3", "/quit"], Need::Nothing, "leave"),
+    (Action::Members, &["/4", "/members"], Need::Nothing, "all members of the group"),
+    (Action::Online, &["/5", "/online"], Need::Nothing, "the members that are online"),
+    (Action::Transfer, &["/6", "/transfer"], Need::Member("Who is to be the admin"), "NAME: hand the admin's role over (admin)"),
+    (Action::Admin, &["/7", "/admin"], Need::Nothing, "who the admin is"),
+    (Action::Kick, &["/8", "/kick"], Need::Member("Who is to be kicked"), "NAME: put somebody out (admin)"),
+    (Action::File, &["/9", "/file"], Need::File("Which file"), "PATH: share a file with everybody online"),
+    (Action::Help, &["/help"], Need::Nothing, "this list; any other line is said to the group"),
 ];
+
+/// Every word that is a command, and what it needs to know.
+pub fn commands() -> Vec<(&'static str, Need)> {
+    ACTIONS.iter().flat_map(|(_, words, need, _)| words.iter().map(|word| (*word, *need))).collect()
+}
 
 /// A typed line.
 #[derive(Debug, PartialEq, Eq)]
@@ -65,8 +70,8 @@ impl Typed<'_> {
     fn parse(line: &str) -> Typed<'_> {
         let (word, argument) = line.split_once(' ').map_or((line, ""), |(word, rest)| (word, rest.trim()));
         match ACTIONS.iter().find(|(_, words, ..)| words.contains(&word)) {
-            Some((action, _, question, _)) if question.is_some() || argument.is_empty() => {
-                Typed::Action(*action, argument, *question)
+            Some((action, _, need, _)) if *need != Need::Nothing || argument.is_empty() => {
+                Typed::Action(*action, argument, need.question())
             }
             _ => Typed::Message(line),
         }
@@ -144,6 +149,12 @@ impl Sending {
         self.state.lock().is_leaving
     }
 
+    /// Stops the upload that is under way; `false`: none is.
+    pub fn stop(&self) -> bool {
+        let talk = self.state.lock().talk.clone();
+        talk.is_some_and(|talk| talk.stop.ask())
+    }
+
     /// Reads lines and does what they say, until the input ends or the person leaves. The body of the sending thread.
     pub fn sending_loop(&self) {
         while let Some(line) = self.terminal.read_line() {
@@ -186,7 +197,7 @@ impl Sending {
         }
         let wish = match typed {
             Typed::Action(Action::Quit, ..) => return ControlFlow::Break(()),
-            Typed::Action(action, "", Some(question)) => match self.terminal.ask(question) {
+            Typed::Action(action, "", Some(question)) => match self.ask_for(action, question) {
                 None => return ControlFlow::Break(()),
                 Some(answer) => Wish::Do(action, answer.trim().to_owned()),
             },
@@ -200,6 +211,14 @@ impl Sending {
         };
         self.wants(wish);
         ControlFlow::Continue(())
+    }
+
+    /// What an action needs to know. To a person who is to name one of those who asked to join, they are shown.
+    fn ask_for(&self, action: Action, question: &str) -> Option<String> {
+        if self.terminal.is_interactive() && matches!(action, Action::Approve | Action::Deny) {
+            self.wants(Wish::Do(Action::Requests, String::new()));
+        }
+        self.terminal.ask(question)
     }
 
     fn wants(&self, wish: Wish) {

@@ -36,7 +36,7 @@ pub fn resolve(host: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
 pub fn connect(host: &str, port: u16) -> Result<TcpStream, ConnectError> {
     let connect = || {
         let mut result = Err(io::ErrorKind::NotFound.into());
-        for address in resolve(host, port)? {
+        for address in resolve(host, port).map_err(|error| io::Error::new(io::ErrorKind::NotFound, error))? {
             result = TcpStream::connect_timeout(&address, CONNECT_TIME);
             if result.is_ok() {
                 break;
@@ -58,7 +58,14 @@ pub struct ConnectError {
 
 impl fmt::Display for ConnectError {
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
-        write!(f, "cannot reach {}: {}; does it run there, and is the address right?", self.peer, self.error)
+        let advice = match self.error.kind() {
+            io::ErrorKind::ConnectionRefused => "nobody listens there; does it run, and is the port right?",
+            io::ErrorKind::TimedOut => "no answer; is the address right, and does a firewall let it through?",
+            io::ErrorKind::NotFound => "the name is not known; is it right? An address does as well",
+            io::ErrorKind::HostUnreachable | io::ErrorKind::NetworkUnreachable => "no way leads there; is it in this network?",
+            _ => "does it run there, and is the address right?",
+        };
+        write!(f, "cannot reach {}: {} ({})", self.peer, advice, self.error)
     }
 }
 
@@ -67,4 +74,23 @@ impl std::error::Error for ConnectError {}
 /// Whether a read took as long as it may.
 pub fn is_late(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_in_the_way_is_said_in_words() {
+        for (kind, words) in [
+            (io::ErrorKind::ConnectionRefused, "nobody listens there"),
+            (io::ErrorKind::TimedOut, "does a firewall let it through?"),
+            (io::ErrorKind::NotFound, "the name is not known"),
+            (io::ErrorKind::HostUnreachable, "no way leads there"),
+            (io::ErrorKind::AddrNotAvailable, "is the address right?"),
+        ] {
+            let error = ConnectError { peer: "host:8000".into(), error: kind.into() }.to_string();
+            assert!(error.starts_with("cannot reach host:8000: ") && error.contains(words), "{error}");
+        }
+    }
 }

@@ -18,7 +18,8 @@ use super::splitter::{Piece, Splitter, REST_TIME};
 use super::{PAUSE, READ_LEN};
 use crate::net::{connect, is_late, ConnectError};
 use crate::seal::{token_len, Key, KeyFileError, Line};
-use crate::terminal::Terminal;
+use crate::terminal::log::LogError;
+use crate::terminal::{self, Room, Terminal};
 use crate::wire::name::{NameError, UserName};
 
 /// The longest token that is sent, in bytes: what a Python peer reads at once.
@@ -40,6 +41,8 @@ pub struct Setup {
     pub name: Option<String>,
     /// The file with the key that all friends hold; without one, the environment has the key.
     pub key_file: Option<PathBuf>,
+    /// What the person wishes of the terminal.
+    pub terminal: terminal::Options,
 }
 
 /// What both threads share.
@@ -58,15 +61,23 @@ struct Chat {
 /// No key, no connection, or an end that the person did not ask for.
 pub fn run(setup: Setup) -> Result<(), ClientError> {
     let key = Key::find(setup.key_file.as_deref()).map_err(ClientError::Key)?;
-    let terminal = Terminal::new();
+    let terminal = Terminal::new(setup.terminal).map_err(ClientError::Log)?;
     let name = terminal.name("name", setup.name, name).map_err(ClientError::Name)?;
     let socket = connect(&setup.host, setup.port).map_err(ClientError::Connect)?;
+    terminal.people().me = name.to_string();
     let date = Local::now().format("%Y-%m-%d %H:%M:%S");
     terminal.show(&format!("{date} {name} joined {}:{}", setup.host, setup.port));
     let chat = Arc::new(Chat { name, key, socket, terminal, is_leaving: AtomicBool::new(false) });
     let at_signal = Arc::clone(&chat);
     // Without the handler a signal ends the program the hard way, which a relay takes as well.
     let _ = ctrlc::set_handler(move || at_signal.leave(Shutdown::Both));
+    let at_second_ctrl_c = Arc::clone(&chat);
+    let _visit = chat.terminal.enter(Room {
+        name: setup.host,
+        commands: Vec::new(),
+        stop: Box::new(|| false),
+        leave: Box::new(move || at_second_ctrl_c.leave(Shutdown::Both)),
+    });
     let sending = Arc::clone(&chat);
     // Not joined: a read of standard input cannot be woken.
     thread::Builder::new().name("sending".into()).spawn(move || sending.sending_loop()).map_err(ClientError::Lost)?;
@@ -112,10 +123,25 @@ impl Chat {
         let stamp = |text| Line { time: &time, name: self.name.as_str(), text }.to_string();
         for text in pieces(line, stamp("").len()) {
             (&self.socket).write_all(self.key.seal(stamp(text).as_bytes()).as_bytes())?;
-            self.terminal.show(&format!("{time} {SELF}: {text}"));
+            // On a terminal it stands there already.
+            match self.terminal.is_interactive() {
+                true => self.terminal.said(text),
+                false => self.terminal.hear_stamped(&format!("{time} "), Line { time: &time, name: SELF, text }),
+            }
             thread::sleep(PAUSE);
         }
         Ok(())
+    }
+
+    /// Shows a line as people know it from the scripts.
+    fn hear(&self, text: &str) {
+        match Line::parse(text) {
+            Some(line) => {
+                self.terminal.people().meet(line.name);
+                self.terminal.hear_stamped(&format!("{} ", line.time), line);
+            }
+            None => self.terminal.show(text),
+        }
     }
 
     /// Shows what arrives, until the connection ends.
@@ -123,7 +149,7 @@ impl Chat {
         let mut splitter = Splitter::default();
         let mut is_warned = false;
         let mut show = |piece: Piece| match self.key.open(&piece.into_bytes()) {
-            Ok(text) => self.terminal.show(&shown(&String::from_utf8_lossy(&text))),
+            Ok(text) => self.hear(&String::from_utf8_lossy(&text)),
             Err(_) if is_warned => {}
             Err(_) => {
                 is_warned = true;
@@ -168,14 +194,6 @@ fn pieces(line: &str, n_before: usize) -> Vec<&str> {
     pieces
 }
 
-/// A line as people know it from the scripts.
-fn shown(text: &str) -> String {
-    match Line::parse(text) {
-        Some(Line { time, name, text }) => format!("{time} {name}: {text}"),
-        None => text.to_owned(),
-    }
-}
-
 /// Why a client failed. Shown in one line.
 #[derive(Debug)]
 pub enum ClientError {
@@ -183,6 +201,8 @@ pub enum ClientError {
     Key(KeyFileError),
     /// The name breaks a rule, or there is none.
     Name(NameError),
+    /// What is shown cannot be kept.
+    Log(LogError),
     /// The relay cannot be reached.
     Connect(ConnectError),
     /// The relay closed the connection.
@@ -196,6 +216,7 @@ impl fmt::Display for ClientError {
         match self {
             ClientError::Key(error) => error.fmt(f),
             ClientError::Name(error) => error.fmt(f),
+            ClientError::Log(error) => error.fmt(f),
             ClientError::Connect(error) => error.fmt(f),
             ClientError::Closed => write!(f, "the relay closed the connection"),
             ClientError::Lost(error) => write!(f, "the connection to the relay is lost: {error}"),

@@ -26,8 +26,8 @@ use crate::net::connection::{ClientId, Departure};
 use crate::net::outbox::Outbox;
 use crate::seal::{challenge, Key};
 use crate::wire::command::{
-    self, Command, ACCEPTED, ADMIN_READY, DENY, FERNCHAT, KICKED, PROCEED, READY, REFUSED, SENDING_DATA, SEND_FILE,
-    SEND_FILENAME, SEND_GROUP_NAME, TAKEN, WAIT, WAIT_DISCONNECT,
+    self, Command, ACCEPTED, ADMIN_READY, DENY, FERNCHAT, HAS_REQUESTED, KICKED, MADE_ADMIN, PROCEED, READY, REFUSED,
+    SENDING_DATA, SEND_FILE, SEND_FILENAME, SEND_GROUP_NAME, TAKEN, WAIT, WAIT_DISCONNECT,
 };
 use crate::wire::frame::{FrameReader, WireError, MAX_FRAME, MAX_GREETING_FRAME, MAX_TEXT};
 use crate::wire::name::{GroupName, UserName};
@@ -180,7 +180,7 @@ impl<'a, R: Read> Session<'a, R> {
             admin_ready: seal(key, format!("{ADMIN_READY}{proof}")),
             ready: seal(key, format!("{READY}{proof}")),
             wait: seal(key, format!("{WAIT}{proof}")),
-            request: seal(key, command::notice(format!("{} has requested to join the group.", seat.name))),
+            request: seal(key, command::notice(format!("{}{HAS_REQUESTED}", seat.name))),
         };
         let deadline = Instant::now() + house.challenge_time;
         let (group, joined) = loop {
@@ -314,7 +314,7 @@ impl<'a, R: Read> Session<'a, R> {
 
     fn change_admin(&mut self) -> Result<(), Departure> {
         self.decide_on(|session, name| {
-            let text = format!("{} made you the admin of the group.", session.seat.name);
+            let text = format!("{}{MADE_ADMIN}", session.seat.name);
             let notice = seal(&session.house.key, command::notice(text));
             session.group.lock().hand_over(&session.seat, name, &notice)?;
             info!("{} handed group {} over to {name}", session.seat.name, session.group_name);

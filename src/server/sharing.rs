@@ -16,8 +16,8 @@ use super::spool::{self, Body, SpoolError};
 use super::turn::{Frames, Offer};
 use crate::net::connection::Departure;
 use crate::seal::token_len;
-use crate::terminal::size;
-use crate::wire::command::{self, Command, FILE_ERROR, RECEIVE_FILE, SEND_FILE};
+use crate::terminal::style::size;
+use crate::wire::command::{self, Command, BODY_END, FILE_ERROR, RECEIVE_FILE, SEND_FILE};
 use crate::wire::frame::{Piece, WireError, BODY_STEP};
 use crate::wire::name::FileName;
 
@@ -46,7 +46,8 @@ impl<R: Read> Session<'_, R> {
         Ok(())
     }
 
-    /// Takes the `length` bytes of a body off the stream, whatever becomes of them, and stores them.
+    /// Takes the `length` bytes of a body off the stream, whatever becomes of them, and stores them. A client that gives up on it says
+    /// so inside the body; what it says next is a frame, which no piece of a body goes beyond.
     fn store(&mut self, length: u64, longest: u64) -> Result<Result<Body, SpoolError>, Departure> {
         let house = self.house;
         let mut stored = match length > longest {
@@ -59,7 +60,7 @@ impl<R: Read> Session<'_, R> {
             self.seat.outbox().expect_more(Some(MORE_TIME));
             match self.incoming.frames.next_piece(left, &mut piece, &|token| house.key.opens(token))? {
                 Piece::Body(n) => {
-                    left -= n as u64;
+                    left = if piece[..n].contains(&BODY_END) { 0 } else { left - n as u64 };
                     let written = stored.as_mut().map_or(Ok(()), |body| body.write(&piece[..n]));
                     if let Err(error) = written {
                         stored = Err(error);

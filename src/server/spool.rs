@@ -13,7 +13,7 @@ use std::sync::Arc;
 
 use crate::machine::{free_space, read_at};
 use crate::seal::{BodyCheck, Key, SealError};
-use crate::terminal::size;
+use crate::terminal::style::size;
 
 /// The most that all spooled bodies may take, in bytes. Half of the free room of the disk, if that is less.
 pub const MAX_SPOOL: u64 = 16 << 30;

@@ -115,10 +115,16 @@ pub const SEND_FILENAME: &str = "/sendFilename";
 pub const SEND_FILE: &str = "/sendFile";
 /// In place of a body's length: no body follows. Calls a transfer off, in step; from a client *fernchat only*.
 pub const NO_BODY: &str = "0";
+/// Inside a body that a client sends, *fernchat only*: none of the rest is coming. No token has this byte.
+pub const BODY_END: u8 = b'!';
 /// The sender of the server's own events. No user may bear this name.
 pub const PYCHAT: &str = "PyChat";
 /// What the answer to [`Command::WhoAdmin`] begins with. No user may bear this name.
 pub const ADMIN: &str = "Admin";
+/// What an event from the server says of somebody who wants to join, behind the name.
+pub const HAS_REQUESTED: &str = " has requested to join the group.";
+/// What an event from the server says to a new admin, behind the name of the old one.
+pub const MADE_ADMIN: &str = " made you the admin of the group.";
 /// In front of the name in the dialogue of [`Command::ApproveRequest`]: deny instead of approve.
 pub const DENY: char = '!';
 

@@ -86,6 +86,7 @@
 //! | `/receiveFile NAME` | server | `/receiveFile`: who shares the file |
 //! | `/sendFile BYTES` | server | `/sendFile` in an upload: the longest body that it takes |
 //! | `0` | client | the length of a body that is longer: none follows, and the result does |
+//! | the byte `!`, bare | client | the rest of a body that it is sending: the body ends there, the result follows, and nobody is offered it |
 //!
 //! **Connections break, and no line is lost or said twice.** A client that joins again when its connection is broken makes up a name for its run,
 //! and says at step 4, on a third line: `RUN HEARD`, where HEARD is the end of the last chat line's token that arrived, 24 characters, or nothing.

@@ -1,0 +1,42 @@
+#compdef fernchat
+# Completion of fernchat's command line for zsh.
+
+local -a terminal=(
+  '--history[keeps what was typed]:file:_files'
+  '--log[keeps what is shown]:file:_files'
+  '--color[whether there are colours]:when:(auto always never)'
+  '(--no-time)--time[the time in front of each line]'
+  '(--time)--no-time[no time in front of each line]'
+  '--bell[rings at a mention]'
+  '--help[tells more]'
+)
+
+if (( CURRENT == 2 )); then
+  _values 'command' 'server[run a group chat'\''s server]' 'client[join a group chat]' 'relay[run a relay]' \
+    'relay-client[talk over a relay]' 'keygen[make a key]' '--help[tells more]' '--version[prints the version]'
+  return
+fi
+
+local command=$words[2]
+shift words
+(( CURRENT-- ))
+case $command in
+  server)
+    _arguments '1:host:_hosts' '2:port:' '--max-clients[at most so many clients]:number:' '--max-file[the largest file]:size:' \
+      '--python-file-limit[the largest file for a Python client]:size:' '--backlog[lines kept for members that are offline]:number:' '--spool[where shared files lie]:folder:_files -/' \
+      '--secret-file[a closed server]:file:_files' '--help[tells more]'
+    ;;
+  client)
+    _arguments '1:host:_hosts' '2:port:' '--name[the user name]:name:' '--group[the group]:group:' \
+      '--downloads[where received files go]:folder:_files -/' '--no-reconnect[end when the connection breaks]' '--secret-file[the secret of a closed server]:file:_files' \
+      '--room-key-file[a key that the server has not]:file:_files' $terminal
+    ;;
+  relay)
+    _arguments '1:address:_hosts' '2:port:' '--max-clients[at most so many clients]:number:' \
+      '--pause[the least time between two messages]:milliseconds:' '--help[tells more]'
+    ;;
+  relay-client)
+    _arguments '1:host:_hosts' '2:port:' '--key-file[the key]:file:_files' '--name[the name]:name:' $terminal
+    ;;
+  keygen) _arguments '1:file:_files' '--help[tells more]' ;;
+esac

@@ -1,0 +1,137 @@
+//! What Tab completes: commands, then what the command needs: names or files; in what is said, names.
+
+use std::fs;
+use std::path::{PathBuf, MAIN_SEPARATOR};
+
+use super::style::harmless;
+use super::{Need, People};
+
+/// What the end of this line can become, and where that end begins. `need` was asked for; if nothing was, the line begins with a command,
+/// or is said.
+pub fn candidates(line: &str, need: Need, commands: &[(&'static str, Need)], people: &People) -> (usize, Vec<String>) {
+    let (word, rest) = line.split_once(' ').map_or((line, None), |(word, rest)| (word, Some(rest)));
+    let need_of = |word: &str| commands.iter().find(|(command, _)| *command == word).map_or(Need::Nothing, |(_, need)| *need);
+    let begun_with = |begun: &str, names: &mut dyn Iterator<Item = &String>| -> Vec<String> {
+        names.filter(|name| name.to_lowercase().starts_with(&begun.to_lowercase())).cloned().collect()
+    };
+    let (need, begun) = match (need, rest) {
+        (Need::Nothing, None) if line.starts_with('/') => {
+            let words = commands.iter().filter(|(command, _)| command.starts_with(line));
+            let with_blank =
+                |(command, need): &(&str, Need)| format!("{command}{}", if *need == Need::Nothing { "" } else { " " });
+            return (0, words.map(with_blank).collect());
+        }
+        (Need::Nothing, Some(rest)) if need_of(word) != Need::Nothing => (need_of(word), rest.trim_start()),
+        (Need::Nothing, _) => (Need::Nothing, line.rsplit(' ').next().unwrap_or_default()),
+        (need, _) => (need, line),
+    };
+    let mut found = match need {
+        Need::Nothing if begun.is_empty() => Vec::new(),
+        Need::Nothing | Need::Member(_) => begun_with(begun, &mut people.members.iter()),
+        Need::Request(_) => begun_with(begun, &mut people.requests.iter()),
+        Need::File(_) => files(begun),
+    };
+    // Names from others, and also names of files, may hold what a terminal would obey.
+    found.retain(|found| harmless(found) == *found);
+    (line.len() - begun.len(), found)
+}
+
+/// The file that a person means: as typed, or else without quotes and with the home folder in the place of `~`.
+pub fn path(typed: &str) -> PathBuf {
+    let as_typed = PathBuf::from(typed);
+    match as_typed.exists() {
+        true => as_typed,
+        false => at_home(['"', '\''].iter().find_map(|quote| typed.strip_prefix(*quote)?.strip_suffix(*quote)).unwrap_or(typed)),
+    }
+}
+
+fn at_home(typed: &str) -> PathBuf {
+    match (typed.strip_prefix('~'), std::env::home_dir()) {
+        (Some(rest), Some(home)) if rest.is_empty() || rest.starts_with('/') => home.join(rest.trim_start_matches('/')),
+        _ => PathBuf::from(typed),
+    }
+}
+
+/// The files whose path begins like this, perhaps behind a quote. Folders end in a separator.
+fn files(begun: &str) -> Vec<String> {
+    let quote = begun.chars().next().filter(|c| ['"', '\''].contains(c)).map(String::from).unwrap_or_default();
+    let unquoted = &begun[quote.len()..];
+    let (folder, name) = unquoted.split_at(unquoted.rfind(MAIN_SEPARATOR).map_or(0, |at| at + 1));
+    let entries = fs::read_dir(if folder.is_empty() { PathBuf::from(".") } else { at_home(folder) });
+    let mut found: Vec<String> = entries
+        .into_iter()
+        .flatten()
+        .flatten()
+        .filter_map(|entry| Some((entry.file_name().into_string().ok()?, entry.path().is_dir())))
+        // As in a shell, what is hidden is offered to those who ask for it.
+        .filter(|(entry, _)| entry.starts_with(name) && entry.starts_with('.') == name.starts_with('.'))
+        .map(|(entry, is_folder)| match is_folder {
+            true => format!("{quote}{folder}{entry}{MAIN_SEPARATOR}"),
+            false => format!("{quote}{folder}{entry}{quote}"),
+        })
+        .collect();
+    found.sort();
+    found
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const COMMANDS: [(&str, Need); 5] = [
+        ("/2", Need::Request("?")),
+        ("/approve", Need::Request("?")),
+        ("/admin", Need::Nothing),
+        ("/kick", Need::Member("?")),
+        ("/file", Need::File("?")),
+    ];
+
+    #[test]
+    fn each_place_in_a_line_has_its_own_candidates() {
+        let folder = tempfile::tempdir().unwrap();
+        let at = folder.path().display();
+        for file in ["plan one.txt", "plan two.txt", ".hidden", "plan\x1b[2J"] {
+            fs::write(folder.path().join(file), "").unwrap();
+        }
+        fs::create_dir(folder.path().join("plans")).unwrap();
+        let name = |name: &str| name.to_owned();
+        let people = People {
+            members: ["alice", "Bob the builder", "carol"].map(name).into(),
+            requests: ["bea", "dan", "d\x1b[2J"].map(name).into(),
+            ..People::default()
+        };
+        let file = |line: &str| line.replace('@', &at.to_string());
+        for (line, need, start, expected) in [
+            ("/a", Need::Nothing, 0, vec!["/approve ", "/admin"]),
+            ("/x", Need::Nothing, 0, vec![]),
+            ("/approve ", Need::Nothing, 9, vec!["bea", "dan"]),
+            ("/2 d", Need::Nothing, 3, vec!["dan"]),
+            ("d", Need::Request("?"), 0, vec!["dan"]),
+            ("/kick bob the", Need::Nothing, 6, vec!["Bob the builder"]),
+            ("/admin a", Need::Nothing, 7, vec!["alice"]),
+            ("hello ca", Need::Nothing, 6, vec!["carol"]),
+            ("hello ", Need::Nothing, 6, vec![]),
+            ("/file @/plan", Need::Nothing, 6, vec!["@/plan one.txt", "@/plan two.txt", "@/plans/"]),
+            ("/file @/plan o", Need::Nothing, 6, vec!["@/plan one.txt"]),
+            ("'@/plan o", Need::File("?"), 0, vec!["'@/plan one.txt'"]),
+            ("@/.", Need::File("?"), 0, vec!["@/.hidden"]),
+            ("/nowhere/at all", Need::File("?"), 0, vec![]),
+        ] {
+            let expected: Vec<String> = expected.into_iter().map(file).collect();
+            assert_eq!(candidates(&file(line), need, &COMMANDS, &people), (start, expected), "{line}");
+        }
+    }
+
+    #[test]
+    fn a_path_is_taken_as_typed_and_else_without_quotes_and_with_the_home_folder() {
+        let folder = tempfile::tempdir().unwrap();
+        let at = folder.path().display().to_string();
+        fs::write(folder.path().join("a b"), "").unwrap();
+        fs::write(folder.path().join("'c'"), "").unwrap();
+        assert_eq!(path(&format!("\"{at}/a b\"")), folder.path().join("a b"));
+        assert_eq!(path(&format!("{at}/'c'")), folder.path().join("'c'"));
+        let home = std::env::home_dir().unwrap();
+        assert_eq!((path("~"), path("'~/no such file'")), (home.clone(), home.join("no such file")));
+        assert_eq!((path("~nobody"), path("no such file")), (PathBuf::from("~nobody"), PathBuf::from("no such file")));
+    }
+}

@@ -1,0 +1,64 @@
+//! How far a file has come: for a person, and only for what takes longer than a second.
+
+use std::time::Instant;
+
+use super::style::{harmless, size};
+use super::Terminal;
+
+/// A file on its way.
+pub struct Progress<'a> {
+    terminal: &'a Terminal,
+    title: String,
+    /// The length of its body, in bytes.
+    len: u64,
+    n_done: u64,
+    start: Instant,
+    /// When it was shown last, in seconds from the start on.
+    shown_at: u64,
+}
+
+impl Progress<'_> {
+    /// So many more bytes of the body are through.
+    pub fn add(&mut self, n: usize) {
+        self.n_done += n as u64;
+        let seconds = self.start.elapsed().as_secs();
+        let is_last = self.n_done == self.len && self.shown_at > 0;
+        if is_last || seconds >= self.shown_at + self.terminal.progress_time() {
+            self.shown_at = seconds;
+            let text = text(self.n_done, self.len, self.start.elapsed().as_secs_f64());
+            self.terminal.show_progress(&format!("{text}: {}", harmless(&self.title)));
+        }
+    }
+}
+
+impl Terminal {
+    /// Begins to show how a file comes along.
+    pub fn progress(&self, title: String, len: u64) -> Progress<'_> {
+        Progress { terminal: self, title, len, n_done: 0, start: Instant::now(), shown_at: 0 }
+    }
+}
+
+/// Percent, bytes of the file in a second, and the time left. A body has four bytes for three of the file.
+fn text(n_done: u64, len: u64, seconds: f64) -> String {
+    let rate = n_done as f64 / seconds.max(0.001);
+    let left = ((len - n_done.min(len)) as f64 / rate.max(1.0)) as u64;
+    let percent = n_done as u128 * 100 / u128::from(len.max(1));
+    format!("{percent} %, {}/s, {}:{:02} left", size((rate * 0.75) as u64), left / 60, left % 60)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn percent_rate_and_time_left_are_those_of_the_file() {
+        for (n_done, len, seconds, expected) in [
+            (4 << 20, 40 << 20, 1.0, "10 %, 3 MiB/s, 0:09 left"),
+            (1 << 20, 1 << 30, 2.0, "0 %, 384 KiB/s, 34:06 left"),
+            (40 << 20, 40 << 20, 10.0, "100 %, 3 MiB/s, 0:00 left"),
+            (0, 0, 0.0, "0 %, 0 bytes/s, 0:00 left"),
+        ] {
+            assert_eq!(text(n_done, len, seconds), expected);
+        }
+    }
+}

@@ -1,0 +1,520 @@
+//! The clients as a person has them: keys are sent to a real terminal, and its screen is read. The terminal is tmux.
+
+#![cfg(feature = "editor")]
+
+mod support;
+
+use std::process::{Command, Output};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Instant;
+
+use support::{folder, Peer, Server, DEADLINE};
+
+/// A terminal with a program in it. Closed when dropped.
+struct Screen {
+    socket: String,
+}
+
+/// How a terminal is.
+struct Setup<'a> {
+    columns: u32,
+    environment: &'a [(&'a str, &'a str)],
+}
+
+const USUAL: Setup = Setup { columns: 80, environment: &[("LC_ALL", "C.UTF-8")] };
+
+impl Screen {
+    /// A client of the group `team`; then the terminal says how it ended.
+    fn client(port: u16, name: &str, options: &[&str]) -> Screen {
+        Screen::with(&USUAL, &[&["client", "127.0.0.1", &port.to_string(), "--name", name, "--group", "team"], options].concat())
+    }
+
+    fn with(setup: &Setup, arguments: &[&str]) -> Screen {
+        static N: AtomicU32 = AtomicU32::new(0);
+        let socket = format!("fernchat-{}-{}", std::process::id(), N.fetch_add(1, Ordering::Relaxed));
+        let screen = Screen { socket };
+        let environment = setup.environment.iter().map(|(name, value)| format!("{name}={value} ")).collect::<String>();
+        let quoted = arguments.iter().map(|argument| format!("'{argument}' ")).collect::<String>();
+        let program = env!("CARGO_BIN_EXE_fernchat");
+        let mode = "stty -a | grep -q ' icanon' && echo cooked";
+        let script = format!("{environment} '{program}' {quoted}; echo \"ended with $?\"; {mode}; exec cat");
+        let columns = setup.columns.to_string();
+        screen.tmux(&["-u", "-f", "/dev/null", "new-session", "-d", "-x", &columns, "-y", "24", "sh", "-c", &script]);
+        screen
+    }
+
+    fn tmux(&self, arguments: &[&str]) -> Output {
+        let output = Command::new("tmux").args(["-L", &self.socket]).args(arguments).env_remove("TMUX").output().unwrap();
+        assert!(output.status.success(), "{arguments:?}: {output:?}");
+        output
+    }
+
+    /// Types this, and Enter.
+    fn types(&self, line: &str) {
+        self.presses_text(line);
+        self.presses(&["Enter"]);
+    }
+
+    /// Types this, and nothing behind it.
+    fn presses_text(&self, text: &str) {
+        self.tmux(&["send-keys", "-l", text]);
+    }
+
+    /// Presses keys by their names.
+    fn presses(&self, keys: &[&str]) {
+        self.tmux(&[&["send-keys"], keys].concat());
+    }
+
+    /// What stands on the screen and what has left it at the top.
+    fn text(&self) -> String {
+        let output = self.tmux(&["capture-pane", "-p", "-S", "-", "-t", ":0"]);
+        String::from_utf8(output.stdout).unwrap().trim_end().to_owned()
+    }
+
+    /// Waits until the text is as it should be.
+    #[track_caller]
+    fn waits(&self, what: &str, is_so: impl Fn(&str) -> bool) -> String {
+        let until = Instant::now() + DEADLINE;
+        loop {
+            let text = self.text();
+            if is_so(&text) {
+                return text;
+            }
+            assert!(Instant::now() < until, "never {what}, but:\n{text}");
+        }
+    }
+
+    #[track_caller]
+    fn shows(&self, part: &str) -> String {
+        self.waits(&format!("shows {part:?}"), |text| text.contains(part))
+    }
+
+    /// The line at the bottom is this.
+    #[track_caller]
+    fn ends_in(&self, line: &str) -> String {
+        self.waits(&format!("ends in {line:?}"), |text| text.lines().last().is_some_and(|last| last.trim_end() == line))
+    }
+
+    /// These lines follow each other.
+    #[track_caller]
+    fn shows_in_order(&self, lines: &[&str]) {
+        self.waits(&format!("shows {lines:?} in this order"), |text| {
+            let mut shown = text.lines();
+            lines.iter().all(|line| shown.any(|shown| shown.trim_end().ends_with(line)))
+        });
+    }
+}
+
+impl Drop for Screen {
+    fn drop(&mut self) {
+        // It may have ended.
+        let _ = Command::new("tmux").args(["-L", &self.socket, "kill-server"]).output();
+    }
+}
+
+/// A server, or `None` where tmux cannot be had: said loudly, and a failure in CI.
+fn server() -> Option<Server> {
+    if Command::new("tmux").arg("-V").output().is_ok() {
+        return Some(Server::start());
+    }
+    assert!(std::env::var_os("CI").is_none(), "no tmux");
+    eprintln!("SKIPPED: no tmux");
+    None
+}
+
+/// A person on a screen and somebody to talk with: the admin of the group `team`.
+fn two(server: &Server, options: &[&str]) -> (Screen, Peer) {
+    let mut alice = Peer::join(server.port, "alice", None);
+    let bob = Screen::client(server.port, "bob", options);
+    alice.hears("PyChat: bob has requested to join the group.");
+    bob.shows("(waiting; /1 leaves)");
+    alice.decides("/approveRequest", "bob");
+    bob.ends_in("team>");
+    (bob, alice)
+}
+
+// ---- the line that is being typed ----
+
+#[test]
+fn a_typed_line_stays_whole_while_others_talk() {
+    let Some(server) = server() else { return };
+    let (bob, mut alice) = two(&server, &[]);
+    bob.presses_text("half a sen");
+    bob.ends_in("team> half a sen");
+    for n in 0..20 {
+        alice.tells(&format!("line {n}"));
+    }
+    bob.shows("alice: line 19");
+    bob.ends_in("team> half a sen");
+    bob.types("tence");
+    alice.hears("bob: half a sentence");
+    let lines: Vec<String> = (0..20).map(|n| format!("alice: line {n}")).collect();
+    bob.shows_in_order(&lines.iter().map(String::as_str).collect::<Vec<_>>());
+}
+
+#[test]
+fn lines_come_back_with_the_arrow_keys_and_with_ctrl_r_also_after_a_new_start() {
+    let home = folder();
+    let history = home.path().join("history").display().to_string();
+    let Some(server) = server() else { return };
+    let (bob, mut alice) = two(&server, &["--history", &history]);
+    for line in ["first words", "second words"] {
+        bob.types(line);
+        alice.hears(&format!("bob: {line}"));
+    }
+    bob.presses(&["Up", "Up", "Enter"]);
+    alice.hears("bob: first words");
+    bob.presses(&["C-d"]);
+    bob.shows("ended with 0");
+    let bob = Screen::client(server.port, "bob", &["--history", &history]);
+    bob.ends_in("team>");
+    bob.presses(&["C-r"]);
+    bob.presses_text("second");
+    bob.shows("reverse-i-search");
+    // Who searches holds nothing up.
+    alice.tells("meanwhile");
+    assert!(alice.asks_for_set("/onlineMembers").contains("bob"));
+    bob.presses(&["Enter"]);
+    alice.hears("bob: second words");
+    bob.shows("alice: meanwhile");
+}
+
+#[test]
+fn ctrl_c_clears_the_line_and_leaves_at_the_second_time() {
+    let Some(server) = server() else { return };
+    let (bob, mut alice) = two(&server, &[]);
+    bob.presses_text("never said");
+    bob.presses(&["C-c"]);
+    bob.ends_in("team> (Ctrl-C again leaves)");
+    bob.types("said");
+    alice.hears("bob: said");
+    bob.presses(&["C-c"]);
+    bob.ends_in("team> (Ctrl-C again leaves)");
+    bob.presses(&["C-c"]);
+    bob.shows("ended with 0\ncooked");
+    assert_eq!(alice.asks_for_set("/onlineMembers").len(), 1);
+}
+
+#[test]
+fn the_terminal_is_as_it_was_however_the_client_ends() {
+    let Some(server) = server() else { return };
+    let (bob, mut alice) = two(&server, &[]);
+    bob.presses_text("half");
+    alice.decides("/kickMember", "bob");
+    bob.shows("You have been put out of the group.\nteam> half\nended with 0\ncooked");
+    let carol = Screen::with(&USUAL, &["client", "127.0.0.1", &server.port.to_string(), "--name", "carol", "--group", "other"]);
+    carol.ends_in("other>");
+    server.program.signal("TERM");
+    carol.shows("ended with 1\ncooked");
+}
+
+#[test]
+fn a_question_has_its_own_prompt_and_ctrl_c_takes_it_back() {
+    let Some(server) = server() else { return };
+    let alice = Screen::client(server.port, "alice", &[]);
+    alice.ends_in("team>");
+    let mut bob = Peer::greet(server.port, "bob", "team");
+    bob.hears("/wait");
+    alice.types("/2");
+    alice.ends_in("Who is to be approved:");
+    alice.presses(&["C-c"]);
+    alice.shows("Nobody named, nothing done.");
+    alice.ends_in("team>");
+    alice.types("/approve");
+    alice.ends_in("Who is to be approved:");
+    alice.types("bob");
+    bob.hears("/accepted");
+    alice.shows("bob is now a member of the group.");
+    alice.ends_in("team>");
+}
+
+#[test]
+fn what_is_pasted_or_typed_ahead_is_said_line_by_line_in_order() {
+    let Some(server) = server() else { return };
+    let (bob, mut alice) = two(&server, &[]);
+    let lines: Vec<String> = (0..300).map(|n| format!("line {n} of what was pasted")).collect();
+    bob.tmux(&["set-buffer", &lines.join("\n")]);
+    // Once as a terminal does that marks what is pasted, once as one that types it.
+    bob.tmux(&["paste-buffer", "-p"]);
+    bob.presses(&["Enter"]);
+    bob.tmux(&["paste-buffer"]);
+    bob.presses(&["Enter"]);
+    for line in lines.iter().chain(&lines) {
+        alice.hears(&format!("bob: {line}"));
+    }
+}
+
+#[test]
+fn wide_characters_and_long_lines_are_edited_on_narrow_and_on_plain_terminals() {
+    for (term, locale) in [("xterm-256color", "C.UTF-8"), ("linux", "C.UTF-8"), ("screen", "C")] {
+        let Some(server) = server() else { return };
+        let setup = Setup { columns: 40, environment: &[("TERM", term), ("LC_ALL", locale)] };
+        let alice =
+            Screen::with(&setup, &["client", "127.0.0.1", &server.port.to_string(), "--name", "alice", "--group", "team"]);
+        alice.ends_in("team>");
+        let mut bob = Peer::greet(server.port, "bob", "team");
+        bob.hears("/wait");
+        alice.types("/approve bob");
+        bob.hears("/accepted");
+        let long = "words ".repeat(30) + "語語語";
+        alice.presses_text(&long);
+        alice.shows("語語語");
+        bob.tells("a line that is longer than the terminal has columns, and comes in between");
+        alice.waits("shows the whole line", |text| text.replace('\n', "").contains("and comes in between"));
+        alice.presses(&["BSpace", "Enter"]);
+        bob.hears(&format!("alice: {}", long.trim_end_matches('語').to_owned() + "語語"));
+    }
+}
+
+#[test]
+fn a_terminal_that_is_too_plain_for_the_editor_has_plain_lines() {
+    let Some(server) = server() else { return };
+    let setup = Setup { columns: 80, environment: &[("TERM", "dumb")] };
+    let alice = Screen::with(&setup, &["client", "127.0.0.1", &server.port.to_string()]);
+    alice.ends_in("user name:");
+    alice.types("alice");
+    alice.ends_in("group:");
+    alice.types("team");
+    alice.shows("The group team is new");
+    let mut bob = Peer::greet(server.port, "bob", "team");
+    bob.hears("/wait");
+    alice.types("/2");
+    alice.ends_in("Who is to be approved:");
+    alice.types("bob");
+    bob.hears("/accepted");
+    alice.types("hello");
+    bob.hears("alice: hello");
+    alice.presses(&["C-d"]);
+    alice.shows("ended with 0");
+}
+
+// ---- what is offered ----
+
+#[test]
+fn tab_completes_commands_then_names_then_files() {
+    let Some(server) = server() else { return };
+    let home = folder();
+    std::fs::write(home.path().join("the plan.txt"), "a plan").unwrap();
+    let alice = Screen::client(server.port, "alice", &[]);
+    alice.ends_in("team>");
+    let mut bob = Peer::greet(server.port, "bob the builder", "team");
+    bob.hears("/wait");
+    alice.shows("Answer with /approve bob the builder or /deny bob the builder.");
+    alice.presses_text("/appr\tb\t");
+    alice.ends_in("team> /approve bob the builder");
+    alice.presses(&["Enter"]);
+    bob.hears("/accepted");
+    bob.tells("hello");
+    alice.shows("bob the builder: hello");
+    alice.presses_text("ask bo\t");
+    alice.ends_in("team> ask bob the builder");
+    alice.presses(&["Enter"]);
+    bob.hears("alice: ask bob the builder");
+    alice.presses_text(&format!("/file \"{}/the\t", home.path().display()));
+    alice.shows("the plan.txt\"");
+    alice.presses(&["Enter"]);
+    bob.hears("/receiveFile");
+    bob.says("/sendFilename");
+    bob.hears("the plan.txt");
+}
+
+#[test]
+fn an_admin_is_told_who_asks_and_is_offered_the_pending_ones_and_lists_mark_the_admin() {
+    let Some(server) = server() else { return };
+    let alice = Screen::client(server.port, "alice", &[]);
+    alice.ends_in("team>");
+    let mut waiting = ["bob", "carol"].map(|name| Peer::greet(server.port, name, "team"));
+    waiting.iter_mut().for_each(|peer| peer.hears("/wait"));
+    alice.types("/2");
+    alice.shows("requests (2): bob, carol");
+    alice.ends_in("Who is to be approved:");
+    alice.presses_text("c\t");
+    alice.ends_in("Who is to be approved: carol");
+    alice.presses(&["Enter"]);
+    alice.shows("carol is now a member of the group.");
+    alice.types("/deny");
+    alice.shows("requests (1): bob");
+    alice.types("bob");
+    alice.shows("The request of bob is denied.");
+    alice.types("/4");
+    alice.shows("members (2): alice (admin), carol");
+    alice.types("/transfer carol");
+    alice.types("/7");
+    alice.shows("Admin: carol");
+    alice.types("/members");
+    alice.shows("members (2): alice, carol (admin)");
+}
+
+// ---- how lines look ----
+
+/// The screen with its escape sequences.
+fn colours(screen: &Screen) -> String {
+    String::from_utf8(screen.tmux(&["capture-pane", "-p", "-e", "-S", "-", "-t", ":0"]).stdout).unwrap()
+}
+
+#[test]
+fn names_have_their_colours_notices_are_quiet_and_mentions_stand_out() {
+    let Some(server) = server() else { return };
+    let (bob, mut alice) = two(&server, &[]);
+    alice.tells("hello");
+    alice.tells("and you, Bob?");
+    let text = bob.shows("and you, Bob?");
+    let line = text.lines().find(|line| line.contains("alice: hello")).unwrap();
+    assert!(line.as_bytes().iter().zip(b"00:00 ").all(|(c, form)| c == form || c.is_ascii_digit()), "{line}");
+    let text = colours(&bob);
+    assert!(text.contains("\x1b[38;5;162malice\x1b[39m: hello"), "{text:?}");
+    assert!(text.contains("\x1b[2mYou wait"), "{text:?}");
+    assert!(text.contains("\x1b[1;7mand you, Bob?"), "{text:?}");
+}
+
+#[test]
+fn colour_and_time_can_be_turned_off_and_the_bell_on() {
+    let Some(server) = server() else { return };
+    let (bob, mut alice) = two(&server, &["--color", "never", "--no-time", "--bell"]);
+    bob.tmux(&["new-window", "-d", "cat"]);
+    bob.tmux(&["select-window", "-t", ":1"]);
+    alice.tells("hello");
+    alice.tells("hello bob");
+    bob.waits("rings", |_| bell_flag(&bob) == "1");
+    let text = bob.shows("\nalice: hello bob");
+    assert!(!colours(&bob).contains('\x1b'), "{text}");
+}
+
+fn bell_flag(screen: &Screen) -> String {
+    let output = screen.tmux(&["display-message", "-p", "-t", ":0", "#{window_bell_flag}"]);
+    String::from_utf8(output.stdout).unwrap().trim().to_owned()
+}
+
+#[test]
+fn friends_at_a_relay_have_the_same_terminal() {
+    let Some(_) = server() else { return };
+    let home = folder();
+    let key = home.path().join("key").display().to_string();
+    assert!(support::fernchat().args(["keygen", &key]).output().unwrap().status.success());
+    let mut relay = support::fernchat();
+    relay.args(["relay", "127.0.0.1", "0"]);
+    let relay = Server::of(relay);
+    let join =
+        |name| Screen::with(&USUAL, &["relay-client", "127.0.0.1", &relay.port.to_string(), "--key-file", &key, "--name", name]);
+    let (alice, bob) = (join("alice"), join("bob"));
+    alice.ends_in("127.0.0.1>");
+    bob.ends_in("127.0.0.1>");
+    bob.presses_text("half a line");
+    bob.ends_in("127.0.0.1> half a line");
+    alice.types("hello bob");
+    let text = bob.shows("alice: hello bob");
+    let line = text.lines().find(|line| line.contains("alice: hello bob")).unwrap();
+    assert_eq!(line.len(), "00:00 alice: hello bob".len(), "{line}");
+    bob.ends_in("127.0.0.1> half a line");
+    bob.presses(&["C-u"]);
+    bob.presses_text("ask al\t");
+    bob.ends_in("127.0.0.1> ask alice");
+    bob.presses(&["C-c"]);
+    bob.ends_in("127.0.0.1> (Ctrl-C again leaves)");
+    bob.presses(&["C-c"]);
+    bob.shows("ended with 0\ncooked");
+    alice.presses(&["C-d"]);
+    alice.shows("ended with 0\ncooked");
+}
+
+// ---- files ----
+
+/// A file of this length, which takes no room on the disk.
+fn large_file(folder: &std::path::Path, name: &str, len: u64) -> String {
+    let path = folder.join(name);
+    std::fs::File::create(&path).unwrap().set_len(len).unwrap();
+    path.display().to_string()
+}
+
+#[test]
+fn both_ends_see_how_far_a_file_has_come_and_ctrl_c_stops_it_in_step() {
+    let Some(server) = server() else { return };
+    let home = folder();
+    let alice = Screen::client(server.port, "alice", &[]);
+    alice.ends_in("team>");
+    let bob = Screen::client(server.port, "bob", &["--downloads", &home.path().display().to_string()]);
+    bob.shows("(waiting; /1 leaves)");
+    alice.types("/2 bob");
+    bob.shows("You have been approved");
+    alice.types(&format!("/9 {}", large_file(home.path(), "huge.bin", 3 << 30)));
+    alice.shows("Sharing huge.bin (3 GiB). Ctrl-C stops it.");
+    alice.waits("says it twice in one place", |text| {
+        let lines: Vec<&str> = text.lines().filter(|line| line.contains("left: huge.bin")).collect();
+        lines.len() == 1 && !lines[0].starts_with("0 %")
+    });
+    alice.presses(&["C-c"]);
+    alice.shows("huge.bin was not shared: it was stopped.");
+    alice.types("still here");
+    bob.shows("alice: still here");
+    assert!(!bob.text().contains("huge.bin"));
+
+    alice.types(&format!("/9 {}", large_file(home.path(), "large.bin", 40 << 20)));
+    bob.shows("left: large.bin from alice");
+    bob.shows("Received large.bin from alice (40 MiB): ");
+    assert_eq!(bob.text().lines().filter(|line| line.contains("100 %")).count(), 1);
+}
+
+#[test]
+fn an_upload_to_a_python_server_is_stopped_in_step_and_spoiled() {
+    let Some(_) = server() else { return };
+    let home = folder();
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let alice = Screen::client(port, "alice", &[]);
+    let mut python = Peer::host(&listener);
+    python.says("/ready");
+    alice.ends_in("team>");
+    alice.types(&format!("/9 {}", large_file(home.path(), "large.bin", 20 << 20)));
+    python.hears("/fileTransfer");
+    python.says("/fileTransfer");
+    python.hears("large.bin");
+    python.says("/sendFile");
+    let length: usize = python.hears_text().parse().unwrap();
+    alice.shows("Sharing large.bin (20 MiB). Ctrl-C stops it.");
+    alice.presses(&["C-c"]);
+    alice.ends_in("team> (stopped)");
+    let body = python.hears_raw(length);
+    assert!(python.fernet.decrypt(std::str::from_utf8(&body).unwrap()).is_err());
+    python.says("large.bin could not be opened");
+    alice.shows("large.bin was not shared: it was stopped.");
+    alice.types("hello");
+    python.hears("/messageSend");
+    python.hears("hello");
+}
+
+// ---- the log ----
+
+#[test]
+fn a_log_keeps_what_was_shown_and_shows_it_again_at_the_next_start() {
+    let Some(server) = server() else { return };
+    let home = folder();
+    let log = home.path().join("log");
+    let options = ["--log", log.to_str().unwrap()];
+    let (bob, mut alice) = two(&server, &options);
+    alice.tells("hello bob \x1b[2J");
+    bob.shows("alice: hello bob ^[[2J");
+    bob.types("hello yourself");
+    alice.hears("bob: hello yourself");
+    bob.presses(&["C-d"]);
+    bob.shows("ended with 0");
+    let text = std::fs::read_to_string(&log).unwrap();
+    assert!(!text.contains('\x1b') && text.lines().all(|line| &line[19..27] == " [team] "), "{text}");
+
+    let bob = Screen::client(server.port, "bob", &options);
+    let text = bob.shows("bob: hello yourself");
+    let line = text.lines().find(|line| line.contains("hello bob")).unwrap();
+    assert!(line.starts_with("earlier: 20") && line.ends_with("alice: hello bob ^[[2J"), "{text}");
+    bob.types("again");
+    alice.hears("bob: again");
+    bob.presses(&["C-d"]);
+    bob.shows("ended with 0");
+    let text = std::fs::read_to_string(&log).unwrap();
+    assert_eq!(text.matches("hello yourself").count(), 1, "{text}");
+
+    let other = Screen::with(
+        &USUAL,
+        &[&["client", "127.0.0.1", &server.port.to_string(), "--name", "bob", "--group", "other"], &options[..]].concat(),
+    );
+    other.ends_in("other>");
+    assert!(!other.text().contains("earlier"));
+}
