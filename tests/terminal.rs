@@ -202,10 +202,19 @@ fn the_terminal_is_as_it_was_however_the_client_ends() {
     bob.presses_text("half");
     alice.decides("/kickMember", "bob");
     bob.shows("You have been put out of the group.\nteam> half\nended with 0\ncooked");
-    let carol = Screen::with(&USUAL, &["client", "127.0.0.1", &server.port.to_string(), "--name", "carol", "--group", "other"]);
+    let carol = Screen::with(
+        &USUAL,
+        &["client", "127.0.0.1", &server.port.to_string(), "--name", "carol", "--group", "other", "--no-reconnect"],
+    );
     carol.ends_in("other>");
+    // And one that would join again, and is left while it tries.
+    let dave = Screen::with(&USUAL, &["client", "127.0.0.1", &server.port.to_string(), "--name", "dave", "--group", "third"]);
+    dave.ends_in("third>");
     server.program.signal("TERM");
     carol.shows("ended with 1\ncooked");
+    dave.shows("Still no connection");
+    dave.types("/3");
+    dave.shows("ended with 0\ncooked");
 }
 
 #[test]

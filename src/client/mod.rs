@@ -117,7 +117,10 @@ pub fn run(setup: Setup) -> Result<(), ClientError> {
         joined = match end {
             Ok(()) => return Ok(()),
             Err(_) if sender.is_leaving() => return Ok(()),
-            Err(error) if reconnect && error.is_passing() => rejoin(&membership, &terminal, error)?,
+            Err(error) if reconnect && error.is_passing() => {
+                sender.rejoining();
+                rejoin(&membership, &terminal, error)?
+            }
             Err(error) => return Err(error),
         };
     }

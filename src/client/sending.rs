@@ -112,6 +112,8 @@ struct State {
     n_lines: u64,
     /// The end of the connection is no failure any more.
     is_leaving: bool,
+    /// There is no connection, and there will be another.
+    is_rejoining: bool,
 }
 
 impl Sending {
@@ -122,7 +124,9 @@ impl Sending {
 
     /// There is a connection: what was typed meanwhile is done now.
     pub fn connected(self: &Arc<Sending>, talk: Talk) {
-        self.state.lock().talk = Some(Arc::new(talk));
+        let mut state = self.state.lock();
+        (state.talk, state.is_rejoining) = (Some(Arc::new(talk)), false);
+        drop(state);
         self.may_go_on();
     }
 
@@ -142,6 +146,11 @@ impl Sending {
     /// The connection is gone.
     pub fn disconnected(&self) {
         self.state.lock().talk = None;
+    }
+
+    /// Another connection is being made.
+    pub fn rejoining(&self) {
+        self.state.lock().is_rejoining = true;
     }
 
     /// Whether the person is leaving.
@@ -167,19 +176,24 @@ impl Sending {
 
     /// Leaves as politely as a short time allows. Called by the handler of Ctrl-C and SIGTERM.
     pub fn leave_at_signal(&self) {
-        let talk = self.note_leaving();
+        let Some(talk) = self.note_leaving() else { return };
         match self.busy.try_lock_for(LEAVE_TIME) {
             Some(_busy) => talk.leave(Patience::Little),
             None => talk.link.shut(),
         }
     }
 
-    /// From now on the end of the connection is no failure. Where there is none, the program ends here: nobody is to be told goodbye, and
+    /// From now on the end of the connection is no failure. While there is none, the program ends here: nobody is to be told goodbye, and
     /// the other thread may be in the middle of joining again.
-    fn note_leaving(&self) -> Arc<Talk> {
+    fn note_leaving(&self) -> Option<Arc<Talk>> {
         let mut state = self.state.lock();
         state.is_leaving = true;
-        state.talk.clone().unwrap_or_else(|| std::process::exit(0))
+        if state.is_rejoining {
+            drop(state);
+            self.terminal.end();
+            std::process::exit(0);
+        }
+        state.talk.clone()
     }
 
     fn do_line(&self, line: &str) -> ControlFlow<()> {

@@ -209,6 +209,13 @@ impl Terminal {
         Visit(editor.map(|editor| Arc::clone(self.editor.get_or_init(|| Arc::new(editor)))))
     }
 
+    /// The program is about to end without coming back from where it entered: the terminal is as it was before.
+    pub fn end(&self) {
+        if let Some(editor) = self.editor.get() {
+            editor.end();
+        }
+    }
+
     /// Shows what the server passed on: a line that somebody said, stamped or not, or a notice of its own.
     pub fn hear(&self, line: &str) {
         match (Line::parse(line), line.split_once(": ")) {
