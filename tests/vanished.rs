@@ -15,6 +15,10 @@
 //! | vince | late | the same, from just before keepalive would tell |
 //! | viola | typing | she has sent something herself that is unacknowledged |
 //! | vivian | typing late | the same, later |
+//! | vesna | wanted | somebody else comes under her name at once, and has it within 5 s |
+//!
+//! Beside them another link is down for 30 s only, as when a cable is put in again, while somebody writes on. What our client and a Python
+//! one have heard of it afterwards is counted: ours must have all.
 
 mod support;
 
@@ -30,28 +34,85 @@ const LIMIT: Duration = Duration::from_secs(90);
 const LATE: Duration = Duration::from_secs(38);
 
 fn main() {
-    match Link::make() {
-        Some(link) => those_who_vanish_are_noticed_by_both_ends_and_disturb_nobody(&link),
-        None => eprintln!("SKIPPED: no root here, or no ip of iproute2: nobody can vanish"),
-    }
+    let (Some(link), Some(short)) = (Link::make(1), Link::make(2)) else {
+        eprintln!("SKIPPED: no root here, or no ip of iproute2: nobody can vanish");
+        return;
+    };
+    std::thread::scope(|scope| {
+        scope.spawn(|| who_comes_back_after_half_a_minute_has_missed_nothing(&short));
+        those_who_vanish_are_noticed_by_both_ends_and_disturb_nobody(&link);
+    });
 }
 
-fn those_who_vanish_are_noticed_by_both_ends_and_disturb_nobody(link: &Link) {
+/// A server that the namespaces reach.
+fn server() -> (Program, u16) {
     let mut command = fernchat();
     command.args(["server", "0.0.0.0", "0"]).env("RUST_LOG", "fernchat=debug");
     let mut server = Program::start(command);
     let banner = server.hears("listening on 0.0.0.0:");
-    let port: u16 = banner["listening on 0.0.0.0:".len()..].split(',').next().unwrap().parse().unwrap();
+    let port = banner["listening on 0.0.0.0:".len()..].split(',').next().unwrap().parse().unwrap();
+    (server, port)
+}
+
+fn who_comes_back_after_half_a_minute_has_missed_nothing(link: &Link) {
+    let (_server, port) = server();
+    let mut carl = Peer::greet(port, "carl", "team");
+    carl.hears("/adminReady");
+    let mut ours = link.client(port, "vaclav", "team", &[]);
+    carl.hears("PyChat: vaclav has requested to join the group.");
+    carl.decides("/approveRequest", "vaclav");
+    ours.hears("You have been approved");
+    let mut python = link.python_client(port);
+    if let Some(python) = &mut python {
+        python.pastes(&["vasco", "team"]);
+        carl.hears("PyChat: vasco has requested to join the group.");
+        carl.decides("/approveRequest", "vasco");
+        python.hears("accepted");
+        python.types("");
+    }
+
+    link.set("down");
+    let start = Instant::now();
+    let mut n_said = 0;
+    while start.elapsed() < Duration::from_secs(30) {
+        carl.tells(&format!("line {n_said}"));
+        n_said += 1;
+        std::thread::sleep(Duration::from_millis(200)); // not a wait for an event: people write as fast as that
+    }
+    link.set("up");
+    carl.tells("the end");
+    ours.hears_within(LIMIT, "carl: the end");
+    let lines = |program: &Program| program.heard().iter().filter(|line| line.starts_with("carl: line ")).count();
+    println!("a link that was down for 30 s, {n_said} lines said meanwhile: ours lost {}", n_said - lines(&ours));
+    assert_eq!(lines(&ours), n_said);
+    let said: Vec<String> = (0..n_said).map(|n| format!("carl: line {n}")).collect();
+    assert!(ours.heard().iter().filter(|line| line.starts_with("carl: line ")).eq(&said), "out of order");
+    if let Some(mut python) = python {
+        // It hears the rest over the same connection or none.
+        let until = Instant::now() + Duration::from_secs(20);
+        while Instant::now() < until && !python.tries_to_hear("carl: the end") {}
+        println!("a Python client lost {}", n_said - lines(&python));
+    }
+}
+
+fn those_who_vanish_are_noticed_by_both_ends_and_disturb_nobody(link: &Link) {
+    let (mut server, port) = server();
 
     let mut carl = Peer::greet(port, "carl", "loud");
     carl.hears("/adminReady");
     let mut clara = joins(port, "clara", "loud", &mut carl);
     let mut lea = Peer::greet(port, "lea", "late");
     lea.hears("/adminReady");
-    let [mut vera, mut victor, mut vince, mut viola, mut vivian] =
-        [("vera", "quiet"), ("victor", "loud"), ("vince", "late"), ("viola", "typing"), ("vivian", "typing late")]
-            .map(|(name, group)| Ended { name, at: [None, None], program: link.client(port, name, group) });
-    for ours in [&mut vera, &mut viola, &mut vivian] {
+    let [mut vera, mut victor, mut vince, mut viola, mut vivian, mut vesna] = [
+        ("vera", "quiet"),
+        ("victor", "loud"),
+        ("vince", "late"),
+        ("viola", "typing"),
+        ("vivian", "typing late"),
+        ("vesna", "wanted"),
+    ]
+    .map(|(name, group)| Ended { name, at: [None, None], program: link.client(port, name, group, &["--no-reconnect"]) });
+    for ours in [&mut vera, &mut viola, &mut vivian, &mut vesna] {
         ours.program.hears("you administer it");
     }
     for (admin, ours) in [(&mut carl, &mut victor), (&mut lea, &mut vince)] {
@@ -61,11 +122,14 @@ fn those_who_vanish_are_noticed_by_both_ends_and_disturb_nobody(link: &Link) {
     }
     clara.hears("PyChat: victor has requested to join the group.");
 
-    link.down();
+    link.set("down");
     let start = Instant::now();
     viola.program.types("is anybody there?");
+    let mut other = Peer::greet(port, "vesna", "wanted\nfernchat/1");
+    other.hears("/ready");
+    println!("vesna's name was free for somebody else after {:.1} s", start.elapsed().as_secs_f64());
     let mut is_late = false;
-    let mut all = [vera, victor, vince, viola, vivian];
+    let mut all = [vera, victor, vince, viola, vivian, vesna];
     while all.iter().any(|one| one.at.contains(&None)) && start.elapsed() < LIMIT {
         if !is_late && start.elapsed() >= LATE {
             is_late = true;
@@ -117,36 +181,57 @@ struct Ended {
 /// A namespace, and the link to it. Removed when dropped.
 struct Link {
     name: String,
-    here: String,
+    /// The end in the namespace.
+    there: String,
+    n: u8,
 }
 
 impl Link {
-    fn make() -> Option<Link> {
-        let name = format!("fernchat-{}", std::process::id());
-        let (here, there) = (format!("fc{}a", std::process::id()), format!("fc{}b", std::process::id()));
+    /// The link of this number.
+    fn make(n: u8) -> Option<Link> {
+        let id = std::process::id();
+        let name = format!("fernchat-{id}-{n}");
+        let [here, there] = ["a", "b"].map(|end| format!("fc{id}{n}{end}"));
         ip(&["netns", "add", &name]).then_some(())?;
-        let link = Link { name, here };
-        let ends = ["link", "add", &link.here, "type", "veth", "peer", "name", &there, "netns", &link.name];
+        let link = Link { name, there, n };
+        let ends = ["link", "add", &here, "type", "veth", "peer", "name", &link.there, "netns", &link.name];
         let is_made = ip(&ends)
-            && ip(&["addr", "add", "10.213.77.1/30", "dev", &link.here])
-            && ip(&["link", "set", &link.here, "up"])
-            && ip(&["-n", &link.name, "addr", "add", "10.213.77.2/30", "dev", &there])
-            && ip(&["-n", &link.name, "link", "set", &there, "up"]);
+            && ip(&["addr", "add", &format!("{}/30", link.address(1)), "dev", &here])
+            && ip(&["link", "set", &here, "up"])
+            && ip(&["-n", &link.name, "addr", "add", &format!("{}/30", link.address(2)), "dev", &link.there])
+            && link.set("up");
         is_made.then_some(link)
     }
 
-    /// Our client in the namespace.
-    fn client(&self, port: u16, name: &str, group: &str) -> Program {
+    /// The address of this end, 1, or that in the namespace, 2.
+    fn address(&self, end: u8) -> String {
+        format!("10.213.{}.{end}", 70 + self.n)
+    }
+
+    /// A program in the namespace.
+    fn program(&self, program: Command) -> Command {
         let mut command = Command::new("ip");
-        command.args(["netns", "exec", &self.name]).arg(fernchat().get_program());
-        command.args(["client", "10.213.77.1", &port.to_string(), "--name", name, "--group", group, "--no-reconnect"]);
+        command.args(["netns", "exec", &self.name]).arg(program.get_program()).args(program.get_args());
+        command
+    }
+
+    /// Our client in the namespace.
+    fn client(&self, port: u16, name: &str, group: &str, options: &[&str]) -> Program {
+        let mut command = self.program(fernchat());
+        command.args(["client", &self.address(1), &port.to_string(), "--name", name, "--group", group]).args(options);
         Program::start(command)
     }
 
-    /// What is sent from either end from now on is lost.
-    fn down(&self) {
-        let there = self.here.replace('a', "b");
-        assert!(ip(&["-n", &self.name, "link", "set", &there, "down"]));
+    /// A Python client in the namespace, if there is Python.
+    fn python_client(&self, port: u16) -> Option<Program> {
+        let mut command = self.program(support::python("pychat_client.py")?);
+        command.args([&self.address(1), &port.to_string()]);
+        Some(Program::start(command))
+    }
+
+    /// Down, what is sent from either end is lost, until it is up.
+    fn set(&self, state: &str) -> bool {
+        ip(&["-n", &self.name, "link", "set", &self.there, state])
     }
 }
 
