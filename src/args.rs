@@ -55,7 +55,7 @@ is all of its addresses.
   --max-file SIZE           the largest file that is taken (4G)
   --python-file-limit SIZE  the largest file offered to a Python client, or none
                             for any (64K)
-  --backlog N               at most N lines are kept for members that are offline
+  --backlog N               the lines kept for members that are offline, at most
                             (200); 0 keeps none
   --spool DIR               where shared files lie until everybody has them (the
                             system's temporary folder)

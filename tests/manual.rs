@@ -64,7 +64,7 @@ fn bash_completes_commands_options_and_values() {
         String::from_utf8(Command::new("bash").args(["-c", &run]).output().unwrap().stdout).unwrap().trim().to_owned()
     };
     assert_eq!(complete("fernchat re"), "relay relay-client");
-    assert_eq!(complete("fernchat client host 8000 --no"), "--no-time");
+    assert_eq!(complete("fernchat client host 8000 --no"), "--no-reconnect --no-time");
     assert_eq!(complete("fernchat client host 8000 --color a"), "auto always");
     assert_eq!(complete("fernchat relay --p"), "--pause");
 }
