@@ -506,7 +506,7 @@ fn what_is_no_chat_server_is_told_from_one_that_is_not_there() {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let mut alice = support::client(listener.local_addr().unwrap().port(), "alice", &[]);
         listener.accept().unwrap().0.write_all(words.as_bytes()).unwrap();
-        support::ends_badly(&mut alice, "what answers there is no chat server, or it is full; is the port right?");
+        support::ends_badly(&mut alice, "no chat server answers there, or it is full; is the port right?");
     }
 }
 

@@ -6,7 +6,7 @@ mod support;
 
 use std::process::{Command, Output};
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::time::Instant;
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use support::{folder, Peer, Server, DEADLINE};
 
@@ -526,4 +526,23 @@ fn a_log_keeps_what_was_shown_and_shows_it_again_at_the_next_start() {
     );
     other.ends_in("other>");
     assert!(!other.text().contains("earlier"));
+}
+
+#[test]
+fn lines_that_were_said_before_are_marked_as_earlier_ones() {
+    let Some(server) = server() else { return };
+    let (bob, mut alice) = two(&server, &[]);
+    bob.presses(&["C-d"]);
+    bob.shows("ended with 0");
+    alice.tells("hello bob");
+    let said = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
+    // Stamps are seconds: wait for the next one.
+    while SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs() == said {
+        std::thread::yield_now();
+    }
+    let bob = Screen::client(server.port, "bob", &[]);
+    bob.shows(" (earlier) alice: hello bob");
+    alice.tells("hello now");
+    let text = bob.shows(" alice: hello now");
+    assert!(!text.contains("(earlier) alice: hello now"), "{text}");
 }

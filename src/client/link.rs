@@ -18,7 +18,7 @@ use super::dialogues::Dialogue;
 use super::ClientError;
 use crate::net::connection::Quick;
 use crate::net::{connect, is_late};
-use crate::seal::{challenge, Key, Secret};
+use crate::seal::{challenge, stamp_of, Key, Secret};
 use crate::terminal::Terminal;
 use crate::wire::command::{after, refusal, ADMIN_READY, FERNCHAT, READY, SEND_GROUP_NAME, WAIT};
 use crate::wire::frame::{self, FrameReader, WireError, MAX_FRAME};
@@ -76,6 +76,8 @@ pub struct Link {
     socket: Arc<TcpStream>,
     /// Held while frames are written, so that those of two threads do not mix.
     writing: Mutex<()>,
+    /// When the user joined, by the server's clock, in seconds since 1970: what is stamped before was said before.
+    pub joined_at: u64,
     /// Approved, and allowed to chat.
     pub is_member: AtomicBool,
     /// A body is arriving: answers may take as long as it does.
@@ -152,7 +154,7 @@ impl Link {
 
         send(&socket, &seal(key, name.as_str()))?; // 2
         let prompt = next_step("the question for the group", &|text| after(SEND_GROUP_NAME, text).is_some()); // 3
-        let prompt = prompt.map_err(|error| match error {
+        let (prompt, _) = prompt.map_err(|error| match error {
             ClientError::NotAChat | ClientError::NoAnswer(_) if secret.is_some() => ClientError::NoSecretThere,
             other => other,
         })?;
@@ -167,7 +169,7 @@ impl Link {
             let word = text.strip_suffix(&proof)?;
             [ADMIN_READY, READY, WAIT].into_iter().find(|verdict| *verdict == word)
         };
-        let verdict = next_step("the answer to joining", &|text| verdict_of(text).is_some())?; // 5
+        let (verdict, joined_at) = next_step("the answer to joining", &|text| verdict_of(text).is_some())?; // 5
         let verdict = verdict_of(&verdict).unwrap_or(WAIT);
         let mut people = terminal.people();
         people.me = name.to_string();
@@ -193,6 +195,7 @@ impl Link {
             key: derived.unwrap_or_else(|| Arc::new(opening)),
             socket,
             writing: Mutex::new(()),
+            joined_at,
             is_member: AtomicBool::new(verdict != WAIT),
             is_receiving: AtomicBool::new(false),
             dialogue: Mutex::default(),
@@ -292,7 +295,7 @@ fn send(mut socket: &TcpStream, frame: &[u8]) -> Result<(), WireError> {
     socket.write_all(frame).map_err(WireError::Io)
 }
 
-/// The next text that may be the step of joining which is due; what cannot be is shown. With a secret nothing else may come, and `plain` is
+/// The next text that may be the step of joining which is due, and its stamp; what cannot be is shown. With a secret nothing else may come, and `plain` is
 /// the key of a plain server: what only that opens is refused, and serves to say why.
 fn next_step(
     frames: &mut FrameReader<Incoming>,
@@ -301,7 +304,7 @@ fn next_step(
     terminal: &Terminal,
     step: &'static str,
     is_step: &dyn Fn(&str) -> bool,
-) -> Result<String, ClientError> {
+) -> Result<(String, u64), ClientError> {
     loop {
         let token = frames.next_frame(&|token| key.opens(token)).and_then(|token| token.ok_or(WireError::CutOff));
         let token = token.map_err(|error| late(step, error))?;
@@ -314,7 +317,7 @@ fn next_step(
         match refusal(&text) {
             Some(refused) => return Err(refused.into()),
             None if is_plain => return Err(ClientError::NoSecretThere),
-            None if is_step(&text) => return Ok(text),
+            None if is_step(&text) => return Ok((text, stamp_of(&token).unwrap_or(0))),
             None if plain.is_some() => return Err(WireError::NotTheStep(step).into()),
             None => terminal.hear(&text),
         }

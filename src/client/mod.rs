@@ -222,7 +222,7 @@ impl fmt::Display for ClientError {
             ),
             ClientError::NotAChat => write!(
                 f,
-                "what answers there is no chat server, or it is full; is the port right? Friends at a relay join with fernchat relay-client"
+                "no chat server answers there, or it is full; is the port right? Friends at a relay join with fernchat relay-client"
             ),
             ClientError::NoAnswer(step) => {
                 write!(f, "the server does not answer: {step} did not come; try again, or ask for the server to be restarted")

@@ -23,6 +23,7 @@ use super::link::{Incoming, Link, ServerKind};
 use super::room;
 use super::sending::Sending;
 use super::ClientError;
+use crate::seal::stamp_of;
 use crate::terminal::style::size;
 use crate::terminal::Terminal;
 use crate::wire::command::{
@@ -150,7 +151,7 @@ impl Receiving {
         if is_line(&text) && !text.starts_with(PYCHAT) {
             *self.link.membership.heard.lock() = mark(token);
         }
-        self.delivery_step(&text)
+        self.delivery_step(&text, stamp_of(token))
     }
 
     /// Whether these bytes are the step that the sending thread waits for. If so, it is not expected again.
@@ -180,8 +181,8 @@ impl Receiving {
         Ok(Next::Frame)
     }
 
-    /// A text that is the next step of a delivery, or else a line.
-    fn delivery_step(&mut self, text: &str) -> Result<Next, ClientError> {
+    /// A text that is the next step of a delivery, or else a line, which may have been said before this client joined.
+    fn delivery_step(&mut self, text: &str, said_at: Option<u64>) -> Result<Next, ClientError> {
         if !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit()) {
             if !self.mistaken.is_empty() && self.deliveries.iter().all(|delivery| delivery.name.is_none()) {
                 let name = std::mem::take(&mut self.mistaken);
@@ -201,7 +202,11 @@ impl Receiving {
             if let Some((name, _)) = text.split_once(": ") {
                 self.terminal.people().meet(name);
             }
-            self.terminal.hear(&room::shown(text, self.link.membership.room_key.as_ref()));
+            let line = room::shown(text, self.link.membership.room_key.as_ref());
+            match said_at.filter(|said_at| *said_at < self.link.joined_at) {
+                Some(said_at) => self.terminal.hear_earlier(&line, said_at),
+                None => self.terminal.hear(&line),
+            }
         }
         Ok(Next::Frame)
     }

@@ -27,7 +27,7 @@ pub use key::Key;
 pub use key_file::KeyFileError;
 pub use line::Line;
 pub use secret::{challenge, Secret};
-pub use token::{has_token_form, is_token_len, token_len};
+pub use token::{has_token_form, is_token_len, stamp_of, token_len};
 
 /// Why a key, a token or a body that came from outside was not accepted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

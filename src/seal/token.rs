@@ -80,6 +80,12 @@ pub fn has_token_form(text: &str) -> bool {
     is_token_len(text.len() as u64) && URL_SAFE.decode(text).is_ok_and(|bytes| bytes[0] == VERSION)
 }
 
+/// The time that a token is stamped with, in seconds since 1970, by the clock of whoever sealed it; `None`: it is too short for one.
+pub fn stamp_of(token: &[u8]) -> Option<u64> {
+    let head = URL_SAFE.decode(token.get(..12)?).ok()?;
+    Some(u64::from_be_bytes(*head.last_chunk()?))
+}
+
 /// The bytes of a token with that many blocks, before base64.
 fn sealed_len(n_blocks: u64) -> u64 {
     HEAD_LEN as u64 + BLOCK_LEN as u64 * n_blocks + HMAC_LEN as u64
@@ -104,6 +110,12 @@ mod tests {
         let key = Key::parse(KEY).unwrap();
         assert_eq!(key.open(HELLO.as_bytes()).unwrap(), b"hello");
         assert!(key.opens(HELLO.as_bytes()));
+    }
+
+    #[test]
+    fn the_stamp_of_a_token_is_read_without_a_key() {
+        assert_eq!(stamp_of(HELLO.as_bytes()), Some(HELLO_SECS));
+        assert_eq!((stamp_of(b"gAAAAAAdwJ6"), stamp_of(b"%%%%%%%%%%%%")), (None, None));
     }
 
     #[test]

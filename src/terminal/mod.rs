@@ -27,7 +27,7 @@ use std::io::{self, BufRead, IsTerminal, Write};
 use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
 
-use chrono::Local;
+use chrono::{DateTime, Local};
 use parking_lot::{Mutex, MutexGuard};
 
 use self::editor::Editor;
@@ -229,6 +229,22 @@ impl Terminal {
             }
             (None, Some((name, text))) => self.put(None, &self.talk(name, text), line),
             (None, None) => self.show(line),
+        }
+    }
+
+    /// Shows a line that was said before the person came, at this time, in seconds since 1970; where nobody sits there, as any other.
+    pub fn hear_earlier(&self, line: &str, said_at: u64) {
+        let said_at = i64::try_from(said_at).ok().and_then(|said_at| DateTime::from_timestamp(said_at, 0));
+        // A date that no calendar has is none, nor is one to come.
+        let said_at = said_at.filter(|said_at| *said_at <= Local::now());
+        match (Line::parse(line), line.split_once(": "), said_at) {
+            (None, Some((name, text)), Some(said_at)) if self.is_interactive && name != PYCHAT => {
+                let said_at = said_at.with_timezone(&Local);
+                let is_today = said_at.date_naive() == Local::now().date_naive();
+                let time = said_at.format(if is_today { "%H:%M" } else { "%Y-%m-%d %H:%M" }).to_string();
+                self.put(Some(&time), &format!("{} {}", self.style.quiet("(earlier)"), self.talk(name, text)), line);
+            }
+            _ => self.hear(line),
         }
     }
 
