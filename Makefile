@@ -1,7 +1,9 @@
 # What can be done here: make run, make install, make uninstall, make test, make check, make bench, make idle, make burst, make bigfile,
-# make vanished, make soak.
+# make vanished, make soak, make fuzz.
 
 PORT ?= 8000
+SECONDS = 60
+SEED = 1
 FERNCHAT = target/release/fernchat
 PYTHON = target/python/bin/python3
 
@@ -12,7 +14,7 @@ BASH_COMPLETION = $(DESTDIR)$(PREFIX)/share/bash-completion/completions/fernchat
 ZSH_COMPLETION = $(DESTDIR)$(PREFIX)/share/zsh/site-functions/_fernchat
 FISH_COMPLETION = $(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d/fernchat.fish
 
-.PHONY: run install uninstall test check bench idle burst bigfile vanished soak build
+.PHONY: run install uninstall test check bench idle burst bigfile vanished soak fuzz build
 
 # A server on this machine and a client in this terminal; the server stops with the client.
 # With piped input the client runs the conversation that it is given:  printf 'alice\nteam\nhello\n' | make run
@@ -57,6 +59,7 @@ check:
 	cargo clippy --locked --test bigfile --test vanished --test soak -- -D warnings
 	RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps
 	$(MAKE) test
+	$(MAKE) fuzz
 
 # Beside redis-server, mosquitto and the Python server: whoever is not installed is named and left out.
 bench: $(PYTHON)
@@ -80,4 +83,8 @@ vanished:
 
 # Fifty clients that talk, share files, lose their connections and are killed, for SECONDS and with the random numbers of SEED.
 soak:
-	SECONDS=$(or $(SECONDS),60) SEED=$(or $(SEED),1) cargo test --locked --release --test soak
+	SECONDS=$(SECONDS) SEED=$(SEED) cargo test --locked --release --test soak
+
+# Random bytes for everything that parses bytes from the network:  make fuzz SECONDS=600
+fuzz:
+	FUZZ_SECONDS=$(SECONDS) cargo test --locked --test fuzz -- --nocapture --test-threads=1
