@@ -334,8 +334,8 @@ fn a_shared_file_s_name_is_made_harmless_whatever_it_was() {
     let mut alice = Peer::join(server.port, "alice", None);
     let mut bob = Peer::join(server.port, "bob", Some(&mut alice));
     let body = alice.fernet.encrypt(b"some text");
-    let long = format!("{}.txt", "語".repeat(300));
-    for name in FROM_HELL.into_iter().chain([long.as_str()]).filter(|name| *name != "~error~") {
+    let (long, longest) = (format!("{}.txt", "語".repeat(300)), "x".repeat(255));
+    for name in FROM_HELL.into_iter().chain([long.as_str(), longest.as_str()]).filter(|name| *name != "~error~") {
         let result = upload(&mut alice, name, body.as_bytes());
         bob.hears("/receiveFile");
         bob.says("/sendFilename");
@@ -647,9 +647,10 @@ fn a_received_file_stays_in_its_folder_whatever_its_name_was() {
     let mut server = Peer::host(&listener);
     server.says("/ready");
     let body = server.fernet.encrypt(b"evil");
-    let long = format!("{}.txt", "語".repeat(300));
+    let (long, longest) = (format!("{}.txt", "語".repeat(300)), "x".repeat(255));
     // Some of them twice, which is once too often for a folder.
-    let names: Vec<&str> = FROM_HELL.into_iter().chain([long.as_str(), "..", long.as_str()]).collect();
+    let twice = [long.as_str(), longest.as_str()].repeat(2);
+    let names: Vec<&str> = FROM_HELL.into_iter().chain(twice).collect();
     for name in &names {
         server.says("/receiveFile");
         server.hears("/sendFilename");
