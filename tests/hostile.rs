@@ -29,7 +29,7 @@
 //! | closes, or says what it may not, while the client joins | one line, and the end | `a_server_that_breaks_off_or_breaks_the_protocol_in_a_join_is_one_line` |
 //! | the same afterwards, also inside a file without end | the same, and nothing half received stays | `a_server_that_breaks_off_or_breaks_the_protocol_later_is_one_line` |
 //! | answers with pickles from hell, events, files that do not open | it is said, and the chat goes on | `a_server_that_answers_with_nonsense_is_shown_harmlessly_and_the_chat_goes_on` |
-//! | never answers | Ctrl-C leaves | `a_server_that_never_answers_can_be_left` |
+//! | never answers | Ctrl-C leaves, and so does the end of the input | `a_server_that_never_answers_can_be_left` |
 //! | names files from hell | they lie in the folder for downloads, under other names | `a_received_file_stays_in_its_folder_whatever_its_name_was` |
 //! | delivers sealed lines under other names | they are not shown | `secrets.rs`: `a_server_that_delivers_under_another_name_is_found_out` |
 //! | (relay) sends garbage, escapes and tokens without end | it is said, and the chat goes on | `a_relay_that_sends_nonsense_is_mentioned_once_and_the_chat_goes_on` |
@@ -635,6 +635,14 @@ fn a_server_that_never_answers_can_be_left() {
     server.says("/whoAdmin");
     server.hears("team");
     alice.signal("INT");
+    ends_well(&mut alice);
+
+    // A script leaves by itself: its goodbye is not answered, either.
+    let mut alice = guest(&listener, downloads.path());
+    let mut server = Peer::host(&listener);
+    server.says("/ready");
+    alice.ends_input();
+    server.hears("/disconnect");
     ends_well(&mut alice);
 }
 

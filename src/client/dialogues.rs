@@ -100,12 +100,14 @@ pub enum Silence {
     Gone,
 }
 
-/// How long a goodbye may take.
+/// How long the server may take for a step.
 #[derive(Clone, Copy)]
 pub enum Patience {
-    /// As long as any dialogue.
+    /// As long as it takes: to give up would be to lose step.
     Usual,
-    /// As short as possible.
+    /// Of a goodbye: [`STEP_TIME`], and as long as a body arrives meanwhile.
+    Goodbye,
+    /// Of a goodbye that a signal asks for: [`LEAVE_TIME`].
     Little,
 }
 
@@ -136,7 +138,7 @@ impl Talk {
             Wish::Say { number, text } => return self.dialogue(|| self.say(*number, text)),
             Wish::Do(action, argument) => (action, argument.as_str()),
             Wish::Leave => {
-                self.leave(Patience::Usual);
+                self.leave(Patience::Goodbye);
                 return Ok(());
             }
         };
@@ -344,7 +346,7 @@ impl Talk {
         let mut is_told = false;
         loop {
             let time = match patience {
-                Patience::Usual => STEP_TIME,
+                Patience::Usual | Patience::Goodbye => STEP_TIME,
                 Patience::Little => LEAVE_TIME,
             };
             match self.steps.recv_timeout(time) {
@@ -354,11 +356,13 @@ impl Talk {
             }
             let may_be_mistaken = self.link.server == ServerKind::Python
                 && matches!(self.link.dialogue.lock().expected, Some(Expected::Result(_) | Expected::WordOrResult(_)));
+            let is_receiving = self.link.is_receiving.load(Ordering::SeqCst);
             match patience {
                 Patience::Little => return Err(Silence::NoAnswer),
+                Patience::Goodbye if !is_receiving => return Err(Silence::NoAnswer),
                 Patience::Usual if may_be_mistaken => return Err(Silence::NoAnswer),
-                Patience::Usual if is_told || self.link.is_receiving.load(Ordering::SeqCst) => {}
-                Patience::Usual => {
+                _ if is_told || is_receiving => {}
+                _ => {
                     is_told = true;
                     self.terminal.show("The server does not answer; still waiting for it. Ctrl-C leaves.");
                 }
