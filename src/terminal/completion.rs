@@ -1,7 +1,7 @@
 //! What Tab completes: commands, then what the command needs: names or files; in what is said, names.
 
 use std::fs;
-use std::path::{PathBuf, MAIN_SEPARATOR};
+use std::path::{Path, PathBuf, MAIN_SEPARATOR};
 
 use super::style::harmless;
 use super::{Need, People};
@@ -46,8 +46,10 @@ pub fn path(typed: &str) -> PathBuf {
 }
 
 fn at_home(typed: &str) -> PathBuf {
-    match (typed.strip_prefix('~'), std::env::home_dir()) {
-        (Some(rest), Some(home)) if rest.is_empty() || rest.starts_with('/') => home.join(rest.trim_start_matches('/')),
+    match (typed.strip_prefix('~'), std::env::var_os("HOME")) {
+        (Some(rest), Some(home)) if rest.is_empty() || rest.starts_with('/') => {
+            Path::new(&home).join(rest.trim_start_matches('/'))
+        }
         _ => PathBuf::from(typed),
     }
 }
@@ -130,7 +132,7 @@ mod tests {
         fs::write(folder.path().join("'c'"), "").unwrap();
         assert_eq!(path(&format!("\"{at}/a b\"")), folder.path().join("a b"));
         assert_eq!(path(&format!("{at}/'c'")), folder.path().join("'c'"));
-        let home = std::env::home_dir().unwrap();
+        let home = PathBuf::from(std::env::var_os("HOME").unwrap());
         assert_eq!((path("~"), path("'~/no such file'")), (home.clone(), home.join("no such file")));
         assert_eq!((path("~nobody"), path("no such file")), (PathBuf::from("~nobody"), PathBuf::from("no such file")));
     }

@@ -145,6 +145,9 @@ impl Editor {
         let mut state = self.screen.state.lock();
         let is_busy = |state: &mut State| !(state.is_over || state.is_open && state.lines.is_empty());
         self.screen.changed.wait_while_for(&mut state, is_busy, END_TIME);
+        if state.is_over {
+            return;
+        }
         state.is_ending = true;
         machine::interrupt();
         self.screen.changed.wait_while_for(&mut state, |state| !state.is_over, END_TIME);
