@@ -94,6 +94,8 @@ pub struct Joined {
     pub link: Arc<Link>,
     /// What arrives from now on.
     pub frames: FrameReader<Incoming>,
+    /// What the person is told.
+    pub greeting: String,
 }
 
 /// What arrives, from the socket.
@@ -178,7 +180,7 @@ impl Link {
             people.admin = Some(name.to_string());
         }
         drop(people);
-        terminal.show(&match verdict {
+        let greeting = match verdict {
             ADMIN_READY if again => {
                 format!("Connected again, to a server that has forgotten the group {group}: you administer it now.")
             }
@@ -187,7 +189,7 @@ impl Link {
             READY => format!("You are in the group {group}. /help lists the commands."),
             _ if again => format!("Connected again, but you wait again for the admin of {group} to approve you. /1 leaves."),
             _ => format!("You wait for the admin of {group} to approve you. /1 leaves."),
-        });
+        };
 
         let link = Arc::new(Link {
             server,
@@ -206,7 +208,7 @@ impl Link {
         let incoming = frames.stream();
         incoming.is_joining = false;
         incoming.python = is_python.then(|| Arc::clone(&link));
-        Ok(Joined { link, frames })
+        Ok(Joined { link, frames, greeting })
     }
 
     /// The key that this server's clients share.

@@ -105,9 +105,12 @@ pub fn run(setup: Setup) -> Result<(), ClientError> {
     });
     let mut typing = Some(Arc::clone(&sender));
     loop {
-        let Joined { link, frames } = joined;
+        let Joined { link, frames, greeting } = joined;
         let (steps, steps_due) = bounded(1);
         sender.connected(Talk::new(Arc::clone(&link), Arc::clone(&terminal), steps_due));
+        // Whoever reads that it is done can also leave politely.
+        terminal.show(&greeting);
+        sender.may_go_on();
         if let Some(typing) = typing.take() {
             thread::Builder::new().name("sending".into()).spawn(move || typing.sending_loop()).map_err(WireError::Io)?;
         }

@@ -122,12 +122,10 @@ impl Sending {
         Sending { terminal, state: Mutex::default(), busy: Mutex::new(()) }
     }
 
-    /// There is a connection: what was typed meanwhile is done now.
-    pub fn connected(self: &Arc<Sending>, talk: Talk) {
+    /// There is a connection; see [`Sending::may_go_on`].
+    pub fn connected(&self, talk: Talk) {
         let mut state = self.state.lock();
         (state.talk, state.is_rejoining) = (Some(Arc::new(talk)), false);
-        drop(state);
-        self.may_go_on();
     }
 
     /// What was typed may be possible now. It is done in a thread of its own: the caller is the one that receives the answers.
