@@ -101,10 +101,8 @@ impl<R: Read> BodySealer<R> {
             self.is_complete = true;
         }
 
-        self.chars.resize(n_bytes.div_ceil(3) * 4, 0);
-        URL_SAFE
-            .encode_slice(&self.sealed[..n_bytes], &mut self.chars)
-            .expect("there is room for four characters for every three bytes");
+        self.chars.clear();
+        base64_simd::URL_SAFE.encode_append(&self.sealed[..n_bytes], &mut self.chars);
         self.sealed.drain(..n_bytes);
         self.n_given = 0;
     }
@@ -238,7 +236,7 @@ impl BodyCheck {
 
     fn decode_groups(&mut self, groups: &[u8]) {
         if !groups.is_empty() && !self.is_broken {
-            let is_base64 = URL_SAFE.decode_vec(groups, &mut self.decoded).is_ok();
+            let is_base64 = base64_simd::URL_SAFE.decode_append(groups, &mut self.decoded).is_ok();
             self.is_broken |= self.is_padded || !is_base64;
             self.is_padded = groups.ends_with(b"=");
         }
