@@ -190,6 +190,50 @@ fn a_name_that_another_took_meanwhile_is_waited_for() {
 }
 
 #[test]
+fn whoever_waits_again_can_leave_whatever_was_typed_meanwhile() {
+    let server = Server::start();
+    let port = server.port;
+    let mut alice = lasting_client(port, "alice", &[]);
+    alice.hears("The group team is new");
+    let mut carol = lasting_client(port, "carol", &[]);
+    carol.hears("You wait for the admin");
+    server.program.signal("KILL");
+    alice.hears("Connection lost");
+    carol.hears("Connection lost");
+    alice.types("are you there?");
+    alice.hears("There is no connection");
+    drop(server);
+    let server = Server::start_at(port);
+    let _first = Peer::join(server.port, "bob", None);
+    alice.hears("Connected again, but you wait again");
+    alice.types("/1");
+    alice.hears("Not sent, since you wait for approval: the last 1 that you typed.");
+    ends_well(&mut alice);
+    // Who waited before can leave as before.
+    carol.hears("Connected again, but you wait again");
+    carol.types("/1");
+    ends_well(&mut carol);
+}
+
+#[test]
+fn lines_of_somebody_who_is_called_almost_like_the_server_are_not_said_twice() {
+    let server = Server::start();
+    let tap = Tap::before(server.port);
+    let mut chatter = lasting_client(server.port, "PyChatter", &[]);
+    chatter.hears("The group team is new");
+    let mut bob = lasting_client(tap.port, "bob", &[]);
+    bob.hears("You wait");
+    approves(&mut chatter, "bob");
+    bob.hears("You have been approved");
+    chatter.types("once");
+    bob.hears_next("PyChatter: once");
+    tap.cuts();
+    bob.hears("Connected again");
+    chatter.types("and no more");
+    bob.hears_next("PyChatter: and no more");
+}
+
+#[test]
 fn whoever_has_no_connection_can_leave_all_the_same() {
     for how in ["/3", "INT", "TERM", "end"] {
         let mut pair = Pair::start(&[]);

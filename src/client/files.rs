@@ -70,7 +70,7 @@ impl Talk {
         if self.terminal.is_interactive() {
             self.terminal.show(&format!("Sharing {name} ({}). Ctrl-C stops it.", size(len)));
         }
-        let _under_way = self.stop.under_way();
+        let under_way = self.stop.under_way();
         let mut inner = room_key.map(|room_key| BodySealer::new(room_key, &file, len));
         let plain: &mut dyn Read = match &mut inner {
             Some(inner) => inner,
@@ -81,6 +81,7 @@ impl Talk {
         let mut progress = self.terminal.progress(name.to_string(), length);
         let mut step = link::seal(self.link.key(), &length.to_string());
         let mut filled = step.len();
+        let mut left = length;
         step.resize(BODY_STEP, 0);
         loop {
             // A sealer of a body does not fail: it gives the bytes that were announced, and says afterwards what is wrong with them.
@@ -91,12 +92,16 @@ impl Talk {
             self.link.send_bytes(&step[..filled + n]).map_err(|_| Silence::Gone)?;
             filled = 0;
             progress.add(n);
-            if self.stop.is_asked_for() && self.link.server == ServerKind::Fernchat {
+            left -= n as u64;
+            // Behind the last byte it would be no part of the body any more.
+            if left > 0 && self.stop.is_asked_for() && self.link.server == ServerKind::Fernchat {
                 self.link.send_bytes(&[BODY_END]).map_err(|_| Silence::Gone)?;
                 break;
             }
         }
-        let stopped = self.stop.is_asked_for().then(|| "it was stopped".to_owned());
+        drop(under_way);
+        let is_stopped = left > 0 || self.stop.is_asked_for() && body.fault().is_some();
+        let stopped = is_stopped.then(|| STOPPED.to_owned());
         let fault = stopped.or_else(|| body.fault().map(ToString::to_string));
         let fault = fault.or_else(|| inner.as_ref()?.fault().map(ToString::to_string));
         let result = self.upload_result()?;
@@ -107,6 +112,9 @@ impl Talk {
         Ok(())
     }
 }
+
+/// Why an upload came to nothing that the person did not want any more.
+const STOPPED: &str = "it was stopped";
 
 /// Whether an upload is under way, and whether the person wants it stopped.
 #[derive(Default)]
@@ -149,7 +157,7 @@ struct Stoppable<'a, R> {
 impl<R: Read> Read for Stoppable<'_, R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         match self.stop.is_asked_for() {
-            true => Err(io::Error::other("it was stopped")),
+            true => Err(io::Error::other(STOPPED)),
             false => self.plain.read(buffer),
         }
     }

@@ -120,10 +120,12 @@ pub fn run(setup: Setup) -> Result<(), ClientError> {
         joined = match end {
             Ok(()) => return Ok(()),
             Err(_) if sender.is_leaving() => return Ok(()),
-            Err(error) if reconnect && error.is_passing() => {
-                sender.rejoining();
-                rejoin(&membership, &terminal, error)?
-            }
+            Err(error) if reconnect && error.is_passing() => match sender.set_rejoining(true) {
+                true => rejoin(&membership, &terminal, error).inspect_err(|_| {
+                    sender.set_rejoining(false);
+                })?,
+                false => return Ok(()),
+            },
             Err(error) => return Err(error),
         };
     }

@@ -148,7 +148,7 @@ impl Receiving {
             debug!("the server sent a word that is not known here");
             return Ok(Next::Frame);
         }
-        if is_line(&text) && !text.starts_with(PYCHAT) {
+        if text.split_once(": ").is_some_and(|(name, _)| !name.is_empty() && name != PYCHAT) {
             *self.link.membership.heard.lock() = mark(token);
         }
         self.delivery_step(&text, stamp_of(token))

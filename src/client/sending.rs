@@ -146,9 +146,11 @@ impl Sending {
         self.state.lock().talk = None;
     }
 
-    /// Another connection is being made.
-    pub fn rejoining(&self) {
-        self.state.lock().is_rejoining = true;
+    /// Another connection is being made, unless the person leaves; or none is made any more.
+    pub fn set_rejoining(&self, is_rejoining: bool) -> bool {
+        let mut state = self.state.lock();
+        state.is_rejoining = is_rejoining && !state.is_leaving;
+        state.is_rejoining
     }
 
     /// Whether the person is leaving.
@@ -179,6 +181,8 @@ impl Sending {
             Some(_busy) => talk.leave(Patience::Little),
             None => talk.link.shut(),
         }
+        // Whoever waits for room on the screen, which a person may hold up, waits no longer.
+        self.terminal.end();
     }
 
     /// From now on the end of the connection is no failure. While there is none, the program ends here: nobody is to be told goodbye, and
@@ -196,8 +200,7 @@ impl Sending {
 
     fn do_line(&self, line: &str) -> ControlFlow<()> {
         let typed = Typed::parse(line);
-        let is_waiting = self.state.lock().talk.as_ref().is_some_and(|talk| !talk.is_member());
-        if is_waiting {
+        if self.terminal.people().is_waiting {
             return match typed {
                 Typed::Action(Action::Quit, ..) => ControlFlow::Break(()),
                 _ if line == "/1" => ControlFlow::Break(()),
@@ -278,8 +281,14 @@ impl Sending {
 
     /// The first wish, if it can be granted now: whoever waits for approval can do nothing but leave.
     fn next_wish(&self) -> Option<(Arc<Talk>, Wish)> {
-        let state = self.state.lock();
+        let mut state = self.state.lock();
         let talk = state.talk.clone()?;
+        if let (false, Some(at)) = (talk.is_member(), state.wishes.iter().position(|wish| matches!(wish, Wish::Leave))) {
+            if at > 0 {
+                self.terminal.show(&format!("Not sent, since you wait for approval: the last {at} that you typed."));
+                state.wishes.drain(..at);
+            }
+        }
         let wish = state.wishes.front()?;
         (talk.is_member() || matches!(wish, Wish::Leave)).then(|| (talk, wish.clone()))
     }

@@ -248,11 +248,14 @@ impl Way for Line {
         };
     }
 
-    fn challenge(&self) {
+    fn challenge(&self, is_on: bool) {
         // Refused, it takes as long as it always does.
-        let _ = keep_alive(&self.socket, CHALLENGE_INTERVAL, CHALLENGE_INTERVAL);
+        let _ = match is_on {
+            true => keep_alive(&self.socket, CHALLENGE_INTERVAL, CHALLENGE_INTERVAL),
+            false => keep_alive(&self.socket, KEEPALIVE_TIME, KEEPALIVE_INTERVAL),
+        };
         #[cfg(any(target_os = "linux", target_os = "android"))]
-        let _ = SockRef::from(&self.socket).set_tcp_user_timeout(Some(CHALLENGE_TIMEOUT));
+        let _ = SockRef::from(&self.socket).set_tcp_user_timeout(Some(if is_on { CHALLENGE_TIMEOUT } else { USER_TIMEOUT }));
     }
 
     fn finish(&self, outbox: &Outbox) -> bool {

@@ -51,6 +51,9 @@ pub const MAX_PAUSE: Duration = Duration::from_millis(50);
 /// wire is: so no length of a frame is ever split between two writes.
 const MAX_WRITE: usize = 64 << 10;
 
+/// How long a peer is challenged whose name somebody else wants. One that is not there any more has failed sooner.
+pub const CHALLENGE_TIME: Duration = Duration::from_secs(5);
+
 /// How long the peer may take to read the last bytes and to close, once they are written.
 pub const CLOSE_TIME: Duration = Duration::from_secs(1);
 
@@ -82,8 +85,8 @@ pub trait Way: Send + Sync {
     fn write_now(&self, bytes: &[u8]) -> io::Result<usize>;
     /// The outbox has handed something to its writer: starts it, unless it runs.
     fn wake_writer(self: Arc<Self>, outbox: &Arc<Outbox>);
-    /// The peer must soon show that it is still there, or the connection fails.
-    fn challenge(&self) {}
+    /// The peer must soon show that it is still there, or the connection fails; or it has as long as ever again.
+    fn challenge(&self, _is_on: bool) {}
     /// Everything is written: ends the sending side. `false`: there is a writer, whose part that is.
     fn finish(&self, outbox: &Outbox) -> bool;
 }
@@ -210,6 +213,8 @@ struct State {
     over_since: Option<(Instant, u64)>,
     /// When a peer that is in the middle of something must have sent more of it.
     more_by: Option<Instant>,
+    /// Until when the peer is challenged.
+    challenged_until: Option<Instant>,
 }
 
 impl Outbox {
@@ -265,9 +270,13 @@ impl Outbox {
         let _ = self.heard.compare_exchange(number - 1, number, Ordering::Relaxed, Ordering::Relaxed);
     }
 
-    /// Has the system find out quickly whether the peer is still there. Waits for nothing.
+    /// Has the system find out quickly whether the peer is still there, for [`CHALLENGE_TIME`]. Waits for nothing.
     pub fn challenge(&self) {
-        self.way.challenge();
+        let mut state = self.state.lock();
+        if state.challenged_until.is_none() {
+            state.challenged_until = Some(Instant::now() + CHALLENGE_TIME);
+            self.way.challenge(true);
+        }
     }
 
     /// What bytes count that go out at this pace.
@@ -419,6 +428,9 @@ impl Outbox {
     /// Whether the socket is to be shut now: a deadline has passed, or the client is too slow. Called by the listener's clock.
     pub fn is_overdue(self: &Arc<Self>, now: Instant) -> bool {
         let mut state = self.state.lock();
+        if state.challenged_until.take_if(|until| now >= *until).is_some() {
+            self.way.challenge(false);
+        }
         let written = self.written.load(Ordering::Relaxed);
         let queued = self.queued.load(Ordering::Relaxed);
         state.over_since = match state.over_since {
@@ -475,10 +487,15 @@ pub fn write_loop(outbox: &Outbox, items: &Receiver<Item>, stream: &mut dyn Writ
                 }
                 Item::Job(job) => {
                     write_batch(outbox, &mut batch, stream)?;
+                    outbox.has_heard(last_line);
                     job(&mut Counted { outbox, stream })?;
                     outbox.post.make_round();
                 }
-                Item::End => return write_batch(outbox, &mut batch, stream),
+                Item::End => {
+                    write_batch(outbox, &mut batch, stream)?;
+                    outbox.has_heard(last_line);
+                    return Ok(());
+                }
             }
             next = match outbox.pace {
                 Pace::Batched if batch.len() < MAX_WRITE => items.try_recv().ok(),

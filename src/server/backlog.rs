@@ -56,8 +56,8 @@ impl Backlog {
         (lost, missed.map(|(number, (_, frames))| Line { frames: Frames::clone(frames), number }))
     }
 
-    /// The number of the oldest line that is kept.
-    fn oldest(&self) -> u64 {
+    /// The number of the oldest line that is kept, or of the next one that will be.
+    pub fn oldest(&self) -> u64 {
         self.last + 1 - self.lines.len() as u64
     }
 }

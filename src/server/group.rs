@@ -59,7 +59,8 @@ impl Member {
         match seat.heard.as_str() {
             _ if seat.run.is_empty() || seat.run != self.run => self.heard,
             "" => self.since,
-            mark => backlog.find(mark).map_or(self.heard, |number| number.max(self.since)),
+            // A mark that is not found is older than all that is kept, whatever was written since into a link that was broken.
+            mark => backlog.find(mark).unwrap_or(self.heard.min(backlog.oldest() - 1)).max(self.since),
         }
     }
 
@@ -73,6 +74,11 @@ impl Member {
         self.seat = Some(Arc::clone(seat));
         seat.outbox().has_heard(self.since);
         let (n_lost, missed) = backlog.since(self.since, &seat.name);
+        let mut missed = missed.peekable();
+        if n_lost == 0 && missed.peek().is_none() {
+            // What is behind it, the member said itself.
+            seat.outbox().has_heard(backlog.last());
+        }
         seat.lose(n_lost);
         missed.for_each(|line| seat.hear_line(line));
     }
@@ -194,7 +200,7 @@ impl Group {
     pub fn leave(&mut self, seat: &Seat) {
         if let Some(member) = self.members.get_mut(&seat.name) {
             if member.seat.take_if(|sitting| sitting.id == seat.id).is_some() {
-                member.heard = seat.outbox().heard();
+                member.heard = seat.outbox().heard().max(member.since);
             }
         }
         if let Some(place) = self.requests.get_mut(&seat.name) {
@@ -262,6 +268,7 @@ impl Group {
         }
         let (name, place) = self.take_request(name)?;
         if let Some(seat) = &place {
+            seat.outbox().has_heard(self.backlog.last());
             seat.reply(Arc::clone(accepted));
         }
         self.members.insert(name, Member::new(place, self.backlog.last()));
@@ -552,6 +559,57 @@ mod tests {
         carol.hears(&["/wait", "/accepted"]);
         carol.leaves();
         kit.tries_to_join_known("carol", ("run", &frame::mark(&line))).unwrap().hears(&["/ready"]);
+    }
+
+    #[test]
+    fn who_was_let_in_while_waiting_hears_nothing_from_before_over_another_connection_either() {
+        let kit = Kit::new();
+        let [alice, _bob] = kit.members(["alice", "bob"]);
+        for (name, first, then) in [
+            ("carol", ("", ""), ("", "")),
+            ("dave", ("run", ""), ("other run", "")),
+            ("erin", ("run", "a mark of an older server"), ("run", "a mark of an older server")),
+        ] {
+            let waiting = kit.tries_to_join_known(name, first).unwrap();
+            alice.says("among us").unwrap();
+            alice.approves(name).unwrap();
+            waiting.leaves();
+            kit.tries_to_join_known(name, then).unwrap().hears(&["/ready"]);
+        }
+    }
+
+    #[test]
+    fn a_mark_that_is_not_kept_any_more_loses_no_line_that_is() {
+        let kit = Kit::new();
+        let [alice, bob] = kit.members(["alice", "bob"]);
+        bob.leaves();
+        let known = |heard: &str| kit.tries_to_join_known("bob", ("run", heard)).unwrap();
+        let bob = known("");
+        let lines = ["1", "2", "3"].map(|text| alice.says_frames(text).unwrap());
+        // All were written, but 2 and 3 into a link that was broken.
+        bob.seat.outbox().has_heard(3);
+        bob.leaves();
+        alice.says("4").unwrap();
+        known(&frame::mark(&lines[0])).hears(&["/ready", "alice: 2", "alice: 3", "alice: 4"]);
+    }
+
+    #[test]
+    fn one_s_own_lines_are_never_missing() {
+        let kit = Kit::new();
+        let [alice, bob] = kit.members(["alice", "bob"]);
+        let hi = bob.says_frames("hi").unwrap();
+        alice.leaves();
+        let says = |alice: &Person, numbers: std::ops::Range<u64>| {
+            numbers.for_each(|n| alice.group.lock().say(&alice.seat, Some(n), &kit.frame("alice: x")).unwrap());
+        };
+        let alice = kit.tries_to_join_known("alice", ("run", "")).unwrap();
+        alice.seat.outbox().has_heard(1);
+        says(&alice, 1..3);
+        alice.leaves();
+        let alice = kit.tries_to_join_known("alice", ("run", &frame::mark(&hi))).unwrap();
+        says(&alice, 3..9);
+        alice.leaves();
+        kit.tries_to_join_known("alice", ("another run", "")).unwrap().hears(&["/ready"]);
     }
 
     #[test]

@@ -26,7 +26,6 @@ use std::io;
 use std::path::PathBuf;
 use std::sync::atomic::AtomicUsize;
 use std::sync::Arc;
-use std::time::Duration;
 
 use crossbeam_channel::{unbounded, Receiver};
 use log::info;
@@ -37,12 +36,9 @@ use self::spool::Spool;
 use self::table::GroupTable;
 use crate::net::connection::{Connection, Departure};
 use crate::net::listener::{bearable, BindError, Listener, Service, GREETING_PLACES};
-use crate::net::outbox::Pace;
+use crate::net::outbox::{Pace, CHALLENGE_TIME};
 use crate::seal::{Key, KeyFileError, Secret};
 use crate::wire::command::notice;
-
-/// How long a newcomer waits for a name that is in use. A connection that is challenged and not there any more fails sooner.
-const CHALLENGE_TIME: Duration = Duration::from_secs(5);
 
 /// How a server is set up. The defaults are in [`Setup::new`].
 pub struct Setup {
