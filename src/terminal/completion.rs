@@ -1,7 +1,7 @@
 //! What Tab completes: commands, then what the command needs: names or files; in what is said, names.
 
 use std::fs;
-use std::path::{Path, PathBuf, MAIN_SEPARATOR};
+use std::path::{is_separator, Path, PathBuf, MAIN_SEPARATOR};
 
 use super::style::harmless;
 use super::{Need, People};
@@ -45,10 +45,13 @@ pub fn path(typed: &str) -> PathBuf {
     }
 }
 
+/// Where the environment says which folder is home.
+const HOME: &str = if cfg!(windows) { "USERPROFILE" } else { "HOME" };
+
 fn at_home(typed: &str) -> PathBuf {
-    match (typed.strip_prefix('~'), std::env::var_os("HOME")) {
-        (Some(rest), Some(home)) if rest.is_empty() || rest.starts_with('/') => {
-            Path::new(&home).join(rest.trim_start_matches('/'))
+    match (typed.strip_prefix('~'), std::env::var_os(HOME)) {
+        (Some(rest), Some(home)) if rest.is_empty() || rest.starts_with(is_separator) => {
+            Path::new(&home).join(rest.trim_start_matches(is_separator))
         }
         _ => PathBuf::from(typed),
     }
@@ -58,7 +61,7 @@ fn at_home(typed: &str) -> PathBuf {
 fn files(begun: &str) -> Vec<String> {
     let quote = begun.chars().next().filter(|c| ['"', '\''].contains(c)).map(String::from).unwrap_or_default();
     let unquoted = &begun[quote.len()..];
-    let (folder, name) = unquoted.split_at(unquoted.rfind(MAIN_SEPARATOR).map_or(0, |at| at + 1));
+    let (folder, name) = unquoted.split_at(unquoted.rfind(is_separator).map_or(0, |at| at + 1));
     let entries = fs::read_dir(if folder.is_empty() { PathBuf::from(".") } else { at_home(folder) });
     let mut found: Vec<String> = entries
         .into_iter()
@@ -132,7 +135,7 @@ mod tests {
         fs::write(folder.path().join("'c'"), "").unwrap();
         assert_eq!(path(&format!("\"{at}/a b\"")), folder.path().join("a b"));
         assert_eq!(path(&format!("{at}/'c'")), folder.path().join("'c'"));
-        let home = PathBuf::from(std::env::var_os("HOME").unwrap());
+        let home = PathBuf::from(std::env::var_os(HOME).unwrap());
         assert_eq!((path("~"), path("'~/no such file'")), (home.clone(), home.join("no such file")));
         assert_eq!((path("~nobody"), path("no such file")), (PathBuf::from("~nobody"), PathBuf::from("no such file")));
     }
