@@ -95,9 +95,11 @@ mod tests {
     fn each_place_in_a_line_has_its_own_candidates() {
         let folder = tempfile::tempdir().unwrap();
         let at = folder.path().display();
-        for file in ["plan one.txt", "plan two.txt", ".hidden", "plan\x1b[2J"] {
+        for file in ["plan one.txt", "plan two.txt", ".hidden"] {
             fs::write(folder.path().join(file), "").unwrap();
         }
+        let has_such_names = fs::write(folder.path().join("plan\x1b[2J"), "").is_ok();
+        assert!(has_such_names || cfg!(windows));
         fs::create_dir(folder.path().join("plans")).unwrap();
         let name = |name: &str| name.to_owned();
         let people = People {
@@ -106,6 +108,7 @@ mod tests {
             ..People::default()
         };
         let file = |line: &str| line.replace('@', &at.to_string());
+        let in_folder = if cfg!(windows) { r"@/plans\" } else { "@/plans/" };
         for (line, need, start, expected) in [
             ("/a", Need::Nothing, 0, vec!["/approve ", "/admin"]),
             ("/x", Need::Nothing, 0, vec![]),
@@ -116,7 +119,7 @@ mod tests {
             ("/admin a", Need::Nothing, 7, vec!["alice"]),
             ("hello ca", Need::Nothing, 6, vec!["carol"]),
             ("hello ", Need::Nothing, 6, vec![]),
-            ("/file @/plan", Need::Nothing, 6, vec!["@/plan one.txt", "@/plan two.txt", "@/plans/"]),
+            ("/file @/plan", Need::Nothing, 6, vec!["@/plan one.txt", "@/plan two.txt", in_folder]),
             ("/file @/plan o", Need::Nothing, 6, vec!["@/plan one.txt"]),
             ("'@/plan o", Need::File("?"), 0, vec!["'@/plan one.txt'"]),
             ("@/.", Need::File("?"), 0, vec!["@/.hidden"]),
