@@ -1,7 +1,8 @@
 //! This program and one that was built for another machine talk to each other: `cargo test --test cross -- COMMAND...`, where `COMMAND...`
 //! starts the other one, perhaps through what stands for its machine: `wine fernchat.exe`, `qemu-arm -L ROOT fernchat`.
 //!
-//! Each is the server once and the client once; lines and a file pass both ways, and Ctrl-C stops the server. Started by `make cross`.
+//! Each is the server once and the client once; lines and a file pass both ways, a file of 5 GiB is refused in words, and Ctrl-C stops the
+//! server. Started by `make cross`.
 
 mod support;
 
@@ -24,13 +25,15 @@ fn main() {
         command.args(arguments);
         command
     };
-    exchange(fernchat, other);
-    exchange(other, fernchat);
+    // For Windows a device, whatever stands behind the dot.
+    exchange(fernchat, other, ["nul.txt", "_nul.txt"]);
+    exchange(other, fernchat, ["plan.txt", "plan.txt"]);
     println!("lines and a file both ways, as a client and as a server: {}", command.join(" "));
 }
 
-/// Somebody on the server's machine, who administers the group, and somebody on the other one.
-fn exchange(servers: impl Fn() -> Command, others: impl Fn() -> Command) {
+/// Somebody on the server's machine, who administers the group and shares a file, and somebody on the other one, who gets it under the
+/// second name.
+fn exchange(servers: impl Fn() -> Command, others: impl Fn() -> Command, [shared, received]: [&str; 2]) {
     let mut command = servers();
     command.args(["server", "127.0.0.1", "0"]);
     let mut server = Server::of(command);
@@ -64,15 +67,20 @@ fn exchange(servers: impl Fn() -> Command, others: impl Fn() -> Command) {
     alice.hears("bob: Ευχαριστώ");
 
     let body: Vec<u8> = (0..FILE_LEN).map(|i| ((i * i) >> 8) as u8).collect();
-    // For Windows a device, whatever stands behind the dot.
-    fs::write(home.path().join("nul.txt"), &body).unwrap();
-    alice.types(&format!("/file {}", home.path().join("nul.txt").display()));
-    bob.hears("Received _nul.txt from alice");
-    assert!(fs::read(away.path().join("_nul.txt")).unwrap() == body);
+    fs::write(home.path().join(shared), &body).unwrap();
+    alice.types(&format!("/file {}", home.path().join(shared).display()));
+    bob.hears(&format!("Received {received} from alice"));
+    assert!(fs::read(away.path().join(received)).unwrap() == body);
     fs::write(away.path().join("ähm.txt"), &body).unwrap();
     bob.types(&format!("/file {}", away.path().join("ähm.txt").display()));
     alice.hears("Received ähm.txt from bob");
     assert!(fs::read(home.path().join("ähm.txt")).unwrap() == body);
+
+    // Nothing is read of it: it takes no room on the disk.
+    let huge = away.path().join("huge.bin");
+    fs::File::create(&huge).unwrap().set_len(5 << 30).unwrap();
+    bob.types(&format!("/file {}", huge.display()));
+    bob.hears("more than this server takes");
 
     bob.types("/quit");
     ends_well(&mut bob);
