@@ -7,8 +7,9 @@ SEED = 1
 FERNCHAT = target/release/fernchat
 PYTHON = target/python/bin/python3
 
-# Where make install puts the program, its manual page and the completions of bash, zsh and fish.
+# Where make install puts the program, its manual page, its unit for systemd and the completions of bash, zsh and fish.
 PREFIX ?= /usr/local
+UNIT = $(DESTDIR)$(PREFIX)/lib/systemd/system/fernchat.service
 MANUAL = $(DESTDIR)$(PREFIX)/share/man/man1/fernchat.1
 BASH_COMPLETION = $(DESTDIR)$(PREFIX)/share/bash-completion/completions/fernchat
 ZSH_COMPLETION = $(DESTDIR)$(PREFIX)/share/zsh/site-functions/_fernchat
@@ -35,9 +36,11 @@ install: build
 	install -D -m 644 src/extra/fernchat.bash $(BASH_COMPLETION)
 	install -D -m 644 src/extra/fernchat.zsh $(ZSH_COMPLETION)
 	install -D -m 644 src/extra/fernchat.fish $(FISH_COMPLETION)
+	install -D -m 644 src/extra/fernchat.service $(UNIT)
+	sed -i 's|/usr/local/bin|$(PREFIX)/bin|g' $(UNIT)
 
 uninstall:
-	rm -f $(DESTDIR)$(PREFIX)/bin/fernchat $(MANUAL) $(BASH_COMPLETION) $(ZSH_COMPLETION) $(FISH_COMPLETION)
+	rm -f $(DESTDIR)$(PREFIX)/bin/fernchat $(MANUAL) $(UNIT) $(BASH_COMPLETION) $(ZSH_COMPLETION) $(FISH_COMPLETION)
 
 # All tests. Those that talk to the Python programs need Python 3 with cryptography, which is set up here.
 test: $(PYTHON)
