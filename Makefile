@@ -125,7 +125,7 @@ dist:
 	mkdir -p target/dist/$(SOURCE)/.cargo target/dist/check
 	git archive HEAD | tar -x -C target/dist/$(SOURCE)
 	cd target/dist/$(SOURCE) && cargo vendor --locked >.cargo/config.toml
-	tar -C target/dist --sort=name --owner=0 --group=0 --numeric-owner --mtime=@$$(git log -1 --format=%ct) -cJf target/$(SOURCE).tar.xz $(SOURCE)
+	XZ_OPT=-T0 tar -C target/dist --sort=name --owner=0 --group=0 --numeric-owner --mtime=@$$(git log -1 --format=%ct) -cJf target/$(SOURCE).tar.xz $(SOURCE)
 	tar -C target/dist/check -xJf target/$(SOURCE).tar.xz
 	cd target/dist/check/$(SOURCE) && CARGO_HOME=$(CURDIR)/target/dist/home cargo build --locked --offline --target-dir $(CURDIR)/target/dist/build
 	@ls -l target/$(SOURCE).tar.xz
