@@ -1,5 +1,5 @@
 # What can be done here: make run, make install, make uninstall, make test, make check, make bench, make idle, make burst, make bigfile,
-# make vanished, make soak, make fuzz.
+# make vanished, make soak, make fuzz, make static, make msrv, make cross, make small, make dist.
 
 PORT ?= 8000
 SECONDS = 60
@@ -7,14 +7,16 @@ SEED = 1
 FERNCHAT = target/release/fernchat
 PYTHON = target/python/bin/python3
 
-# Where make install puts the program, its manual page and the completions of bash, zsh and fish.
+# Where make install puts the program, its manual page, its unit for systemd and the completions of bash, zsh and fish.
 PREFIX ?= /usr/local
+UNIT = $(DESTDIR)$(PREFIX)/lib/systemd/system/fernchat.service
 MANUAL = $(DESTDIR)$(PREFIX)/share/man/man1/fernchat.1
 BASH_COMPLETION = $(DESTDIR)$(PREFIX)/share/bash-completion/completions/fernchat
 ZSH_COMPLETION = $(DESTDIR)$(PREFIX)/share/zsh/site-functions/_fernchat
 FISH_COMPLETION = $(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d/fernchat.fish
 
-.PHONY: run install uninstall test check bench idle burst bigfile vanished soak fuzz build
+.PHONY: run install uninstall test check bench idle burst bigfile vanished soak fuzz build \
+  static msrv cross small dist
 
 # A server on this machine and a client in this terminal; the server stops with the client.
 # With piped input the client runs the conversation that it is given:  printf 'alice\nteam\nhello\n' | make run
@@ -35,9 +37,11 @@ install: build
 	install -D -m 644 src/extra/fernchat.bash $(BASH_COMPLETION)
 	install -D -m 644 src/extra/fernchat.zsh $(ZSH_COMPLETION)
 	install -D -m 644 src/extra/fernchat.fish $(FISH_COMPLETION)
+	install -D -m 644 src/extra/fernchat.service $(UNIT)
+	sed -i 's|/usr/local/bin|$(PREFIX)/bin|g' $(UNIT)
 
 uninstall:
-	rm -f $(DESTDIR)$(PREFIX)/bin/fernchat $(MANUAL) $(BASH_COMPLETION) $(ZSH_COMPLETION) $(FISH_COMPLETION)
+	rm -f $(DESTDIR)$(PREFIX)/bin/fernchat $(MANUAL) $(UNIT) $(BASH_COMPLETION) $(ZSH_COMPLETION) $(FISH_COMPLETION)
 
 # All tests. Those that talk to the Python programs need Python 3 with cryptography, which is set up here.
 test: $(PYTHON)
@@ -88,3 +92,40 @@ soak:
 # Random bytes for everything that parses bytes from the network:  make fuzz SECONDS=600
 fuzz:
 	FUZZ_SECONDS=$(SECONDS) cargo test --locked --test fuzz -- --nocapture --test-threads=1
+
+# One file that needs nothing of the system that it runs on: target/static/HOST/release/fernchat.
+HOST = $(shell rustc -vV | sed -n 's/^host: //p')
+static:
+	RUSTFLAGS="-C target-feature=+crt-static" cargo build --release --locked --target $(HOST) --target-dir target/static
+	@ls -l target/static/$(HOST)/release/fernchat
+
+# The oldest Rust that Cargo.toml names builds it, without the line editor.
+MSRV = $(shell sed -n 's/^rust-version = "\(.*\)"/\1/p' Cargo.toml)
+msrv:
+	cargo +$(MSRV) --version || rustup toolchain install $(MSRV) --profile minimal
+	cargo +$(MSRV) build --locked --no-default-features --target-dir target/msrv
+
+# All machines that it claims to run on, built, run where that is possible, and in a table. Takes a quarter of an hour.
+cross:
+	tests/cross.sh
+
+# A server that may have 32 MB, or a tenth of a core, with fifty clients and a file; and what sealing costs with AES and SHA in
+# software, whose tests pass, too. Needs root, for the limits.
+SOFT = RUSTFLAGS="--cfg aes_force_soft" cargo
+small:
+	cargo test --locked --release --test small
+	$(SOFT) test --locked --lib --features sha2/force-soft --target-dir target/soft
+	$(SOFT) test --locked --release --test small --features sha2/force-soft --target-dir target/soft -- seal
+
+# The source, with every package that it is built from: builds without a network, which is shown.
+VERSION = $(shell sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml)
+SOURCE = fernchat-$(VERSION)
+dist:
+	rm -rf target/dist
+	mkdir -p target/dist/$(SOURCE)/.cargo target/dist/check
+	git archive HEAD | tar -x -C target/dist/$(SOURCE)
+	cd target/dist/$(SOURCE) && cargo vendor --locked >.cargo/config.toml
+	XZ_OPT=-T0 tar -C target/dist --sort=name --owner=0 --group=0 --numeric-owner --mtime=@$$(git log -1 --format=%ct) -cJf target/$(SOURCE).tar.xz $(SOURCE)
+	tar -C target/dist/check -xJf target/$(SOURCE).tar.xz
+	cd target/dist/check/$(SOURCE) && CARGO_HOME=$(CURDIR)/target/dist/home cargo build --locked --offline --target-dir $(CURDIR)/target/dist/build
+	@ls -l target/$(SOURCE).tar.xz

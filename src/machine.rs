@@ -66,11 +66,18 @@ pub fn read_at(file: &File, buffer: &mut [u8], offset: u64) -> io::Result<usize>
 ///
 /// # Errors
 /// It takes nothing now, or it is broken.
+#[cfg(unix)]
 pub fn write_now(socket: &TcpStream, bytes: &[u8]) -> io::Result<usize> {
-    #[cfg(unix)]
-    return Ok(rustix::net::send(socket, bytes, rustix::net::SendFlags::DONTWAIT)?);
-    #[cfg(not(unix))]
-    return Err(io::ErrorKind::WouldBlock.into());
+    Ok(rustix::net::send(socket, bytes, rustix::net::SendFlags::DONTWAIT)?)
+}
+
+/// Takes nothing: this system cannot write to a blocking socket without waiting, so that is left to whoever may wait.
+///
+/// # Errors
+/// Always.
+#[cfg(not(unix))]
+pub fn write_now(_socket: &TcpStream, _bytes: &[u8]) -> io::Result<usize> {
+    Err(io::ErrorKind::WouldBlock.into())
 }
 
 /// A file under a temporary name in `folder`, removed when it is dropped, with the permissions of any new file.
@@ -109,12 +116,16 @@ pub fn append_private(path: &Path) -> io::Result<File> {
     options.open(path)
 }
 
-/// Whether others than its owner may read this file. Not known on every system; then they may not.
+/// Whether others than its owner may read this file.
+#[cfg(unix)]
 pub fn is_readable_by_others(file: &File) -> bool {
-    #[cfg(unix)]
-    return file.metadata().is_ok_and(|metadata| std::os::unix::fs::MetadataExt::mode(&metadata) & 0o044 != 0);
-    #[cfg(not(unix))]
-    return false;
+    file.metadata().is_ok_and(|metadata| std::os::unix::fs::MetadataExt::mode(&metadata) & 0o044 != 0)
+}
+
+/// Whether others than its owner may read this file: not known on this system, and taken for no.
+#[cfg(not(unix))]
+pub fn is_readable_by_others(_file: &File) -> bool {
+    false
 }
 
 /// The addresses of this machine at which others can reach it, IPv4 first.

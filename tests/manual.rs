@@ -88,8 +88,11 @@ fn what_is_installed_is_all_there_and_goes_again() {
         "share/bash-completion/completions/fernchat",
         "share/zsh/site-functions/_fernchat",
         "share/fish/vendor_completions.d/fernchat.fish",
+        "lib/systemd/system/fernchat.service",
     ];
     assert!(all.iter().all(|path| installed(path)));
+    let unit = std::fs::read_to_string(folder.path().join("lib/systemd/system/fernchat.service")).unwrap();
+    assert!(unit.contains(&format!("ExecStart={}/bin/fernchat server", folder.path().display())) && !unit.contains("/usr/local"));
     assert!(Command::new(folder.path().join("bin/fernchat")).arg("--version").output().unwrap().status.success());
     make("uninstall");
     assert!(!all.iter().any(|path| installed(path)));

@@ -342,10 +342,11 @@ pub fn tune(socket: &TcpStream) -> io::Result<()> {
     Ok(())
 }
 
-/// Has the system ask a silent peer for a sign of life after this time, and then this often, three times.
+/// Has the system ask a silent peer for a sign of life after this time, and then this often, three times. Windows can be told how often
+/// since Windows 10 only; left to itself it asks ten times, which is soon enough as well.
 fn keep_alive(socket: &TcpStream, time: Duration, interval: Duration) -> io::Result<()> {
     let keepalive = TcpKeepalive::new().with_time(time).with_interval(interval);
-    #[cfg(not(target_os = "openbsd"))]
+    #[cfg(not(any(target_os = "openbsd", windows)))]
     let keepalive = keepalive.with_retries(3);
     SockRef::from(socket).set_tcp_keepalive(&keepalive)
 }

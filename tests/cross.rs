@@ -1,0 +1,90 @@
+//! This program and one that was built for another machine talk to each other: `cargo test --test cross -- COMMAND...`, where `COMMAND...`
+//! starts the other one, perhaps through what stands for its machine: `wine fernchat.exe`, `qemu-arm -L ROOT fernchat`.
+//!
+//! Each is the server once and the client once; lines and a file pass both ways, a file of 5 GiB is refused in words, and Ctrl-C stops the
+//! server. Started by `make cross`.
+
+mod support;
+
+use std::fs;
+use std::process::Command;
+
+use support::{ends_well, fernchat, folder, Program, Server};
+
+/// More than one piece of a file's body, and no multiple of anything.
+const FILE_LEN: usize = 1_234_567;
+
+fn main() {
+    let command: Vec<String> = std::env::args().skip(1).collect();
+    let [program, arguments @ ..] = command.as_slice() else {
+        eprintln!("error: no program to talk with; say cargo test --test cross -- COMMAND...");
+        std::process::exit(2);
+    };
+    let other = || {
+        let mut command = Command::new(program);
+        command.args(arguments);
+        command
+    };
+    // For Windows a device, whatever stands behind the dot.
+    exchange(fernchat, other, ["nul.txt", "_nul.txt"]);
+    exchange(other, fernchat, ["plan.txt", "plan.txt"]);
+    println!("lines and a file both ways, as a client and as a server: {}", command.join(" "));
+}
+
+/// Somebody on the server's machine, who administers the group and shares a file, and somebody on the other one, who gets it under the
+/// second name.
+fn exchange(servers: impl Fn() -> Command, others: impl Fn() -> Command, [shared, received]: [&str; 2]) {
+    let mut command = servers();
+    command.args(["server", "127.0.0.1", "0"]);
+    let mut server = Server::of(command);
+    let join = |mut program: Command, name: &str, downloads: &str| {
+        let port = server.port.to_string();
+        program.args([
+            "client",
+            "127.0.0.1",
+            &port,
+            "--name",
+            name,
+            "--group",
+            "team",
+            "--no-reconnect",
+            "--downloads",
+            downloads,
+        ]);
+        Program::start(program)
+    };
+    let (home, away) = (folder(), folder());
+    let mut alice = join(servers(), "alice", home.path().to_str().unwrap());
+    alice.hears("you administer it");
+    let mut bob = join(others(), "bob", away.path().to_str().unwrap());
+    alice.hears("bob has requested");
+    alice.types("/approve bob");
+    bob.hears("You have been approved");
+
+    alice.types("Grüße, 世界 🎉");
+    bob.hears_next("alice: Grüße, 世界 🎉");
+    bob.types("Ευχαριστώ");
+    alice.hears("bob: Ευχαριστώ");
+
+    let body: Vec<u8> = (0..FILE_LEN).map(|i| ((i * i) >> 8) as u8).collect();
+    fs::write(home.path().join(shared), &body).unwrap();
+    alice.types(&format!("/file {}", home.path().join(shared).display()));
+    bob.hears(&format!("Received {received} from alice"));
+    assert!(fs::read(away.path().join(received)).unwrap() == body);
+    fs::write(away.path().join("ähm.txt"), &body).unwrap();
+    bob.types(&format!("/file {}", away.path().join("ähm.txt").display()));
+    alice.hears("Received ähm.txt from bob");
+    assert!(fs::read(home.path().join("ähm.txt")).unwrap() == body);
+
+    // Nothing is read of it: it takes no room on the disk.
+    let huge = away.path().join("huge.bin");
+    fs::File::create(&huge).unwrap().set_len(5 << 30).unwrap();
+    bob.types(&format!("/file {}", huge.display()));
+    bob.hears("more than this server takes");
+
+    bob.types("/quit");
+    ends_well(&mut bob);
+    server.program.signal("INT");
+    ends_well(&mut server.program);
+    alice.ends();
+}
