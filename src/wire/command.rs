@@ -47,7 +47,7 @@ impl Command {
     ];
 
     /// The word as it stands on the wire; the server echoes it first of all.
-    pub fn word(self) -> &'static str {
+    pub const fn word(self) -> &'static str {
         match self {
             Command::ViewRequests => "/viewRequests",
             Command::ApproveRequest => "/approveRequest",
@@ -127,6 +127,37 @@ pub const HAS_REQUESTED: &str = " has requested to join the group.";
 pub const MADE_ADMIN: &str = " made you the admin of the group.";
 /// In front of the name in the dialogue of [`Command::ApproveRequest`]: deny instead of approve.
 pub const DENY: char = '!';
+
+/// Every word above that stands alone in its frame, or begins it.
+pub const WORDS: [&str; 27] = [
+    Command::ViewRequests.word(),
+    Command::ApproveRequest.word(),
+    Command::Disconnect.word(),
+    Command::AllMembers.word(),
+    Command::OnlineMembers.word(),
+    Command::ChangeAdmin.word(),
+    Command::WhoAdmin.word(),
+    Command::KickMember.word(),
+    Command::FileTransfer.word(),
+    Command::MessageSend.word(),
+    SEND_GROUP_NAME,
+    ADMIN_READY,
+    READY,
+    WAIT,
+    REFUSED,
+    ACCEPTED,
+    WAIT_DISCONNECT,
+    KICKED,
+    CLOSING,
+    TAKEN,
+    SENDING_DATA,
+    READY_FOR_DATA,
+    PROCEED,
+    FILE_ERROR,
+    RECEIVE_FILE,
+    SEND_FILENAME,
+    SEND_FILE,
+];
 
 /// What stands behind `word` and a blank, if the text is that word: `Some("")` for the bare word.
 pub fn after<'a>(word: &str, text: &'a str) -> Option<&'a str> {

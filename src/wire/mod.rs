@@ -122,3 +122,4 @@ pub mod command;
 pub mod frame;
 pub mod name;
 pub mod name_set;
+pub mod watch;
