@@ -71,6 +71,9 @@
 //! | 12 | [`relay::splitter`] | *where a token ends when nothing says so* |
 //! | 13 | [`wire::name`], [`wire::name_set`] | values that are legal because they exist; reading a format that is really a program |
 //!
+//! Who knows the Python scripts begins with [`from_python`]: where each part of them went, and what changed. Who has read enough does the
+//! [`exercises`].
+//!
 //! # Paths
 //! **A line.** Bytes → [frame](wire::frame) → token [opened](seal::Key::open) → text → [session](server::session) → sealed once as `NAME: TEXT`
 //! → room looked at → [group](server::group) locked: each member's [turn](server::turn) lets it pass or parks it → unlocked → the
@@ -97,6 +100,10 @@
 #![allow(rustdoc::private_intra_doc_links)]
 
 pub mod client;
+#[doc = include_str!("exercises.md")]
+pub mod exercises {}
+#[doc = include_str!("from_python.md")]
+pub mod from_python {}
 pub mod machine;
 pub mod net;
 pub mod relay;

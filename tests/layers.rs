@@ -155,3 +155,26 @@ fn nothing_is_left_unfinished() {
         assert!(!code(&text).any(|line| line.contains(".unwrap()")), "{file} unwraps");
     }
 }
+
+#[test]
+fn every_test_that_a_page_names_exists() {
+    let tests = |folder: &str| {
+        let files = fs::read_dir(root().join(folder)).unwrap().map(|entry| entry.unwrap().path());
+        files.filter(|file| file.is_file()).collect::<Vec<_>>()
+    };
+    let folders = ["tests", "src/server", "src/client", "src/wire", "src/relay", "src/seal", "src/net", "src/terminal"];
+    let files: Vec<PathBuf> = folders.into_iter().flat_map(tests).collect();
+    for page in ["from_python.md", "exercises.md"] {
+        let page = fs::read_to_string(root().join("src").join(page)).unwrap();
+        let named = page.split('`').skip(1).step_by(2).filter_map(|name| name.split_once("::"));
+        let named: Vec<_> = named.filter(|(_, test)| test.matches('_').count() > 2).collect();
+        assert!(named.len() > 5);
+        for (file, test) in named {
+            let is_there = |path: &PathBuf| {
+                path.file_stem().is_some_and(|stem| stem == file)
+                    && fs::read_to_string(path).unwrap().contains(&format!("fn {test}("))
+            };
+            assert!(files.iter().any(is_there), "{file}::{test} is named and does not exist");
+        }
+    }
+}

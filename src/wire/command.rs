@@ -47,7 +47,7 @@ impl Command {
     ];
 
     /// The word as it stands on the wire; the server echoes it first of all.
-    pub const fn word(self) -> &'static str {
+    pub fn word(self) -> &'static str {
         match self {
             Command::ViewRequests => "/viewRequests",
             Command::ApproveRequest => "/approveRequest",
@@ -128,18 +128,8 @@ pub const MADE_ADMIN: &str = " made you the admin of the group.";
 /// In front of the name in the dialogue of [`Command::ApproveRequest`]: deny instead of approve.
 pub const DENY: char = '!';
 
-/// Every word above that stands alone in its frame, or begins it.
-pub const WORDS: [&str; 27] = [
-    Command::ViewRequests.word(),
-    Command::ApproveRequest.word(),
-    Command::Disconnect.word(),
-    Command::AllMembers.word(),
-    Command::OnlineMembers.word(),
-    Command::ChangeAdmin.word(),
-    Command::WhoAdmin.word(),
-    Command::KickMember.word(),
-    Command::FileTransfer.word(),
-    Command::MessageSend.word(),
+/// The words that are no commands.
+const STEPS: [&str; 17] = [
     SEND_GROUP_NAME,
     ADMIN_READY,
     READY,
@@ -158,6 +148,12 @@ pub const WORDS: [&str; 27] = [
     SEND_FILENAME,
     SEND_FILE,
 ];
+
+/// The word that this text is, or begins with in front of a blank.
+pub fn word_of(text: &str) -> Option<&'static str> {
+    let is_it = |word: &&'static str| after(word, text).is_some();
+    Command::ALL.map(Command::word).into_iter().chain(STEPS).find(is_it)
+}
 
 /// What stands behind `word` and a blank, if the text is that word: `Some("")` for the bare word.
 pub fn after<'a>(word: &str, text: &'a str) -> Option<&'a str> {

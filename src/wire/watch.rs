@@ -18,7 +18,7 @@ use std::fmt::Display;
 
 use log::trace;
 
-use super::command::{after, ACKNOWLEDGEMENT, WORDS};
+use super::command::{word_of, ACKNOWLEDGEMENT};
 
 /// What the log calls all this: the room.
 pub const TARGET: &str = "fernchat::wire";
@@ -37,7 +37,7 @@ pub fn goes(to: impl Display, token_len: usize, text: &[u8]) {
 fn kind(text: &[u8]) -> &'static str {
     // A pickled set begins with a byte that begins no text.
     let Ok(text) = std::str::from_utf8(text) else { return "set" };
-    match WORDS.into_iter().find(|word| after(word, text).is_some()) {
+    match word_of(text) {
         Some(word) => word,
         None if text == ACKNOWLEDGEMENT => "acknowledgement",
         None if !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit()) => "number",
