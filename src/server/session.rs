@@ -614,7 +614,7 @@ mod tests {
 
     /// The dialogues of the admin, in the order of the protocol's table. `|` stands between the steps: what the client says, `>`, the
     /// reply. The reply to the first is its echo.
-    const TALKS: [&str; 17] = [
+    const TALKS: &[&str] = &[
         r#"/viewRequests | . > /sendingData | /readyForData > {"carol"}"#,
         "/approveRequest | . > /proceed | carol > carol is now a member of the group.",
         "/approveRequest | . > /proceed | bob > Nobody called 'bob' has asked to join; /1 lists who has.",
@@ -635,7 +635,7 @@ mod tests {
     ];
 
     /// Those of a member who has no right to more.
-    const MEMBER_TALKS: [&str; 6] = [
+    const MEMBER_TALKS: &[&str] = &[
         "/viewRequests | . > Only the admin of the group may do this.",
         "/approveRequest | . > Only the admin of the group may do this.",
         "/changeAdmin | . > Only the admin of the group may do this.",
@@ -645,7 +645,7 @@ mod tests {
     ];
 
     /// Those of a member who is kicked after the first step.
-    const KICKED_TALKS: [&str; 6] = [
+    const KICKED_TALKS: &[&str] = &[
         "/allMembers | . > {}",
         "/whoAdmin | the den > This is for members, and you are not a member of the group any more.",
         "/viewRequests | . > This is for members, and you are not a member of the group any more.",
@@ -808,9 +808,9 @@ mod tests {
 
     #[test]
     fn command_typed_ahead_runs_next_wherever_it_comes() {
-        let admin = TALKS.map(|talk| ("alice", talk));
-        let member = MEMBER_TALKS.map(|talk| ("bob", talk));
-        for (name, talk) in admin.into_iter().chain(member) {
+        let admin = TALKS.iter().map(|talk| ("alice", talk));
+        let member = MEMBER_TALKS.iter().map(|talk| ("bob", talk));
+        for (name, talk) in admin.chain(member) {
             let n_steps = steps(talk).len();
             for at in 1..n_steps {
                 if talk.starts_with("/messageSend") {

@@ -33,6 +33,7 @@ pub enum Command {
 
 impl Command {
     /// All commands in the order of the digits that people type, `/1` to `/9`; saying something has no digit and comes last.
+    /// One that is missing here is never recognised, and of this the compiler says nothing.
     pub const ALL: [Command; 10] = [
         Command::ViewRequests,
         Command::ApproveRequest,
