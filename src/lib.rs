@@ -17,19 +17,62 @@
 //! ```
 //!
 //! # The house
+//! ```text
+//!                                   main, args
+//!          ┌────────────────────────────┼────────────────────────────┐
+//!       server                       client                        relay
+//!   session  sharing           link  dialogues  files           (the relay)
+//!   group  table  backlog      sending  receiving  room           splitter
+//!   seat  turn  spool                   │                          client
+//!          └────────────────────────────┼────────────────────────────┘
+//!          ┌──────────────┬─────────────┴┬──────────────────┐
+//!         net             │              │               terminal
+//!   listener  connection  │              │      editor  completion  style
+//!   outbox                │              │      log  progress
+//!          │            wire           seal                 │
+//!          │       frame  command    key  token             │
+//!          │       name  name_set    body  line  secret     │
+//!          └──────────────┴──────┬───────┴──────────────────┘
+//!                             machine
+//! ```
+//!
 //! | room | what lives there | what does not |
 //! | --- | --- | --- |
 //! | [`wire`] | the language: frames, words, names, sets; the protocol's page | sockets, threads, keys |
 //! | [`seal`] | the secrets: keys and phrases, tokens, a file's token as a stream | the wire |
-//! | [`net`] | the pipes: listener, two threads and an outbox for each client, rounds | the protocol |
+//! | [`net`] | the pipes: listener, threads, an outbox for each client, rounds | the protocol |
 //! | [`server`] | groups, turns, sessions, the spool | bytes of frames, sockets |
 //! | [`client`] | joining, the thread that sends, the thread that receives | groups |
 //! | [`relay`] | the second chat: a relay without a key, and its client | groups, frames |
 //! | [`terminal`] | what a person sees and types | the protocol |
 //! | [`machine`] | what is asked of the operating system beyond the standard library | |
 //!
-//! Arrows point one way: `main -> {server, client, relay} -> {net, terminal} and {wire, seal} -> machine`. Server, client and relay
-//! never meet, and only the relay's client looks into `seal`: that the relay is blind can be seen from its imports.
+//! Arrows point down: `main -> {server, client, relay} -> {net, terminal} and {wire, seal} -> machine`; the terminal also looks into
+//! `wire` and `seal`, for names and lines. Server, client and relay never meet, and only the relay's client looks into `seal`: that the
+//! relay is blind can be seen from its imports. `tests/layers.rs` keeps the arrows.
+//!
+//! # In which order to read it
+//! Each file begins with a page that says what it does and what must stay true; read that first, then the code down to the tests, whose
+//! names are sentences. The first six are a lesson of their own.
+//!
+//! | | read | to see |
+//! | --- | --- | --- |
+//! | 1 | [`wire`] and [`wire::bytes`] | what the two ends say to each other, in words and then byte by byte |
+//! | 2 | [`wire::frame`] | *framing*: a stream has no messages, so somebody must say where one ends; and what to do when two threads wrote at once |
+//! | 3 | [`server::session`] | *a dialogue as straight-line code*: with a thread for each client, where it is in the protocol is where the code is |
+//! | 4 | [`server::group`], [`server::table`] | *one lock, and why*: it gives all members one order, and under it nothing takes time |
+//! | 5 | [`server::turn`], [`server::seat`] | what may go to a client now, and what must wait: rules without a socket, a lock or a clock |
+//! | 6 | [`net::outbox`] | *the one way out*, and why it goes in rounds: one thread wakes, not a hundred. *What flow control is*: a queue with a limit, and who waits when it is full |
+//! | 7 | [`net::connection`], [`net::listener`] | *how a thread dies*: for one named reason, also after a panic, and joined by who started it |
+//! | 8 | `seal/token.rs`, `seal/body.rs` | what a token is; *a stream that is trusted only at its end* |
+//! | 9 | [`server::sharing`](server), [`server::spool`] | a file of any size in constant memory |
+//! | 10 | [`client::dialogues`], [`client::receiving`] | the same dialogues from the other end: is this frame the step that is due, or an event? |
+//! | 11 | [`client::sending`], [`server::backlog`] | *reconnecting without losing or doubling*: who says, keeps; who hears, says how far |
+//! | 12 | [`relay::splitter`] | *where a token ends when nothing says so* |
+//! | 13 | [`wire::name`], [`wire::name_set`] | values that are legal because they exist; reading a format that is really a program |
+//!
+//! Who knows the Python scripts begins with [`from_python`]: where each part of them went, and what changed. Who has read enough does the
+//! [`exercises`].
 //!
 //! # Paths
 //! **A line.** Bytes → [frame](wire::frame) → token [opened](seal::Key::open) → text → [session](server::session) → sealed once as `NAME: TEXT`
@@ -57,6 +100,10 @@
 #![allow(rustdoc::private_intra_doc_links)]
 
 pub mod client;
+#[doc = include_str!("exercises.md")]
+pub mod exercises {}
+#[doc = include_str!("from_python.md")]
+pub mod from_python {}
 pub mod machine;
 pub mod net;
 pub mod relay;

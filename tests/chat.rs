@@ -490,6 +490,69 @@ fn the_log_never_holds_what_people_say() {
     assert!(!log.iter().any(|line| line.contains("canary")), "{log:#?}");
 }
 
+#[test]
+fn whoever_watches_the_wire_sees_each_frame_by_its_kind_and_never_a_text() {
+    let mut server = Server::watched();
+    let mut alice = Peer::join(server.port, "alice", None);
+    let mut canary = fernchat();
+    let downloads = support::folder();
+    canary.args(["client", "127.0.0.1", &server.port.to_string(), "--name", "canary", "--group", "team"]);
+    canary.arg("--downloads").arg(downloads.path());
+    canary.env("RUST_LOG", "fernchat::wire=trace");
+    let mut canary = Program::start(canary);
+    alice.hears("PyChat: canary has requested to join the group.");
+    alice.decides("/approveRequest", "canary");
+    canary.hears("You have been approved");
+    alice.tells("the canary sings");
+    canary.hears("alice: the canary sings");
+    canary.types("the canary flies");
+    alice.hears("canary: the canary flies");
+    alice.asks_for_set("/allMembers");
+    let body = alice.fernet.encrypt(b"the canary in a file");
+    upload(&mut alice, "canary.txt", body.as_bytes());
+    canary.hears("Received canary.txt");
+    canary.ends_input();
+    support::ends_well(&mut canary);
+
+    let of_server = [
+        "from client 1: text, 100 bytes",
+        "to client 1: /sendGroupname, 120 bytes",
+        "to client 1 alice: /adminReady, 100 bytes",
+        "from client 1 alice: /approveRequest, 100 bytes",
+        "to client 1 alice: /approveRequest, 100 bytes",
+        "from client 1 alice: acknowledgement, 100 bytes",
+        "to client 1 alice: /proceed, 100 bytes",
+        "from client 1 alice: text, 100 bytes",
+        "to client 2 canary: /accepted, 100 bytes",
+        "from client 1 alice: /messageSend, 100 bytes",
+        "to client 1 alice: /messageSend, 100 bytes",
+        "from client 1 alice: text, 120 bytes",
+        "to client 2 canary: text, 120 bytes",
+        "to client 2 canary: /taken, 100 bytes",
+        "to client 1 alice: set, 120 bytes",
+        "from client 1 alice: number, 100 bytes",
+        "to client 2 canary: /receiveFile, 120 bytes",
+        "to client 2 canary: number, 100 bytes",
+        "from client 2 canary: /disconnect, 100 bytes",
+    ];
+    for line in of_server {
+        server.program.logs(line);
+    }
+    let of_client = [
+        "to the server: text, ",
+        "from the server: /sendGroupname, ",
+        "from the server: /wait, ",
+        "from the server: /accepted, ",
+    ];
+    for line in of_client {
+        canary.logs(line);
+    }
+    for line in server.program.log_so_far().iter().chain(canary.log_so_far()) {
+        let is_text_shown = line.replace("client 2 canary:", "").contains("canary");
+        assert!(!is_text_shown, "{line}");
+    }
+}
+
 // ---- our client ----
 
 #[test]

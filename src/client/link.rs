@@ -23,6 +23,7 @@ use crate::terminal::Terminal;
 use crate::wire::command::{after, refusal, ADMIN_READY, FERNCHAT, READY, SEND_GROUP_NAME, WAIT};
 use crate::wire::frame::{self, FrameReader, WireError, MAX_FRAME};
 use crate::wire::name::{GroupName, UserName};
+use crate::wire::watch;
 
 /// How long the server may be silent while a step of joining is due. A Python server with a dead member may never send the last.
 const JOIN_TIME: Duration = Duration::from_secs(20);
@@ -36,6 +37,9 @@ pub(super) const ANSWER_DELAY: Duration = Duration::from_millis(5);
 /// After how long without anything from a Python server a delivery's answer is given again: on a busy machine the first may have
 /// been missed all the same, for ever. One too many has no effect there.
 const ANSWER_AGAIN: Duration = Duration::from_secs(1);
+
+/// What the log calls the other end.
+pub(super) const SERVER: &str = "the server";
 
 /// What the program at the other end is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -288,9 +292,11 @@ impl Link {
     }
 }
 
-/// Seals and frames a text.
+/// Seals and frames a text that is sent at once.
 pub(super) fn seal(key: &Key, text: &str) -> Vec<u8> {
-    frame::encode(key.seal(text.as_bytes()).as_bytes())
+    let token = key.seal(text.as_bytes());
+    watch::goes(SERVER, token.len(), text.as_bytes());
+    frame::encode(token.as_bytes())
 }
 
 fn send(mut socket: &TcpStream, frame: &[u8]) -> Result<(), WireError> {
@@ -315,6 +321,7 @@ fn next_step(
             (Err(_), Some(Ok(text))) => (text, true),
             _ => return Err(WireError::NotOpened.into()),
         };
+        watch::came(SERVER, token.len(), &text);
         let text = String::from_utf8(text).map_err(|_| WireError::NotUtf8)?;
         match refusal(&text) {
             Some(refused) => return Err(refused.into()),

@@ -19,7 +19,7 @@ use log::debug;
 
 use super::dialogues::is_line;
 use super::files::{Download, Seal};
-use super::link::{Incoming, Link, ServerKind};
+use super::link::{Incoming, Link, ServerKind, SERVER};
 use super::room;
 use super::sending::Sending;
 use super::ClientError;
@@ -32,6 +32,7 @@ use crate::wire::command::{
 use crate::wire::frame::{mark, FrameReader, Piece, WireError, BODY_STEP};
 use crate::wire::name::FileName;
 use crate::wire::name_set;
+use crate::wire::watch;
 
 /// How many deliveries a server may begin without ending one.
 const MAX_DELIVERIES: usize = 64;
@@ -109,6 +110,7 @@ impl Receiving {
     /// Does what a frame asks for.
     fn frame(&mut self, token: &[u8]) -> Result<Next, ClientError> {
         let bytes = self.link.key().open(token).map_err(|_| WireError::NotOpened)?;
+        watch::came(SERVER, token.len(), &bytes);
         if self.is_step(&bytes) {
             self.note_mistake(&bytes);
             // The sending thread may have given up on it meanwhile.

@@ -1,7 +1,7 @@
 //! The blind relay: it passes on what each of its peers sends to all the others, and can read none of it.
 //!
-//! Holds no key and adds nothing. A reader and a writer thread for each peer, a channel between, as in the chat server; what differs is
-//! the wire, which has no frames: one bare token for each message, and the Python peers take what one read brings for one token.
+//! Holds no key and adds nothing. A reader thread for each peer, a writer as soon as it is needed, a channel between, as in the chat server;
+//! what differs is the wire, which has no frames: one bare token for each message, and the Python peers take what one read brings for one token.
 //!
 //! ```text
 //!   bytes ─▶ splitter: whole tokens ─▶ outbox of every other peer ─▶ writer: one write each, a small pause between

@@ -11,6 +11,35 @@
 //!
 //! So padding ends a token, and the beginning of the next one ends a token without padding. Where neither has come, the caller waits
 //! for a while ([`Splitter::wait`]), and then takes what there is ([`Splitter::flush`]).
+//!
+//! ```
+//! use fernchat::relay::splitter::{Piece, Splitter};
+//!
+//! // n = 1, the vector that the Fernet specification publishes, and n = 3, which has no padding.
+//! let padded = b"gAAAAAAdwJ6wAAECAwQFBgcICQoLDA0ODy021cpGVWKZ_eEwCGM4BLLF_5CV9dOPmrhuVUPgJobwOz7JcbmrR64jVmpU4IwqDA==";
+//! let plain = b"gAAAAAAdwJ6wAAECAwQFBgcICQoLDA0OD_9BgsC923hd13FG4MFsLlYls9PyUE3V1KrWpwTQgfmIPz5m68m4SU0wK6c-99IYjCK6\
+//!     p3XqawW5rJpTbp7BeCp7BwRLgOJwmlDE0-jqVkQt";
+//! assert_eq!((padded.len(), plain.len()), (100, 140));
+//! let token = |bytes: &[u8]| Piece::Token(bytes.to_vec());
+//! let mut splitter = Splitter::default();
+//!
+//! // A token cut in two: nothing is certain until its padding has come, and then nothing is left to wait for.
+//! assert_eq!(splitter.push(&padded[..40]), []);
+//! assert_eq!(splitter.push(&padded[40..]), [token(padded)]);
+//! assert_eq!(splitter.wait(), None);
+//!
+//! // 140 is a possible length, so this may be all of a token, or the beginning of a longer one: the next one tells.
+//! assert_eq!(splitter.push(plain), []);
+//! assert_eq!(splitter.push(plain), [token(plain)]);
+//!
+//! // Nothing comes behind the second: after a moment it is taken for whole.
+//! assert!(splitter.wait().is_some());
+//! assert_eq!(splitter.flush(), Some(token(plain)));
+//!
+//! // What cannot begin a token passes at once, up to where one begins.
+//! assert_eq!(splitter.push(&[b"hello ", &padded[..]].concat()), [Piece::Other(b"hello ".to_vec()), token(padded)]);
+//! ```
+//!
 //! Invariant: what goes in comes out, all of it and in order, and never more than [`MAX_TOKEN`] and one read is held back.
 
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! The group chat's server: one thread that accepts, two for each client, and the groups between them.
+//! The group chat's server: one thread that accepts, one or two for each client, and the groups between them.
 //!
 //! ```text
 //!   client's socket ─▶ session (reader thread) ─▶ group (mutex) ─▶ seat of each member: turn ─▶ outbox ─▶ round ─▶ socket

@@ -3,11 +3,13 @@
 //! In front of the client's outbox stands its [`Turn`], under a small mutex: what the turn lets pass goes into the outbox before the
 //! mutex is released, so that the order is one. Knows neither the group nor the dialogues.
 
+use std::fmt;
 use std::io::{self, Write};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use crossbeam_channel::Sender;
+use log::{log_enabled, Level};
 use parking_lot::Mutex;
 
 use super::spool::Body;
@@ -16,8 +18,9 @@ use crate::net::connection::{ClientId, Departure};
 use crate::net::outbox::{Job, Outbox};
 use crate::seal::Key;
 use crate::wire::command::{self, CLOSING, KICKED, NO_BODY, WAIT_DISCONNECT};
-use crate::wire::frame::{self, BODY_STEP};
+use crate::wire::frame::{self, FrameReader, BODY_STEP, MAX_FRAME};
 use crate::wire::name::{FileName, UserName};
+use crate::wire::watch;
 
 /// How long what is queued for a client that is ended may take to be written.
 const END_TIME: Duration = Duration::from_secs(30);
@@ -110,6 +113,29 @@ pub fn seal_all(key: &Key, texts: &[&str]) -> Frames {
     texts.iter().flat_map(|text| frame::encode(key.seal(text.as_bytes()).as_bytes())).collect()
 }
 
+/// Sends frames to a client that has no seat yet, or through [`Seat::reply`].
+pub fn send(outbox: &Arc<Outbox>, to: impl fmt::Display, key: &Key, frames: Frames) {
+    watch_go(to, key, &frames);
+    outbox.push(frames);
+}
+
+/// Tells whoever watches what goes out. A line is sealed once for all, so it is opened again to see what it is: only if it is watched.
+fn watch_go(to: impl fmt::Display, key: &Key, frames: &[u8]) {
+    if !log_enabled!(target: watch::TARGET, Level::Trace) {
+        return;
+    }
+    let mut frames = FrameReader::new(frames, MAX_FRAME);
+    while let Ok(Some(token)) = frames.next_frame(&|_| true) {
+        watch::goes(&to, token.len(), &key.open(&token).unwrap_or_default());
+    }
+}
+
+impl fmt::Display for Seat {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        write!(f, "client {} {}", self.id, self.name)
+    }
+}
+
 impl Seat {
     /// A seat for the client with this outbox, which is known by this run and has heard so much.
     pub fn new(
@@ -131,7 +157,7 @@ impl Seat {
 
     /// Sends a reply inside a dialogue, or what else is in turn by nature.
     pub fn reply(&self, frames: Frames) {
-        self.outbox.push(frames);
+        send(&self.outbox, self, &self.key, frames);
     }
 
     /// Sends a notice when its turn comes.
@@ -226,16 +252,22 @@ impl Seat {
     fn pass(self: &Arc<Seat>, passes: impl IntoIterator<Item = Pass<Delivery>>) {
         for pass in passes {
             match pass {
-                Pass::Frames(frames) => self.outbox.push(frames),
-                Pass::Line(Line { frames, number }) => self.outbox.push_line(frames, number),
+                Pass::Frames(frames) => self.reply(frames),
+                Pass::Line(Line { frames, number }) => {
+                    watch_go(self, &self.key, &frames);
+                    self.outbox.push_line(frames, number);
+                }
                 Pass::Lost(n) => {
                     let text = format!("{n} earlier lines were not kept.");
-                    self.outbox.push(seal(&self.key, command::notice(text)));
+                    self.reply(seal(&self.key, command::notice(text)));
                 }
-                Pass::Body(delivery) => self.outbox.push_job(self.writing(delivery)),
-                Pass::NoBody => self.outbox.push(seal(&self.key, NO_BODY)),
+                Pass::Body(delivery) => {
+                    watch_go(self, &self.key, &delivery.length);
+                    self.outbox.push_job(self.writing(delivery));
+                }
+                Pass::NoBody => self.reply(seal(&self.key, NO_BODY)),
                 Pass::End(frames, reason) => {
-                    self.outbox.push(frames);
+                    self.reply(frames);
                     self.outbox.end(reason, END_TIME);
                 }
             }

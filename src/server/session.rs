@@ -15,11 +15,11 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::Sender;
-use log::{debug, info, trace};
+use log::{debug, info};
 use parking_lot::Mutex;
 
 use super::group::{Group, JoinFrames, Joined, Refusal};
-use super::seat::{seal, seal_all, Failure, Peer, Seat};
+use super::seat::{seal, seal_all, send, Failure, Peer, Seat};
 use super::spool::Spool;
 use super::table::GroupTable;
 use crate::net::connection::{ClientId, Departure};
@@ -32,6 +32,7 @@ use crate::wire::command::{
 use crate::wire::frame::{FrameReader, WireError, MAX_FRAME, MAX_GREETING_FRAME, MAX_TEXT};
 use crate::wire::name::{GroupName, UserName};
 use crate::wire::name_set;
+use crate::wire::watch;
 
 /// How many commands a client may type ahead. A page of pasted lines fits many times.
 const MAX_HELD: usize = 4096;
@@ -81,7 +82,7 @@ impl House {
     /// Refuses a client whose first frame does not open: one end was given a secret and the other was not, or another one.
     /// It is told so under what the first 44 bytes are as a key, which all who connect have, and in a form that both kinds of
     /// client take for what comes next.
-    fn refuse_key(&self, first: &[u8], opening: &Key, outbox: &Arc<Outbox>) -> Departure {
+    fn refuse_key(&self, who: &str, first: &[u8], opening: &Key, outbox: &Arc<Outbox>) -> Departure {
         let reason = match &self.salt {
             None => "this server has no secret, and what came does not open without one",
             Some(salt) if salt.opens(first) => {
@@ -89,7 +90,8 @@ impl House {
             }
             Some(_) => "this server is closed, and the client's secret is another",
         };
-        outbox.push(seal_all(opening, &[&format!("{REFUSED} secret {reason}"), READY, &command::notice(reason), KICKED]));
+        let frames = seal_all(opening, &[&format!("{REFUSED} secret {reason}"), READY, &command::notice(reason), KICKED]);
+        send(outbox, who, opening, frames);
         Departure::Refused(reason.to_owned())
     }
 }
@@ -98,6 +100,8 @@ impl House {
 pub(super) struct Incoming<'a, R> {
     pub(super) frames: FrameReader<R>,
     key: &'a Key,
+    /// Who says it, for the log.
+    who: String,
 }
 
 impl<R: Read> Incoming<'_, R> {
@@ -107,13 +111,12 @@ impl<R: Read> Incoming<'_, R> {
     }
 
     fn token(&mut self) -> Result<Vec<u8>, Departure> {
-        let token = self.frames.next_frame(&|token| self.key.opens(token))?.ok_or(Departure::HungUp)?;
-        trace!("a frame of {} bytes", token.len());
-        Ok(token)
+        self.frames.next_frame(&|token| self.key.opens(token))?.ok_or(Departure::HungUp)
     }
 
     pub(super) fn open(&self, token: &[u8]) -> Result<String, Departure> {
         let text = self.key.open(token).map_err(|_| WireError::NotOpened)?;
+        watch::came(&self.who, token.len(), &text);
         if text.len() > MAX_TEXT {
             return Err(WireError::TextTooLong(text.len()).into());
         }
@@ -138,18 +141,20 @@ impl<'a, R: Read> Session<'a, R> {
     pub fn greet(house: &'a House, id: ClientId, outbox: &Arc<Outbox>, stream: R) -> Result<Session<'a, R>, Departure> {
         let key = &house.key;
         let opening = house.salt.as_ref().unwrap_or(key);
-        let mut incoming = Incoming { frames: FrameReader::new(stream, MAX_GREETING_FRAME), key };
+        let who = format!("client {id}");
+        let say = |frames| send(outbox, &who, key, frames);
+        let mut incoming = Incoming { frames: FrameReader::new(stream, MAX_GREETING_FRAME), key, who: who.clone() };
         outbox.push(opening.as_str().as_bytes().into()); // 1
         let first = incoming.token()?; // 2
         if !key.opens(&first) {
-            return Err(house.refuse_key(&first, opening, outbox));
+            return Err(house.refuse_key(&who, &first, opening, outbox));
         }
         let user = incoming.open(&first)?;
         let fernchat = match house.salt {
             None => FERNCHAT.to_owned(),
             Some(_) => format!("{FERNCHAT} {}", challenge()),
         };
-        outbox.push(seal(key, format!("{SEND_GROUP_NAME} {fernchat}"))); // 3
+        say(seal(key, format!("{SEND_GROUP_NAME} {fernchat}"))); // 3
         let answer = incoming.text()?; // 4
         incoming.frames.allow(MAX_FRAME);
 
@@ -161,7 +166,7 @@ impl<'a, R: Read> Session<'a, R> {
             None => (Peer::Python, answer.as_str(), ""),
         };
         let refuse = |code: &str, reason: String| {
-            outbox.push(match peer {
+            say(match peer {
                 // All that a Python client can show: it is let in, reads the reason, and is put out again.
                 Peer::Python => seal_all(key, &[READY, &command::notice(&reason), KICKED]),
                 Peer::Fernchat => seal(key, format!("{REFUSED} {code} {reason}")),
@@ -193,6 +198,7 @@ impl<'a, R: Read> Session<'a, R> {
                 Err(refusal) => return Err(refuse("name-taken", refusal.to_string())),
             }
         };
+        incoming.who = seat.to_string();
         match joined {
             Joined::AsAdmin => info!("{} created group {group_name}", seat.name),
             Joined::AsMember => info!("{} joined group {group_name}", seat.name),
@@ -608,7 +614,7 @@ mod tests {
 
     /// The dialogues of the admin, in the order of the protocol's table. `|` stands between the steps: what the client says, `>`, the
     /// reply. The reply to the first is its echo.
-    const TALKS: [&str; 17] = [
+    const TALKS: &[&str] = &[
         r#"/viewRequests | . > /sendingData | /readyForData > {"carol"}"#,
         "/approveRequest | . > /proceed | carol > carol is now a member of the group.",
         "/approveRequest | . > /proceed | bob > Nobody called 'bob' has asked to join; /1 lists who has.",
@@ -629,7 +635,7 @@ mod tests {
     ];
 
     /// Those of a member who has no right to more.
-    const MEMBER_TALKS: [&str; 6] = [
+    const MEMBER_TALKS: &[&str] = &[
         "/viewRequests | . > Only the admin of the group may do this.",
         "/approveRequest | . > Only the admin of the group may do this.",
         "/changeAdmin | . > Only the admin of the group may do this.",
@@ -639,7 +645,7 @@ mod tests {
     ];
 
     /// Those of a member who is kicked after the first step.
-    const KICKED_TALKS: [&str; 6] = [
+    const KICKED_TALKS: &[&str] = &[
         "/allMembers | . > {}",
         "/whoAdmin | the den > This is for members, and you are not a member of the group any more.",
         "/viewRequests | . > This is for members, and you are not a member of the group any more.",
@@ -802,9 +808,9 @@ mod tests {
 
     #[test]
     fn command_typed_ahead_runs_next_wherever_it_comes() {
-        let admin = TALKS.map(|talk| ("alice", talk));
-        let member = MEMBER_TALKS.map(|talk| ("bob", talk));
-        for (name, talk) in admin.into_iter().chain(member) {
+        let admin = TALKS.iter().map(|talk| ("alice", talk));
+        let member = MEMBER_TALKS.iter().map(|talk| ("bob", talk));
+        for (name, talk) in admin.chain(member) {
             let n_steps = steps(talk).len();
             for at in 1..n_steps {
                 if talk.starts_with("/messageSend") {

@@ -33,6 +33,7 @@ pub enum Command {
 
 impl Command {
     /// All commands in the order of the digits that people type, `/1` to `/9`; saying something has no digit and comes last.
+    /// One that is missing here is never recognised, and of this the compiler says nothing.
     pub const ALL: [Command; 10] = [
         Command::ViewRequests,
         Command::ApproveRequest,
@@ -127,6 +128,33 @@ pub const HAS_REQUESTED: &str = " has requested to join the group.";
 pub const MADE_ADMIN: &str = " made you the admin of the group.";
 /// In front of the name in the dialogue of [`Command::ApproveRequest`]: deny instead of approve.
 pub const DENY: char = '!';
+
+/// The words that are no commands.
+const STEPS: [&str; 17] = [
+    SEND_GROUP_NAME,
+    ADMIN_READY,
+    READY,
+    WAIT,
+    REFUSED,
+    ACCEPTED,
+    WAIT_DISCONNECT,
+    KICKED,
+    CLOSING,
+    TAKEN,
+    SENDING_DATA,
+    READY_FOR_DATA,
+    PROCEED,
+    FILE_ERROR,
+    RECEIVE_FILE,
+    SEND_FILENAME,
+    SEND_FILE,
+];
+
+/// The word that this text is, or begins with in front of a blank.
+pub fn word_of(text: &str) -> Option<&'static str> {
+    let is_it = |word: &&'static str| after(word, text).is_some();
+    Command::ALL.map(Command::word).into_iter().chain(STEPS).find(is_it)
+}
 
 /// What stands behind `word` and a blank, if the text is that word: `Some("")` for the bare word.
 pub fn after<'a>(word: &str, text: &'a str) -> Option<&'a str> {

@@ -3,6 +3,8 @@
 //! This page is the protocol: PyChat's, byte for byte, as its two Python programs speak it, with the few words that two fernchat
 //! ends add. Where the Python programs are fragile, fernchat is the side that takes care; those cares are stated here too.
 //!
+//! [`bytes`] shows a join, a line and a file as they stand on the wire.
+//!
 //! # Tokens, frames, bodies
 //! - A *token* is a [Fernet token](https://github.com/fernet/spec/blob/master/Spec.md): base64url, with padding, of
 //!   `0x80 | seconds, 8 bytes | IV, 16 | AES-128-CBC with PKCS#7 | HMAC-SHA256, 32`. No time-to-live is enforced, and a time
@@ -115,7 +117,9 @@
 //! `[HH:MM:SS] NAME: TEXT`, and a file's content is such a token. A receiver shows the line only if NAME is the name under which the server
 //! delivered it ([`client::room`](crate::client::room)). The server notices nothing.
 
+pub mod bytes;
 pub mod command;
 pub mod frame;
 pub mod name;
 pub mod name_set;
+pub mod watch;

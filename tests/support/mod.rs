@@ -263,6 +263,13 @@ impl Server {
         Server::of(command)
     }
 
+    /// A server whose wire is watched.
+    pub fn watched() -> Server {
+        let mut command = fernchat();
+        command.args(["server", "127.0.0.1", "0"]).env("RUST_LOG", "fernchat::wire=trace");
+        Server::of(command)
+    }
+
     /// A server at a port that was another's before.
     pub fn start_at(port: u16) -> Server {
         let mut command = fernchat();

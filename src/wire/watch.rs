@@ -1,0 +1,77 @@
+//! Watching it talk: a line in the log for each frame, at the level `trace`, so that `RUST_LOG=fernchat::wire=trace` shows a dialogue as
+//! it happens.
+//!
+//! A line says where the frame goes or where it comes from, what kind of text it holds, and how long its token is. A word of the protocol
+//! is shown by name, a name or what people say is `text`: never what it says. (Only a text that is nothing but such a word looks like it.)
+//!
+//! ```text
+//! from client 2 bob: /messageSend, 100 bytes
+//! to client 2 bob: /messageSend, 100 bytes
+//! from client 2 bob: text, 100 bytes
+//! to client 1 alice: text, 100 bytes
+//! ```
+//!
+//! This room has no keys, so whoever opens and seals calls it. The lines of a server are written when a frame passes into the outbox, under
+//! the locks that make the order: good for a lesson, not for a busy server.
+
+use std::fmt::Display;
+
+use log::trace;
+
+use super::command::{word_of, ACKNOWLEDGEMENT};
+
+/// What the log calls all this: the room.
+pub const TARGET: &str = "fernchat::wire";
+
+/// A frame came, with a token of so many bytes that opens to this text.
+pub fn came(from: impl Display, token_len: usize, text: &[u8]) {
+    trace!(target: TARGET, "from {from}: {}, {token_len} bytes", kind(text));
+}
+
+/// A frame goes out, with a token of so many bytes that opens to this text.
+pub fn goes(to: impl Display, token_len: usize, text: &[u8]) {
+    trace!(target: TARGET, "to {to}: {}, {token_len} bytes", kind(text));
+}
+
+/// What kind of text this is.
+fn kind(text: &[u8]) -> &'static str {
+    // A pickled set begins with a byte that begins no text.
+    let Ok(text) = std::str::from_utf8(text) else { return "set" };
+    match word_of(text) {
+        Some(word) => word,
+        None if text == ACKNOWLEDGEMENT => "acknowledgement",
+        None if !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit()) => "number",
+        None => "text",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wire::command::{Command, FILE_ERROR};
+    use crate::wire::name_set;
+
+    #[test]
+    fn words_are_shown_by_name_and_nothing_else_is_shown() {
+        for command in Command::ALL {
+            assert_eq!(kind(command.word().as_bytes()), command.word());
+        }
+        for (text, shown) in [
+            ("/sendGroupname fernchat/1", "/sendGroupname"),
+            ("/refused denied no canaries here", "/refused"),
+            ("/taken 7", "/taken"),
+            (FILE_ERROR, FILE_ERROR),
+            (".", "acknowledgement"),
+            ("136", "number"),
+            ("", "text"),
+            ("alice: /ready", "text"),
+            ("1 /ready", "text"),
+            ("/readyish", "text"),
+            ("the canary sings", "text"),
+        ] {
+            assert_eq!(kind(text.as_bytes()), shown, "{text}");
+        }
+        assert_eq!(kind(&name_set::encode(["canary"])), "set");
+        assert_eq!(kind(&name_set::encode([])), "set");
+    }
+}
