@@ -105,7 +105,7 @@ msrv:
 	cargo +$(MSRV) --version || rustup toolchain install $(MSRV) --profile minimal
 	cargo +$(MSRV) build --locked --no-default-features --target-dir target/msrv
 
-# All machines that it claims to run on, built, run where that is possible, and in a table. Takes a quarter of an hour.
+# All machines that it claims to run on, built, run where that is possible, and in a table. Takes some twenty minutes.
 cross:
 	tests/cross.sh
 

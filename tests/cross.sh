@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Builds fernchat for every machine that it claims to run on, runs there what can be run from here, and prints a table. Installs what it
-# needs; what cannot be had is named and skipped. Started by make cross, which takes a quarter of an hour and 6 GB below target/.
+# needs; what cannot be had is named and skipped. Started by make cross, which takes some twenty minutes on two shared cores, and 7 GB
+# below target/.
 #
 #   built by   rustc with the prebuilt std of each target; only Windows 7 has none, and builds its own from rust-src
 #   run by     itself, qemu-user or Wine: the unit tests (with Fernet's published vectors), then tests/cross.rs beside our own program
