@@ -31,7 +31,7 @@ const HOMES: [(&str, &[&str]); 12] = [
     ("ctrlc::", &["main.rs", "client/mod.rs", "relay/client.rs"]),
     ("println!", &[]),
     ("std::process::exit", &["main.rs", "client/sending.rs"]),
-    ("\"PyChat\"", &["wire/command.rs", "wire/name.rs"]),
+    ("\"PyChat\"", &["wire/command.rs"]),
 ];
 
 fn root() -> &'static Path {

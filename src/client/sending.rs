@@ -260,7 +260,7 @@ impl Sending {
     }
 
     /// Grants the wishes, as long as there is a connection.
-    pub fn work_off(&self) {
+    fn work_off(&self) {
         let _busy = self.busy.lock();
         while let Some((talk, wish)) = self.next_wish() {
             if matches!(wish, Wish::Leave) {

@@ -44,7 +44,7 @@
 
 use std::time::Duration;
 
-use crate::wire::frame::TOKEN_START;
+use crate::wire::frame::{begins_token, TOKEN_START};
 
 /// The longest token that is held back until it is whole, in bytes. A longer one is passed on in pieces.
 pub const MAX_TOKEN: usize = 64 << 10;
@@ -160,12 +160,6 @@ fn front(bytes: &[u8]) -> Front {
         [b'='] if ends_padded(n_letters + 2, 2) => Front::Part,
         _ => Front::Other(n_letters + 1),
     }
-}
-
-/// Whether these bytes begin as a token does, as far as they go.
-fn begins_token(bytes: &[u8]) -> bool {
-    let n = bytes.len().min(TOKEN_START.len());
-    bytes[..n] == TOKEN_START[..n]
 }
 
 fn is_letter(byte: u8) -> bool {

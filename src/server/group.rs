@@ -232,7 +232,11 @@ impl Group {
         }
     }
 
-    fn admin(&self, seat: &Seat) -> Result<(), Refusal> {
+    /// Whether this client may do what the admin does. Looked at again when it does it.
+    ///
+    /// # Errors
+    /// [`Refusal::NotAdmin`], [`Refusal::NotMember`].
+    pub fn may_decide(&self, seat: &Seat) -> Result<(), Refusal> {
         self.member(seat)?;
         match self.admin == seat.name {
             true => Ok(()),
@@ -245,16 +249,8 @@ impl Group {
     /// # Errors
     /// [`Refusal::NotAdmin`], [`Refusal::NotMember`].
     pub fn requests(&self, by: &Seat) -> Result<Vec<UserName>, Refusal> {
-        self.admin(by)?;
+        self.may_decide(by)?;
         Ok(self.requests.keys().cloned().collect())
-    }
-
-    /// Whether this client may approve, hand over and kick. The right is looked at again when it does.
-    ///
-    /// # Errors
-    /// [`Refusal::NotAdmin`], [`Refusal::NotMember`].
-    pub fn may_decide(&self, by: &Seat) -> Result<(), Refusal> {
-        self.admin(by)
     }
 
     /// Makes a member of whoever asked to join. One who waits hears `accepted`.
@@ -262,7 +258,7 @@ impl Group {
     /// # Errors
     /// [`Refusal::NoRequest`], [`Refusal::Full`], or no right to.
     pub fn approve(&mut self, by: &Seat, name: &str, accepted: &Frames) -> Result<(), Refusal> {
-        self.admin(by)?;
+        self.may_decide(by)?;
         if self.members.len() >= MAX_MEMBERS {
             return Err(Refusal::Full);
         }
@@ -280,7 +276,7 @@ impl Group {
     /// # Errors
     /// [`Refusal::NoRequest`], or no right to.
     pub fn deny(&mut self, by: &Seat, name: &str) -> Result<Option<Arc<Seat>>, Refusal> {
-        self.admin(by)?;
+        self.may_decide(by)?;
         Ok(self.take_request(name)?.1)
     }
 
@@ -293,7 +289,7 @@ impl Group {
     /// # Errors
     /// [`Refusal::NoMember`], [`Refusal::AdminAlready`], or no right to.
     pub fn hand_over(&mut self, by: &Seat, name: &str, notice: &Frames) -> Result<(), Refusal> {
-        self.admin(by)?;
+        self.may_decide(by)?;
         let Some((name, member)) = self.members.get_key_value(name) else {
             return Err(Refusal::NoMember(name.to_owned()));
         };
@@ -312,7 +308,7 @@ impl Group {
     /// # Errors
     /// [`Refusal::NoMember`], [`Refusal::AdminStays`], or no right to.
     pub fn kick(&mut self, by: &Seat, name: &str) -> Result<Option<Arc<Seat>>, Refusal> {
-        self.admin(by)?;
+        self.may_decide(by)?;
         if self.admin.as_str() == name {
             return Err(Refusal::AdminStays);
         }

@@ -108,8 +108,16 @@ pub fn seal(key: &Key, text: impl AsRef<[u8]>) -> Frames {
     frame::encode(key.seal(text.as_ref()).as_bytes()).into()
 }
 
-/// Seals several texts and frames each, to be sent in one piece.
-pub fn seal_all(key: &Key, texts: &[&str]) -> Frames {
+/// The last that a client hears, sealed and framed: `word` and the reason, if it is one of ours. All that a Python client can show of a reason is a
+/// line, before it is put out; one that is not a member yet must be let in first, by the words in `before`.
+pub fn farewell(key: &Key, peer: Peer, before: &[&str], word: &str, reason: &str) -> Frames {
+    match peer {
+        Peer::Python => seal_all(key, &[before, &[&command::notice(reason), KICKED]].concat()),
+        Peer::Fernchat => seal(key, format!("{word} {reason}")),
+    }
+}
+
+fn seal_all(key: &Key, texts: &[&str]) -> Frames {
     texts.iter().flat_map(|text| frame::encode(key.seal(text.as_bytes()).as_bytes())).collect()
 }
 
@@ -196,10 +204,7 @@ impl Seat {
 
     /// Tells a member why the server closes its connection. What is said after it is not sent.
     pub fn close(&self, reason: &str, departure: Departure) {
-        self.reply(match self.peer {
-            Peer::Python => seal_all(&self.key, &[&command::notice(reason), KICKED]),
-            Peer::Fernchat => seal(&self.key, format!("{CLOSING} {reason}")),
-        });
+        self.reply(farewell(&self.key, self.peer, &[], CLOSING, reason));
         self.outbox.end(departure, END_TIME);
     }
 

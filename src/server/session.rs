@@ -19,7 +19,7 @@ use log::{debug, info};
 use parking_lot::Mutex;
 
 use super::group::{Group, JoinFrames, Joined, Refusal};
-use super::seat::{seal, seal_all, send, Failure, Peer, Seat};
+use super::seat::{farewell, seal, send, Failure, Peer, Seat};
 use super::spool::Spool;
 use super::table::GroupTable;
 use crate::net::connection::{ClientId, Departure};
@@ -90,8 +90,9 @@ impl House {
             }
             Some(_) => "this server is closed, and the client's secret is another",
         };
-        let frames = seal_all(opening, &[&format!("{REFUSED} secret {reason}"), READY, &command::notice(reason), KICKED]);
-        send(outbox, who, opening, frames);
+        let refused = format!("{REFUSED} secret {reason}");
+        // Nobody knows yet which kind it is; ours looks no further than the first word.
+        send(outbox, who, opening, farewell(opening, Peer::Python, &[&refused, READY], REFUSED, reason));
         Departure::Refused(reason.to_owned())
     }
 }
@@ -166,11 +167,7 @@ impl<'a, R: Read> Session<'a, R> {
             None => (Peer::Python, answer.as_str(), ""),
         };
         let refuse = |code: &str, reason: String| {
-            say(match peer {
-                // All that a Python client can show: it is let in, reads the reason, and is put out again.
-                Peer::Python => seal_all(key, &[READY, &command::notice(&reason), KICKED]),
-                Peer::Fernchat => seal(key, format!("{REFUSED} {code} {reason}")),
-            });
+            say(farewell(key, peer, &[READY], &format!("{REFUSED} {code}"), &reason));
             Departure::Refused(reason)
         };
         if house.salt.is_some() && peer == Peer::Python {
@@ -296,11 +293,8 @@ impl<'a, R: Read> Session<'a, R> {
         info!("{} denied {name} in group {}", self.seat.name, self.group_name);
         if let Some(seat) = waiting {
             let reason = "The admin denied your request to join.";
-            let frames = match seat.peer {
-                Peer::Python => seal_all(&self.house.key, &[ACCEPTED, &command::notice(reason), KICKED]),
-                Peer::Fernchat => seal(&self.house.key, format!("{REFUSED} denied {reason}")),
-            };
-            seat.end(frames, Departure::Denied);
+            let word = format!("{REFUSED} denied");
+            seat.end(farewell(&self.house.key, seat.peer, &[ACCEPTED], &word, reason), Departure::Denied);
         }
         Ok(format!("The request of {name} is denied."))
     }

@@ -64,6 +64,12 @@ pub fn encode(token: &[u8]) -> Vec<u8> {
     frame
 }
 
+/// Whether these bytes begin as a token does, as far as they go.
+pub fn begins_token(bytes: &[u8]) -> bool {
+    let n = bytes.len().min(TOKEN_START.len());
+    bytes[..n] == TOKEN_START[..n]
+}
+
 /// The characters that tell a token, or its frame, from all others.
 pub fn mark(token: &[u8]) -> String {
     String::from_utf8_lossy(&token[token.len().saturating_sub(MARK_LEN)..]).into_owned()
@@ -213,12 +219,7 @@ impl<R: Read> FrameReader<R> {
         if self.owed.is_empty() {
             return zero;
         }
-        let may_start_token = |at: &usize| {
-            let rest = &self.front()[*at..zero];
-            let n = rest.len().min(TOKEN_START.len());
-            rest[..n] == TOKEN_START[..n]
-        };
-        (0..zero).find(may_start_token).unwrap_or(zero)
+        (0..zero).find(|at| begins_token(&self.front()[*at..zero])).unwrap_or(zero)
     }
 
     /// Moves the length at the front of the buffer to the owed ones.

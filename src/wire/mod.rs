@@ -3,7 +3,7 @@
 //! This page is the protocol: PyChat's, byte for byte, as its two Python programs speak it, with the few words that two fernchat
 //! ends add. Where the Python programs are fragile, fernchat is the side that takes care; those cares are stated here too.
 //!
-//! [`bytes`] shows a join, a line and a file as they stand on the wire.
+//! [`bytes`] shows a join, a line and a file as they stand on the wire; [`watch`] shows a dialogue while it happens.
 //!
 //! # Tokens, frames, bodies
 //! - A *token* is a [Fernet token](https://github.com/fernet/spec/blob/master/Spec.md): base64url, with padding, of

@@ -10,6 +10,8 @@ use std::borrow::Borrow;
 use std::fmt;
 use std::sync::Arc;
 
+use super::command::{ADMIN, PYCHAT};
+
 /// The name of a user. It has no colon, because in a chat line, `NAME: TEXT`, the colon ends it.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct UserName(Arc<str>);
@@ -37,7 +39,7 @@ impl UserName {
 }
 
 /// Names under which the server itself speaks, or that its answers put in front of a name (`Admin: NAME`).
-const RESERVED: [&str; 2] = ["PyChat", "Admin"];
+const RESERVED: [&str; 2] = [PYCHAT, ADMIN];
 
 /// So that a map of names can be asked with what a peer sent.
 impl Borrow<str> for UserName {
