@@ -109,7 +109,8 @@ wine_is_ready() {
     '__declspec(dllexport) BOOL WINAPI ProcessPrng(PBYTE p, SIZE_T n) { return SystemFunction036(p, (ULONG)n); }' >"$OUT/random.c"
   quietly x86_64-w64-mingw32-gcc -shared -O1 -s -o "$missing" "$OUT/random.c" -ladvapi32
 }
-if foreign x86_64-pc-windows-gnu gcc-mingw-w64-x86-64 wine wine64 && wine_is_ready; then
+if foreign x86_64-pc-windows-gnu gcc-mingw-w64-x86-64 wine wine64; then
+  wine_is_ready || failed "Wine" "-" "does not start"
   try x86_64-pc-windows-gnu "under Wine" wine
   if quietly rustup component add rust-src; then
     # For a target without a prebuilt std, stable builds one if it is told to.
