@@ -2,7 +2,7 @@
 //! it happens.
 //!
 //! A line says where the frame goes or where it comes from, what kind of text it holds, and how long its token is. A word of the protocol
-//! is shown by name, a name or what people say is `text`: never what it says. (Only a text that is nothing but such a word looks like it.)
+//! is shown by name, a name or what people say is `text`: never what it says. (A text that begins with such a word looks like that word.)
 //!
 //! ```text
 //! from client 2 bob: /messageSend, 100 bytes
