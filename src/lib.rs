@@ -83,7 +83,7 @@
 //! **A file.** The session streams the body into the [spool](server::spool) and through the HMAC → the uploader has its result → an
 //! offer to each member's turn → the member's two answers → length and body from the spool. Constant memory; nothing outlives a crash.
 //!
-//! **A departure.** The reader's loop ends with a [`Departure`](net::connection::Departure) → the member is offline → the outbox
+//! **A departure.** The reader's loop ends with a [`Departure`](net::departure::Departure) → the member is offline → the outbox
 //! closes → the writer drains and ends → joined → one log line.
 //!
 //! **A stop.** Ctrl-C or SIGTERM → the accept loop wakes → every client is told and has two seconds → all threads are joined → exit 0.

@@ -7,22 +7,21 @@
 //! server never does, and there the next frame is the step.
 
 use std::borrow::Cow;
-use std::collections::{BTreeSet, VecDeque};
-use std::sync::atomic::Ordering;
+use std::collections::BTreeSet;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
 use crossbeam_channel::{Receiver, RecvTimeoutError};
 
-use super::files::Stop;
-use super::link::{Link, Membership, ServerKind, ANSWER_DELAY};
+use super::link::{Link, Membership, ANSWER_DELAY};
 use super::room;
-use super::sending::{Action, Wish, ACTIONS};
+use super::step::{Expected, ServerKind};
+use super::typed::{Action, Wish, ACTIONS};
 use crate::terminal::Terminal;
 use crate::wire::command::{
-    after, Command, ACCEPTED, ACKNOWLEDGEMENT, ADMIN, CLOSING, DENY, KICKED, PROCEED, READY_FOR_DATA, RECEIVE_FILE, SENDING_DATA,
-    TAKEN, WAIT_DISCONNECT,
+    Command, ACCEPTED, ACKNOWLEDGEMENT, ADMIN, DENY, PROCEED, READY_FOR_DATA, SENDING_DATA, TAKEN, WAIT_DISCONNECT,
 };
 use crate::wire::frame::MAX_TEXT;
 use crate::wire::name::UserName;
@@ -36,61 +35,6 @@ const UPLOAD_TIME: Duration = Duration::from_secs(600);
 
 /// How long a goodbye may take when a signal asks for it, each of: the dialogue that is open, the step, the server's close.
 pub(super) const LEAVE_TIME: Duration = Duration::from_secs(2);
-
-/// What the receiving thread must know of the dialogue that is open.
-#[derive(Default)]
-pub struct Dialogue {
-    /// From the command to the last step.
-    pub is_open: bool,
-    /// The step that is due.
-    pub expected: Option<Expected>,
-    /// The last answer to a delivery, while one is under way.
-    pub last_answer: Option<&'static str>,
-    /// What deliveries are owed as soon as the dialogue is over.
-    pub answers_due: VecDeque<&'static str>,
-}
-
-/// What the next step of a dialogue can be.
-#[derive(Debug)]
-pub enum Expected {
-    /// One of these words, perhaps with more behind it.
-    Words(Vec<&'static str>),
-    /// This word, or a result in its place.
-    WordOrResult(&'static str),
-    /// A result in words. What begins with this text is one for certain.
-    Result(String),
-    /// A set of names.
-    Set,
-}
-
-impl Expected {
-    /// Whether these bytes are the step.
-    pub fn is(&self, bytes: &[u8], server: ServerKind) -> bool {
-        let Ok(text) = std::str::from_utf8(bytes) else {
-            return matches!(self, Expected::Set);
-        };
-        let is_word = |words: &[&str]| words.iter().any(|word| after(word, text).is_some());
-        let is_event = || match server {
-            ServerKind::Fernchat => is_word(&[RECEIVE_FILE, KICKED, CLOSING]),
-            ServerKind::Python => {
-                let is_length = text.bytes().all(|byte| byte.is_ascii_digit());
-                is_word(&[RECEIVE_FILE, KICKED, ACCEPTED]) || is_line(text) || is_length
-            }
-        };
-        match self {
-            Expected::Words(words) => is_word(words),
-            Expected::WordOrResult(word) => is_word(&[word]) || !is_event(),
-            Expected::Result(beginning) => (!beginning.is_empty() && text.starts_with(beginning)) || !is_event(),
-            // The first byte of every set is no UTF-8, so this text is none.
-            Expected::Set => false,
-        }
-    }
-}
-
-/// Whether a text has the form of a chat line, `NAME: TEXT`.
-pub fn is_line(text: &str) -> bool {
-    text.split_once(": ").is_some_and(|(name, _)| !name.is_empty())
-}
 
 /// Why a dialogue did not come to its end.
 pub enum Silence {
@@ -109,6 +53,38 @@ pub enum Patience {
     Goodbye,
     /// Of a goodbye that a signal asks for: [`LEAVE_TIME`].
     Little,
+}
+
+/// Whether an upload is under way, and whether the person wants it stopped.
+#[derive(Default)]
+pub struct Stop {
+    is_under_way: AtomicBool,
+    is_asked_for: AtomicBool,
+}
+
+impl Stop {
+    /// Stops the upload that is under way; `false`: none is. A Python server gets the whole length in any case.
+    pub fn ask(&self) -> bool {
+        self.is_asked_for.store(true, Ordering::SeqCst);
+        self.is_under_way.load(Ordering::SeqCst)
+    }
+
+    pub(super) fn is_asked_for(&self) -> bool {
+        self.is_asked_for.load(Ordering::SeqCst)
+    }
+
+    /// An upload is under way until what is returned is dropped.
+    pub(super) fn under_way(&self) -> impl Drop + '_ {
+        struct UnderWay<'a>(&'a Stop);
+        impl Drop for UnderWay<'_> {
+            fn drop(&mut self) {
+                self.0.is_under_way.store(false, Ordering::SeqCst);
+            }
+        }
+        self.is_asked_for.store(false, Ordering::SeqCst);
+        self.is_under_way.store(true, Ordering::SeqCst);
+        UnderWay(self)
+    }
 }
 
 /// One connection, and the dialogues over it. See the module's page.
@@ -382,32 +358,5 @@ impl Talk {
             Err(error) => self.terminal.show(&format!("The server's list cannot be read: {error}.")),
         }
         names.ok()
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_python_server_s_events_are_no_steps() {
-        let result = Expected::Result(String::new());
-        let upload = Expected::Result("notes: old.txt".into());
-        for (expected, text, is_step) in [
-            (&result, "bob is now a member", true),
-            (&result, "bob: hello", false),
-            (&result, "/receiveFile", false),
-            (&result, "1400", false),
-            (&upload, "notes: old.txt was sent", true),
-            (&upload, "bob: notes", false),
-            (&Expected::WordOrResult(PROCEED), "/proceed", true),
-            (&Expected::WordOrResult(PROCEED), "carol: hi", false),
-            (&Expected::WordOrResult(PROCEED), "only the admin", true),
-            (&Expected::Set, "bob: hello", false),
-        ] {
-            assert_eq!(expected.is(text.as_bytes(), ServerKind::Python), is_step, "{expected:?} {text}");
-        }
-        assert!(result.is(b"Note: this server says it with a colon", ServerKind::Fernchat));
-        assert!(Expected::Set.is(b"\x80\x04\x8f.", ServerKind::Python));
     }
 }

@@ -6,12 +6,11 @@
 use std::fs::File;
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use tempfile::NamedTempFile;
 
-use super::dialogues::{Expected, Silence, Talk};
-use super::link::ServerKind;
+use super::dialogues::{Silence, Stop, Talk};
+use super::step::{Expected, ServerKind};
 use super::{link, ClientError};
 use crate::machine;
 use crate::seal::{is_token_len, token_len, BodyOpener, BodySealer, Key, SealError};
@@ -115,38 +114,6 @@ impl Talk {
 
 /// Why an upload came to nothing that the person did not want any more.
 const STOPPED: &str = "it was stopped";
-
-/// Whether an upload is under way, and whether the person wants it stopped.
-#[derive(Default)]
-pub struct Stop {
-    is_under_way: AtomicBool,
-    is_asked_for: AtomicBool,
-}
-
-impl Stop {
-    /// Stops the upload that is under way; `false`: none is. A Python server gets the whole length in any case.
-    pub fn ask(&self) -> bool {
-        self.is_asked_for.store(true, Ordering::SeqCst);
-        self.is_under_way.load(Ordering::SeqCst)
-    }
-
-    fn is_asked_for(&self) -> bool {
-        self.is_asked_for.load(Ordering::SeqCst)
-    }
-
-    /// An upload is under way until what is returned is dropped.
-    fn under_way(&self) -> impl Drop + '_ {
-        struct UnderWay<'a>(&'a Stop);
-        impl Drop for UnderWay<'_> {
-            fn drop(&mut self) {
-                self.0.is_under_way.store(false, Ordering::SeqCst);
-            }
-        }
-        self.is_asked_for.store(false, Ordering::SeqCst);
-        self.is_under_way.store(true, Ordering::SeqCst);
-        UnderWay(self)
-    }
-}
 
 /// What fails to be read as soon as it is to be stopped.
 struct Stoppable<'a, R> {

@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use parking_lot::{Condvar, Mutex};
 
-use super::dialogues::Dialogue;
+use super::step::{Dialogue, ServerKind};
 use super::ClientError;
 use crate::net::connection::Quick;
 use crate::net::{connect, is_late};
@@ -40,15 +40,6 @@ const ANSWER_AGAIN: Duration = Duration::from_secs(1);
 
 /// What the log calls the other end.
 pub(super) const SERVER: &str = "the server";
-
-/// What the program at the other end is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ServerKind {
-    /// The Python server, or another that does not say.
-    Python,
-    /// A fernchat server: it never sends an event inside a dialogue.
-    Fernchat,
-}
 
 /// Who wants to be where, and what they know: all that it takes to join.
 pub struct Membership {

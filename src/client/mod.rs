@@ -7,8 +7,8 @@
 //! ```
 //!
 //! - [`link`]: connecting and joining, and the one way out to the server.
-//! - [`sending`]: what is typed, and what becomes of it when there is no connection.
-//! - [`dialogues`]: the dialogues with the server, one at a time.
+//! - [`typed`] and [`sending`]: what can be typed, and what becomes of it, also when there is no connection.
+//! - [`step`] and [`dialogues`]: what the server may say next, and the dialogues with it, one at a time.
 //! - [`receiving`]: what arrives: steps for the dialogue, events for the person, files.
 //! - [`files`]: a file is read and sealed, or received and opened, as a stream.
 //! - [`room`]: what members say to each other when they keep it from the server.
@@ -22,6 +22,8 @@ pub mod link;
 pub mod receiving;
 pub mod room;
 pub mod sending;
+pub mod step;
+pub mod typed;
 
 use std::fmt;
 use std::hash::{BuildHasher, Hasher, RandomState};
@@ -99,7 +101,7 @@ pub fn run(setup: Setup) -> Result<(), ClientError> {
     let (at_ctrl_c, at_second_ctrl_c) = (Arc::clone(&sender), Arc::clone(&sender));
     let _visit = terminal.enter(Room {
         name: membership.group.to_string(),
-        commands: sending::commands(),
+        commands: typed::commands(),
         stop: Box::new(move || at_ctrl_c.stop()),
         leave: Box::new(move || at_second_ctrl_c.leave_at_signal()),
     });

@@ -17,11 +17,11 @@ use std::sync::Arc;
 use crossbeam_channel::Sender;
 use log::debug;
 
-use super::dialogues::is_line;
 use super::files::{Download, Seal};
-use super::link::{Incoming, Link, ServerKind, SERVER};
+use super::link::{Incoming, Link, SERVER};
 use super::room;
 use super::sending::Sending;
+use super::step::{is_line, ServerKind};
 use super::ClientError;
 use crate::seal::stamp_of;
 use crate::terminal::style::size;

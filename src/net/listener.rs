@@ -19,7 +19,8 @@ use log::{debug, error, info, warn};
 use parking_lot::{Condvar, Mutex};
 use socket2::SockRef;
 
-use super::connection::{tune, ClientId, Connection, Departure, STACK_LEN};
+use super::connection::{tune, ClientId, Connection, STACK_LEN};
+use super::departure::Departure;
 use super::outbox::{Pace, Post};
 use super::resolve;
 use crate::machine;

@@ -1,10 +1,11 @@
 //! The pipes that server and relay share: an accept loop, two threads and an outbox for each client. No protocol.
 //!
 //! - [`listener`]: who may come in, the clock that keeps the deadlines, and the stop.
-//! - [`connection`]: the two threads of one client, and [`Departure`](connection::Departure), the one way a connection ends.
+//! - [`connection`]: the two threads of one client, and [`Departure`](departure::Departure), the one way a connection ends.
 //! - [`outbox`]: the way out to one client: the rounds that write what goes at once, the channel and the loop for what does not.
 
 pub mod connection;
+pub mod departure;
 pub mod listener;
 pub mod outbox;
 

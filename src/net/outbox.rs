@@ -26,7 +26,7 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::{bounded, select, unbounded, Receiver, Sender};
 use parking_lot::{Condvar, Mutex, MutexGuard};
 
-use super::connection::Departure;
+use super::departure::Departure;
 
 /// How many bytes may be queued for a client before those who cause more have to wait. Enough for a thousand lines, so that
 /// a hiccup of one member slows nobody down.

@@ -29,7 +29,8 @@ use log::{debug, info};
 use parking_lot::Mutex;
 
 use self::splitter::{Piece, Splitter};
-use crate::net::connection::{ClientId, Connection, Departure};
+use crate::net::connection::{ClientId, Connection};
+use crate::net::departure::Departure;
 use crate::net::is_late;
 use crate::net::listener::{bearable, BindError, Listener, Service};
 use crate::net::outbox::{Outbox, Pace};

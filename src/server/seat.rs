@@ -14,7 +14,8 @@ use parking_lot::Mutex;
 
 use super::spool::Body;
 use super::turn::{Event, Frames, Line, Offer, Pass, Turn};
-use crate::net::connection::{ClientId, Departure};
+use crate::net::connection::ClientId;
+use crate::net::departure::Departure;
 use crate::net::outbox::{Job, Outbox};
 use crate::seal::Key;
 use crate::wire::command::{self, CLOSING, KICKED, NO_BODY, WAIT_DISCONNECT};

@@ -22,7 +22,8 @@ use super::group::{Group, JoinFrames, Joined, Refusal};
 use super::seat::{farewell, seal, send, Failure, Peer, Seat};
 use super::spool::Spool;
 use super::table::GroupTable;
-use crate::net::connection::{ClientId, Departure};
+use crate::net::connection::ClientId;
+use crate::net::departure::Departure;
 use crate::net::outbox::Outbox;
 use crate::seal::{challenge, Key};
 use crate::wire::command::{

@@ -14,7 +14,7 @@ use super::seat::{seal, Delivery, Failure, Peer, Receipt};
 use super::session::Session;
 use super::spool::{self, Body, SpoolError};
 use super::turn::{Frames, Offer};
-use crate::net::connection::Departure;
+use crate::net::departure::Departure;
 use crate::seal::token_len;
 use crate::terminal::style::size;
 use crate::wire::command::{self, Command, BODY_END, FILE_ERROR, RECEIVE_FILE, SEND_FILE};

@@ -20,7 +20,7 @@ use super::session::{House, Session};
 use super::spool::{Body, Spool};
 use super::table::GroupTable;
 use super::turn::{Frames, Offer};
-use crate::net::connection::Departure;
+use crate::net::departure::Departure;
 use crate::net::outbox::tests::NoWay;
 use crate::net::outbox::{Item, Outbox, Pace};
 use crate::seal::Key;

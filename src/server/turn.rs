@@ -18,7 +18,7 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use crate::net::connection::Departure;
+use crate::net::departure::Departure;
 
 /// The bytes of one or more whole frames.
 pub type Frames = Arc<[u8]>;

@@ -1,0 +1,97 @@
+//! The step that is due: what the program at the other end may say next, and what it cannot mean by it.
+
+use std::collections::VecDeque;
+
+use crate::wire::command::{after, ACCEPTED, CLOSING, KICKED, RECEIVE_FILE};
+
+/// What the program at the other end is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ServerKind {
+    /// The Python server, or another that does not say.
+    Python,
+    /// A fernchat server: it never sends an event inside a dialogue.
+    Fernchat,
+}
+
+/// What the receiving thread must know of the dialogue that is open.
+#[derive(Default)]
+pub struct Dialogue {
+    /// From the command to the last step.
+    pub is_open: bool,
+    /// The step that is due.
+    pub expected: Option<Expected>,
+    /// The last answer to a delivery, while one is under way.
+    pub last_answer: Option<&'static str>,
+    /// What deliveries are owed as soon as the dialogue is over.
+    pub answers_due: VecDeque<&'static str>,
+}
+
+/// What the next step of a dialogue can be.
+#[derive(Debug)]
+pub enum Expected {
+    /// One of these words, perhaps with more behind it.
+    Words(Vec<&'static str>),
+    /// This word, or a result in its place.
+    WordOrResult(&'static str),
+    /// A result in words. What begins with this text is one for certain.
+    Result(String),
+    /// A set of names.
+    Set,
+}
+
+impl Expected {
+    /// Whether these bytes are the step.
+    pub fn is(&self, bytes: &[u8], server: ServerKind) -> bool {
+        let Ok(text) = std::str::from_utf8(bytes) else {
+            return matches!(self, Expected::Set);
+        };
+        let is_word = |words: &[&str]| words.iter().any(|word| after(word, text).is_some());
+        let is_event = || match server {
+            ServerKind::Fernchat => is_word(&[RECEIVE_FILE, KICKED, CLOSING]),
+            ServerKind::Python => {
+                let is_length = text.bytes().all(|byte| byte.is_ascii_digit());
+                is_word(&[RECEIVE_FILE, KICKED, ACCEPTED]) || is_line(text) || is_length
+            }
+        };
+        match self {
+            Expected::Words(words) => is_word(words),
+            Expected::WordOrResult(word) => is_word(&[word]) || !is_event(),
+            Expected::Result(beginning) => (!beginning.is_empty() && text.starts_with(beginning)) || !is_event(),
+            // The first byte of every set is no UTF-8, so this text is none.
+            Expected::Set => false,
+        }
+    }
+}
+
+/// Whether a text has the form of a chat line, `NAME: TEXT`.
+pub fn is_line(text: &str) -> bool {
+    text.split_once(": ").is_some_and(|(name, _)| !name.is_empty())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wire::command::PROCEED;
+
+    #[test]
+    fn a_python_server_s_events_are_no_steps() {
+        let result = Expected::Result(String::new());
+        let upload = Expected::Result("notes: old.txt".into());
+        for (expected, text, is_step) in [
+            (&result, "bob is now a member", true),
+            (&result, "bob: hello", false),
+            (&result, "/receiveFile", false),
+            (&result, "1400", false),
+            (&upload, "notes: old.txt was sent", true),
+            (&upload, "bob: notes", false),
+            (&Expected::WordOrResult(PROCEED), "/proceed", true),
+            (&Expected::WordOrResult(PROCEED), "carol: hi", false),
+            (&Expected::WordOrResult(PROCEED), "only the admin", true),
+            (&Expected::Set, "bob: hello", false),
+        ] {
+            assert_eq!(expected.is(text.as_bytes(), ServerKind::Python), is_step, "{expected:?} {text}");
+        }
+        assert!(result.is(b"Note: this server says it with a colon", ServerKind::Fernchat));
+        assert!(Expected::Set.is(b"\x80\x04\x8f.", ServerKind::Python));
+    }
+}
