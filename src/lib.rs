@@ -23,12 +23,12 @@
 //!       server                       client                        relay
 //!   session  sharing           link  dialogues  files           (the relay)
 //!   group  table  backlog      sending  receiving  room           splitter
-//!   seat  turn  spool                   │                          client
+//!   seat  turn  spool          typed  step  │                      client
 //!          └────────────────────────────┼────────────────────────────┘
 //!          ┌──────────────┬─────────────┴┬──────────────────┐
 //!         net             │              │               terminal
 //!   listener  connection  │              │      editor  completion  style
-//!   outbox                │              │      log  progress
+//!   outbox  departure     │              │      log  progress
 //!          │            wire           seal                 │
 //!          │       frame  command    key  token             │
 //!          │       name  name_set    body  line  secret     │
