@@ -9,7 +9,7 @@ mod support;
 use std::fs;
 use std::process::Command;
 
-use support::{ends_well, fernchat, folder, Program, Server};
+use support::{ends_well, fernchat, folder, Server};
 
 /// More than one piece of a file's body, and no multiple of anything.
 const FILE_LEN: usize = 1_234_567;
@@ -37,21 +37,8 @@ fn exchange(servers: impl Fn() -> Command, others: impl Fn() -> Command, [shared
     let mut command = servers();
     command.args(["server", "127.0.0.1", "0"]);
     let mut server = Server::of(command);
-    let join = |mut program: Command, name: &str, downloads: &str| {
-        let port = server.port.to_string();
-        program.args([
-            "client",
-            "127.0.0.1",
-            &port,
-            "--name",
-            name,
-            "--group",
-            "team",
-            "--no-reconnect",
-            "--downloads",
-            downloads,
-        ]);
-        Program::start(program)
+    let join = |program: Command, name: &str, downloads: &str| {
+        support::joins(program, server.port, name, &["--no-reconnect", "--downloads", downloads])
     };
     let (home, away) = (folder(), folder());
     let mut alice = join(servers(), "alice", home.path().to_str().unwrap());

@@ -17,9 +17,14 @@ struct Pair {
 
 impl Pair {
     fn start(options: &[&str]) -> Pair {
+        Pair::of("alice", options)
+    }
+
+    /// With another name for alice.
+    fn of(admin: &str, options: &[&str]) -> Pair {
         let server = Server::start_with(options);
         let tap = Tap::before(server.port);
-        let mut alice = lasting_client(server.port, "alice", &[]);
+        let mut alice = lasting_client(server.port, admin, &[]);
         alice.hears("The group team is new");
         let mut bob = lasting_client(tap.port, "bob", &[]);
         bob.hears("You wait");
@@ -217,20 +222,13 @@ fn whoever_waits_again_can_leave_whatever_was_typed_meanwhile() {
 
 #[test]
 fn lines_of_somebody_who_is_called_almost_like_the_server_are_not_said_twice() {
-    let server = Server::start();
-    let tap = Tap::before(server.port);
-    let mut chatter = lasting_client(server.port, "PyChatter", &[]);
-    chatter.hears("The group team is new");
-    let mut bob = lasting_client(tap.port, "bob", &[]);
-    bob.hears("You wait");
-    approves(&mut chatter, "bob");
-    bob.hears("You have been approved");
-    chatter.types("once");
-    bob.hears_next("PyChatter: once");
-    tap.cuts();
-    bob.hears("Connected again");
-    chatter.types("and no more");
-    bob.hears_next("PyChatter: and no more");
+    let mut pair = Pair::of("PyChatter", &[]);
+    pair.alice.types("once");
+    pair.bob.hears_next("PyChatter: once");
+    pair.tap.cuts();
+    pair.bob.hears("Connected again");
+    pair.alice.types("and no more");
+    pair.bob.hears_next("PyChatter: and no more");
 }
 
 #[test]

@@ -62,23 +62,8 @@ fn share(group: &Cgroup, what: &str) {
     let mut command = group.within(fernchat());
     command.args(["server", "127.0.0.1", "0", "--spool", &at("spool")]);
     let mut server = Server::of(command);
-    let join = |name: &str| {
-        let mut command = group.within(fernchat());
-        let port = server.port.to_string();
-        command.args([
-            "client",
-            "127.0.0.1",
-            &port,
-            "--name",
-            name,
-            "--group",
-            "team",
-            "--no-reconnect",
-            "--downloads",
-            &at("downloads"),
-        ]);
-        Program::start(command)
-    };
+    let options = ["--no-reconnect", "--downloads", &at("downloads")];
+    let join = |name: &str| support::joins(group.within(fernchat()), server.port, name, &options);
     let mut alice = join("alice");
     alice.hears("you administer it");
     let mut bob = join("bob");

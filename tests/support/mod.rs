@@ -302,7 +302,11 @@ pub fn client(port: u16, name: &str, options: &[&str]) -> Program {
 
 /// Our client, joined to the group `team`.
 pub fn lasting_client(port: u16, name: &str, options: &[&str]) -> Program {
-    let mut command = fernchat();
+    joins(fernchat(), port, name, options)
+}
+
+/// The client that this command starts, joined to the group `team`.
+pub fn joins(mut command: Command, port: u16, name: &str, options: &[&str]) -> Program {
     command.args(["client", "127.0.0.1", &port.to_string(), "--name", name, "--group", "team"]).args(options);
     Program::start(command)
 }
