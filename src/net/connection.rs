@@ -214,13 +214,18 @@ impl Way for Line {
         let _ = SockRef::from(&self.socket).set_tcp_user_timeout(Some(if is_on { CHALLENGE_TIMEOUT } else { USER_TIMEOUT }));
     }
 
-    fn finish(&self, outbox: &Outbox) -> bool {
+    fn finish(&self, outbox: &Arc<Outbox>) -> bool {
         // A writer that is being joined waits for its last item, too.
         let has_none = matches!(*self.writer.lock(), Writer::NotNeeded(_));
         if has_none {
             self.end_sending(outbox);
         }
         has_none
+    }
+
+    fn shut(&self) {
+        // Fails only if the peer was faster.
+        let _ = self.socket.shutdown(Shutdown::Both);
     }
 }
 
@@ -237,15 +242,10 @@ impl Line {
         self.shut();
     }
 
-    fn end_sending(&self, outbox: &Outbox) {
+    fn end_sending(&self, outbox: &Arc<Outbox>) {
         // The peer may be gone already.
         let _ = self.socket.shutdown(Shutdown::Write);
         outbox.end_within(CLOSE_TIME, Departure::Left);
-    }
-
-    fn shut(&self) {
-        // Fails only if the peer was faster.
-        let _ = self.socket.shutdown(Shutdown::Both);
     }
 
     /// Waits until the writer has ended, which the ending of its outbox brings about.

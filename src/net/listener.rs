@@ -234,12 +234,7 @@ impl Listener {
 
     fn clock_loop(&self, stopped: &Receiver<()>, service: &dyn Service) {
         while let Err(RecvTimeoutError::Timeout) = stopped.recv_timeout(TICK) {
-            let now = Instant::now();
-            for connection in self.connections.lock().values() {
-                if connection.outbox().is_overdue(now) {
-                    connection.shut();
-                }
-            }
+            self.post.keep_deadlines(Instant::now());
             service.tick();
             self.post.make_round();
         }

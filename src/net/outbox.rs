@@ -19,7 +19,7 @@
 
 use std::io::{self, Write};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -88,12 +88,16 @@ pub trait Way: Send + Sync {
     /// The peer must soon show that it is still there, or the connection fails; or it has as long as ever again.
     fn challenge(&self, _is_on: bool) {}
     /// Everything is written: ends the sending side. `false`: there is a writer, whose part that is.
-    fn finish(&self, outbox: &Outbox) -> bool;
+    fn finish(&self, outbox: &Arc<Outbox>) -> bool;
+    /// Ends both directions, which wakes all who read or write.
+    fn shut(&self) {}
 }
 
-/// What all outboxes of a server share: the rounds, the postman, and the bell.
+/// What all outboxes of a server share: the rounds, the postman, the bell, and the clock's list.
 pub struct Post {
     bell: Bell,
+    /// The outboxes with something that the clock must look at. A client that does nothing is not among them, and costs no time.
+    watched: Mutex<Vec<Weak<Outbox>>>,
     /// The outboxes to which something was posted since the last round.
     due: Mutex<Vec<Arc<Outbox>>>,
     round: Mutex<Round>,
@@ -115,7 +119,7 @@ const SHORT_ROUND: usize = 16;
 impl Default for Post {
     fn default() -> Post {
         let (call, calls) = bounded(1);
-        Post { bell: Bell::default(), due: Mutex::default(), round: Mutex::default(), call, calls }
+        Post { bell: Bell::default(), watched: Mutex::default(), due: Mutex::default(), round: Mutex::default(), call, calls }
     }
 }
 
@@ -131,6 +135,13 @@ impl Post {
             // A call that was not heard yet will do.
             _ => drop(self.call.try_send(())),
         }
+    }
+
+    /// Shuts the connections whose time is up. Called by the listener's clock.
+    pub fn keep_deadlines(&self, now: Instant) {
+        let mut watched = std::mem::take(&mut *self.watched.lock());
+        watched.retain(|outbox| outbox.upgrade().is_some_and(|outbox| outbox.look_at_clock(now)));
+        self.watched.lock().append(&mut watched);
     }
 
     /// The postman: makes the rounds that are long, or that were asked for during another.
@@ -215,6 +226,8 @@ struct State {
     more_by: Option<Instant>,
     /// Until when the peer is challenged.
     challenged_until: Option<Instant>,
+    /// Whether the clock looks at this outbox.
+    is_watched: bool,
 }
 
 impl Outbox {
@@ -249,7 +262,11 @@ impl Outbox {
     /// Queues a line, which has a number: see [`Outbox::heard`].
     pub fn push_line(self: &Arc<Self>, bytes: Arc<[u8]>, number: u64) {
         if !self.is_ending() {
-            self.queued.fetch_add(self.cost(bytes.len()), Ordering::Relaxed);
+            let cost = self.cost(bytes.len());
+            let before = self.queued.fetch_add(cost, Ordering::Relaxed);
+            if before <= SOFT_LIMIT && before + cost > SOFT_LIMIT {
+                self.watch(&mut self.state.lock());
+            }
             self.post_item(Item::Bytes(bytes, number));
         }
     }
@@ -271,10 +288,11 @@ impl Outbox {
     }
 
     /// Has the system find out quickly whether the peer is still there, for [`CHALLENGE_TIME`]. Waits for nothing.
-    pub fn challenge(&self) {
+    pub fn challenge(self: &Arc<Self>) {
         let mut state = self.state.lock();
         if state.challenged_until.is_none() {
             state.challenged_until = Some(Instant::now() + CHALLENGE_TIME);
+            self.watch(&mut state);
             self.way.challenge(true);
         }
     }
@@ -385,7 +403,14 @@ impl Outbox {
     pub fn end(self: &Arc<Self>, reason: Departure, limit: Duration) {
         let mut state = self.state.lock();
         state.meet(Instant::now() + limit, reason.clone());
+        self.watch(&mut state);
         self.decide(state, reason);
+    }
+
+    fn watch(self: &Arc<Self>, state: &mut State) {
+        if !std::mem::replace(&mut state.is_watched, true) {
+            self.post.watched.lock().push(Arc::downgrade(self));
+        }
     }
 
     fn decide(self: &Arc<Self>, mut state: MutexGuard<State>, reason: Departure) {
@@ -398,13 +423,17 @@ impl Outbox {
     }
 
     /// Ends the connection for this reason when `limit` has passed, unless [`Outbox::no_deadline`] comes first.
-    pub fn end_within(&self, limit: Duration, reason: Departure) {
-        self.state.lock().meet(Instant::now() + limit, reason);
+    pub fn end_within(self: &Arc<Self>, limit: Duration, reason: Departure) {
+        let mut state = self.state.lock();
+        state.meet(Instant::now() + limit, reason);
+        self.watch(&mut state);
     }
 
     /// The peer must send more within this time, each time anew, or it has broken the protocol; `None`: it may take its time.
-    pub fn expect_more(&self, limit: Option<Duration>) {
-        self.state.lock().more_by = limit.map(|limit| Instant::now() + limit);
+    pub fn expect_more(self: &Arc<Self>, limit: Option<Duration>) {
+        let mut state = self.state.lock();
+        state.more_by = limit.map(|limit| Instant::now() + limit);
+        self.watch(&mut state);
     }
 
     /// The deadline was met. Has no effect on a connection that is ending.
@@ -425,7 +454,19 @@ impl Outbox {
         self.state.lock().ending.is_some()
     }
 
-    /// Whether the socket is to be shut now: a deadline has passed, or the client is too slow. Called by the listener's clock.
+    /// Shuts a connection that is overdue. Whether the clock must look again.
+    fn look_at_clock(self: &Arc<Self>, now: Instant) -> bool {
+        let is_overdue = self.is_overdue(now);
+        if is_overdue {
+            self.way.shut();
+        }
+        let mut state = self.state.lock();
+        let is_timed = state.deadline.is_some() || state.more_by.is_some() || state.challenged_until.is_some();
+        state.is_watched = !is_overdue && (is_timed || self.queued.load(Ordering::Relaxed) > SOFT_LIMIT);
+        state.is_watched
+    }
+
+    /// Whether the connection must end now: a deadline has passed, or the client is too slow.
     pub fn is_overdue(self: &Arc<Self>, now: Instant) -> bool {
         let mut state = self.state.lock();
         if state.challenged_until.take_if(|until| now >= *until).is_some() {
@@ -593,7 +634,7 @@ pub(crate) mod tests {
 
         fn wake_writer(self: Arc<Self>, _: &Arc<Outbox>) {}
 
-        fn finish(&self, _: &Outbox) -> bool {
+        fn finish(&self, _: &Arc<Outbox>) -> bool {
             false
         }
     }
@@ -611,7 +652,7 @@ pub(crate) mod tests {
             let _ = self.1.send("wake");
         }
 
-        fn finish(&self, _: &Outbox) -> bool {
+        fn finish(&self, _: &Arc<Outbox>) -> bool {
             self.1.send("finish").is_ok()
         }
     }

@@ -155,7 +155,9 @@ impl Service for Server {
                 uploader.hear(seal(&self.house.key, notice(format!("{file} did not reach {receiver}."))));
             }
         }
-        for group in self.house.table.all() {
+        // Only a file on offer makes a seat look at the clock.
+        let groups = if self.house.spool.is_empty() { Vec::new() } else { self.house.table.all() };
+        for group in groups {
             // A body may end here, and with it a file: not under the group's lock.
             let seats: Vec<_> = group.lock().online().cloned().collect();
             seats.iter().for_each(|seat| seat.tick());

@@ -46,6 +46,11 @@ impl Spool {
         Ok(Spool { folder: folder.to_owned(), room })
     }
 
+    /// Whether there is no body at all.
+    pub fn is_empty(&self) -> bool {
+        self.room.n_bodies.load(Ordering::Relaxed) == 0
+    }
+
     /// Begins a body.
     ///
     /// # Errors
