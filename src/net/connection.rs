@@ -17,7 +17,7 @@
 use std::fmt;
 use std::io::{self, Read};
 use std::net::{Shutdown, SocketAddr, TcpStream};
-use std::panic::{catch_unwind, AssertUnwindSafe};
+use std::panic::{catch_unwind, resume_unwind, AssertUnwindSafe};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::thread::{self, JoinHandle};
@@ -36,6 +36,10 @@ use crate::machine;
 /// The stack of each thread of a client: almost three times what a debug build needs. On 32-bit machines address space is
 /// what runs out first.
 pub const STACK_LEN: usize = if cfg!(target_pointer_width = "64") { 128 << 10 } else { 64 << 10 };
+
+/// The stack of a thread that [`aside`] starts. Not the same, since the system keeps the stacks of threads that have ended for others of
+/// the same length, with all the memory that they have ever used.
+const STACK_ASIDE_LEN: usize = STACK_LEN / 4 * 3;
 
 /// How long one write may take without any progress.
 const WRITE_TIME: Duration = Duration::from_secs(30);
@@ -67,6 +71,18 @@ const UNSENT_LEN: u32 = 64 << 10;
 /// Tells the clients of one run apart. Never reused, so that a late goodbye cannot take a newcomer away.
 pub type ClientId = u64;
 
+/// Does something in a thread of its own and waits for it: what its stack was used for goes with it, which a client that says nothing
+/// for the rest of the day would keep.
+///
+/// # Errors
+/// The system has no thread.
+pub fn aside<T: Send>(work: impl FnOnce() -> T + Send) -> io::Result<T> {
+    thread::scope(|scope| {
+        let thread = thread::Builder::new().name("aside".into()).stack_size(STACK_ASIDE_LEN).spawn_scoped(scope, work)?;
+        Ok(thread.join().unwrap_or_else(|panic| resume_unwind(panic)))
+    })
+}
+
 /// One client: its socket and its outbox.
 pub struct Connection {
     /// The client.
@@ -84,8 +100,7 @@ pub struct Connection {
 impl Connection {
     pub(super) fn new(id: ClientId, peer: SocketAddr, socket: TcpStream, post: Arc<Post>, pace: Pace) -> Connection {
         let line = Arc::new(Line { id, socket, writer: Mutex::default() });
-        let (outbox, items) = Outbox::new(post, pace, Arc::clone(&line) as Arc<dyn Way>);
-        *line.writer.lock() = Writer::NotNeeded(items);
+        let outbox = Outbox::new(post, pace, Arc::clone(&line) as Arc<dyn Way>);
         Connection { id, peer, line, outbox, settled: AtomicBool::new(false), name: OnceLock::new() }
     }
 
@@ -129,7 +144,6 @@ impl Connection {
 
     /// Serves the client until it is gone. This is the body of the reader thread.
     pub(super) fn run(&self, serve: impl FnOnce() -> Departure) {
-        info!("{self} connected");
         let departure = catch_unwind(AssertUnwindSafe(serve)).unwrap_or(Departure::Panicked);
         self.outbox.end(departure, DRAIN_TIME);
         self.outbox.post().make_round();
@@ -149,7 +163,7 @@ impl Connection {
 
     /// Throws away what still comes, until the peer closes or the clock shuts the socket.
     fn discard(&self) {
-        let mut bytes = [0; 4 << 10];
+        let mut bytes = vec![0; 4 << 10];
         while matches!(self.incoming().read(&mut bytes), Ok(n) if n > 0) {}
     }
 }
@@ -173,10 +187,10 @@ struct Line {
 /// The writer thread of a client. Most clients never need theirs.
 #[derive(Default)]
 enum Writer {
-    NotNeeded(Receiver<Item>),
+    #[default]
+    NotNeeded,
     Running(JoinHandle<()>),
     /// It is being joined, or there was no thread for it.
-    #[default]
     Gone,
 }
 
@@ -185,23 +199,20 @@ impl Way for Line {
         machine::write_now(&self.socket, bytes)
     }
 
-    fn wake_writer(self: Arc<Self>, outbox: &Arc<Outbox>) {
+    fn start_writer(self: Arc<Self>, outbox: &Arc<Outbox>, items: Receiver<Item>) {
         let mut writer = self.writer.lock();
-        *writer = match std::mem::take(&mut *writer) {
-            Writer::NotNeeded(items) => {
-                let thread = thread::Builder::new().name(format!("write {}", self.id)).stack_size(STACK_LEN);
-                let (line, its_outbox) = (Arc::clone(&self), Arc::clone(outbox));
-                match thread.spawn(move || line.writer_loop(&its_outbox, &items)) {
-                    Ok(thread) => Writer::Running(thread),
-                    Err(error) => {
-                        error!("client {}: no thread for its writer: {error}", self.id);
-                        self.shut();
-                        Writer::Gone
-                    }
-                }
-            }
-            other => other,
-        };
+        if let Writer::NotNeeded = *writer {
+            let thread = thread::Builder::new().name(format!("write {}", self.id)).stack_size(STACK_LEN);
+            let (line, its_outbox) = (Arc::clone(&self), Arc::clone(outbox));
+            *writer = thread.spawn(move || line.writer_loop(&its_outbox, &items)).map_or_else(
+                |error| {
+                    error!("client {}: no thread for its writer: {error}", self.id);
+                    self.shut();
+                    Writer::Gone
+                },
+                Writer::Running,
+            );
+        }
     }
 
     fn challenge(&self, is_on: bool) {
@@ -216,7 +227,7 @@ impl Way for Line {
 
     fn finish(&self, outbox: &Arc<Outbox>) -> bool {
         // A writer that is being joined waits for its last item, too.
-        let has_none = matches!(*self.writer.lock(), Writer::NotNeeded(_));
+        let has_none = matches!(*self.writer.lock(), Writer::NotNeeded);
         if has_none {
             self.end_sending(outbox);
         }
@@ -250,7 +261,7 @@ impl Line {
 
     /// Waits until the writer has ended, which the ending of its outbox brings about.
     fn join_writer(&self) {
-        let writer = std::mem::take(&mut *self.writer.lock());
+        let writer = std::mem::replace(&mut *self.writer.lock(), Writer::Gone);
         if let Writer::Running(thread) = writer {
             // A panic of it has been dealt with in its loop.
             let _ = thread.join();

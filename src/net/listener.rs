@@ -189,6 +189,7 @@ impl Listener {
             connection.outbox().end_within(GREETING_TIME, Departure::GreetingTooLong);
             self.connections.lock().insert(id, Arc::clone(&connection));
             let reader = thread::Builder::new().name(format!("client {id}")).stack_size(STACK_LEN);
+            info!("{connection} connected");
             let body = move || {
                 connection.run(|| service.serve(&connection));
                 self.remove(id);

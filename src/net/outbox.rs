@@ -19,7 +19,7 @@
 
 use std::io::{self, Write};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Weak};
+use std::sync::{Arc, OnceLock, Weak};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -83,8 +83,8 @@ pub type Job = Box<dyn FnOnce(&mut dyn Write) -> io::Result<()> + Send>;
 pub trait Way: Send + Sync {
     /// Writes what the client takes without waiting, and says how many bytes that were. An error is left to the writer, which meets it again.
     fn write_now(&self, bytes: &[u8]) -> io::Result<usize>;
-    /// The outbox has handed something to its writer: starts it, unless it runs.
-    fn wake_writer(self: Arc<Self>, outbox: &Arc<Outbox>);
+    /// Something does not go at once, for the first time: starts the writer, which takes it out of the channel.
+    fn start_writer(self: Arc<Self>, outbox: &Arc<Outbox>, items: Receiver<Item>);
     /// The peer must soon show that it is still there, or the connection fails; or it has as long as ever again.
     fn challenge(&self, _is_on: bool) {}
     /// Everything is written: ends the sending side. `false`: there is a writer, whose part that is.
@@ -199,8 +199,8 @@ pub struct Outbox {
     /// What was pushed since the last round. With anything in it, the outbox is due.
     posted: Mutex<Vec<Item>>,
     way: Arc<dyn Way>,
-    /// The way to the writer.
-    items: Sender<Item>,
+    /// The way to the writer, once there is one.
+    items: OnceLock<Sender<Item>>,
     /// How many items the writer was handed and has not written yet.
     n_handed: AtomicUsize,
     /// Bytes pushed and not yet written.
@@ -231,13 +231,12 @@ struct State {
 }
 
 impl Outbox {
-    /// A new outbox, and the end of its channel for the writer thread.
-    pub fn new(post: Arc<Post>, pace: Pace, way: Arc<dyn Way>) -> (Arc<Outbox>, Receiver<Item>) {
-        let (items, receiver) = unbounded();
-        let outbox = Outbox {
+    /// A new outbox. What it holds for its client takes no room before there is something.
+    pub fn new(post: Arc<Post>, pace: Pace, way: Arc<dyn Way>) -> Arc<Outbox> {
+        Arc::new(Outbox {
             posted: Mutex::default(),
             way,
-            items,
+            items: OnceLock::new(),
             n_handed: AtomicUsize::new(0),
             queued: AtomicUsize::new(0),
             written: AtomicU64::new(0),
@@ -245,8 +244,7 @@ impl Outbox {
             post,
             pace,
             state: Mutex::default(),
-        };
-        (Arc::new(outbox), receiver)
+        })
     }
 
     /// The post that this outbox belongs to.
@@ -365,12 +363,14 @@ impl Outbox {
     }
 
     fn hand_over(self: &Arc<Self>, item: Item) {
-        let is_first = self.n_handed.fetch_add(1, Ordering::Relaxed) == 0;
+        self.n_handed.fetch_add(1, Ordering::Relaxed);
+        let items = self.items.get_or_init(|| {
+            let (items, receiver) = unbounded();
+            Arc::clone(&self.way).start_writer(self, receiver);
+            items
+        });
         // The writer is gone only when the connection is; its reader notices by itself.
-        let _ = self.items.send(item);
-        if is_first {
-            Arc::clone(&self.way).wake_writer(self);
-        }
+        let _ = items.send(item);
     }
 
     /// Whether those who cause bytes may push more. An ending client keeps nobody waiting.
@@ -621,7 +621,15 @@ pub(crate) mod tests {
 
     /// An outbox whose client takes nothing at once.
     fn at_pace(pace: Pace) -> (Arc<Outbox>, Receiver<Item>) {
-        Outbox::new(Arc::default(), pace, Arc::new(NoWay))
+        with_channel(Arc::default(), pace, Arc::new(NoWay))
+    }
+
+    /// An outbox whose writer is a test.
+    pub(crate) fn with_channel(post: Arc<Post>, pace: Pace, way: Arc<dyn Way>) -> (Arc<Outbox>, Receiver<Item>) {
+        let outbox = Outbox::new(post, pace, way);
+        let (items, receiver) = unbounded();
+        outbox.items.set(items).unwrap();
+        (outbox, receiver)
     }
 
     /// A client that takes nothing at once; what is handed to its writer is looked at by a test.
@@ -632,7 +640,7 @@ pub(crate) mod tests {
             Ok(0)
         }
 
-        fn wake_writer(self: Arc<Self>, _: &Arc<Outbox>) {}
+        fn start_writer(self: Arc<Self>, _: &Arc<Outbox>, _: Receiver<Item>) {}
 
         fn finish(&self, _: &Arc<Outbox>) -> bool {
             false
@@ -647,9 +655,9 @@ pub(crate) mod tests {
             self.0(bytes)
         }
 
-        fn wake_writer(self: Arc<Self>, _: &Arc<Outbox>) {
+        fn start_writer(self: Arc<Self>, _: &Arc<Outbox>, _: Receiver<Item>) {
             // Only some tests listen.
-            let _ = self.1.send("wake");
+            let _ = self.1.send("start");
         }
 
         fn finish(&self, _: &Arc<Outbox>) -> bool {
@@ -699,7 +707,7 @@ pub(crate) mod tests {
                     Err(io::ErrorKind::WouldBlock.into())
                 }
             };
-            let (outbox, items) = Outbox::new(Arc::default(), Pace::Batched, way(take));
+            let (outbox, items) = with_channel(Arc::default(), Pace::Batched, way(take));
             Client { outbox, items, room, straight }
         }
 
@@ -750,17 +758,16 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn writer_is_woken_for_what_does_not_go_at_once_and_for_no_end_without_it() {
-        for (room, asked) in [(4, vec!["finish"]), (3, vec!["wake"])] {
+    fn writer_starts_for_what_does_not_go_at_once_and_for_no_end_without_it() {
+        for (room, asked) in [(4, vec!["finish"]), (3, vec!["start"])] {
             let (ask, asks) = unbounded();
             let take = move |bytes: &[u8]| Ok(bytes.len().min(room));
-            let (outbox, items) = Outbox::new(Arc::default(), Pace::Batched, Arc::new(Straight(take, ask)));
+            let outbox = Outbox::new(Arc::default(), Pace::Batched, Arc::new(Straight(take, ask)));
             outbox.push(b"line".as_slice().into());
             end(&outbox);
             outbox.push(b"late".as_slice().into());
             outbox.post.make_round();
             assert_eq!(asks.try_iter().collect::<Vec<_>>(), asked);
-            assert_eq!(items.is_empty(), room == 4);
         }
     }
 
@@ -783,8 +790,8 @@ pub(crate) mod tests {
             // Taken only when the test looks: until then the round is under way.
             way(move |bytes| told.send_timeout(what, DEADLINE).map(|()| bytes.len()).map_err(io::Error::other))
         };
-        let (first, _items) = Outbox::new(Arc::clone(&post), Pace::Batched, tell("first"));
-        let (second, _more_items) = Outbox::new(Arc::clone(&post), Pace::Batched, tell("second"));
+        let (first, _items) = with_channel(Arc::clone(&post), Pace::Batched, tell("first"));
+        let (second, _more_items) = with_channel(Arc::clone(&post), Pace::Batched, tell("second"));
         let (stop, stopped) = bounded(0);
         thread::scope(|scope| {
             first.push(b"line".as_slice().into());
@@ -805,7 +812,7 @@ pub(crate) mod tests {
     fn long_round_is_left_to_the_postman() {
         let post = Arc::new(Post::default());
         let outboxes: Vec<_> =
-            (0..=SHORT_ROUND).map(|_| Outbox::new(Arc::clone(&post), Pace::Batched, Arc::new(NoWay))).collect();
+            (0..=SHORT_ROUND).map(|_| with_channel(Arc::clone(&post), Pace::Batched, Arc::new(NoWay))).collect();
         outboxes.iter().for_each(|(outbox, _)| outbox.push(b"line".as_slice().into()));
         post.make_round();
         assert!(outboxes.iter().all(|(_, items)| items.is_empty()));
@@ -903,7 +910,7 @@ pub(crate) mod tests {
         // The event may come before the wait, so the test gives them many chances to meet.
         for _ in 0..50 {
             let post = Arc::new(Post::default());
-            let outbox = || Outbox::new(Arc::clone(&post), Pace::Batched, Arc::new(NoWay));
+            let outbox = || with_channel(Arc::clone(&post), Pace::Batched, Arc::new(NoWay));
             let ((full, _items), (own, _own_items)) = (outbox(), outbox());
             full.push(bytes(SOFT_LIMIT + 4));
             let (woken, is_woken) = bounded(0);

@@ -43,20 +43,20 @@ struct Member {
     /// The number from which on it was to hear everything since it joined last.
     since: u64,
     /// The run of its client, and the last of the lines that came from there. See [`Seat::run`].
-    run: String,
+    run: Arc<str>,
     n_taken: u64,
 }
 
 impl Member {
     /// A member that is to hear what comes behind the line of this number.
     fn new(seat: Option<Arc<Seat>>, since: u64) -> Member {
-        let run = seat.as_ref().map_or_else(String::new, |seat| seat.run.clone());
+        let run = seat.as_ref().map_or_else(Arc::default, |seat| Arc::clone(&seat.run));
         Member { seat, heard: since, since, run, n_taken: 0 }
     }
 
     /// The number of the last line that it heard, as far as can be known: its client knows best, if it is still the same.
     fn heard(&self, seat: &Seat, backlog: &Backlog) -> u64 {
-        match seat.heard.as_str() {
+        match &*seat.heard {
             _ if seat.run.is_empty() || seat.run != self.run => self.heard,
             "" => self.since,
             // A mark that is not found is older than all that is kept, whatever was written since into a link that was broken.
@@ -68,7 +68,7 @@ impl Member {
     fn sit_down(&mut self, seat: &Arc<Seat>, backlog: &Backlog) {
         self.since = self.heard(seat, backlog);
         if self.run != seat.run {
-            self.run.clone_from(&seat.run);
+            self.run = Arc::clone(&seat.run);
             self.n_taken = 0;
         }
         self.seat = Some(Arc::clone(seat));

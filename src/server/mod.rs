@@ -28,13 +28,13 @@ use std::sync::atomic::AtomicUsize;
 use std::sync::Arc;
 
 use crossbeam_channel::{unbounded, Receiver};
-use log::info;
+use log::{error, info};
 
 use self::seat::{seal, Failure};
 use self::session::{House, Session};
 use self::spool::Spool;
 use self::table::GroupTable;
-use crate::net::connection::Connection;
+use crate::net::connection::{aside, Connection};
 use crate::net::departure::Departure;
 use crate::net::listener::{bearable, BindError, Listener, Service, GREETING_PLACES};
 use crate::net::outbox::{Pace, CHALLENGE_TIME};
@@ -140,11 +140,18 @@ impl Service for Server {
     }
 
     fn serve(&self, connection: &Connection) -> Departure {
-        match Session::greet(&self.house, connection.id, connection.outbox(), connection.incoming()) {
-            Err(departure) => departure,
-            Ok(session) => {
-                connection.settle(Some(session.who()));
-                session.run()
+        let greet = || {
+            let session = Session::greet(&self.house, connection.id, connection.outbox(), connection.incoming())?;
+            connection.settle(Some(session.who()));
+            connection.outbox().post().make_round();
+            Ok(Box::new(session)) // or it would lie on the stack several times
+        };
+        match aside(greet) {
+            Ok(Ok(session)) => session.run(),
+            Ok(Err(departure)) => departure,
+            Err(error) => {
+                error!("{connection} refused: no thread for its greeting: {error}");
+                Departure::HungUp
             }
         }
     }

@@ -48,11 +48,11 @@ pub struct Seat {
     pub peer: Peer,
     /// What a fernchat client calls its run, from its start to its end: by this it is known again over another connection, and its lines
     /// have numbers. Empty for others.
-    pub run: String,
+    pub run: Arc<str>,
     /// The mark of the last line that such a client heard, or nothing.
-    pub heard: String,
+    pub heard: Box<str>,
     key: Arc<Key>,
-    turn: Mutex<Turn<Delivery>>,
+    turn: Mutex<Turn<Box<Delivery>>>,
     outbox: Arc<Outbox>,
 }
 
@@ -155,7 +155,7 @@ impl Seat {
         key: Arc<Key>,
         outbox: Arc<Outbox>,
     ) -> Arc<Seat> {
-        let (run, heard) = (run.to_owned(), heard.to_owned());
+        let (run, heard) = (run.into(), heard.into());
         Arc::new(Seat { id, name, peer, run, heard, key, turn: Mutex::default(), outbox })
     }
 
@@ -187,7 +187,7 @@ impl Seat {
     }
 
     /// Offers a file when its turn comes. `None` gives the offer back: too many are waiting.
-    pub fn offer(self: &Arc<Seat>, offer: Offer<Delivery>) -> Option<Offer<Delivery>> {
+    pub fn offer(self: &Arc<Seat>, offer: Offer<Box<Delivery>>) -> Option<Offer<Box<Delivery>>> {
         let mut turn = self.turn.lock();
         if !turn.has_room_for_offer() {
             return Some(offer);
@@ -255,7 +255,7 @@ impl Seat {
     }
 
     /// Sends what the turn let pass. The caller holds the turn, so that nothing overtakes.
-    fn pass(self: &Arc<Seat>, passes: impl IntoIterator<Item = Pass<Delivery>>) {
+    fn pass(self: &Arc<Seat>, passes: impl IntoIterator<Item = Pass<Box<Delivery>>>) {
         for pass in passes {
             match pass {
                 Pass::Frames(frames) => self.reply(frames),
@@ -281,11 +281,12 @@ impl Seat {
     }
 
     /// The job that writes a body in the writer's thread, in constant memory.
-    fn writing(self: &Arc<Seat>, delivery: Delivery) -> Job {
+    fn writing(self: &Arc<Seat>, delivery: Box<Delivery>) -> Job {
         let seat = Arc::clone(self);
         Box::new(move |stream| {
-            write_body(&delivery.length, &delivery.body, stream)?;
-            delivery.receipt.delivered();
+            let Delivery { length, body, receipt } = *delivery;
+            write_body(&length, &body, stream)?;
+            receipt.delivered();
             let mut turn = seat.turn.lock();
             seat.pass(turn.body_out());
             Ok(())

@@ -106,7 +106,7 @@ impl<R: Read> Session<'_, R> {
             let receipt = Receipt::new(house.failures.clone(), failure);
             let delivery = Delivery { length: Frames::clone(&length), body: Arc::clone(&body), receipt };
             // An offer that comes back is dropped, and reported by its receipt.
-            if seat.offer(Offer::new(ask, Frames::clone(&name), delivery)).is_none() {
+            if seat.offer(Offer::new(ask, Frames::clone(&name), Box::new(delivery))).is_none() {
                 n_offered += 1;
             }
         }

@@ -21,7 +21,7 @@ use super::spool::{Body, Spool};
 use super::table::GroupTable;
 use super::turn::{Frames, Offer};
 use crate::net::departure::Departure;
-use crate::net::outbox::tests::NoWay;
+use crate::net::outbox::tests::{with_channel, NoWay};
 use crate::net::outbox::{Item, Outbox, Pace};
 use crate::seal::Key;
 use crate::wire::command::{line, notice, ACCEPTED, ADMIN_READY, FERNCHAT, KICKED, READY, RECEIVE_FILE, WAIT};
@@ -69,7 +69,7 @@ impl Kit {
     }
 
     fn ear(&self) -> Ear {
-        let (outbox, items) = Outbox::new(Arc::default(), Pace::Batched, Arc::new(NoWay));
+        let (outbox, items) = with_channel(Arc::default(), Pace::Batched, Arc::new(NoWay));
         Ear { outbox, items, key: Arc::clone(&self.house.key), heard: RefCell::default() }
     }
 
@@ -289,7 +289,7 @@ impl<'a> Person<'a> {
             };
             let ask = self.kit.frame(RECEIVE_FILE);
             let name = self.kit.frame(file);
-            drop(seat.offer(Offer::new(ask, name, delivery)));
+            drop(seat.offer(Offer::new(ask, name, Box::new(delivery))));
         }
         Arc::downgrade(&body)
     }

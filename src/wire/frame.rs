@@ -52,8 +52,8 @@ pub const BODY_STEP: usize = 256 << 10;
 const MARK_LEN: usize = 24;
 
 /// How much is asked of the stream at once, in bytes. Lies on the stack, so that an idle client keeps no buffer; what a stack has been
-/// used for once stays in memory, so it is not more than a few lines need.
-const READ_LEN: usize = 2 << 10;
+/// used for once stays in memory, so it is not more than a line needs.
+const READ_LEN: usize = 512;
 
 /// Writes the frame of a token: its length and the token in one piece, because the Python peers read the length with a single
 /// call and misread it if it arrives split.
