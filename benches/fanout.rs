@@ -6,10 +6,10 @@
 //!              └── W lines ◀──┘─▶ the other senders (of a chat; a broker's senders only say)
 //! ```
 //!
-//! The servers are the release program's group chat and its blind relay (without a pause), the brokers of [`peers`], and the Python server
-//! that the tests use, each in a process of its own; who is not installed is named and left out. Whatever they reach, it is to be
-//! read against a limit that is measured in turn with them, on the same load: this program started once more as one thread that
-//! seals nothing, takes what has come and gives each member all of it in one write.
+//! The servers are the release program's group chat and its blind relay (without a pause), the brokers of [`peers`], one of them
+//! also with TLS, and the Python server that the tests use, each in a process of its own; who cannot be had is named and left
+//! out. Whatever they reach, it is to be read against a limit that is measured in turn with them, on the same load: this program
+//! started once more as one thread that seals nothing, takes what has come and gives each member all of it in one write.
 //!
 //! W lines are under way at any time: a sender says the next as soon as one of them is with everybody. The rows with a pace say a line
 //! each 10 ms instead, and show what a single person sees. The last table is the talk of a Python client: question, answer, text.
@@ -45,7 +45,10 @@ mod peers;
 #[path = "fanout/talk.rs"]
 mod talk;
 
-use peers::{Broker, MOSQUITTO, REDIS};
+#[path = "fanout/tls.rs"]
+mod tls;
+
+use peers::{Broker, MOSQUITTO, MOSQUITTO_TLS, REDIS};
 use sockets::{cpu_secs, relay, Outcome, Poller, Process, Stream};
 
 /// The length of a line's text, in bytes.
@@ -128,7 +131,7 @@ fn measure(is_quick: bool) -> Outcome<()> {
             Row::new("limit", Group::of_limit(load)?),
             Row::new("blind relay", Group::of_blind_relay(load)?),
         ];
-        for broker in [REDIS, MOSQUITTO] {
+        for broker in [REDIS, MOSQUITTO, MOSQUITTO_TLS] {
             match Group::of_broker(load, &broker)? {
                 Some(group) => rows.push(Row::new(broker.name, group)),
                 None => skipped.push(broker.name),
@@ -160,7 +163,7 @@ fn measure(is_quick: bool) -> Outcome<()> {
     );
     skipped.sort_unstable();
     skipped.dedup();
-    skipped.iter().for_each(|name| println!("Not installed, so left out: {name}."));
+    skipped.iter().for_each(|name| println!("Not to be had here, so left out: {name}."));
     talk::measure(if is_quick { 5 } else { 50 })?;
     Ok(())
 }
@@ -224,7 +227,7 @@ fn print_rows(load: &Load, rows: &[Row]) {
 }
 
 fn print_cells(cells: [String; 9]) {
-    const WIDTHS: [usize; 9] = [4, 3, 6, 18, 24, 20, 22, 22, 8];
+    const WIDTHS: [usize; 9] = [4, 3, 6, 19, 24, 20, 22, 22, 8];
     let line: String = cells.iter().zip(WIDTHS).map(|(cell, width)| format!("{cell:>width$} ")).collect();
     println!("{}", line.trim_end());
 }
@@ -293,7 +296,7 @@ impl Group {
         let len = before + delivery_len() - 4 + behind;
         // What a sender hears is nothing, or a number.
         let len_of = |member| Some(if member < load.n_senders { 1 } else { len });
-        let streams = members.into_iter().enumerate().map(|(member, socket)| Stream::new(socket, len_of(member)));
+        let streams = members.into_iter().enumerate().map(|(member, pipe)| Stream::new(pipe, len_of(member)));
         let utter = Utter::Brokered(broker.said);
         let mut group = Group::with_streams(load, process, Key::generate(), streams.collect::<Result<_, _>>()?, utter, before)?;
         group.tally.behind_len = behind;
@@ -310,7 +313,7 @@ impl Group {
         prefix_len: usize,
     ) -> Outcome<Group> {
         let bare_len = (prefix_len == 0).then(|| delivery_len() - 4);
-        let stream = |socket| Stream::new(socket, bare_len);
+        let stream = |socket| Stream::new(Box::new(socket), bare_len);
         let streams: Vec<Stream> = members.into_iter().map(stream).collect::<Result<_, _>>()?;
         Group::with_streams(load, process, key, streams, Utter::Chat(utter), prefix_len)
     }
@@ -396,7 +399,9 @@ impl Group {
         };
         self.tally.say(sender);
         // Nothing is in the way of so few bytes: a write that would block is an error here.
-        Ok((&self.streams[sender].socket).write_all(&bytes)?)
+        let pipe = &mut self.streams[sender].pipe;
+        pipe.write_all(&bytes)?;
+        Ok(pipe.flush()?) // TLS does not tell before
     }
 
     /// Hears what has come, or waits for it. Returns whether anything came.

@@ -1,17 +1,25 @@
-//! What people would use instead: two brokers from the distribution's packages. Every line that goes through them is sealed as ours are, so
-//! that all carry the same bytes; they seal nothing themselves. Their senders only say and their receivers only hear.
+//! What people would use instead: two brokers from the distribution's packages, redis, and mosquitto without TLS and with it.
+//! Every line that goes through them is sealed as ours are, so that all carry the same bytes, and they do not open it; with TLS,
+//! mosquitto encrypts it once more, for each receiver anew. Their senders only say and their receivers only hear.
 
-use std::io::{Read, Write};
+use std::fs;
 use std::net::{TcpListener, TcpStream};
+use std::path::Path;
 use std::process::Command;
 
-use super::sockets::{Outcome, Process};
+use super::sockets::{Outcome, Pipe, Process};
+use super::tls::{certify, Dress};
+
+type Pipes = Vec<Box<dyn Pipe>>;
 
 /// A broker: how it is started, and what is said to it.
 pub struct Broker {
     pub name: &'static str,
     program: &'static str,
-    start: fn(Command, u16) -> Outcome<Process>,
+    /// Starts it at this port. The folder is for its files, and lasts until all have connected.
+    start: fn(Command, u16, &Path) -> Outcome<Process>,
+    /// What its members put around their sockets, with what it needs for that in its folder. `None` where this cannot be had.
+    dress: fn(&Path) -> Outcome<Option<Dress>>,
     /// What a receiver says first, and how long the answer to it is.
     subscribe: (&'static [u8], usize),
     /// What a sender says first, and how long the answer to it is.
@@ -25,11 +33,12 @@ pub struct Broker {
 pub const REDIS: Broker = Broker {
     name: "redis",
     program: "redis-server",
-    start: |mut redis, port| {
+    start: |mut redis, port, _| {
         redis.args(["--port", &port.to_string(), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"]);
         redis.args(["--client-output-buffer-limit", "pubsub 0 0 0"]);
         Process::start_at(redis, port)
     },
+    dress: bare,
     subscribe: (b"*2\r\n$9\r\nSUBSCRIBE\r\n$5\r\nbench\r\n", b"*3\r\n$9\r\nsubscribe\r\n$5\r\nbench\r\n:1\r\n".len()),
     greet: (b"", 0),
     said: |line| {
@@ -42,13 +51,8 @@ pub const REDIS: Broker = Broker {
 pub const MOSQUITTO: Broker = Broker {
     name: "mosquitto",
     program: "mosquitto",
-    start: |mut mosquitto, port| {
-        let mut setup = tempfile::NamedTempFile::new()?;
-        write!(setup, "listener {port} 127.0.0.1\nallow_anonymous true\nset_tcp_nodelay true\nmax_queued_messages 0\n")?;
-        // Read by the time that it listens.
-        mosquitto.arg("-c").arg(setup.path());
-        Process::start_at(mosquitto, port)
-    },
+    start: |mosquitto, port, folder| start_mosquitto(mosquitto, port, folder, ""),
+    dress: bare,
     // CONNECT with a clean session and no name; SUBSCRIBE to the topic, at most once.
     subscribe: (b"\x10\x0c\0\x04MQTT\x04\x02\0\0\0\0\x82\x0a\0\x01\0\x05bench\0", 4 + 5),
     greet: (b"\x10\x0c\0\x04MQTT\x04\x02\0\0\0\0", 4),
@@ -60,21 +64,48 @@ pub const MOSQUITTO: Broker = Broker {
     around: (10, 0),
 };
 
+/// The same, for members who all speak TLS 1.3 and check its certificate. Started by root, it stays root: the user that it would
+/// become must not read the key.
+pub const MOSQUITTO_TLS: Broker = Broker {
+    name: "mosquitto TLS",
+    start: |mosquitto, port, folder| {
+        let pem = |name: &str| folder.join(name).display().to_string();
+        let (cert, key) = (pem("cert.pem"), pem("key.pem"));
+        let tls = format!("user root\ncafile {cert}\ncertfile {cert}\nkeyfile {key}\ntls_version tlsv1.3\n");
+        start_mosquitto(mosquitto, port, folder, &tls)
+    },
+    dress: certify,
+    ..MOSQUITTO
+};
+
+fn start_mosquitto(mut mosquitto: Command, port: u16, folder: &Path, tls: &str) -> Outcome<Process> {
+    let setup = folder.join("setup");
+    let plain = format!("listener {port} 127.0.0.1\nallow_anonymous true\nset_tcp_nodelay true\nmax_queued_messages 0\n");
+    fs::write(&setup, plain + tls)?;
+    mosquitto.arg("-c").arg(setup);
+    Process::start_at(mosquitto, port)
+}
+
+fn bare(_: &Path) -> Outcome<Option<Dress>> {
+    Ok(Some(Box::new(|socket| Ok(Box::new(socket)))))
+}
+
 impl Broker {
-    /// Starts it and connects so many members, of which the first say and the others hear. `None` if it is not installed.
-    pub fn start(&self, n_senders: usize, n_receivers: usize) -> Outcome<Option<(Process, Vec<TcpStream>)>> {
-        if !is_installed(self.program) {
+    /// Starts it and connects so many members, of which the first say and the others hear. `None` if it cannot be had.
+    pub fn start(&self, n_senders: usize, n_receivers: usize) -> Outcome<Option<(Process, Pipes)>> {
+        let folder = tempfile::tempdir()?;
+        let Some(dress) = (self.dress)(folder.path())?.filter(|_| is_installed(self.program)) else {
             return Ok(None);
-        }
+        };
         let port = TcpListener::bind(("127.0.0.1", 0))?.local_addr()?.port();
-        let process = (self.start)(Command::new(self.program), port)?;
+        let process = (self.start)(Command::new(self.program), port, folder.path())?;
         let mut members = Vec::new();
         for member in 0..n_senders + n_receivers {
-            let mut socket = TcpStream::connect(("127.0.0.1", port))?;
+            let mut pipe = dress(TcpStream::connect(("127.0.0.1", port))?)?;
             let (words, answer_len) = if member < n_senders { self.greet } else { self.subscribe };
-            socket.write_all(words)?;
-            socket.read_exact(&mut vec![0; answer_len])?;
-            members.push(socket);
+            pipe.write_all(words)?;
+            pipe.read_exact(&mut vec![0; answer_len])?;
+            members.push(pipe);
         }
         Ok(Some((process, members)))
     }

@@ -17,7 +17,7 @@ pub fn relay(n: usize) -> Outcome<()> {
     println!("listening on {},", listener.local_addr()?);
     let mut peers = Vec::new();
     for _ in 0..n {
-        peers.push(Stream::new(listener.accept()?.0, None)?);
+        peers.push(Stream::new(Box::new(listener.accept()?.0), None)?);
     }
     let mut poller = Poller::new(&peers)?;
     let mut due = vec![Vec::new(); n];
@@ -35,8 +35,8 @@ pub fn relay(n: usize) -> Outcome<()> {
                 return Ok(());
             }
         }
-        for (peer, due) in peers.iter().zip(&mut due).filter(|(_, due)| !due.is_empty()) {
-            match (&peer.socket).write(due) {
+        for (peer, due) in peers.iter_mut().zip(&mut due).filter(|(_, due)| !due.is_empty()) {
+            match peer.pipe.write(due) {
                 Ok(n) => drop(due.drain(..n)),
                 Err(error) if error.kind() == ErrorKind::WouldBlock => {}
                 Err(error) => return Err(error.into()),
@@ -45,9 +45,27 @@ pub fn relay(n: usize) -> Outcome<()> {
     }
 }
 
-/// A socket that never blocks, and the frames that come out of it.
+/// What a member says and hears goes through it: a socket, with nothing around it or with TLS.
+pub trait Pipe: Read + Write {
+    fn socket(&self) -> &TcpStream;
+
+    /// Whether it has taken more out of its socket than was read: epoll, which sees the socket alone, does not tell.
+    fn holds_more(&self) -> bool;
+}
+
+impl Pipe for TcpStream {
+    fn socket(&self) -> &TcpStream {
+        self
+    }
+
+    fn holds_more(&self) -> bool {
+        false
+    }
+}
+
+/// A pipe that never blocks, and the frames that come out of it.
 pub struct Stream {
-    pub socket: TcpStream,
+    pub pipe: Box<dyn Pipe>,
     buffer: Vec<u8>,
     /// How much of the buffer's beginning is a frame that is not complete yet.
     filled: usize,
@@ -56,15 +74,24 @@ pub struct Stream {
 }
 
 impl Stream {
-    pub fn new(socket: TcpStream, bare_len: Option<usize>) -> io::Result<Stream> {
-        socket.set_nodelay(true)?;
-        socket.set_nonblocking(true)?;
-        Ok(Stream { socket, buffer: vec![0; 16 << 10], filled: 0, bare_len })
+    pub fn new(pipe: Box<dyn Pipe>, bare_len: Option<usize>) -> io::Result<Stream> {
+        pipe.socket().set_nodelay(true)?;
+        pipe.socket().set_nonblocking(true)?;
+        Ok(Stream { pipe, buffer: vec![0; 16 << 10], filled: 0, bare_len })
     }
 
-    /// Reads once, and gives every whole frame, with its length if it has one, to `take`. `false` at the end of the stream.
+    /// Reads once, and then all that the pipe holds. Gives every whole frame, with its length if it has one, to `take`. `false`
+    /// at the end of the stream.
     pub fn read(&mut self, mut take: impl FnMut(&[u8]) -> Outcome<()>) -> Outcome<bool> {
-        match self.socket.read(&mut self.buffer[self.filled..]) {
+        let mut is_in = self.read_once(&mut take)?;
+        while is_in && self.pipe.holds_more() {
+            is_in = self.read_once(&mut take)?;
+        }
+        Ok(is_in)
+    }
+
+    fn read_once(&mut self, take: &mut impl FnMut(&[u8]) -> Outcome<()>) -> Outcome<bool> {
+        match self.pipe.read(&mut self.buffer[self.filled..]) {
             Ok(0) => return Ok(false),
             Ok(n) => self.filled += n,
             Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(true),
@@ -163,7 +190,7 @@ mod poller {
             let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
             for (at, stream) in streams.iter().enumerate() {
                 let data = epoll::EventData::new_u64(at as u64);
-                epoll::add(&epoll, &stream.socket, data, epoll::EventFlags::IN)?;
+                epoll::add(&epoll, stream.pipe.socket(), data, epoll::EventFlags::IN)?;
             }
             Ok(Poller { epoll, events: Vec::with_capacity(streams.len()) })
         }
