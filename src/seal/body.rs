@@ -87,9 +87,7 @@ impl<R: Read> BodySealer<R> {
             self.sealed.resize(padded_len, padding_len as u8);
         }
 
-        let (blocks, _) = InOutBuf::from(&mut self.sealed[start..]).into_chunks();
-        self.encryptor.encrypt_blocks_inout_mut(blocks);
-        self.hmac.update(&self.sealed[start..]);
+        self.encrypt_and_hash(start);
         let mut n_bytes = self.sealed.len() / 3 * 3;
         if is_last {
             let mut hmac = self.hmac.clone().finalize().into_bytes();
@@ -105,6 +103,22 @@ impl<R: Read> BodySealer<R> {
         base64_simd::URL_SAFE.encode_append(&self.sealed[..n_bytes], &mut self.chars);
         self.sealed.drain(..n_bytes);
         self.n_given = 0;
+    }
+
+    /// Encrypts what stands behind `start` and takes it into the HMAC: a step of the one, a step of the other. Each of them waits most of
+    /// its time for its own last result, and a processor fills the pauses of the one with the other.
+    fn encrypt_and_hash(&mut self, start: usize) {
+        let mut hashed = start;
+        for at in (start..self.sealed.len()).step_by(STEP_LEN) {
+            let end = self.sealed.len().min(at + STEP_LEN);
+            let (blocks, _) = InOutBuf::from(&mut self.sealed[at..end]).into_chunks();
+            self.encryptor.encrypt_blocks_inout_mut(blocks);
+            // As far behind as the head is long: so what comes after the head fills whole blocks of SHA-256, which are not copied.
+            let until = end.saturating_sub(HEAD_LEN).max(hashed);
+            self.hmac.update(&self.sealed[hashed..until]);
+            hashed = until;
+        }
+        self.hmac.update(&self.sealed[hashed..]);
     }
 
     /// Appends so much plain text to `sealed`; what the source does not give is made up of zeros.
@@ -125,8 +139,12 @@ impl<R: Read> BodySealer<R> {
     }
 }
 
-/// The plain text that is sealed at once: a multiple of 16 for the blocks, and 64 KiB as base64.
+/// The plain text that is sealed at once: a multiple of [`STEP_LEN`], and 64 KiB as base64.
 const PIECE_LEN: usize = 48 * 1024;
+
+/// What is encrypted before it is taken into the HMAC: two blocks of SHA-256. Measured: one, and the calls take longer; four, and the
+/// processor does not look that far ahead. 925 instead of 690 MB/s.
+const STEP_LEN: usize = 128;
 
 impl<R: Read> Read for BodySealer<R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
