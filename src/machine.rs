@@ -137,8 +137,9 @@ pub fn addresses() -> Vec<IpAddr> {
         // A link-local address needs its interface named, which few know how to do.
         IpAddr::V6(ip) => !ip.is_loopback() && !ip.is_unicast_link_local(),
     };
-    let mut addresses: Vec<IpAddr> = interfaces.iter().map(if_addrs::Interface::ip).filter(is_of_use).collect();
-    addresses.sort_by_key(IpAddr::is_ipv6);
+    let of_use = interfaces.iter().map(if_addrs::Interface::ip).filter(is_of_use);
+    let (mut addresses, others): (Vec<_>, Vec<_>) = of_use.partition(IpAddr::is_ipv4);
+    addresses.extend(others);
     addresses
 }
 

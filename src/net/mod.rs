@@ -22,8 +22,8 @@ const CONNECT_TIME: Duration = Duration::from_secs(10);
 /// # Errors
 /// The name is unknown, or it has no address.
 pub fn resolve(host: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
-    let mut addresses: Vec<SocketAddr> = (host, port).to_socket_addrs()?.collect();
-    addresses.sort_by_key(SocketAddr::is_ipv6);
+    let (mut addresses, others): (Vec<_>, Vec<_>) = (host, port).to_socket_addrs()?.partition(SocketAddr::is_ipv4);
+    addresses.extend(others);
     match addresses.is_empty() {
         true => Err(io::Error::new(io::ErrorKind::NotFound, "the name has no address")),
         false => Ok(addresses),

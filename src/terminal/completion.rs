@@ -75,7 +75,7 @@ fn files(begun: &str) -> Vec<String> {
             false => format!("{quote}{folder}{entry}{quote}"),
         })
         .collect();
-    found.sort();
+    found.sort_unstable();
     found
 }
 

@@ -19,7 +19,9 @@ use std::fmt;
 
 /// Writes a set of names, each once and in order. No names at all make the empty set, not nothing: the Python client compares with one.
 pub fn encode<'a>(names: impl IntoIterator<Item = &'a str>) -> Vec<u8> {
-    let names: BTreeSet<&str> = names.into_iter().collect();
+    let mut names: Vec<&str> = names.into_iter().collect();
+    names.sort_unstable();
+    names.dedup();
     let mut bytes = vec![PROTO, 4, EMPTY_SET];
     if !names.is_empty() {
         bytes.push(MARK);
