@@ -1,11 +1,12 @@
-//! What this machine allows: descriptors, room on a disk, private files, its addresses. The one place that asks the operating system
-//! for what the standard library does not have for all of them.
+//! What this machine allows: descriptors, room on a disk, private files, its addresses, its clock. The one place that asks the
+//! operating system for what the standard library does not have for all of them.
 
 use std::fs::{File, OpenOptions};
 use std::io;
 use std::net::{IpAddr, TcpStream};
 use std::path::Path;
 
+use chrono::{Local, NaiveDateTime, SubsecRound};
 use tempfile::NamedTempFile;
 
 /// Descriptors that are not for clients: the listening socket, standard streams, spooled bodies.
@@ -141,6 +142,11 @@ pub fn addresses() -> Vec<IpAddr> {
     let (mut addresses, others): (Vec<_>, Vec<_>) = of_use.partition(IpAddr::is_ipv4);
     addresses.extend(others);
     addresses
+}
+
+/// Date and time of day where this machine is, in whole seconds: displayed, it is `YYYY-MM-DD HH:MM:SS`.
+pub fn local_time() -> NaiveDateTime {
+    Local::now().naive_local().trunc_subsecs(0)
 }
 
 /// Does to this process what Ctrl-C would do on a terminal.

@@ -8,6 +8,7 @@ use std::process::ExitCode;
 
 use args::Args;
 use fernchat::client;
+use fernchat::machine;
 use fernchat::net::listener::Service;
 use fernchat::relay::{self, Relay};
 use fernchat::seal::Key;
@@ -83,9 +84,6 @@ fn print_line(line: &str) -> Result<(), Box<dyn Error>> {
 fn set_up_log(default: &str) {
     let env = env_logger::Env::default().default_filter_or(default);
     env_logger::Builder::from_env(env)
-        .format(|line, record| {
-            let time = chrono::Local::now().format("%Y-%m-%d %H:%M:%S");
-            writeln!(line, "{time} {:5} {}", record.level(), record.args())
-        })
+        .format(|line, record| writeln!(line, "{} {:5} {}", machine::local_time(), record.level(), record.args()))
         .init();
 }

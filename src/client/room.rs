@@ -7,15 +7,14 @@
 
 use std::borrow::Cow;
 
-use chrono::Local;
-
+use crate::machine;
 use crate::seal::{has_token_form, Key, Line};
 use crate::wire::command::PYCHAT;
 use crate::wire::name::UserName;
 
 /// The text that says `text` to those who have the room key.
 pub fn seal(room_key: &Key, name: &UserName, text: &str) -> String {
-    let time = Local::now().format("%H:%M:%S").to_string();
+    let time = machine::local_time().time().to_string();
     room_key.seal(Line { time: &time, name: name.as_str(), text }.to_string().as_bytes())
 }
 

@@ -12,10 +12,9 @@ use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
-use chrono::Local;
-
 use super::splitter::{Piece, Splitter, REST_TIME};
 use super::{PAUSE, READ_LEN};
+use crate::machine;
 use crate::net::{connect, is_late, ConnectError};
 use crate::seal::{token_len, Key, KeyFileError, Line};
 use crate::terminal::log::LogError;
@@ -65,8 +64,7 @@ pub fn run(setup: Setup) -> Result<(), ClientError> {
     let name = terminal.name("name", setup.name, name).map_err(ClientError::Name)?;
     let socket = connect(&setup.host, setup.port).map_err(ClientError::Connect)?;
     terminal.people().me = name.to_string();
-    let date = Local::now().format("%Y-%m-%d %H:%M:%S");
-    terminal.show(&format!("{date} {name} joined {}:{}", setup.host, setup.port));
+    terminal.show(&format!("{} {name} joined {}:{}", machine::local_time(), setup.host, setup.port));
     let chat = Arc::new(Chat { name, key, socket, terminal, is_leaving: AtomicBool::new(false) });
     let at_signal = Arc::clone(&chat);
     // Without the handler a signal ends the program the hard way, which a relay takes as well.
@@ -119,7 +117,7 @@ impl Chat {
 
     /// Sends a line in as many tokens as it takes, one at a time: a Python relay passes on what comes together as one.
     fn say(&self, line: &str) -> io::Result<()> {
-        let time = Local::now().format("%H:%M:%S").to_string();
+        let time = machine::local_time().time().to_string();
         let stamp = |text| Line { time: &time, name: self.name.as_str(), text }.to_string();
         for text in pieces(line, stamp("").len()) {
             (&self.socket).write_all(self.key.seal(stamp(text).as_bytes()).as_bytes())?;

@@ -7,8 +7,6 @@ use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
-use chrono::Local;
-
 use crate::machine;
 
 /// How many lines of a room are shown again.
@@ -41,8 +39,7 @@ impl Log {
     /// # Errors
     /// It cannot be written.
     pub fn write(&mut self, room: &str, line: &str) -> io::Result<()> {
-        let time = Local::now().format("%Y-%m-%d %H:%M:%S");
-        self.file.write_all(format!("{time} [{room}] {line}\n").as_bytes())
+        self.file.write_all(format!("{} [{room}] {line}\n", machine::local_time()).as_bytes())
     }
 
     /// The last lines of this room, each with its date and minute.

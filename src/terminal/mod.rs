@@ -27,12 +27,13 @@ use std::io::{self, BufRead, IsTerminal, Write};
 use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
 
-use chrono::{DateTime, Local};
+use chrono::{DateTime, Local, NaiveDateTime};
 use parking_lot::{Mutex, MutexGuard};
 
 use self::editor::Editor;
 use self::log::{Log, LogError};
 use self::style::{harmless, Day, Style};
+use crate::machine;
 use crate::seal::Line;
 use crate::wire::command::{HAS_REQUESTED, MADE_ADMIN, PYCHAT};
 use crate::wire::name::NameError;
@@ -239,9 +240,10 @@ impl Terminal {
         let said_at = said_at.filter(|said_at| *said_at <= Local::now());
         match (Line::parse(line), line.split_once(": "), said_at) {
             (None, Some((name, text)), Some(said_at)) if self.is_interactive && name != PYCHAT => {
-                let said_at = said_at.with_timezone(&Local);
-                let is_today = said_at.date_naive() == Local::now().date_naive();
-                let time = said_at.format(if is_today { "%H:%M" } else { "%Y-%m-%d %H:%M" }).to_string();
+                let said_at = said_at.with_timezone(&Local).naive_local();
+                let is_today = said_at.date() == machine::local_time().date();
+                let minute = minute(said_at);
+                let time = if is_today { minute } else { format!("{} {minute}", said_at.date()) };
                 self.put(Some(&time), &format!("{} {}", self.style.quiet("(earlier)"), self.talk(name, text)), line);
             }
             _ => self.hear(line),
@@ -302,7 +304,7 @@ impl Terminal {
         if let Some(date) = shown.day.turn(Day::today()) {
             self.write(self.style.quiet(&date));
         }
-        let now = Local::now().format("%H:%M").to_string();
+        let now = minute(machine::local_time());
         self.write(format!("{} {line}", self.style.quiet(time.unwrap_or(&now))));
     }
 
@@ -394,6 +396,11 @@ impl Drop for Visit {
             editor.end();
         }
     }
+}
+
+/// The time of day as lines have it: `HH:MM`.
+fn minute(time: NaiveDateTime) -> String {
+    time.time().to_string()[..5].to_owned()
 }
 
 /// Writes a line to standard output.

@@ -5,8 +5,9 @@
 
 use std::fmt::Write as _;
 
-use chrono::{Local, NaiveDate};
+use chrono::{Datelike, NaiveDate};
 
+use crate::machine;
 use crate::wire::name::is_harmful;
 
 /// The colours of names.
@@ -46,20 +47,23 @@ impl Style {
     }
 }
 
+/// The days of the week.
+const DAYS: [&str; 7] = ["Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday"];
+
 /// The day whose lines are being shown.
 pub struct Day(NaiveDate);
 
 impl Day {
     /// This day.
     pub fn today() -> Day {
-        Day(Local::now().date_naive())
+        Day(machine::local_time().date())
     }
 
     /// Goes on to `today`: the line that says so, if it is another day.
     pub fn turn(&mut self, today: Day) -> Option<String> {
         let is_new = self.0 != today.0;
         *self = today;
-        is_new.then(|| self.0.format("--- %A, %Y-%m-%d ---").to_string())
+        is_new.then(|| format!("--- {}, {} ---", DAYS[self.0.weekday() as usize], self.0))
     }
 }
 
