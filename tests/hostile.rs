@@ -226,6 +226,8 @@ fn a_server_out_of_descriptors_says_so_and_serves_again() {
     alice.hears("PyChat: carol has requested to join the group.");
     assert_eq!(upload(&mut alice, "notes.txt", body.as_bytes()), "notes.txt is on its way to 1 member.");
     is_idle(process, &alice);
+    let said = server.program.log_so_far().iter().filter(|line| line.contains("cannot accept a connection")).count();
+    assert_eq!(said, 1, "once, and not ten times a second");
 }
 
 #[test]

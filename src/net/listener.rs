@@ -164,6 +164,7 @@ impl Listener {
     }
 
     fn accept_loop<'scope>(&'scope self, scope: &'scope Scope<'scope, '_>, service: &'scope dyn Service) {
+        let mut is_failing = false;
         for id in 1.. {
             let accepted = self.socket.accept();
             if self.stopping.load(Ordering::SeqCst) {
@@ -172,11 +173,15 @@ impl Listener {
             let (socket, peer) = match accepted {
                 Ok(accepted) => accepted,
                 Err(error) => {
-                    warn!("cannot accept a connection: {error}");
+                    // Said once, until it works again.
+                    if !std::mem::replace(&mut is_failing, true) {
+                        warn!("cannot accept a connection: {error}");
+                    }
                     thread::sleep(ACCEPT_PAUSE);
                     continue;
                 }
             };
+            is_failing = false;
             if let Err(error) = tune(&socket) {
                 debug!("{peer} was gone at once: {error}");
                 continue;
