@@ -125,7 +125,7 @@ impl Connection {
     /// The client has said who it is, so it is past the greeting; the log calls it by this name, if it has one.
     pub fn settle(&self, name: Option<String>) {
         self.settled.store(true, Ordering::Relaxed);
-        self.outbox.no_deadline();
+        self.outbox.no_deadline(&Departure::GreetingTooLong);
         if let Some(name) = name {
             // A client says it once; the first name stays.
             let _ = self.name.set(name);

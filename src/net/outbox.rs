@@ -454,11 +454,11 @@ impl Outbox {
         self.watch(&mut state);
     }
 
-    /// The deadline was met. Has no effect on a connection that is ending.
-    pub fn no_deadline(&self) {
+    /// The deadline that was set for this reason was met. Has no effect on another, nor on a connection that is ending.
+    pub fn no_deadline(&self, reason: &Departure) {
         let mut state = self.state.lock();
         if state.ending.is_none() {
-            state.deadline = None;
+            state.deadline.take_if(|(_, its)| its == reason);
         }
     }
 
@@ -1113,10 +1113,13 @@ pub(crate) mod tests {
 
         let (outbox, _items) = new();
         outbox.end_within(secs(10), Departure::GreetingTooLong);
-        outbox.no_deadline();
+        outbox.no_deadline(&Departure::GreetingTooLong);
         assert!(!outbox.is_overdue(after(11)));
+        outbox.end_within(secs(60), Departure::Kicked);
+        outbox.no_deadline(&Departure::GreetingTooLong);
+        assert!(!outbox.is_overdue(after(59)));
         outbox.end(Departure::Left, secs(30));
-        outbox.no_deadline();
+        outbox.no_deadline(&Departure::Kicked);
         assert!(!outbox.is_overdue(after(29)));
         assert!(outbox.is_overdue(after(31)));
     }
