@@ -65,7 +65,7 @@ check:
 	$(MAKE) test
 	$(MAKE) fuzz
 
-# Beside redis-server, mosquitto and the Python server: whoever is not installed is named and left out.
+# Beside redis-server, mosquitto without and with TLS, and the Python server: whoever cannot be had is named and left out.
 bench: $(PYTHON)
 	cargo bench --locked --bench fanout
 
