@@ -17,11 +17,11 @@ use crossbeam_channel::{Receiver, RecvTimeoutError};
 
 use super::link::{Link, Membership, ANSWER_DELAY};
 use super::room;
-use super::step::{Expected, ServerKind};
+use super::step::Expected;
 use super::typed::{Action, Wish, ACTIONS};
 use crate::terminal::Terminal;
 use crate::wire::command::{
-    Command, ACCEPTED, ACKNOWLEDGEMENT, ADMIN, DENY, PROCEED, READY_FOR_DATA, SENDING_DATA, TAKEN, WAIT_DISCONNECT,
+    Command, Peer, ACCEPTED, ACKNOWLEDGEMENT, ADMIN, DENY, PROCEED, READY_FOR_DATA, SENDING_DATA, TAKEN, WAIT_DISCONNECT,
 };
 use crate::wire::frame::MAX_TEXT;
 use crate::wire::name::UserName;
@@ -144,8 +144,8 @@ impl Talk {
             None => Cow::Borrowed(text),
         };
         let (text, expected) = match self.link.server {
-            ServerKind::Fernchat => (Cow::Owned(format!("{number} {text}")), TAKEN),
-            ServerKind::Python => (text, Command::MessageSend.word()),
+            Peer::Fernchat => (Cow::Owned(format!("{number} {text}")), TAKEN),
+            Peer::Python => (text, Command::MessageSend.word()),
         };
         if text.len() > MAX_TEXT {
             self.terminal.show(&format!("Not sent: {} bytes, and a line has at most {MAX_TEXT}.", text.len()));
@@ -189,7 +189,7 @@ impl Talk {
     }
 
     fn deny(&self, name: &str) -> Result<(), Silence> {
-        if self.link.server == ServerKind::Python {
+        if self.link.server == Peer::Python {
             // It would approve a user called `!NAME`.
             self.terminal.show("This server cannot deny: who is not approved stays outside.");
             return Ok(());
@@ -203,7 +203,7 @@ impl Talk {
             self.terminal.show("Nobody named, nothing done.");
             return Ok(());
         }
-        if let (ServerKind::Fernchat, Err(error)) = (self.link.server, UserName::parse(name)) {
+        if let (Peer::Fernchat, Err(error)) = (self.link.server, UserName::parse(name)) {
             self.terminal.show(&format!("Nobody can be called '{name}': {error}."));
             return Ok(());
         }
@@ -330,7 +330,7 @@ impl Talk {
                 Err(RecvTimeoutError::Disconnected) => return Err(Silence::Gone),
                 Err(RecvTimeoutError::Timeout) => {}
             }
-            let may_be_mistaken = self.link.server == ServerKind::Python
+            let may_be_mistaken = self.link.server == Peer::Python
                 && matches!(self.link.dialogue.lock().expected, Some(Expected::Result(_) | Expected::WordOrResult(_)));
             let is_receiving = self.link.is_receiving.load(Ordering::SeqCst);
             match patience {

@@ -10,13 +10,13 @@ use std::path::{Path, PathBuf};
 use tempfile::NamedTempFile;
 
 use super::dialogues::{Silence, Stop, Talk};
-use super::step::{Expected, ServerKind};
+use super::step::Expected;
 use super::{link, ClientError};
 use crate::machine;
 use crate::seal::{is_token_len, token_len, BodyOpener, BodySealer, Key, SealError};
 use crate::terminal::completion;
 use crate::terminal::style::size;
-use crate::wire::command::{after, Command, BODY_END, NO_BODY, SEND_FILE};
+use crate::wire::command::{after, Command, Peer, BODY_END, NO_BODY, SEND_FILE};
 use crate::wire::frame::{BODY_STEP, TOKEN_START};
 use crate::wire::name::FileName;
 
@@ -93,7 +93,7 @@ impl Talk {
             progress.add(n);
             left -= n as u64;
             // Behind the last byte it would be no part of the body any more.
-            if left > 0 && self.stop.is_asked_for() && self.link.server == ServerKind::Fernchat {
+            if left > 0 && self.stop.is_asked_for() && self.link.server == Peer::Fernchat {
                 self.link.send_bytes(&[BODY_END]).map_err(|_| Silence::Gone)?;
                 break;
             }

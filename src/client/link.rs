@@ -14,13 +14,13 @@ use std::time::Duration;
 
 use parking_lot::{Condvar, Mutex};
 
-use super::step::{Dialogue, ServerKind};
+use super::step::Dialogue;
 use super::ClientError;
 use crate::net::connection::Quick;
 use crate::net::{connect, is_late};
 use crate::seal::{challenge, stamp_of, Key, Secret};
 use crate::terminal::Terminal;
-use crate::wire::command::{after, refusal, ADMIN_READY, FERNCHAT, READY, SEND_GROUP_NAME, WAIT};
+use crate::wire::command::{after, refusal, Peer, ADMIN_READY, FERNCHAT, READY, SEND_GROUP_NAME, WAIT};
 use crate::wire::frame::{self, FrameReader, WireError, MAX_FRAME};
 use crate::wire::name::{GroupName, UserName};
 use crate::wire::watch;
@@ -64,7 +64,7 @@ pub struct Membership {
 /// The connection to the server, after joining.
 pub struct Link {
     /// The program at the other end.
-    pub server: ServerKind,
+    pub server: Peer,
     /// As whom.
     pub membership: Arc<Membership>,
     key: Arc<Key>,
@@ -157,9 +157,9 @@ impl Link {
         })?;
         let (server, answer) = match after(SEND_GROUP_NAME, &prompt) {
             Some(fernchat) if after(FERNCHAT, fernchat).is_some() => {
-                (ServerKind::Fernchat, format!("{group}\n{fernchat}{proof}\n{run} {}", heard.lock()))
+                (Peer::Fernchat, format!("{group}\n{fernchat}{proof}\n{run} {}", heard.lock()))
             }
-            _ => (ServerKind::Python, group.to_string()),
+            _ => (Peer::Python, group.to_string()),
         };
         send(&socket, &seal(key, &answer))?; // 4
         let verdict_of = |text: &str| {
@@ -198,7 +198,7 @@ impl Link {
             dialogue: Mutex::default(),
             answered: Condvar::new(),
         });
-        let is_python = server == ServerKind::Python;
+        let is_python = server == Peer::Python;
         link.socket.set_read_timeout(None).map_err(WireError::Io)?;
         let incoming = frames.stream();
         incoming.is_joining = false;
@@ -240,7 +240,7 @@ impl Link {
     /// As [`Link::send`].
     pub fn answer(&self, word: &'static str) -> io::Result<()> {
         self.dialogue.lock().last_answer = Some(word);
-        if self.server == ServerKind::Fernchat {
+        if self.server == Peer::Fernchat {
             return self.send(&[word]);
         }
         self.socket.set_read_timeout(Some(ANSWER_AGAIN))?;

@@ -21,13 +21,13 @@ use super::files::{Download, Seal};
 use super::link::{Incoming, Link, SERVER};
 use super::room;
 use super::sending::Sending;
-use super::step::{is_line, ServerKind};
+use super::step::is_line;
 use super::ClientError;
 use crate::seal::stamp_of;
 use crate::terminal::style::size;
 use crate::terminal::Terminal;
 use crate::wire::command::{
-    after, refusal, ACCEPTED, CLOSING, KICKED, PYCHAT, RECEIVE_FILE, SEND_FILE, SEND_FILENAME, WAIT_DISCONNECT,
+    after, refusal, Peer, ACCEPTED, CLOSING, KICKED, PYCHAT, RECEIVE_FILE, SEND_FILE, SEND_FILENAME, WAIT_DISCONNECT,
 };
 use crate::wire::frame::{mark, FrameReader, Piece, WireError, BODY_STEP};
 use crate::wire::name::FileName;
@@ -145,7 +145,7 @@ impl Receiving {
         if let Some(from) = after(RECEIVE_FILE, &text) {
             return self.offer((!from.is_empty()).then(|| from.to_owned()));
         }
-        if self.link.server == ServerKind::Fernchat && text.starts_with('/') {
+        if self.link.server == Peer::Fernchat && text.starts_with('/') {
             // No line and no file name begins like this: it is a word of a later version.
             debug!("the server sent a word that is not known here");
             return Ok(Next::Frame);
@@ -169,7 +169,7 @@ impl Receiving {
     /// Notes a step that could as well be the name that a delivery waits for.
     fn note_mistake(&mut self, step: &[u8]) {
         let is_name_due = self.deliveries.iter().any(|delivery| delivery.name.is_none());
-        if self.link.server == ServerKind::Python && is_name_due && !step.starts_with(b"/") {
+        if self.link.server == Peer::Python && is_name_due && !step.starts_with(b"/") {
             self.mistaken = String::from_utf8_lossy(step).into_owned();
         }
     }
@@ -199,7 +199,7 @@ impl Receiving {
                 return Ok(delivery.map_or(Next::Frame, |delivery| Next::Body(delivery, length)));
             }
         }
-        let may_be_name = self.link.server == ServerKind::Fernchat || !is_line(text);
+        let may_be_name = self.link.server == Peer::Fernchat || !is_line(text);
         if !may_be_name || !self.name_delivery(text)? {
             if let Some((name, _)) = text.split_once(": ") {
                 self.terminal.people().meet(name);

@@ -2,16 +2,7 @@
 
 use std::collections::VecDeque;
 
-use crate::wire::command::{after, ACCEPTED, CLOSING, KICKED, RECEIVE_FILE};
-
-/// What the program at the other end is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ServerKind {
-    /// The Python server, or another that does not say.
-    Python,
-    /// A fernchat server: it never sends an event inside a dialogue.
-    Fernchat,
-}
+use crate::wire::command::{after, Peer, ACCEPTED, CLOSING, KICKED, RECEIVE_FILE};
 
 /// What the receiving thread must know of the dialogue that is open.
 #[derive(Default)]
@@ -41,14 +32,14 @@ pub enum Expected {
 
 impl Expected {
     /// Whether these bytes are the step.
-    pub fn is(&self, bytes: &[u8], server: ServerKind) -> bool {
+    pub fn is(&self, bytes: &[u8], server: Peer) -> bool {
         let Ok(text) = std::str::from_utf8(bytes) else {
             return matches!(self, Expected::Set);
         };
         let is_word = |words: &[&str]| words.iter().any(|word| after(word, text).is_some());
         let is_event = || match server {
-            ServerKind::Fernchat => is_word(&[RECEIVE_FILE, KICKED, CLOSING]),
-            ServerKind::Python => {
+            Peer::Fernchat => is_word(&[RECEIVE_FILE, KICKED, CLOSING]),
+            Peer::Python => {
                 let is_length = text.bytes().all(|byte| byte.is_ascii_digit());
                 is_word(&[RECEIVE_FILE, KICKED, ACCEPTED]) || is_line(text) || is_length
             }
@@ -89,9 +80,9 @@ mod tests {
             (&Expected::WordOrResult(PROCEED), "only the admin", true),
             (&Expected::Set, "bob: hello", false),
         ] {
-            assert_eq!(expected.is(text.as_bytes(), ServerKind::Python), is_step, "{expected:?} {text}");
+            assert_eq!(expected.is(text.as_bytes(), Peer::Python), is_step, "{expected:?} {text}");
         }
-        assert!(result.is(b"Note: this server says it with a colon", ServerKind::Fernchat));
-        assert!(Expected::Set.is(b"\x80\x04\x8f.", ServerKind::Python));
+        assert!(result.is(b"Note: this server says it with a colon", Peer::Fernchat));
+        assert!(Expected::Set.is(b"\x80\x04\x8f.", Peer::Python));
     }
 }

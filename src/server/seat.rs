@@ -18,7 +18,7 @@ use crate::net::connection::ClientId;
 use crate::net::departure::Departure;
 use crate::net::outbox::{Job, Outbox};
 use crate::seal::Key;
-use crate::wire::command::{self, CLOSING, KICKED, NO_BODY, WAIT_DISCONNECT};
+use crate::wire::command::{self, Peer, CLOSING, KICKED, NO_BODY, WAIT_DISCONNECT};
 use crate::wire::frame::{self, FrameReader, BODY_STEP, MAX_FRAME};
 use crate::wire::name::{FileName, UserName};
 use crate::wire::watch;
@@ -28,15 +28,6 @@ const END_TIME: Duration = Duration::from_secs(30);
 
 /// How long a member that is kicked in the middle of a dialogue may take to finish it.
 const KICK_TIME: Duration = Duration::from_secs(60);
-
-/// What the program at the other end is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Peer {
-    /// A Python client, or another that does not say.
-    Python,
-    /// A fernchat client, which knows some more words and takes files of any size.
-    Fernchat,
-}
 
 /// See the module's page.
 pub struct Seat {

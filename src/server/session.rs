@@ -19,7 +19,7 @@ use log::{debug, info};
 use parking_lot::Mutex;
 
 use super::group::{Group, JoinFrames, Joined, Refusal};
-use super::seat::{farewell, seal, send, Failure, Peer, Seat};
+use super::seat::{farewell, seal, send, Failure, Seat};
 use super::spool::Spool;
 use super::table::GroupTable;
 use crate::net::connection::ClientId;
@@ -27,7 +27,7 @@ use crate::net::departure::Departure;
 use crate::net::outbox::Outbox;
 use crate::seal::{challenge, Key};
 use crate::wire::command::{
-    self, Command, ACCEPTED, ADMIN_READY, DENY, FERNCHAT, HAS_REQUESTED, KICKED, MADE_ADMIN, PROCEED, READY, REFUSED,
+    self, Command, Peer, ACCEPTED, ADMIN_READY, DENY, FERNCHAT, HAS_REQUESTED, KICKED, MADE_ADMIN, PROCEED, READY, REFUSED,
     SENDING_DATA, SEND_FILE, SEND_FILENAME, SEND_GROUP_NAME, TAKEN, WAIT, WAIT_DISCONNECT,
 };
 use crate::wire::frame::{FrameReader, WireError, MAX_FRAME, MAX_GREETING_FRAME, MAX_TEXT};

@@ -10,14 +10,14 @@ use std::time::Duration;
 use log::{debug, info};
 
 use super::group::Refusal;
-use super::seat::{seal, Delivery, Failure, Peer, Receipt};
+use super::seat::{seal, Delivery, Failure, Receipt};
 use super::session::Session;
 use super::spool::{self, Body, SpoolError};
 use super::turn::{Frames, Offer};
 use crate::net::departure::Departure;
 use crate::seal::token_len;
 use crate::terminal::style::size;
-use crate::wire::command::{self, Command, BODY_END, FILE_ERROR, RECEIVE_FILE, SEND_FILE};
+use crate::wire::command::{self, Command, Peer, BODY_END, FILE_ERROR, RECEIVE_FILE, SEND_FILE};
 use crate::wire::frame::{Piece, WireError, BODY_STEP};
 use crate::wire::name::FileName;
 

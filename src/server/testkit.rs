@@ -15,7 +15,7 @@ use crossbeam_channel::{unbounded, Receiver};
 use parking_lot::Mutex;
 
 use super::group::{Group, JoinFrames, Refusal};
-use super::seat::{seal, Delivery, Failure, Peer, Receipt, Seat};
+use super::seat::{seal, Delivery, Failure, Receipt, Seat};
 use super::session::{House, Session};
 use super::spool::{Body, Spool};
 use super::table::GroupTable;
@@ -24,7 +24,7 @@ use crate::net::departure::Departure;
 use crate::net::outbox::tests::{with_channel, NoWay};
 use crate::net::outbox::{Item, Outbox, Pace};
 use crate::seal::Key;
-use crate::wire::command::{line, notice, ACCEPTED, ADMIN_READY, FERNCHAT, KICKED, READY, RECEIVE_FILE, WAIT};
+use crate::wire::command::{line, notice, Peer, ACCEPTED, ADMIN_READY, FERNCHAT, KICKED, READY, RECEIVE_FILE, WAIT};
 use crate::wire::frame::{FrameReader, MAX_FRAME};
 use crate::wire::name::{FileName, GroupName, UserName};
 use crate::wire::name_set;
