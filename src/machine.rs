@@ -17,7 +17,7 @@ const OTHER_DESCRIPTORS: u64 = 128;
 const MAPS_PER_THREAD: u64 = 4;
 
 /// How many clients of two threads this process can bear: a thread that is not needed yet counts, too, since many may be needed at
-/// once. Raises the soft limit on descriptors as far as it may.
+/// once; the third, of those who greet, comes out of the rest. Raises the soft limit on descriptors as far as it may.
 pub fn client_ceiling() -> usize {
     let maps = std::fs::read_to_string("/proc/sys/vm/max_map_count").ok().and_then(|text| text.trim().parse().ok());
     let threads = maps.unwrap_or(u64::from(u16::MAX)) * 15 / 16 / MAPS_PER_THREAD;

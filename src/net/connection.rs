@@ -1,4 +1,4 @@
-//! One client's two threads, and the one way a connection ends.
+//! One client's two threads, one more while it greets, and the one way a connection ends.
 //!
 //! ```text
 //!   reader thread: serve(..) ──> Departure ──> outbox.end ──> discard ──> join the writer ──> one log line
@@ -37,8 +37,8 @@ use crate::machine;
 /// what runs out first.
 pub const STACK_LEN: usize = if cfg!(target_pointer_width = "64") { 128 << 10 } else { 64 << 10 };
 
-/// The stack of a thread that [`aside`] starts. Not the same, since the system keeps the stacks of threads that have ended for others of
-/// the same length, with all the memory that they have ever used.
+/// The stack of a thread that [`aside`] starts. Shorter, since the system keeps the stacks of threads that have ended, with the memory
+/// that they used, and gives them to new threads that ask for no more.
 const STACK_ASIDE_LEN: usize = STACK_LEN / 4 * 3;
 
 /// How long one write may take without any progress.

@@ -1,4 +1,4 @@
-//! The pipes that server and relay share: an accept loop, two threads and an outbox for each client. No protocol.
+//! The pipes that server and relay share: an accept loop, up to two threads and an outbox for each client. No protocol.
 //!
 //! - [`listener`]: who may come in, the clock that keeps the deadlines, and the stop.
 //! - [`connection`]: the two threads of one client, and [`Departure`](departure::Departure), the one way a connection ends.

@@ -157,7 +157,7 @@ impl Post {
     /// Shuts the connections whose time is up. Called by the listener's clock.
     pub fn keep_deadlines(&self, now: Instant) {
         let mut watched = std::mem::take(&mut *self.watched.lock());
-        watched.retain(|outbox| outbox.upgrade().is_some_and(|outbox| outbox.look_at_clock(now)));
+        watched.retain(|outbox| outbox.upgrade().is_some_and(|outbox| outbox.look_at_clock(now) == Look::Again));
         self.watched.lock().append(&mut watched);
     }
 
@@ -178,7 +178,11 @@ impl Post {
 
 impl Round {
     fn run(&mut self, post: &Post) {
-        self.n_alone = if post.n_asked.swap(0, Ordering::Relaxed) <= 1 { self.n_alone + 1 } else { 0 };
+        match post.n_asked.swap(0, Ordering::Relaxed) {
+            0 => {} // the rest of what the last one did not carry
+            1 => self.n_alone += 1,
+            _ => self.n_alone = 0,
+        }
         std::mem::swap(&mut self.due, &mut post.due.lock());
         self.due.drain(..).for_each(|outbox| outbox.deliver(&mut self.batch));
     }
@@ -230,6 +234,16 @@ pub struct Outbox {
     post: Arc<Post>,
     pace: Pace,
     state: Mutex<State>,
+}
+
+/// What comes of the clock's look at an outbox.
+#[derive(Debug, PartialEq, Eq)]
+enum Look {
+    /// There is nothing for it to look at any more.
+    Enough,
+    Again,
+    /// Its time was up: it is shut.
+    Over,
 }
 
 #[derive(Default)]
@@ -346,8 +360,10 @@ impl Outbox {
                 }
                 Item::End => {
                     self.write_straight(batch, last_line);
-                    if !(self.goes_straight() && self.way.finish(self)) {
-                        self.hand_over(Item::End);
+                    match self.goes_straight() && self.way.finish(self) {
+                        // What comes too late goes into a channel that nobody has, and starts no writer.
+                        true => drop(self.items.set(unbounded().0)),
+                        false => self.hand_over(Item::End),
                     }
                     // Nothing goes straight any more.
                     self.n_handed.fetch_add(1, Ordering::Relaxed);
@@ -387,7 +403,7 @@ impl Outbox {
             Arc::clone(&self.way).start_writer(self, receiver);
             items
         });
-        // The writer is gone only when the connection is; its reader notices by itself.
+        // Without a writer, the connection is ending or its reader notices by itself.
         let _ = items.send(item);
     }
 
@@ -451,7 +467,9 @@ impl Outbox {
     pub fn expect_more(self: &Arc<Self>, limit: Option<Duration>) {
         let mut state = self.state.lock();
         state.more_by = limit.map(|limit| Instant::now() + limit);
-        self.watch(&mut state);
+        if limit.is_some() {
+            self.watch(&mut state);
+        }
     }
 
     /// The deadline that was set for this reason was met. Has no effect on another, nor on a connection that is ending.
@@ -472,20 +490,8 @@ impl Outbox {
         self.state.lock().ending.is_some()
     }
 
-    /// Shuts a connection that is overdue. Whether the clock must look again.
-    fn look_at_clock(self: &Arc<Self>, now: Instant) -> bool {
-        let is_overdue = self.is_overdue(now);
-        if is_overdue {
-            self.way.shut();
-        }
-        let mut state = self.state.lock();
-        let is_timed = state.deadline.is_some() || state.more_by.is_some() || state.challenged_until.is_some();
-        state.is_watched = !is_overdue && (is_timed || self.queued.load(Ordering::Relaxed) > SOFT_LIMIT);
-        state.is_watched
-    }
-
-    /// Whether the connection must end now: a deadline has passed, or the client is too slow.
-    pub fn is_overdue(self: &Arc<Self>, now: Instant) -> bool {
+    /// Shuts the connection if a deadline has passed, or the client is too slow.
+    fn look_at_clock(self: &Arc<Self>, now: Instant) -> Look {
         let mut state = self.state.lock();
         if state.challenged_until.take_if(|until| now >= *until).is_some() {
             self.way.challenge(false);
@@ -502,10 +508,17 @@ impl Outbox {
             _ if state.over_since.is_some_and(|(since, _)| now - since >= PROGRESS_TIME) => Departure::TooSlow,
             _ if state.more_by.is_some_and(|more_by| now >= more_by) => Departure::Broke("nothing more of a file came".into()),
             Some((deadline, reason)) if now >= *deadline => reason.clone(),
-            _ => return false,
+            _ => {
+                let is_timed = state.deadline.is_some() || state.more_by.is_some() || state.challenged_until.is_some();
+                // From here on whoever finds something for the clock puts it on the list again.
+                state.is_watched = is_timed || state.over_since.is_some();
+                return if state.is_watched { Look::Again } else { Look::Enough };
+            }
         };
+        state.is_watched = false;
         self.decide(state, reason);
-        true
+        self.way.shut();
+        Look::Over
     }
 
     fn wrote(&self, n: usize) {
@@ -650,6 +663,13 @@ pub(crate) mod tests {
         (outbox, receiver)
     }
 
+    impl Outbox {
+        /// Whether the clock finds that its time is up.
+        pub(crate) fn is_overdue(self: &Arc<Self>, now: Instant) -> bool {
+            self.look_at_clock(now) == Look::Over
+        }
+    }
+
     /// A client that takes nothing at once; what is handed to its writer is looked at by a test.
     pub(crate) struct NoWay;
 
@@ -680,6 +700,14 @@ pub(crate) mod tests {
 
         fn finish(&self, _: &Arc<Outbox>) -> bool {
             self.1.send("finish").is_ok()
+        }
+
+        fn challenge(&self, is_on: bool) {
+            let _ = self.1.send(if is_on { "challenge" } else { "challenge no more" });
+        }
+
+        fn shut(&self) {
+            let _ = self.1.send("shut");
         }
     }
 
@@ -785,6 +813,8 @@ pub(crate) mod tests {
             end(&outbox);
             outbox.push(b"late".as_slice().into());
             outbox.post.make_round();
+            outbox.push_job(Box::new(|_| panic!("a job after the end")));
+            outbox.post.make_round();
             assert_eq!(asks.try_iter().collect::<Vec<_>>(), asked);
         }
     }
@@ -802,11 +832,15 @@ pub(crate) mod tests {
     #[test]
     fn what_is_asked_for_during_a_round_goes_out_in_the_next() {
         let post = Arc::new(Post::default());
+        let (begin, begun) = unbounded();
         let (told, tells) = bounded(0);
         let tell = |what: &'static str| {
-            let told = told.clone();
+            let (begin, told) = (begin.clone(), told.clone());
             // Taken only when the test looks: until then the round is under way.
-            way(move |bytes| told.send_timeout(what, DEADLINE).map(|()| bytes.len()).map_err(io::Error::other))
+            way(move |bytes| {
+                begin.send(()).unwrap();
+                told.send_timeout(what, DEADLINE).map(|()| bytes.len()).map_err(io::Error::other)
+            })
         };
         let (first, _items) = with_channel(Arc::clone(&post), Pace::Batched, tell("first"));
         let (second, _more_items) = with_channel(Arc::clone(&post), Pace::Batched, tell("second"));
@@ -814,9 +848,7 @@ pub(crate) mod tests {
         thread::scope(|scope| {
             first.push(b"line".as_slice().into());
             scope.spawn(|| post.make_round());
-            while post.round.try_lock().is_some() {
-                thread::yield_now();
-            }
+            begun.recv_timeout(DEADLINE).unwrap();
             second.push(b"line".as_slice().into());
             post.make_round();
             scope.spawn(|| post.post_loop(&stopped));
@@ -1058,6 +1090,48 @@ pub(crate) mod tests {
         assert_eq!(outbox.ending(), None);
         assert!(outbox.is_overdue(at(10_000)));
         assert_eq!(outbox.ending(), Some(Departure::TooSlow));
+    }
+
+    #[test]
+    fn clock_looks_only_where_there_is_something_to_look_at() {
+        const LIMIT: Duration = PROGRESS_TIME;
+        type Event = fn(&Arc<Outbox>);
+        let cases: [(Event, &[&str]); 5] = [
+            (|outbox| outbox.push(bytes(SOFT_LIMIT + 4)), &["shut"]),
+            (|outbox| outbox.end(Departure::Left, LIMIT), &["shut"]),
+            (|outbox| outbox.end_within(LIMIT, Departure::Kicked), &["shut"]),
+            (|outbox| outbox.expect_more(Some(LIMIT)), &["shut"]),
+            (|outbox| outbox.challenge(), &["challenge", "challenge no more"]),
+        ];
+        for (event, asked) in cases {
+            let (ask, asks) = unbounded();
+            let outbox = Outbox::new(Arc::default(), Pace::Batched, Arc::new(Straight(|_: &[u8]| Ok(0), ask)));
+            let n_watched = || outbox.post.watched.lock().len();
+            assert_eq!(n_watched(), 0, "{asked:?}");
+            event(&outbox);
+            event(&outbox);
+            let now = Instant::now();
+            assert_eq!(n_watched(), 1, "{asked:?}");
+            outbox.post.keep_deadlines(now);
+            assert_eq!(n_watched(), 1, "{asked:?}");
+            outbox.post.keep_deadlines(now + LIMIT);
+            assert_eq!(asks.try_iter().collect::<Vec<_>>(), asked);
+            assert_eq!(n_watched(), 0, "{asked:?}");
+        }
+
+        // What was met leaves the list, and what was too much and is so again has all its time.
+        let (outbox, _items) = new();
+        let now = Instant::now();
+        outbox.end_within(LIMIT, Departure::GreetingTooLong);
+        outbox.push(bytes(SOFT_LIMIT + 4));
+        outbox.post.keep_deadlines(now);
+        outbox.no_deadline(&Departure::GreetingTooLong);
+        outbox.wrote(4);
+        outbox.post.keep_deadlines(now);
+        assert!(outbox.post.watched.lock().is_empty());
+        outbox.push(bytes(4));
+        outbox.post.keep_deadlines(now + 10 * LIMIT);
+        assert_eq!(outbox.ending(), None);
     }
 
     #[test]

@@ -143,7 +143,7 @@ impl<R: Read> BodySealer<R> {
 const PIECE_LEN: usize = 48 * 1024;
 
 /// What is encrypted before it is taken into the HMAC: two blocks of SHA-256. Measured: one, and the calls take longer; four, and the
-/// processor does not look that far ahead. 925 instead of 690 MB/s.
+/// processor does not look that far ahead. A third more than if all were encrypted first.
 const STEP_LEN: usize = 128;
 
 impl<R: Read> Read for BodySealer<R> {

@@ -1,4 +1,5 @@
-//! The group chat's server: one thread that accepts, one or two for each client, and the groups between them.
+//! The group chat's server: one thread that accepts, one or two for each client and one more while it greets, and the groups between
+//! them.
 //!
 //! ```text
 //!   client's socket ─▶ session (reader thread) ─▶ group (mutex) ─▶ seat of each member: turn ─▶ outbox ─▶ round ─▶ socket
@@ -143,6 +144,7 @@ impl Service for Server {
         let greet = || {
             let session = Session::greet(&self.house, connection.id, connection.outbox(), connection.incoming())?;
             connection.settle(Some(session.who()));
+            // Here, so that it uses this stack and not the one that stays.
             connection.outbox().post().make_round();
             Ok(Box::new(session)) // or it would lie on the stack several times
         };
@@ -150,8 +152,8 @@ impl Service for Server {
             Ok(Ok(session)) => session.run(),
             Ok(Err(departure)) => departure,
             Err(error) => {
-                error!("{connection} refused: no thread for its greeting: {error}");
-                Departure::HungUp
+                error!("{connection}: no thread for its greeting: {error}");
+                Departure::Refused("the system has no thread for it".into())
             }
         }
     }
