@@ -558,16 +558,11 @@ pub fn write_loop(outbox: &Outbox, items: &Receiver<Item>, stream: &mut dyn Writ
                     last_line = number.max(last_line);
                 }
                 Item::Job(job) => {
-                    write_batch(outbox, &mut batch, stream)?;
-                    outbox.has_heard(last_line);
+                    write_batch(outbox, &mut batch, last_line, stream)?;
                     job(&mut Counted { outbox, stream })?;
                     outbox.post.make_round();
                 }
-                Item::End => {
-                    write_batch(outbox, &mut batch, stream)?;
-                    outbox.has_heard(last_line);
-                    return Ok(());
-                }
+                Item::End => return write_batch(outbox, &mut batch, last_line, stream),
             }
             next = match outbox.pace {
                 Pace::Batched if batch.len() < MAX_WRITE => items.try_recv().ok(),
@@ -577,8 +572,7 @@ pub fn write_loop(outbox: &Outbox, items: &Receiver<Item>, stream: &mut dyn Writ
         if let (Pace::Single(pause), Some(at)) = (outbox.pace, written_at) {
             thread::sleep(pause.saturating_sub(at.elapsed()));
         }
-        write_batch(outbox, &mut batch, stream)?;
-        outbox.has_heard(last_line);
+        write_batch(outbox, &mut batch, last_line, stream)?;
         outbox.n_handed.fetch_sub(n_items, Ordering::Release);
         written_at = Some(Instant::now());
     }
@@ -603,7 +597,8 @@ impl Write for Counted<'_> {
     }
 }
 
-fn write_batch(outbox: &Outbox, batch: &mut Vec<u8>, stream: &mut dyn Write) -> io::Result<()> {
+/// Writes a batch, with which the client has heard all up to the line of this number.
+fn write_batch(outbox: &Outbox, batch: &mut Vec<u8>, last_line: u64, stream: &mut dyn Write) -> io::Result<()> {
     for piece in batch.chunks(MAX_WRITE) {
         stream.write_all(piece)?;
         outbox.wrote(piece.len());
@@ -611,6 +606,7 @@ fn write_batch(outbox: &Outbox, batch: &mut Vec<u8>, stream: &mut dyn Write) -> 
     if !batch.is_empty() {
         outbox.wrote(outbox.cost(batch.len()) - batch.len());
     }
+    outbox.has_heard(last_line);
     // A long line leaves no long buffer behind.
     batch.clear();
     batch.shrink_to(4 << 10);
