@@ -16,7 +16,7 @@ const FERNCHAT: &str = "team\nfernchat/1";
 
 #[test]
 fn request_waits_until_the_admin_approves() {
-    let server = Server::start();
+    let mut server = Server::start();
     let mut alice = Peer::join(server.port, "alice", None);
     let mut bob = Peer::greet(server.port, "bob", "team");
     bob.hears("/wait");
@@ -24,6 +24,9 @@ fn request_waits_until_the_admin_approves() {
     // Nothing that bob says has an effect before.
     bob.says("/messageSend");
     bob.says("let me in");
+    // Both have been read by then.
+    server.program.logs("bob is no member: /messageSend has no effect");
+    server.program.logs("bob sent a frame that is no command");
     assert_eq!(alice.decides("/approveRequest", "bob"), "bob is now a member of the group.");
     bob.hears("/accepted");
     bob.tells("hello");
