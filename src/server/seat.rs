@@ -167,31 +167,29 @@ impl Seat {
 
     /// Sends a line when its turn comes.
     pub fn hear_line(self: &Arc<Seat>, line: Line) {
-        let mut turn = self.turn.lock();
-        self.pass(turn.event(Event::Line(line)));
+        self.take_turn(|turn| turn.event(Event::Line(line)));
     }
 
     /// Says, when it may be said, that so many lines were not kept.
     pub fn lose(self: &Arc<Seat>, n: u64) {
-        let mut turn = self.turn.lock();
-        self.pass(turn.lost(n));
+        self.take_turn(|turn| turn.lost(n));
     }
 
     /// Offers a file when its turn comes. `None` gives the offer back: too many are waiting.
     pub fn offer(self: &Arc<Seat>, offer: Offer<Box<Delivery>>) -> Option<Offer<Box<Delivery>>> {
-        let mut turn = self.turn.lock();
-        if !turn.has_room_for_offer() {
-            return Some(offer);
-        }
-        self.pass(turn.event(Event::Offer(offer)));
-        None
+        self.take_turn(|turn| {
+            if !turn.has_room_for_offer() {
+                return Some(offer);
+            }
+            turn.event(Event::Offer(offer));
+            None
+        })
     }
 
     /// Ends the client when its turn comes, these frames being the last that it hears.
     pub fn end(self: &Arc<Seat>, frames: Frames, reason: Departure) {
         self.outbox.end_within(KICK_TIME, reason.clone());
-        let mut turn = self.turn.lock();
-        self.pass(turn.event(Event::End(frames, reason)));
+        self.take_turn(|turn| turn.event(Event::End(frames, reason)));
     }
 
     /// Tells a member why the server closes its connection. What is said after it is not sent.
@@ -216,26 +214,17 @@ impl Seat {
 
     /// Closes the dialogue, and lets go what was parked.
     pub fn close_dialogue(self: &Arc<Seat>) {
-        let mut turn = self.turn.lock();
-        self.pass(turn.close_dialogue());
+        self.take_turn(Turn::close_dialogue);
     }
 
     /// The client asks for the name of the file on offer. `false` if that is not due.
     pub fn name_wanted(self: &Arc<Seat>) -> bool {
-        let mut turn = self.turn.lock();
-        let pass = turn.name_wanted();
-        let is_due = pass.is_some();
-        self.pass(pass);
-        is_due
+        self.take_turn(Turn::name_wanted)
     }
 
     /// The client asks for the body of the file on offer. `false` if that is not due.
     pub fn body_wanted(self: &Arc<Seat>) -> bool {
-        let mut turn = self.turn.lock();
-        let passes = turn.body_wanted();
-        let is_due = passes.is_some();
-        self.pass(passes.into_iter().flatten());
-        is_due
+        self.take_turn(Turn::body_wanted)
     }
 
     /// The server's clock has ticked.
@@ -245,9 +234,11 @@ impl Seat {
         drop(called_off);
     }
 
-    /// Sends what the turn let pass. The caller holds the turn, so that nothing overtakes.
-    fn pass(self: &Arc<Seat>, passes: impl IntoIterator<Item = Pass<Box<Delivery>>>) {
-        for pass in passes {
+    /// Tells the turn something and sends what it lets pass, all while it is held, so that nothing overtakes.
+    fn take_turn<T>(self: &Arc<Seat>, tell: impl FnOnce(&mut Turn<Box<Delivery>>) -> T) -> T {
+        let mut turn = self.turn.lock();
+        let answer = tell(&mut turn);
+        while let Some(pass) = turn.next_pass() {
             match pass {
                 Pass::Frames(frames) => self.reply(frames),
                 Pass::Line(Line { frames, number }) => {
@@ -269,6 +260,7 @@ impl Seat {
                 }
             }
         }
+        answer
     }
 
     /// The job that writes a body in the writer's thread, in constant memory.
@@ -278,8 +270,7 @@ impl Seat {
             let Delivery { length, body, receipt } = *delivery;
             write_body(&length, &body, stream)?;
             receipt.delivered();
-            let mut turn = seat.turn.lock();
-            seat.pass(turn.body_out());
+            seat.take_turn(Turn::body_out);
             Ok(())
         })
     }

@@ -11,7 +11,8 @@
 //!   dialogue:  closed ──open──▶ open ──close──▶ closed        (never opens while an answer of a delivery is due)
 //! ```
 //!
-//! Pure: no lock, no socket, no clock. Inputs are the methods, outputs are the [`Pass`]es, in the order in which they must go out.
+//! Pure: no lock, no socket, no clock. Inputs are the methods; after each, [`Turn::next_pass`] is asked for the outputs, one after the
+//! other, in the order in which they must go out, until there is none.
 //! Replies inside a dialogue do not come here: they are in turn by nature, and go straight into the outbox.
 //! Invariant: whatever went in comes out once, in order, but for lines that gave way to [`Pass::Lost`] and what follows an ending.
 
@@ -92,6 +93,8 @@ pub enum Pass<B> {
 pub struct Turn<B> {
     is_dialogue_open: bool,
     delivery: Option<Delivery<B>>,
+    /// The client has asked for the next step of the delivery.
+    is_step_wanted: bool,
     parked: VecDeque<Event<B>>,
     parked_len: usize,
     n_offers: usize,
@@ -115,6 +118,7 @@ impl<B> Default for Turn<B> {
         Turn {
             is_dialogue_open: false,
             delivery: None,
+            is_step_wanted: false,
             parked: VecDeque::new(),
             parked_len: 0,
             n_offers: 0,
@@ -128,29 +132,43 @@ impl<B> Default for Turn<B> {
 impl<B> Turn<B> {
     /// Opens a dialogue, unless a delivery is owed an answer: then the command must wait for it.
     pub fn open_dialogue(&mut self) -> bool {
-        self.is_dialogue_open = !self.is_answer_due();
+        self.is_dialogue_open = !matches!(self.delivery, Some(Delivery::Offered { .. } | Delivery::Named { .. }));
         self.is_dialogue_open
     }
 
     /// The dialogue is over.
-    pub fn close_dialogue(&mut self) -> Vec<Pass<B>> {
+    pub fn close_dialogue(&mut self) {
         self.is_dialogue_open = false;
-        self.let_go()
     }
 
     /// Something for the client, which goes now or is parked.
-    pub fn event(&mut self, event: Event<B>) -> Vec<Pass<B>> {
+    pub fn event(&mut self, mut event: Event<B>) {
         if self.is_ended {
-            return Vec::new();
+            return;
         }
-        self.park(event);
-        self.let_go()
+        match &mut event {
+            Event::Line(line) => self.parked_len += line.frames.len(),
+            Event::Offer(offer) => {
+                offer.parked_at = self.n_ticks;
+                self.n_offers += 1;
+            }
+            Event::End(..) => self.is_ended = true,
+        }
+        self.parked.push_back(event);
+        while self.parked_len > MAX_PARKED {
+            let Some(at) = self.parked.iter().position(|event| matches!(event, Event::Line(_))) else {
+                return;
+            };
+            if let Some(Event::Line(line)) = self.parked.remove(at) {
+                self.parked_len -= line.frames.len();
+                self.n_lost += 1;
+            }
+        }
     }
 
     /// So many lines, from before what comes next, were not kept.
-    pub fn lost(&mut self, n: u64) -> Vec<Pass<B>> {
+    pub fn lost(&mut self, n: u64) {
         self.n_lost += n;
-        self.let_go()
     }
 
     /// Whether an offer more may come.
@@ -158,43 +176,21 @@ impl<B> Turn<B> {
         self.n_offers < MAX_OFFERS && !self.is_ended
     }
 
-    /// The client asks for the file's name. `None` if that is not due.
-    pub fn name_wanted(&mut self) -> Option<Pass<B>> {
-        match self.delivery.take() {
-            Some(Delivery::Offered { name, body, .. }) => {
-                self.delivery = Some(Delivery::Named { body, ticks: 0 });
-                Some(Pass::Frames(name))
-            }
-            other => {
-                self.delivery = other;
-                None
-            }
-        }
+    /// The client asks for the file's name. `false` if that is not due.
+    pub fn name_wanted(&mut self) -> bool {
+        self.is_step_wanted = matches!(self.delivery, Some(Delivery::Offered { .. }));
+        self.is_step_wanted
     }
 
-    /// The client asks for the body. `None` if that is not due.
-    pub fn body_wanted(&mut self) -> Option<Vec<Pass<B>>> {
-        match self.delivery.take() {
-            Some(Delivery::Named { body: Some(body), .. }) => {
-                self.delivery = Some(Delivery::Sending);
-                Some(vec![Pass::Body(body)])
-            }
-            Some(Delivery::Named { body: None, .. }) => {
-                let mut passes = vec![Pass::NoBody];
-                passes.append(&mut self.let_go());
-                Some(passes)
-            }
-            other => {
-                self.delivery = other;
-                None
-            }
-        }
+    /// The client asks for the body. `false` if that is not due.
+    pub fn body_wanted(&mut self) -> bool {
+        self.is_step_wanted = matches!(self.delivery, Some(Delivery::Named { .. }));
+        self.is_step_wanted
     }
 
     /// The body is written.
-    pub fn body_out(&mut self) -> Vec<Pass<B>> {
+    pub fn body_out(&mut self) {
         self.delivery = None;
-        self.let_go()
     }
 
     /// The server's clock has ticked. A delivery whose receiver takes too long to answer is called off, and an offer that has waited
@@ -224,52 +220,40 @@ impl<B> Turn<B> {
         bodies
     }
 
-    fn is_answer_due(&self) -> bool {
-        matches!(self.delivery, Some(Delivery::Offered { .. } | Delivery::Named { .. }))
-    }
-
-    fn park(&mut self, mut event: Event<B>) {
-        match &mut event {
-            Event::Line(line) => self.parked_len += line.frames.len(),
-            Event::Offer(offer) => {
-                offer.parked_at = self.n_ticks;
-                self.n_offers += 1;
+    /// What may go out next.
+    pub fn next_pass(&mut self) -> Option<Pass<B>> {
+        if std::mem::take(&mut self.is_step_wanted) {
+            match self.delivery.take() {
+                Some(Delivery::Offered { name, body, .. }) => {
+                    self.delivery = Some(Delivery::Named { body, ticks: 0 });
+                    return Some(Pass::Frames(name));
+                }
+                Some(Delivery::Named { body: Some(body), .. }) => {
+                    self.delivery = Some(Delivery::Sending);
+                    return Some(Pass::Body(body));
+                }
+                Some(Delivery::Named { body: None, .. }) => return Some(Pass::NoBody),
+                other => self.delivery = other,
             }
-            Event::End(..) => self.is_ended = true,
         }
-        self.parked.push_back(event);
-        while self.parked_len > MAX_PARKED {
-            let Some(at) = self.parked.iter().position(|event| matches!(event, Event::Line(_))) else {
-                return;
-            };
-            if let Some(Event::Line(line)) = self.parked.remove(at) {
+        if self.is_dialogue_open || self.delivery.is_some() {
+            return None;
+        }
+        if self.n_lost > 0 {
+            return Some(Pass::Lost(std::mem::take(&mut self.n_lost)));
+        }
+        Some(match self.parked.pop_front()? {
+            Event::Line(line) => {
                 self.parked_len -= line.frames.len();
-                self.n_lost += 1;
+                Pass::Line(line)
             }
-        }
-    }
-
-    fn let_go(&mut self) -> Vec<Pass<B>> {
-        let mut passes = Vec::new();
-        while !self.is_dialogue_open && self.delivery.is_none() {
-            if self.n_lost > 0 {
-                passes.push(Pass::Lost(std::mem::take(&mut self.n_lost)));
+            Event::Offer(Offer { ask, name, body, .. }) => {
+                self.n_offers -= 1;
+                self.delivery = Some(Delivery::Offered { name, body: Some(body), ticks: 0 });
+                Pass::Frames(ask)
             }
-            match self.parked.pop_front() {
-                None => break,
-                Some(Event::Line(line)) => {
-                    self.parked_len -= line.frames.len();
-                    passes.push(Pass::Line(line));
-                }
-                Some(Event::Offer(Offer { ask, name, body, .. })) => {
-                    self.n_offers -= 1;
-                    self.delivery = Some(Delivery::Offered { name, body: Some(body), ticks: 0 });
-                    passes.push(Pass::Frames(ask));
-                }
-                Some(Event::End(frames, reason)) => passes.push(Pass::End(frames, reason)),
-            }
-        }
-        passes
+            Event::End(frames, reason) => Pass::End(frames, reason),
+        })
     }
 }
 
@@ -285,16 +269,18 @@ mod tests {
 
     impl Script {
         fn line(&mut self, text: &str) -> String {
-            words(self.0.event(Event::Line(line(text))))
+            self.0.event(Event::Line(line(text)));
+            self.words()
         }
 
         fn offer(&mut self, file: &'static str) -> String {
-            words(self.0.event(Event::Offer(offer(file, file))))
+            self.0.event(Event::Offer(offer(file, file)));
+            self.words()
         }
 
         fn kick(&mut self) -> String {
-            let end = Event::End(frames("/kicked"), Departure::Kicked);
-            words(self.0.event(end))
+            self.0.event(Event::End(frames("/kicked"), Departure::Kicked));
+            self.words()
         }
 
         fn opens(&mut self) -> bool {
@@ -302,27 +288,48 @@ mod tests {
         }
 
         fn closes(&mut self) -> String {
-            words(self.0.close_dialogue())
+            self.0.close_dialogue();
+            self.words()
         }
 
         /// The first answer of a delivery.
         fn name(&mut self) -> String {
-            self.0.name_wanted().map_or("not due".into(), |pass| words([pass]))
+            match self.0.name_wanted() {
+                true => self.words(),
+                false => "not due".into(),
+            }
         }
 
         /// The second.
         fn body(&mut self) -> String {
-            self.0.body_wanted().map_or("not due".into(), words)
+            match self.0.body_wanted() {
+                true => self.words(),
+                false => "not due".into(),
+            }
         }
 
         fn body_out(&mut self) -> String {
-            words(self.0.body_out())
+            self.0.body_out();
+            self.words()
         }
 
         /// As many ticks as a client may take; the body that is given back.
         fn ten_minutes(&mut self) -> Option<&'static str> {
             assert!((1..ANSWER_TICKS).all(|_| self.0.tick().is_empty()));
             self.0.tick().pop()
+        }
+
+        /// What passes now.
+        fn words(&mut self) -> String {
+            let text = |frames: Frames| String::from_utf8_lossy(&frames).into_owned();
+            let word = |pass| match pass {
+                Pass::Frames(frames) | Pass::Line(Line { frames, .. }) => text(frames),
+                Pass::Lost(n) => format!("lost:{n}"),
+                Pass::Body(file) => format!("body:{file}"),
+                Pass::NoBody => "no-body".into(),
+                Pass::End(frames, reason) => format!("{}:{reason}", text(frames)),
+            };
+            std::iter::from_fn(|| self.0.next_pass()).map(word).collect::<Vec<_>>().join(" ")
         }
     }
 
@@ -336,18 +343,6 @@ mod tests {
 
     fn offer<B>(file: &str, body: B) -> Offer<B> {
         Offer::new(frames(&format!("{file}?")), frames(&format!("name:{file}")), body)
-    }
-
-    fn words(passes: impl IntoIterator<Item = Pass<&'static str>>) -> String {
-        let text = |frames: Frames| String::from_utf8_lossy(&frames).into_owned();
-        let word = |pass| match pass {
-            Pass::Frames(frames) | Pass::Line(Line { frames, .. }) => text(frames),
-            Pass::Lost(n) => format!("lost:{n}"),
-            Pass::Body(file) => format!("body:{file}"),
-            Pass::NoBody => "no-body".into(),
-            Pass::End(frames, reason) => format!("{}:{reason}", text(frames)),
-        };
-        passes.into_iter().map(word).collect::<Vec<_>>().join(" ")
     }
 
     #[test]
@@ -566,18 +561,17 @@ mod tests {
             match input {
                 Input::Line(len) => {
                     let line: Frames = vec![0; len].into();
-                    let passes = self.turn.event(Event::Line(Line { frames: Frames::clone(&line), number: 0 }));
+                    self.turn.event(Event::Line(Line { frames: Frames::clone(&line), number: 0 }));
                     self.waits(Waiting::Line(line));
-                    self.hears(passes);
+                    self.hears();
                 }
                 Input::Offers(n) => (0..n).for_each(|_| self.is_offered_a_file()),
                 Input::End => {
                     let frames = frames("end");
-                    let end = Event::End(Frames::clone(&frames), Departure::Kicked);
-                    let passes = self.turn.event(end);
+                    self.turn.event(Event::End(Frames::clone(&frames), Departure::Kicked));
                     self.waits(Waiting::End(frames));
                     self.is_ended = true;
-                    self.hears(passes);
+                    self.hears();
                 }
                 Input::Open => {
                     let is_answer_due = matches!(self.stage, Stage::Due { .. });
@@ -586,34 +580,35 @@ mod tests {
                 }
                 Input::Close => {
                     self.is_dialogue_open = false;
-                    let passes = self.turn.close_dialogue();
-                    self.hears(passes);
+                    self.turn.close_dialogue();
+                    self.hears();
                 }
                 Input::NameWanted => match (self.turn.name_wanted(), self.stage) {
-                    (pass, Stage::Due { file, is_second: false, .. }) => {
-                        assert_eq!(pass, Some(Pass::Frames(offer(&file.to_string(), ()).name)));
+                    (is_due, Stage::Due { file, is_second: false, .. }) => {
+                        assert!(is_due);
+                        assert_eq!(self.turn.next_pass(), Some(Pass::Frames(offer(&file.to_string(), ()).name)));
                         self.stage = Stage::Due { file, is_second: true, ticks: called_off_or_fresh(self.stage) };
                     }
-                    (pass, _) => assert_eq!(pass, None),
+                    (is_due, stage) => assert!(!is_due, "not due: {stage:?}"),
                 },
                 Input::BodyWanted => match (self.turn.body_wanted(), self.stage) {
-                    (Some(passes), Stage::Due { file, is_second: true, ticks }) => {
-                        let mut passes = passes.into_iter();
+                    (is_due, Stage::Due { file, is_second: true, ticks }) => {
+                        assert!(is_due);
                         let is_called_off = ticks >= ANSWER_TICKS;
                         let (pass, stage) = match is_called_off {
                             true => (Pass::NoBody, Stage::NoDelivery),
                             false => (Pass::Body(file), Stage::Sending),
                         };
-                        assert_eq!(passes.next(), Some(pass));
+                        assert_eq!(self.turn.next_pass(), Some(pass));
                         self.stage = stage;
-                        self.hears(passes.collect());
+                        self.hears();
                     }
-                    (passes, _) => assert_eq!(passes, None),
+                    (is_due, stage) => assert!(!is_due, "not due: {stage:?}"),
                 },
                 Input::BodyOut if self.stage == Stage::Sending => {
                     self.stage = Stage::NoDelivery;
-                    let passes = self.turn.body_out();
-                    self.hears(passes);
+                    self.turn.body_out();
+                    self.hears();
                 }
                 Input::BodyOut => {}
                 Input::Ticks(n) => (0..n).for_each(|_| self.ticks()),
@@ -628,9 +623,9 @@ mod tests {
             if has_room {
                 self.n_files += 1;
                 let file = self.n_files;
-                let passes = self.turn.event(Event::Offer(offer(&file.to_string(), file)));
+                self.turn.event(Event::Offer(offer(&file.to_string(), file)));
                 self.waits(Waiting::Offer(file, 0));
-                self.hears(passes);
+                self.hears();
             }
         }
 
@@ -667,8 +662,8 @@ mod tests {
             }
         }
 
-        fn hears(&mut self, passes: Vec<Pass<usize>>) {
-            for pass in passes {
+        fn hears(&mut self) {
+            while let Some(pass) = self.turn.next_pass() {
                 assert!(self.is_free(), "{pass:?} out of turn");
                 if let Pass::Lost(n) = pass {
                     assert_eq!(n, std::mem::take(&mut self.n_lost));
