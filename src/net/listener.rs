@@ -5,7 +5,7 @@
 //!
 //! A stop wakes the accept loop; every client is told and has [`STOP_TIME`] to take it in; then its socket is shut.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::fmt;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream};
@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 
 use crossbeam_channel::{bounded, Receiver, RecvTimeoutError};
 use log::{debug, error, info, warn};
-use parking_lot::{Condvar, Mutex};
+use parking_lot::{Condvar, Mutex, MutexGuard};
 use socket2::SockRef;
 
 use super::connection::{tune, ClientId, Connection, STACK_LEN};
@@ -78,7 +78,8 @@ pub struct Listener {
     address: SocketAddr,
     post: Arc<Post>,
     places: usize,
-    connections: Mutex<BTreeMap<ClientId, Arc<Connection>>>,
+    /// In the order in which they came.
+    connections: Mutex<Vec<Arc<Connection>>>,
     /// Notified whenever a connection is gone.
     gone: Condvar,
     stopping: AtomicBool,
@@ -123,6 +124,11 @@ impl Listener {
         }
     }
 
+    /// All clients that there are, in the order in which they came. While this is held, none comes or goes.
+    pub fn connections(&self) -> MutexGuard<'_, Vec<Arc<Connection>>> {
+        self.connections.lock()
+    }
+
     /// Serves clients until [`Listener::stop`]; then every client is told, drained and joined.
     ///
     /// # Errors
@@ -137,7 +143,7 @@ impl Listener {
             self.accept_loop(scope, service);
             service.say_goodbye();
             let end = |connection: &Arc<Connection>| connection.outbox().end(Departure::Stopping, STOP_TIME);
-            self.connections.lock().values().for_each(end);
+            self.connections.lock().iter().for_each(end);
             self.post.make_round();
             let mut connections = self.connections.lock();
             while !connections.is_empty() {
@@ -192,7 +198,7 @@ impl Listener {
             }
             let connection = Arc::new(Connection::new(id, peer, socket, Arc::clone(&self.post), service.pace()));
             connection.outbox().end_within(GREETING_TIME, Departure::GreetingTooLong);
-            self.connections.lock().insert(id, Arc::clone(&connection));
+            self.connections.lock().push(Arc::clone(&connection));
             let reader = thread::Builder::new().name(format!("client {id}")).stack_size(STACK_LEN);
             info!("{connection} connected");
             let body = move || {
@@ -214,11 +220,11 @@ impl Listener {
             return true;
         }
         let mut n_greeting: HashMap<IpAddr, usize> = HashMap::new();
-        for connection in connections.values().filter(|connection| connection.is_greeting()) {
+        for connection in connections.iter().filter(|connection| connection.is_greeting()) {
             *n_greeting.entry(connection.peer.ip()).or_default() += 1;
         }
         let crowd = n_greeting.into_iter().max_by_key(|(_, n)| *n).map(|(address, _)| address);
-        let mut greeting = connections.values().filter(|connection| connection.is_greeting());
+        let mut greeting = connections.iter().filter(|connection| connection.is_greeting());
         let Some(oldest) = greeting.find(|connection| Some(connection.peer.ip()) == crowd) else {
             return false;
         };
@@ -234,7 +240,7 @@ impl Listener {
     }
 
     fn remove(&self, id: ClientId) {
-        self.connections.lock().remove(&id);
+        self.connections.lock().retain(|connection| connection.id != id);
         self.gone.notify_all();
     }
 

@@ -20,20 +20,18 @@
 pub mod client;
 pub mod splitter;
 
-use std::collections::BTreeMap;
 use std::io::{self, Read};
 use std::sync::Arc;
 use std::time::Duration;
 
-use log::{debug, info};
-use parking_lot::Mutex;
+use log::info;
 
 use self::splitter::{Piece, Splitter};
-use crate::net::connection::{ClientId, Connection};
+use crate::net::connection::Connection;
 use crate::net::departure::Departure;
 use crate::net::is_late;
 use crate::net::listener::{bearable, BindError, Listener, Service};
-use crate::net::outbox::{Outbox, Pace};
+use crate::net::outbox::Pace;
 
 /// The pause between two tokens for one peer, unless it is told otherwise. Measured with a Python reader that takes one read for
 /// one token: 3 ms are enough, also on a busy machine; the README has the figures.
@@ -58,8 +56,6 @@ pub struct Setup {
 pub struct Relay {
     listener: Listener,
     pause: Duration,
-    /// Everybody who is connected. Pushing under this lock gives all of them one order.
-    peers: Mutex<BTreeMap<ClientId, Arc<Outbox>>>,
 }
 
 impl Relay {
@@ -70,19 +66,19 @@ impl Relay {
     pub fn bind(setup: Setup) -> Result<Relay, BindError> {
         let max_clients = bearable(setup.max_clients, 0, "relay");
         let listener = Listener::bind(&setup.host, setup.port, max_clients)?;
-        Ok(Relay { listener, pause: setup.pause, peers: Mutex::default() })
+        Ok(Relay { listener, pause: setup.pause })
     }
 
-    /// Passes a piece on to everybody else.
+    /// Passes a piece on to everybody else. All is pushed while none comes or goes, which gives all of them one order.
     fn pass_on(&self, from: &Connection, piece: Piece) {
         let bytes: Arc<[u8]> = piece.into_bytes().into();
-        let is_other = |(id, _): &(&ClientId, &Arc<Outbox>)| **id != from.id;
+        let is_other = |peer: &&Arc<Connection>| peer.id != from.id;
         from.outbox().wait_for_room(|| {
-            let peers = self.peers.lock();
+            let peers = self.listener.connections();
             let mut others = peers.iter().filter(is_other);
-            others.find(|(_, outbox)| !outbox.has_room()).map(|(_, outbox)| Arc::clone(outbox))
+            others.find(|peer| !peer.outbox().has_room()).map(|peer| Arc::clone(peer.outbox()))
         });
-        self.peers.lock().iter().filter(is_other).for_each(|(_, outbox)| outbox.push(Arc::clone(&bytes)));
+        self.listener.connections().iter().filter(is_other).for_each(|peer| peer.outbox().push(Arc::clone(&bytes)));
     }
 }
 
@@ -101,9 +97,6 @@ impl Service for Relay {
 
     fn serve(&self, connection: &Connection) -> Departure {
         connection.settle(None);
-        let seat = Seat { relay: self, id: connection.id };
-        self.peers.lock().insert(connection.id, Arc::clone(connection.outbox()));
-        debug!("{connection} takes its place");
         let mut splitter = Splitter::default();
         let (mut n_tokens, mut n_bytes) = (0, 0);
         let mut pass_on = |piece: Piece| {
@@ -126,19 +119,6 @@ impl Service for Relay {
         };
         splitter.flush().into_iter().for_each(&mut pass_on);
         info!("{connection} sent {n_tokens} tokens, {n_bytes} bytes in all");
-        drop(seat);
         departure
-    }
-}
-
-/// A peer's place among the others. Dropped, also by a panic, it is free.
-struct Seat<'a> {
-    relay: &'a Relay,
-    id: ClientId,
-}
-
-impl Drop for Seat<'_> {
-    fn drop(&mut self) {
-        self.relay.peers.lock().remove(&self.id);
     }
 }
