@@ -28,7 +28,6 @@ use std::path::PathBuf;
 use std::sync::atomic::AtomicUsize;
 use std::sync::Arc;
 
-use crossbeam_channel::{unbounded, Receiver};
 use log::{error, info};
 
 use self::seat::{seal, Failure};
@@ -84,7 +83,6 @@ impl Setup {
 pub struct Server {
     house: House,
     listener: Listener,
-    failures: Receiver<Failure>,
 }
 
 impl Server {
@@ -106,7 +104,6 @@ impl Server {
                 (secret.derive(&salt), Some(salt))
             }
         };
-        let (failures, failed) = unbounded();
         let house = House {
             key,
             salt,
@@ -116,10 +113,10 @@ impl Server {
             max_clients,
             max_file,
             python_file_limit,
-            failures,
+            failures: Arc::default(),
             challenge_time: CHALLENGE_TIME,
         };
-        Ok(Server { house, listener, failures: failed })
+        Ok(Server { house, listener })
     }
 }
 
@@ -159,7 +156,8 @@ impl Service for Server {
     }
 
     fn tick(&self) {
-        for Failure { uploader, receiver, file } in self.failures.try_iter() {
+        let failures = std::mem::take(&mut *self.house.failures.lock());
+        for Failure { uploader, receiver, file } in failures {
             if let Some(uploader) = uploader.upgrade() {
                 uploader.hear(seal(&self.house.key, notice(format!("{file} did not reach {receiver}."))));
             }

@@ -8,7 +8,6 @@ use std::io::{self, Write};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use crossbeam_channel::Sender;
 use log::{log_enabled, Level};
 use parking_lot::Mutex;
 
@@ -58,11 +57,14 @@ pub struct Delivery {
 }
 
 /// Dropped before [`Receipt::delivered`], it reports that a receiver did not get its file. To report is to put a word
-/// into a channel, so it may happen under any lock.
+/// on a list, so it may happen under any lock.
 pub struct Receipt {
-    failures: Sender<Failure>,
+    failures: Arc<Failures>,
     failure: Option<Failure>,
 }
+
+/// The deliveries that failed, and of which the uploader has not been told.
+pub type Failures = Mutex<Vec<Failure>>;
 
 /// A delivery that failed.
 pub struct Failure {
@@ -77,7 +79,7 @@ pub struct Failure {
 
 impl Receipt {
     /// A receipt for a delivery that is still to be made.
-    pub fn new(failures: Sender<Failure>, failure: Failure) -> Receipt {
+    pub fn new(failures: Arc<Failures>, failure: Failure) -> Receipt {
         Receipt { failures, failure: Some(failure) }
     }
 
@@ -88,10 +90,7 @@ impl Receipt {
 
 impl Drop for Receipt {
     fn drop(&mut self) {
-        if let Some(failure) = self.failure.take() {
-            // Nobody listens any more when the server stops.
-            let _ = self.failures.send(failure);
-        }
+        self.failures.lock().extend(self.failure.take());
     }
 }
 

@@ -14,12 +14,11 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::Sender;
 use log::{debug, info};
 use parking_lot::Mutex;
 
 use super::group::{Group, JoinFrames, Joined, Refusal};
-use super::seat::{farewell, seal, send, Failure, Seat};
+use super::seat::{farewell, seal, send, Failures, Seat};
 use super::spool::Spool;
 use super::table::GroupTable;
 use crate::net::connection::ClientId;
@@ -60,7 +59,7 @@ pub struct House {
     /// The largest file that is offered to a Python client, in bytes; `None`: any.
     pub python_file_limit: Option<u64>,
     /// Where deliveries that failed are reported.
-    pub failures: Sender<Failure>,
+    pub failures: Arc<Failures>,
     /// How long a newcomer waits for a name, for the case that whoever has it is not there any more.
     pub challenge_time: Duration,
 }
@@ -1098,7 +1097,7 @@ mod tests {
             assert!(person.seat.body_wanted() && !person.seat.body_wanted());
             person.hears(&["100", "<hello, all>"]);
         }
-        assert!(kit.failures.is_empty());
+        assert!(kit.house.failures.lock().is_empty());
     }
 
     #[test]
@@ -1224,7 +1223,7 @@ mod tests {
             .says("/sendFilename")
             .hears(&["You are in the group the den; ask about that one."])
             .departs(Departure::HungUp);
-        assert!(kit.failures.is_empty());
+        assert!(kit.house.failures.lock().is_empty());
     }
 
     #[test]
@@ -1260,7 +1259,7 @@ mod tests {
             drop(person);
         }
         assert!(files.iter().all(|file| file.upgrade().is_none()));
-        assert_eq!(kit.failures.len(), 2);
+        assert_eq!(kit.house.failures.lock().len(), 2);
     }
 
     #[test]
@@ -1269,7 +1268,7 @@ mod tests {
         let [alice, bob] = kit.members(["alice", "bob"]);
         alice.leaves();
         kit.python("alice").then(|| drop(bob.shares("a.txt", "hello"))).says("/sendFilename").departs(Departure::HungUp);
-        let failure = kit.failures.try_recv().unwrap();
+        let failure = kit.house.failures.lock().pop().unwrap();
         let told = (failure.receiver.as_str(), failure.file.as_str());
         assert_eq!(told, ("alice", "a.txt"));
     }

@@ -103,7 +103,7 @@ impl<R: Read> Session<'_, R> {
                 Peer::Fernchat => Frames::clone(&ask_fernchat),
             };
             let failure = Failure { uploader: Arc::downgrade(uploader), receiver: seat.name.clone(), file: file.clone() };
-            let receipt = Receipt::new(house.failures.clone(), failure);
+            let receipt = Receipt::new(Arc::clone(&house.failures), failure);
             let delivery = Delivery { length: Frames::clone(&length), body: Arc::clone(&body), receipt };
             // An offer that comes back is dropped, and reported by its receipt.
             if seat.offer(Offer::new(ask, Frames::clone(&name), Box::new(delivery))).is_none() {

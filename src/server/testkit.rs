@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use crossbeam_channel::{unbounded, Receiver};
+use crossbeam_channel::Receiver;
 use parking_lot::Mutex;
 
 use super::group::{Group, JoinFrames, Refusal};
@@ -34,7 +34,6 @@ pub const DEN: &str = "the den";
 
 pub struct Kit {
     pub house: House,
-    pub failures: Receiver<Failure>,
     /// The spool's.
     _folder: tempfile::TempDir,
     next_id: AtomicU64,
@@ -43,7 +42,6 @@ pub struct Kit {
 impl Kit {
     pub fn new() -> Kit {
         let folder = tempfile::tempdir().unwrap();
-        let (failures, failed) = unbounded();
         Kit {
             house: House {
                 key: Arc::new(Key::generate()),
@@ -54,10 +52,9 @@ impl Kit {
                 max_clients: 10,
                 max_file: 1000,
                 python_file_limit: Some(100),
-                failures,
+                failures: Arc::default(),
                 challenge_time: Duration::ZERO,
             },
-            failures: failed,
             _folder: folder,
             next_id: AtomicU64::new(1),
         }
@@ -285,7 +282,7 @@ impl<'a> Person<'a> {
             let delivery = Delivery {
                 length: self.kit.frame(token.len().to_string()),
                 body: Arc::clone(&body),
-                receipt: Receipt::new(self.kit.house.failures.clone(), failure),
+                receipt: Receipt::new(Arc::clone(&self.kit.house.failures), failure),
             };
             let ask = self.kit.frame(RECEIVE_FILE);
             let name = self.kit.frame(file);
