@@ -18,7 +18,6 @@ use std::fmt;
 use std::io::{self, Read};
 use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::panic::{catch_unwind, resume_unwind, AssertUnwindSafe};
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
@@ -91,17 +90,15 @@ pub struct Connection {
     pub peer: SocketAddr,
     line: Arc<Line>,
     outbox: Arc<Outbox>,
-    /// Whether it has said who it is, so that it need not make room for others.
-    settled: AtomicBool,
-    /// What the log calls it beside its address.
-    name: OnceLock<String>,
+    /// What the log calls it beside its address, if anything. With it the client has said who it is, and need not make room for others.
+    name: OnceLock<Option<String>>,
 }
 
 impl Connection {
     pub(super) fn new(id: ClientId, peer: SocketAddr, socket: TcpStream, post: Arc<Post>, pace: Pace) -> Connection {
         let line = Arc::new(Line { id, socket, writer: Mutex::default() });
         let outbox = Outbox::new(post, pace, Arc::clone(&line) as Arc<dyn Way>);
-        Connection { id, peer, line, outbox, settled: AtomicBool::new(false), name: OnceLock::new() }
+        Connection { id, peer, line, outbox, name: OnceLock::new() }
     }
 
     /// The stream of what the client sends.
@@ -124,17 +121,14 @@ impl Connection {
 
     /// The client has said who it is, so it is past the greeting; the log calls it by this name, if it has one.
     pub fn settle(&self, name: Option<String>) {
-        self.settled.store(true, Ordering::Relaxed);
+        // A client says it once; the first name stays.
+        let _ = self.name.set(name);
         self.outbox.no_deadline(&Departure::GreetingTooLong);
-        if let Some(name) = name {
-            // A client says it once; the first name stays.
-            let _ = self.name.set(name);
-        }
     }
 
     /// Whether the client has yet to say who it is.
     pub fn is_greeting(&self) -> bool {
-        !self.settled.load(Ordering::Relaxed)
+        self.name.get().is_none()
     }
 
     /// Shuts the socket both ways, which wakes both threads.
@@ -171,8 +165,8 @@ impl Connection {
 impl fmt::Display for Connection {
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
         match self.name.get() {
-            Some(name) => write!(f, "client {} {name} from {}", self.id, self.peer),
-            None => write!(f, "client {} from {}", self.id, self.peer),
+            Some(Some(name)) => write!(f, "client {} {name} from {}", self.id, self.peer),
+            _ => write!(f, "client {} from {}", self.id, self.peer),
         }
     }
 }

@@ -160,8 +160,8 @@ impl<'a, R: Read> Session<'a, R> {
         incoming.frames.allow(MAX_FRAME);
 
         let mut lines = answer.splitn(3, '\n');
-        let (group, words, run) =
-            (lines.next().unwrap_or_default(), lines.next().unwrap_or_default(), lines.next().unwrap_or_default());
+        let mut line = || lines.next().unwrap_or_default();
+        let (group, words, run) = (line(), line(), line());
         let (peer, group, proof) = match words.strip_prefix(&fernchat) {
             Some(proof) => (Peer::Fernchat, group, proof),
             None => (Peer::Python, answer.as_str(), ""),
