@@ -129,6 +129,14 @@ pub fn is_readable_by_others(_file: &File) -> bool {
     false
 }
 
+/// Has this done at each Ctrl-C and SIGTERM, by a thread of its own, in place of the end of the process.
+///
+/// # Errors
+/// The system refuses.
+pub fn at_signal(act: Box<dyn FnMut() + Send>) -> Result<(), ctrlc::Error> {
+    ctrlc::set_handler(act)
+}
+
 /// The addresses of this machine at which others can reach it, IPv4 first.
 pub fn addresses() -> Vec<IpAddr> {
     // A system that does not tell its addresses is no reason not to start.

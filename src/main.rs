@@ -58,13 +58,13 @@ fn serve(service: impl Service + 'static) -> Result<(), Box<dyn Error>> {
     // It lives as long as the program, like the handler that stops it.
     let service: &'static _ = Box::leak(Box::new(service));
     let mut n_signals = 0;
-    ctrlc::set_handler(move || {
+    machine::at_signal(Box::new(move || {
         n_signals += 1;
         match n_signals {
             1 => service.listener().stop(),
             _ => std::process::exit(1),
         }
-    })?;
+    }))?;
     print_line(&service.banner())?;
     Ok(service.listener().run(service)?)
 }

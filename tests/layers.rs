@@ -28,7 +28,7 @@ const HOMES: [(&str, &[&str]); 12] = [
     ("rustix::", &["machine.rs"]),
     ("rustyline::", &["terminal/editor.rs"]),
     ("if_addrs", &["machine.rs"]),
-    ("ctrlc::", &["main.rs", "client/mod.rs", "relay/client.rs"]),
+    ("ctrlc::", &["machine.rs"]),
     ("println!", &[]),
     ("std::process::exit", &["main.rs", "client/sending.rs"]),
     ("\"PyChat\"", &["wire/command.rs"]),

@@ -40,6 +40,7 @@ use self::dialogues::Talk;
 use self::link::{Joined, Link, Membership};
 use self::receiving::Receiving;
 use self::sending::Sending;
+use crate::machine;
 use crate::net::ConnectError;
 use crate::seal::{challenge, Key, KeyFileError, Secret};
 use crate::terminal::log::LogError;
@@ -97,7 +98,7 @@ pub fn run(setup: Setup) -> Result<(), ClientError> {
     let sender = Arc::new(Sending::new(Arc::clone(&terminal)));
     let at_signal = Arc::clone(&sender);
     // Without the handler a signal ends the program the hard way: no reason not to chat.
-    let _ = ctrlc::set_handler(move || at_signal.leave_at_signal());
+    let _ = machine::at_signal(Box::new(move || at_signal.leave_at_signal()));
     let (at_ctrl_c, at_second_ctrl_c) = (Arc::clone(&sender), Arc::clone(&sender));
     let _visit = terminal.enter(Room {
         name: membership.group.to_string(),

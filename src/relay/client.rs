@@ -68,7 +68,7 @@ pub fn run(setup: Setup) -> Result<(), ClientError> {
     let chat = Arc::new(Chat { name, key, socket, terminal, is_leaving: AtomicBool::new(false) });
     let at_signal = Arc::clone(&chat);
     // Without the handler a signal ends the program the hard way, which a relay takes as well.
-    let _ = ctrlc::set_handler(move || at_signal.leave(Shutdown::Both));
+    let _ = machine::at_signal(Box::new(move || at_signal.leave(Shutdown::Both)));
     let at_second_ctrl_c = Arc::clone(&chat);
     let _visit = chat.terminal.enter(Room {
         name: setup.host,
