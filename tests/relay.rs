@@ -36,7 +36,7 @@ impl Relay {
         let socket = TcpStream::connect(("127.0.0.1", self.port)).unwrap();
         socket.set_nodelay(true).unwrap();
         socket.set_read_timeout(Some(DEADLINE)).unwrap();
-        self.program.logs(&format!("{} connected", socket.local_addr().unwrap()));
+        self.program.logs(&format!("{} takes its place", socket.local_addr().unwrap()));
         socket
     }
 }
@@ -163,6 +163,7 @@ fn two_of_ours_talk_and_each_sees_what_people_know_from_the_scripts() {
     let mut alice = client(relay.port, "alice", &key);
     let mut bob = client(relay.port, "bob", &key);
     relay.program.logs("client 3 from");
+    relay.program.logs("takes its place");
     alice.types("hello \x1b[31m friends");
     let own = alice.hears("You: hello ^[[31m friends");
     let theirs = bob.hears("alice: hello ^[[31m friends");
@@ -194,7 +195,7 @@ fn a_token_that_does_not_open_is_mentioned_once_and_ends_nothing() {
     let ((key, fernet), (wrong, _)) = (key_file(&home), key_file(&other));
     let mut relay = Relay::start(&[]);
     let mut alice = client(relay.port, "alice", &key);
-    relay.program.logs("connected");
+    relay.program.logs("takes its place");
     let output = fernchat().args(["relay-client", "127.0.0.1", "1", "--name", "You", "--key-file", &key]).output().unwrap();
     assert!(String::from_utf8(output.stderr).unwrap().contains("stands for oneself"));
     let mut mallory = client(relay.port, "mallory", &wrong);
@@ -203,7 +204,7 @@ fn a_token_that_does_not_open_is_mentioned_once_and_ends_nothing() {
         mallory.hears("You: ");
     }
     alice.hears("this key does not open");
-    relay.program.logs("connected");
+    relay.program.logs("takes its place");
     let mut bob = relay.peer();
     // One token in three pieces, and two in one.
     let said = |text: &str| fernet.encrypt(format!("[10:20:30] bob: {text}").as_bytes()).into_bytes();
@@ -230,7 +231,7 @@ fn three_people_of_both_kinds_talk_over_our_relay_and_a_burst_arrives_whole() {
     };
     let mut olga = client(relay.port, "olga", &key);
     for _ in 0..3 {
-        relay.program.logs("connected");
+        relay.program.logs("takes its place");
     }
     pat.types("from pat");
     for other in [&mut sue, &mut olga] {
@@ -263,7 +264,7 @@ fn a_python_client_with_another_key_disturbs_only_its_own_kind() {
     let mut olga = client(relay.port, "olga", &key);
     let mut otto = client(relay.port, "otto", &key);
     for _ in 0..3 {
-        relay.program.logs("connected");
+        relay.program.logs("takes its place");
     }
     mallory.types("can you read this?");
     for friend in [&mut olga, &mut otto] {
@@ -352,11 +353,12 @@ fn the_relay_shows_nothing_of_what_is_said() {
     let mut alice = client(relay.port, "alice", &key);
     let mut bob = client(relay.port, "bob", &key);
     relay.program.logs("client 3 from");
+    relay.program.logs("takes its place");
     alice.types("the canary sings");
     bob.hears("alice: the canary sings");
     let token = tokens(&mut witness, 1).remove(0);
     assert!(!token.contains("canary"));
-    assert!(memory_holds(relay.program.id(), b"connected"), "the search works");
+    assert!(memory_holds(relay.program.id(), b"takes its place"), "the search works");
     assert!(!memory_holds(relay.program.id(), b"the canary sings"));
     drop((alice, bob, witness));
     relay.program.signal("TERM");

@@ -24,7 +24,7 @@ use std::io::{self, Read};
 use std::sync::Arc;
 use std::time::Duration;
 
-use log::info;
+use log::{debug, info};
 
 use self::splitter::{Piece, Splitter};
 use crate::net::connection::Connection;
@@ -97,6 +97,7 @@ impl Service for Relay {
 
     fn serve(&self, connection: &Connection) -> Departure {
         connection.settle(None);
+        debug!("{connection} takes its place");
         let mut splitter = Splitter::default();
         let (mut n_tokens, mut n_bytes) = (0, 0);
         let mut pass_on = |piece: Piece| {
