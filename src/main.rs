@@ -2,7 +2,7 @@
 
 mod args;
 
-use std::error::Error;
+use std::fmt::Display;
 use std::io::Write;
 use std::process::ExitCode;
 
@@ -20,41 +20,41 @@ fn main() -> ExitCode {
         Ok(args) => match run(args) {
             Ok(()) => ExitCode::SUCCESS,
             // A server's words may be part of it.
-            Err(error) => fail(1, &harmless(&error.to_string())),
+            Err(error) => fail(1, &harmless(&error)),
         },
         Err(usage) => fail(2, &usage),
     }
 }
 
-fn run(args: Args) -> Result<(), Box<dyn Error>> {
+fn run(args: Args) -> Result<(), String> {
     match args {
         Args::Print(text) => print_line(&text),
         Args::Server(setup) => {
             set_up_log("info");
-            serve(Server::bind(setup)?)
+            serve(Server::bind(setup).map_err(in_words)?)
         }
         Args::Client(setup) => {
             set_up_log("warn");
-            Ok(client::run(setup)?)
+            client::run(setup).map_err(in_words)
         }
         Args::Relay(setup) => {
             set_up_log("info");
-            serve(Relay::bind(setup)?)
+            serve(Relay::bind(setup).map_err(in_words)?)
         }
         Args::RelayClient(setup) => {
             set_up_log("warn");
-            Ok(relay::client::run(setup)?)
+            relay::client::run(setup).map_err(in_words)
         }
         Args::Keygen(None) => print_line(Key::generate().as_str()),
         Args::Keygen(Some(path)) => {
-            Key::create(&path)?;
+            Key::create(&path).map_err(in_words)?;
             print_line(&format!("made the key {}; hand it to your friends by other means than this chat", path.display()))
         }
     }
 }
 
 /// Runs a service until Ctrl-C or SIGTERM; a second one ends the program at once.
-fn serve(service: impl Service + 'static) -> Result<(), Box<dyn Error>> {
+fn serve(service: impl Service + 'static) -> Result<(), String> {
     // It lives as long as the program, like the handler that stops it.
     let service: &'static _ = Box::leak(Box::new(service));
     let mut n_signals = 0;
@@ -64,9 +64,14 @@ fn serve(service: impl Service + 'static) -> Result<(), Box<dyn Error>> {
             1 => service.listener().stop(),
             _ => std::process::exit(1),
         }
-    }))?;
+    }))
+    .map_err(in_words)?;
     print_line(&service.banner())?;
-    Ok(service.listener().run(service)?)
+    service.listener().run(service).map_err(in_words)
+}
+
+fn in_words(error: impl Display) -> String {
+    error.to_string()
 }
 
 fn fail(code: u8, error: &str) -> ExitCode {
@@ -75,9 +80,9 @@ fn fail(code: u8, error: &str) -> ExitCode {
     ExitCode::from(code)
 }
 
-fn print_line(line: &str) -> Result<(), Box<dyn Error>> {
+fn print_line(line: &str) -> Result<(), String> {
     let mut stdout = std::io::stdout();
-    writeln!(stdout, "{line}").and_then(|()| stdout.flush()).map_err(|error| format!("cannot print: {error}").into())
+    writeln!(stdout, "{line}").and_then(|()| stdout.flush()).map_err(|error| format!("cannot print: {error}"))
 }
 
 /// The log goes to standard error, with local time; `RUST_LOG` sets what it holds.
