@@ -51,6 +51,7 @@ fn tokens(socket: &mut TcpStream, n: usize) -> Vec<String> {
         let pieces = match socket.read(&mut bytes) {
             Ok(0) => panic!("the end after {tokens:?}"),
             Ok(n) => splitter.push(&bytes[..n]),
+            Err(error) if error.kind() == ErrorKind::Interrupted => continue,
             Err(error) => {
                 assert!([ErrorKind::WouldBlock, ErrorKind::TimedOut].contains(&error.kind()), "{error}");
                 vec![splitter.flush().expect("nothing came in time")]
@@ -339,7 +340,10 @@ fn one_who_floods_with_crumbs_puts_nobody_out() {
     while Instant::now() < until {
         // What does not fit waits for the relay, as it should.
         let _ = mallory.write(&b"gAAAAA!".repeat(500));
-        assert!(bob.read(&mut bytes).unwrap() > 0, "put out");
+        match bob.read(&mut bytes) {
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            read => assert!(read.unwrap() > 0, "put out"),
+        }
     }
     assert!(!relay.program.log_so_far().iter().any(|line| line.contains("too slow")));
 }
