@@ -453,7 +453,7 @@ impl<'a, R: Read> Session<'a, R> {
         self.seat.reply(seal(&self.house.key, text));
     }
 
-    /// Replies with a set of names. What does not fit into a text is counted in a last element.
+    /// Replies with a set of names. What does not fit into a text is counted in one more element, which nobody can be called.
     fn reply_set(&self, names: &[UserName]) {
         let mut room = MAX_TEXT - 100;
         let fits = |name: &&UserName| {
@@ -463,7 +463,7 @@ impl<'a, R: Read> Session<'a, R> {
         };
         let mut shown: Vec<String> = names.iter().take_while(fits).map(ToString::to_string).collect();
         if shown.len() < names.len() {
-            shown.push(format!("... and {} more", names.len() - shown.len()));
+            shown.push(format!("...: and {} more", names.len() - shown.len()));
         }
         self.reply(name_set::encode(shown.iter().map(String::as_str)));
     }
@@ -495,6 +495,7 @@ impl Drop for Place<'_> {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
     use std::panic::{catch_unwind, AssertUnwindSafe};
     use std::time::{Duration, Instant};
 
@@ -1027,6 +1028,26 @@ mod tests {
                 .departs(Departure::Kicked);
             alice.hears_nothing();
         }
+    }
+
+    #[test]
+    fn names_that_do_not_fit_into_a_text_are_counted_in_one_that_nobody_can_have() {
+        let kit = Kit::new();
+        kit.joins("alice").leaves();
+        let name = |n| format!("{}{n:04}", "\u{1F600}".repeat(60));
+        let n_shown = (MAX_TEXT - 100) / (name(0).len() + 5);
+        let n_all = n_shown + 20;
+        (0..n_all).for_each(|n| kit.joins(&name(n)).leaves());
+        let rest = "...: and 20 more";
+        assert!(UserName::parse(rest).is_err());
+        let set: BTreeSet<String> = (0..n_shown).map(name).chain([rest.to_owned()]).collect();
+        kit.python("alice")
+            .says("/viewRequests")
+            .says(".")
+            .hears(&["/viewRequests", "/sendingData"])
+            .says("/readyForData")
+            .hears(&[&format!("{set:?}")])
+            .departs(Departure::HungUp);
     }
 
     #[test]
