@@ -69,10 +69,10 @@ impl Relay {
         Ok(Relay { listener, pause: setup.pause })
     }
 
-    /// Passes a piece on to everybody else. All is pushed while none comes or goes, which gives all of them one order.
+    /// Passes a piece on to everybody else who has a thread. All is pushed while none comes or goes, which gives all of them one order.
     fn pass_on(&self, from: &Connection, piece: Piece) {
         let bytes: Arc<[u8]> = piece.into_bytes().into();
-        let is_other = |peer: &&Arc<Connection>| peer.id != from.id;
+        let is_other = |peer: &&Arc<Connection>| peer.id != from.id && !peer.is_greeting();
         from.outbox().wait_for_room(|| {
             let peers = self.listener.connections();
             let mut others = peers.iter().filter(is_other);
