@@ -92,8 +92,8 @@
 //! Three that matter, always taken in this order: the [table](server::table) of groups (an `RwLock`), one [group](server::group), one
 //! [turn](server::seat). Under the first two nothing is sealed, written or awaited. A [relay] has one in their place: the listener's list
 //! of connections. Below them are some that guard a few fields each: an outbox's state and, under it, the list of those that the clock
-//! must look at; what was posted to an outbox and, under it, who is due in the next round; the bell that wakes whoever waits for room.
-//! The round has one of its own, taken without any of these; under it a client's writer is started.
+//! must look at; what was posted to an outbox and, under it, who is due in the next round; the bell that wakes whoever waits for room;
+//! the list of deliveries that failed. The round has one of its own, taken without any of these; under it a client's writer is started.
 
 #![forbid(unsafe_code)]
 #![warn(missing_docs)]

@@ -11,8 +11,8 @@
 //!   dialogue:  closed ──open──▶ open ──close──▶ closed        (never opens while an answer of a delivery is due)
 //! ```
 //!
-//! Pure: no lock, no socket, no clock. Inputs are the methods; after each, [`Turn::next_pass`] is asked for the outputs, one after the
-//! other, in the order in which they must go out, until there is none.
+//! Pure: no lock, no socket, no clock. Inputs are the methods; after each that may set something free, [`Turn::next_pass`] is asked for the
+//! outputs, one after the other, in the order in which they must go out, until there is none.
 //! Replies inside a dialogue do not come here: they are in turn by nature, and go straight into the outbox.
 //! Invariant: whatever went in comes out once, in order, but for lines that gave way to [`Pass::Lost`] and what follows an ending.
 
