@@ -75,11 +75,6 @@ impl fmt::Display for Command {
     }
 }
 
-/// Joining, step 3: the server asks for the group name. A fernchat server appends [`FERNCHAT`]; Python clients do not look.
-pub const SEND_GROUP_NAME: &str = "/sendGroupname";
-/// How one fernchat end tells the other what it is: after the word of step 3, and on a second line of the group name at step 4.
-pub const FERNCHAT: &str = "fernchat/1";
-
 /// What the program at the other end is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Peer {
@@ -88,6 +83,11 @@ pub enum Peer {
     /// A fernchat program, which knows the words marked so and takes files of any size.
     Fernchat,
 }
+
+/// Joining, step 3: the server asks for the group name. A fernchat server appends [`FERNCHAT`]; Python clients do not look.
+pub const SEND_GROUP_NAME: &str = "/sendGroupname";
+/// How one fernchat end tells the other what it is: after the word of step 3, and on a second line of the group name at step 4.
+pub const FERNCHAT: &str = "fernchat/1";
 /// Joining, step 5: the group was new, and the client administers it.
 pub const ADMIN_READY: &str = "/adminReady";
 /// Joining, step 5: the client is a member.
