@@ -461,11 +461,9 @@ impl<'a, R: Read> Session<'a, R> {
             room = room.saturating_sub(n);
             room > 0
         };
-        let mut shown: Vec<String> = names.iter().take_while(fits).map(ToString::to_string).collect();
-        if shown.len() < names.len() {
-            shown.push(format!("...: and {} more", names.len() - shown.len()));
-        }
-        self.reply(name_set::encode(shown.iter().map(String::as_str)));
+        let (shown, others) = names.split_at(names.iter().take_while(fits).count());
+        let rest = (!others.is_empty()).then(|| format!("...: and {} more", others.len()));
+        self.reply(name_set::encode(shown.iter().map(UserName::as_str).chain(rest.as_deref())));
     }
 }
 
