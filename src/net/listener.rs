@@ -220,12 +220,12 @@ impl Listener {
             return true;
         }
         let mut n_greeting: HashMap<IpAddr, usize> = HashMap::new();
-        for connection in connections.iter().filter(|connection| connection.is_greeting()) {
+        let greeting = || connections.iter().filter(|connection| connection.is_greeting());
+        for connection in greeting() {
             *n_greeting.entry(connection.peer.ip()).or_default() += 1;
         }
         let crowd = n_greeting.into_iter().max_by_key(|(_, n)| *n).map(|(address, _)| address);
-        let mut greeting = connections.iter().filter(|connection| connection.is_greeting());
-        let Some(oldest) = greeting.find(|connection| Some(connection.peer.ip()) == crowd) else {
+        let Some(oldest) = greeting().find(|connection| Some(connection.peer.ip()) == crowd) else {
             return false;
         };
         oldest.outbox().end(Departure::MadeRoom, Duration::ZERO);
