@@ -30,7 +30,9 @@ use std::time::{Duration, Instant};
 
 use fernchat::machine;
 use fernchat::seal::{token_len, Key};
-use fernchat::wire::command::{line, Command, ACCEPTED, ACKNOWLEDGEMENT, ADMIN_READY, FERNCHAT, PROCEED, WAIT};
+use fernchat::wire::command::{
+    line, Command, ACCEPTED, ACKNOWLEDGEMENT, ADMIN_READY, FERNCHAT, PROCEED, WAIT,
+};
 use fernchat::wire::frame;
 
 #[path = "fanout/sockets.rs"]
@@ -115,12 +117,28 @@ fn measure(is_quick: bool) -> Outcome<()> {
         delivery_len()
     );
     print_cells(
-        ["N", "S", "W", "through", "1000 deliveries/s", "CPU µs/delivery", "p50 ms", "p99 ms", "bench %"].map(String::from),
+        [
+            "N",
+            "S",
+            "W",
+            "through",
+            "1000 deliveries/s",
+            "CPU µs/delivery",
+            "p50 ms",
+            "p99 ms",
+            "bench %",
+        ]
+        .map(String::from),
     );
     let mut skipped = Vec::new();
     for (n_receivers, n_senders, window, pace) in LOADS {
         let pace = Duration::from_millis(pace);
-        let load = &Load { n_receivers, n_senders, window, pace };
+        let load = &Load {
+            n_receivers,
+            n_senders,
+            window,
+            pace,
+        };
         let time = Duration::from_millis(match (is_quick, load.pace.is_zero()) {
             (true, _) => 300,
             (false, true) => 1000,
@@ -163,7 +181,9 @@ fn measure(is_quick: bool) -> Outcome<()> {
     );
     skipped.sort_unstable();
     skipped.dedup();
-    skipped.iter().for_each(|name| println!("Not to be had here, so left out: {name}."));
+    skipped
+        .iter()
+        .for_each(|name| println!("Not to be had here, so left out: {name}."));
     talk::measure(if is_quick { 5 } else { 50 })?;
     Ok(())
 }
@@ -180,11 +200,18 @@ struct Row {
 
 impl Row {
     fn new(through: &'static str, group: Group) -> Row {
-        Row { through, group, runs: Vec::new() }
+        Row {
+            through,
+            group,
+            runs: Vec::new(),
+        }
     }
 
     fn run(&mut self, load: &Load, time: Duration) -> Outcome<()> {
-        let figures = self.group.run(load, time).map_err(|error| format!("{}: {error}", self.through))?;
+        let figures = self
+            .group
+            .run(load, time)
+            .map_err(|error| format!("{}: {error}", self.through))?;
         self.runs.push(figures);
         Ok(())
     }
@@ -193,7 +220,11 @@ impl Row {
     fn spread(&self, column: usize) -> (f64, f64, f64) {
         let mut values: Vec<f64> = self.runs.iter().map(|figures| figures[column]).collect();
         values.sort_by(f64::total_cmp);
-        (values[values.len() / 2], values[0], values[values.len() - 1])
+        (
+            values[values.len() / 2],
+            values[0],
+            values[values.len() - 1],
+        )
     }
 }
 
@@ -212,23 +243,49 @@ fn print_rows(load: &Load, rows: &[Row]) {
         };
         let (n, s) = (load.n_receivers.to_string(), load.n_senders.to_string());
         let busy = format!("{:.0}", row.spread(4).0);
-        print_cells([n, s, window.clone(), row.through.into(), cell(0, 1), cell(1, 2), cell(2, 3), cell(3, 3), busy]);
+        print_cells([
+            n,
+            s,
+            window.clone(),
+            row.through.into(),
+            cell(0, 1),
+            cell(1, 2),
+            cell(2, 3),
+            cell(3, 3),
+            busy,
+        ]);
     }
     let none = String::new;
-    let (chat, others) = rows.split_first().expect("there is a row for the group chat");
+    let (chat, others) = rows
+        .split_first()
+        .expect("there is a row for the group chat");
     for other in others {
         let ratio = |column| match chat.spread(column).0 / other.spread(column).0 {
             ratio if ratio.is_finite() => format!("{ratio:.2}"),
             _ => "-".into(),
         };
         let title = format!("chat/ {}", other.through);
-        print_cells([none(), none(), none(), title, ratio(0), ratio(1), ratio(2), ratio(3), none()]);
+        print_cells([
+            none(),
+            none(),
+            none(),
+            title,
+            ratio(0),
+            ratio(1),
+            ratio(2),
+            ratio(3),
+            none(),
+        ]);
     }
 }
 
 fn print_cells(cells: [String; 9]) {
     const WIDTHS: [usize; 9] = [4, 3, 6, 19, 24, 20, 22, 22, 8];
-    let line: String = cells.iter().zip(WIDTHS).map(|(cell, width)| format!("{cell:>width$} ")).collect();
+    let line: String = cells
+        .iter()
+        .zip(WIDTHS)
+        .map(|(cell, width)| format!("{cell:>width$} "))
+        .collect();
     println!("{}", line.trim_end());
 }
 
@@ -252,19 +309,26 @@ enum Utter {
 impl Group {
     fn of_fernchat(load: &Load) -> Outcome<Group> {
         let mut server = Program::new(env!("CARGO_BIN_EXE_fernchat"));
-        server.args(["server", "127.0.0.1", "0"]).env("RUST_LOG", "warn");
+        server
+            .args(["server", "127.0.0.1", "0"])
+            .env("RUST_LOG", "warn");
         let process = Process::start(server)?;
         let (key, members) = join(process.port, load.n_members())?;
-        let utter = |key: &Key, _, text: &str| [seal(key, Command::MessageSend.word()), seal(key, text)].concat();
+        let utter = |key: &Key, _, text: &str| {
+            [seal(key, Command::MessageSend.word()), seal(key, text)].concat()
+        };
         Group::new(load, process, key, members, utter, 4)
     }
 
     fn of_blind_relay(load: &Load) -> Outcome<Group> {
         let mut relay = Program::new(env!("CARGO_BIN_EXE_fernchat"));
-        relay.args(["relay", "127.0.0.1", "0", "--pause", "0"]).env("RUST_LOG", "warn");
+        relay
+            .args(["relay", "127.0.0.1", "0", "--pause", "0"])
+            .env("RUST_LOG", "warn");
         let process = Process::start(relay)?;
         let members = connect(process.port, load.n_members())?;
-        let utter = |key: &Key, me, text: &str| key.seal(line(name(me), text).as_bytes()).into_bytes();
+        let utter =
+            |key: &Key, me, text: &str| key.seal(line(name(me), text).as_bytes()).into_bytes();
         Group::new(load, process, Key::generate(), members, utter, 0)
     }
 
@@ -273,7 +337,14 @@ impl Group {
         relay.args(["--relay", &load.n_members().to_string()]);
         let process = Process::start(relay)?;
         let members = connect(process.port, load.n_members())?;
-        Group::new(load, process, Key::generate(), members, |key, me, text| seal(key, &line(name(me), text)), 4)
+        Group::new(
+            load,
+            process,
+            Key::generate(),
+            members,
+            |key, me, text| seal(key, &line(name(me), text)),
+            4,
+        )
     }
 
     /// The Python server of the tests, which seals a line anew for everybody.
@@ -282,7 +353,9 @@ impl Group {
             return Ok(None);
         };
         let (key, members) = join(process.port, load.n_members())?;
-        let utter = |key: &Key, _, text: &str| [seal(key, Command::MessageSend.word()), seal(key, text)].concat();
+        let utter = |key: &Key, _, text: &str| {
+            [seal(key, Command::MessageSend.word()), seal(key, text)].concat()
+        };
         let mut group = Group::new(load, process, key, members, utter, 4)?;
         group.tally.is_sealed_once = false;
         Ok(Some(group))
@@ -296,9 +369,19 @@ impl Group {
         let len = before + delivery_len() - 4 + behind;
         // What a sender hears is nothing, or a number.
         let len_of = |member| Some(if member < load.n_senders { 1 } else { len });
-        let streams = members.into_iter().enumerate().map(|(member, pipe)| Stream::new(pipe, len_of(member)));
+        let streams = members
+            .into_iter()
+            .enumerate()
+            .map(|(member, pipe)| Stream::new(pipe, len_of(member)));
         let utter = Utter::Brokered(broker.said);
-        let mut group = Group::with_streams(load, process, Key::generate(), streams.collect::<Result<_, _>>()?, utter, before)?;
+        let mut group = Group::with_streams(
+            load,
+            process,
+            Key::generate(),
+            streams.collect::<Result<_, _>>()?,
+            utter,
+            before,
+        )?;
         group.tally.behind_len = behind;
         group.tally.n_hearing = load.n_receivers;
         Ok(Some(group))
@@ -387,7 +470,13 @@ impl Group {
         latencies.sort_unstable();
         let n = latencies.len();
         let percentile = |percent: usize| latencies[n * percent / 100].as_secs_f64() * 1e3;
-        Ok([n as f64 / secs / 1e3, cpu / n as f64 * 1e6, percentile(50), percentile(99), own_cpu / secs * 100.0])
+        Ok([
+            n as f64 / secs / 1e3,
+            cpu / n as f64 * 1e6,
+            percentile(50),
+            percentile(99),
+            own_cpu / secs * 100.0,
+        ])
     }
 
     fn say(&mut self, sender: usize) -> Outcome<()> {
@@ -395,7 +484,9 @@ impl Group {
         let key = &self.tally.key;
         let bytes = match self.utter {
             Utter::Chat(utter) => utter(key, sender, &text),
-            Utter::Brokered(said) => said(key.seal(line(name(sender), &text).as_bytes()).as_bytes()),
+            Utter::Brokered(said) => {
+                said(key.seal(line(name(sender), &text).as_bytes()).as_bytes())
+            }
         };
         self.tally.say(sender);
         // Nothing is in the way of so few bytes: a write that would block is an error here.
@@ -456,7 +547,12 @@ impl Tally {
         let mut has = vec![false; self.n_members];
         has[sender] = true;
         let n_missing = self.n_hearing;
-        let line = Line { sender, at: Instant::now(), has, n_missing };
+        let line = Line {
+            sender,
+            at: Instant::now(),
+            has,
+            n_missing,
+        };
         self.said.insert(self.n_said, line);
         self.n_said += 1;
         self.n_missing += n_missing;
@@ -510,7 +606,9 @@ fn number(key: &Key, token: &[u8]) -> Outcome<usize> {
 
 /// So many connections, in the order of their members.
 fn connect(port: u16, n_members: usize) -> Outcome<Vec<TcpStream>> {
-    Ok((0..n_members).map(|_| TcpStream::connect(("127.0.0.1", port))).collect::<Result<_, _>>()?)
+    Ok((0..n_members)
+        .map(|_| TcpStream::connect(("127.0.0.1", port)))
+        .collect::<Result<_, _>>()?)
 }
 
 /// Joins so many fernchat clients to one group; the first administers it. First all ask and then all are approved, so that nobody but
@@ -526,7 +624,11 @@ fn join(port: u16, n_members: usize) -> Outcome<(Key, Vec<TcpStream>)> {
         socket.write_all(&seal(&key, &name(member)))?;
         hear_text(&mut socket, &key)?; // the question for the group
         socket.write_all(&seal(&key, &format!("bench\n{FERNCHAT}")))?;
-        expect(&mut socket, &key, if member == 0 { ADMIN_READY } else { WAIT })?;
+        expect(
+            &mut socket,
+            &key,
+            if member == 0 { ADMIN_READY } else { WAIT },
+        )?;
         members.push(socket);
     }
     let key = Key::parse(std::str::from_utf8(&key)?)?;

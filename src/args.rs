@@ -145,7 +145,10 @@ pub fn parse() -> Result<Args, String> {
     let command = match parser.next().map_err(|error| wrong(&error, USAGE))? {
         Some(Arg::Long("help") | Arg::Short('h')) => return Ok(Args::Print(USAGE.into())),
         Some(Arg::Long("version") | Arg::Short('V')) => {
-            return Ok(Args::Print(format!("fernchat {}", env!("CARGO_PKG_VERSION"))));
+            return Ok(Args::Print(format!(
+                "fernchat {}",
+                env!("CARGO_PKG_VERSION")
+            )));
         }
         Some(Arg::Value(command)) => command,
         Some(other) => return Err(wrong(&other.unexpected(), USAGE)),
@@ -158,7 +161,12 @@ pub fn parse() -> Result<Args, String> {
         Some("relay") => (RELAY_USAGE, relay),
         Some("relay-client") => (RELAY_CLIENT_USAGE, relay_client),
         Some("keygen") => (KEYGEN_USAGE, keygen),
-        _ => return Err(wrong(&format_args!("no command is called '{}'", command.to_string_lossy()), USAGE)),
+        _ => {
+            return Err(wrong(
+                &format_args!("no command is called '{}'", command.to_string_lossy()),
+                USAGE,
+            ))
+        }
     };
     match command(&mut parser) {
         Ok(Some(args)) => Ok(args),
@@ -205,7 +213,9 @@ fn server(parser: &mut Parser) -> Result<Option<Args>, lexopt::Error> {
         }
         Ok(true)
     })?;
-    let Some(values) = values else { return Ok(None) };
+    let Some(values) = values else {
+        return Ok(None);
+    };
     (setup.host, setup.port) = address(values, None, None)?;
     Ok(Some(Args::Server(setup)))
 }
@@ -226,9 +236,21 @@ fn client(parser: &mut Parser) -> Result<Option<Args>, lexopt::Error> {
         }
         Ok(true)
     })?;
-    let Some(values) = values else { return Ok(None) };
+    let Some(values) = values else {
+        return Ok(None);
+    };
     let (host, port) = address(values, None, None)?;
-    Ok(Some(Args::Client(client::Setup { host, port, name, group, downloads, secret_file, room_key_file, reconnect, terminal })))
+    Ok(Some(Args::Client(client::Setup {
+        host,
+        port,
+        name,
+        group,
+        downloads,
+        secret_file,
+        room_key_file,
+        reconnect,
+        terminal,
+    })))
 }
 
 fn relay(parser: &mut Parser) -> Result<Option<Args>, lexopt::Error> {
@@ -241,13 +263,22 @@ fn relay(parser: &mut Parser) -> Result<Option<Args>, lexopt::Error> {
         }
         Ok(true)
     })?;
-    let Some(values) = values else { return Ok(None) };
+    let Some(values) = values else {
+        return Ok(None);
+    };
     let default_port = match std::env::var_os("PORT") {
-        Some(text) if values.len() < 2 => text.parse_with(port).map_err(|_| "the environment variable PORT is no port")?,
+        Some(text) if values.len() < 2 => text
+            .parse_with(port)
+            .map_err(|_| "the environment variable PORT is no port")?,
         _ => RELAY_PORT,
     };
     let (host, port) = address(values, Some("0.0.0.0"), Some(default_port))?;
-    Ok(Some(Args::Relay(relay::Setup { host, port, max_clients, pause })))
+    Ok(Some(Args::Relay(relay::Setup {
+        host,
+        port,
+        max_clients,
+        pause,
+    })))
 }
 
 fn relay_client(parser: &mut Parser) -> Result<Option<Args>, lexopt::Error> {
@@ -261,9 +292,17 @@ fn relay_client(parser: &mut Parser) -> Result<Option<Args>, lexopt::Error> {
         }
         Ok(true)
     })?;
-    let Some(values) = values else { return Ok(None) };
+    let Some(values) = values else {
+        return Ok(None);
+    };
     let (host, port) = address(values, Some("127.0.0.1"), Some(RELAY_PORT))?;
-    Ok(Some(Args::RelayClient(relay_client::Setup { host, port, name, key_file, terminal })))
+    Ok(Some(Args::RelayClient(relay_client::Setup {
+        host,
+        port,
+        name,
+        key_file,
+        terminal,
+    })))
 }
 
 fn keygen(parser: &mut Parser) -> Result<Option<Args>, lexopt::Error> {
@@ -272,7 +311,11 @@ fn keygen(parser: &mut Parser) -> Result<Option<Args>, lexopt::Error> {
 }
 
 /// The options of both clients that say how they look on a terminal.
-fn of_terminal(option: &str, parser: &mut Parser, terminal: &mut terminal::Options) -> Result<bool, lexopt::Error> {
+fn of_terminal(
+    option: &str,
+    parser: &mut Parser,
+    terminal: &mut terminal::Options,
+) -> Result<bool, lexopt::Error> {
     match option {
         "color" => terminal.color = parser.value()?.parse_with(color)?,
         "time" => terminal.time = Some(true),
@@ -286,7 +329,11 @@ fn of_terminal(option: &str, parser: &mut Parser, terminal: &mut terminal::Optio
 }
 
 /// Host and port, with what stands for those that are left out; `None`: they may not be.
-fn address(values: Vec<OsString>, host: Option<&str>, port: Option<u16>) -> Result<(String, u16), lexopt::Error> {
+fn address(
+    values: Vec<OsString>,
+    host: Option<&str>,
+    port: Option<u16>,
+) -> Result<(String, u16), lexopt::Error> {
     let mut values = values.into_iter();
     let host = match (values.next(), host) {
         (Some(value), _) => value.string()?,
@@ -316,11 +363,15 @@ fn milliseconds(text: &str) -> Result<u64, &'static str> {
 }
 
 fn port(text: &str) -> Result<u16, &'static str> {
-    text.parse().map_err(|_| "a port is a number from 1 to 65535, or 0 for any that is free")
+    text.parse()
+        .map_err(|_| "a port is a number from 1 to 65535, or 0 for any that is free")
 }
 
 fn at_least_one(text: &str) -> Result<usize, &'static str> {
-    text.parse().ok().filter(|n| *n > 0).ok_or("a number from 1 on is needed here")
+    text.parse()
+        .ok()
+        .filter(|n| *n > 0)
+        .ok_or("a number from 1 on is needed here")
 }
 
 fn size(text: &str) -> Result<u64, &'static str> {
@@ -332,7 +383,11 @@ fn size(text: &str) -> Result<u64, &'static str> {
     };
     // More than this is no limit at all, and would not fit into the length of a token.
     let most = 1 << 50;
-    let bytes = digits.parse::<u64>().ok().and_then(|n| n.checked_mul(unit)).filter(|bytes| *bytes <= most);
+    let bytes = digits
+        .parse::<u64>()
+        .ok()
+        .and_then(|n| n.checked_mul(unit))
+        .filter(|bytes| *bytes <= most);
     bytes.ok_or("a size is a number of bytes, or ends in K, M or G, such as 100M")
 }
 

@@ -19,7 +19,9 @@ const MAPS_PER_THREAD: u64 = 4;
 /// How many clients of two threads this process can bear: a thread that is not needed yet counts, too, since many may be needed at
 /// once; the third, of those who greet, comes out of the rest. Raises the soft limit on descriptors as far as it may.
 pub fn client_ceiling() -> usize {
-    let maps = std::fs::read_to_string("/proc/sys/vm/max_map_count").ok().and_then(|text| text.trim().parse().ok());
+    let maps = std::fs::read_to_string("/proc/sys/vm/max_map_count")
+        .ok()
+        .and_then(|text| text.trim().parse().ok());
     let threads = maps.unwrap_or(u64::from(u16::MAX)) * 15 / 16 / MAPS_PER_THREAD;
     let ceiling = (threads / 2).min(descriptors().saturating_sub(OTHER_DESCRIPTORS));
     usize::try_from(ceiling).unwrap_or(usize::MAX)
@@ -30,7 +32,13 @@ fn descriptors() -> u64 {
     use rustix::process::{getrlimit, setrlimit, Resource, Rlimit};
     let limit = getrlimit(Resource::Nofile);
     // Refused, the soft limit stays as it is, and the next line reads it.
-    let _ = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum });
+    let _ = setrlimit(
+        Resource::Nofile,
+        Rlimit {
+            current: limit.maximum,
+            maximum: limit.maximum,
+        },
+    );
     getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX)
 }
 
@@ -69,7 +77,11 @@ pub fn read_at(file: &File, buffer: &mut [u8], offset: u64) -> io::Result<usize>
 /// It takes nothing now, or it is broken.
 #[cfg(unix)]
 pub fn write_now(socket: &TcpStream, bytes: &[u8]) -> io::Result<usize> {
-    Ok(rustix::net::send(socket, bytes, rustix::net::SendFlags::DONTWAIT)?)
+    Ok(rustix::net::send(
+        socket,
+        bytes,
+        rustix::net::SendFlags::DONTWAIT,
+    )?)
 }
 
 /// Takes nothing: this system cannot write to a blocking socket without waiting, so that is left to whoever may wait.
@@ -120,7 +132,8 @@ pub fn append_private(path: &Path) -> io::Result<File> {
 /// Whether others than its owner may read this file.
 #[cfg(unix)]
 pub fn is_readable_by_others(file: &File) -> bool {
-    file.metadata().is_ok_and(|metadata| std::os::unix::fs::MetadataExt::mode(&metadata) & 0o044 != 0)
+    file.metadata()
+        .is_ok_and(|metadata| std::os::unix::fs::MetadataExt::mode(&metadata) & 0o044 != 0)
 }
 
 /// Whether others than its owner may read this file: not known on this system, and taken for no.
@@ -146,7 +159,10 @@ pub fn addresses() -> Vec<IpAddr> {
         // A link-local address needs its interface named, which few know how to do.
         IpAddr::V6(ip) => !ip.is_loopback() && !ip.is_unicast_link_local(),
     };
-    let of_use = interfaces.iter().map(if_addrs::Interface::ip).filter(is_of_use);
+    let of_use = interfaces
+        .iter()
+        .map(if_addrs::Interface::ip)
+        .filter(is_of_use);
     let (mut addresses, others): (Vec<_>, Vec<_>) = of_use.partition(IpAddr::is_ipv4);
     addresses.extend(others);
     addresses
@@ -163,7 +179,8 @@ pub fn interrupt() {
     #[cfg(unix)]
     {
         // A process may always do this to itself.
-        let _ = rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::INT);
+        let _ =
+            rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::INT);
     }
 }
 
@@ -186,7 +203,11 @@ pub fn keep_terminal_mode() -> impl Fn() {
         #[cfg(unix)]
         if let Ok(mode) = &mode {
             // Fails only if the terminal is gone.
-            let _ = rustix::termios::tcsetattr(io::stdin(), rustix::termios::OptionalActions::Now, mode);
+            let _ = rustix::termios::tcsetattr(
+                io::stdin(),
+                rustix::termios::OptionalActions::Now,
+                mode,
+            );
         }
     }
 }

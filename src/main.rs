@@ -48,7 +48,10 @@ fn run(args: Args) -> Result<(), String> {
         Args::Keygen(None) => print_line(Key::generate().as_str()),
         Args::Keygen(Some(path)) => {
             Key::create(&path).map_err(in_words)?;
-            print_line(&format!("made the key {}; hand it to your friends by other means than this chat", path.display()))
+            print_line(&format!(
+                "made the key {}; hand it to your friends by other means than this chat",
+                path.display()
+            ))
         }
     }
 }
@@ -82,13 +85,23 @@ fn fail(code: u8, error: &str) -> ExitCode {
 
 fn print_line(line: &str) -> Result<(), String> {
     let mut stdout = std::io::stdout();
-    writeln!(stdout, "{line}").and_then(|()| stdout.flush()).map_err(|error| format!("cannot print: {error}"))
+    writeln!(stdout, "{line}")
+        .and_then(|()| stdout.flush())
+        .map_err(|error| format!("cannot print: {error}"))
 }
 
 /// The log goes to standard error, with local time; `RUST_LOG` sets what it holds.
 fn set_up_log(default: &str) {
     let env = env_logger::Env::default().default_filter_or(default);
     env_logger::Builder::from_env(env)
-        .format(|line, record| writeln!(line, "{} {:5} {}", machine::local_time(), record.level(), record.args()))
+        .format(|line, record| {
+            writeln!(
+                line,
+                "{} {:5} {}",
+                machine::local_time(),
+                record.level(),
+                record.args()
+            )
+        })
         .init();
 }

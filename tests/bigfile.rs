@@ -78,7 +78,11 @@ fn share(folder: &Path, len: u64, deadline: Duration) {
     alice.hears("bob is now a member");
     bob.hears("You have been approved");
 
-    let processes = [("server", server.program.id()), ("uploader", alice.id()), ("receiver", bob.id())];
+    let processes = [
+        ("server", server.program.id()),
+        ("uploader", alice.id()),
+        ("receiver", bob.id()),
+    ];
     let before = processes.map(|(_, id)| status_of(id, "VmHWM"));
     // Of each run: upload, delivery, sealing and opening.
     let mut runs: Vec<[Duration; 4]> = Vec::new();
@@ -91,7 +95,10 @@ fn share(folder: &Path, len: u64, deadline: Duration) {
         bob.hears_within(deadline, "Received big.bin from alice");
         runs.push([uploaded - start, uploaded.elapsed(), sealing, opening]);
         let received = Path::new(&downloads).join("big.bin");
-        assert!(are_equal(&path, &received).unwrap(), "what arrived is not what was sent");
+        assert!(
+            are_equal(&path, &received).unwrap(),
+            "what arrived is not what was sent"
+        );
         // The next run finds the disk as this one did.
         std::fs::remove_file(received).unwrap();
     }
@@ -118,16 +125,27 @@ fn share(folder: &Path, len: u64, deadline: Duration) {
     ];
     for (what, time, limit) in rates {
         let secs = time.as_secs_f64();
-        let limit = limit.map(|(name, limit)| format!("{:.0} % of {name}", limit.as_secs_f64() / secs * 100.0));
-        println!("{what:<16} {secs:>8.2} {:>8.0} {:>26}", len as f64 / secs / 1e6, limit.unwrap_or_default());
+        let limit = limit
+            .map(|(name, limit)| format!("{:.0} % of {name}", limit.as_secs_f64() / secs * 100.0));
+        println!(
+            "{what:<16} {secs:>8.2} {:>8.0} {:>26}",
+            len as f64 / secs / 1e6,
+            limit.unwrap_or_default()
+        );
     }
-    println!("\n{:<16} {:>12} {:>12} {:>8}", "peak memory, KiB", "before", "after", "more");
+    println!(
+        "\n{:<16} {:>12} {:>12} {:>8}",
+        "peak memory, KiB", "before", "after", "more"
+    );
     for (((name, _), before), after) in processes.iter().zip(before).zip(after) {
         println!("{name:<16} {before:>12} {after:>12} {:>8}", after - before);
     }
     for (((name, _), before), after) in processes.iter().zip(before).zip(after) {
         let more = after - before;
-        assert!(more <= MORE_MEMORY, "the {name} took {more} KiB more for the file");
+        assert!(
+            more <= MORE_MEMORY,
+            "the {name} took {more} KiB more for the file"
+        );
     }
 }
 

@@ -25,9 +25,14 @@ fn request_waits_until_the_admin_approves() {
     bob.says("/messageSend");
     bob.says("let me in");
     // Both have been read by then.
-    server.program.logs("bob is no member: /messageSend has no effect");
+    server
+        .program
+        .logs("bob is no member: /messageSend has no effect");
     server.program.logs("bob sent a frame that is no command");
-    assert_eq!(alice.decides("/approveRequest", "bob"), "bob is now a member of the group.");
+    assert_eq!(
+        alice.decides("/approveRequest", "bob"),
+        "bob is now a member of the group."
+    );
     bob.hears("/accepted");
     bob.tells("hello");
     alice.hears("bob: hello");
@@ -38,17 +43,29 @@ fn request_waits_until_the_admin_approves() {
 fn a_name_that_breaks_a_rule_is_refused_with_the_rule() {
     let server = Server::start();
     let too_long = "a".repeat(65);
-    for (name, rule) in [("PyChat", "reserved"), ("a:b", "colon"), (" bob", "blank"), (too_long.as_str(), "64"), ("", "64")] {
+    for (name, rule) in [
+        ("PyChat", "reserved"),
+        ("a:b", "colon"),
+        (" bob", "blank"),
+        (too_long.as_str(), "64"),
+        ("", "64"),
+    ] {
         let mut python = Peer::greet(server.port, name, "team");
         python.hears("/ready");
         let reason = python.hears_text();
-        assert!(reason.starts_with("PyChat: ") && reason.contains(rule), "{name:?}: {reason}");
+        assert!(
+            reason.starts_with("PyChat: ") && reason.contains(rule),
+            "{name:?}: {reason}"
+        );
         python.hears("/kicked");
         python.hears_end();
 
         let mut ours = Peer::greet(server.port, name, FERNCHAT);
         let refusal = ours.hears_text();
-        assert!(refusal.starts_with("/refused bad-name ") && refusal.contains(rule), "{name:?}: {refusal}");
+        assert!(
+            refusal.starts_with("/refused bad-name ") && refusal.contains(rule),
+            "{name:?}: {refusal}"
+        );
         ours.hears_end();
     }
 }
@@ -57,10 +74,14 @@ fn a_name_that_breaks_a_rule_is_refused_with_the_rule() {
 fn a_name_that_is_in_use_is_refused_and_its_owner_stays() {
     let server = Server::start();
     let mut alice = Peer::join(server.port, "alice", None);
-    assert!(Peer::greet(server.port, "alice", FERNCHAT).hears_text().starts_with("/refused name-taken "));
+    assert!(Peer::greet(server.port, "alice", FERNCHAT)
+        .hears_text()
+        .starts_with("/refused name-taken "));
     let mut bob = Peer::greet(server.port, "bob", "team");
     bob.hears("/wait");
-    assert!(Peer::greet(server.port, "bob", FERNCHAT).hears_text().starts_with("/refused name-taken "));
+    assert!(Peer::greet(server.port, "bob", FERNCHAT)
+        .hears_text()
+        .starts_with("/refused name-taken "));
     alice.hears("PyChat: bob has requested to join the group.");
     alice.hears_nothing();
 }
@@ -75,15 +96,27 @@ fn a_denied_request_is_dropped_and_both_kinds_of_client_are_told() {
     ours.hears("/wait");
     alice.hears("PyChat: pat has requested to join the group.");
     alice.hears("PyChat: olga has requested to join the group.");
-    assert_eq!(alice.decides("/approveRequest", "!pat"), "The request of pat is denied.");
-    assert_eq!(alice.decides("/approveRequest", "!olga"), "The request of olga is denied.");
-    for step in ["/accepted", "PyChat: The admin denied your request to join.", "/kicked"] {
+    assert_eq!(
+        alice.decides("/approveRequest", "!pat"),
+        "The request of pat is denied."
+    );
+    assert_eq!(
+        alice.decides("/approveRequest", "!olga"),
+        "The request of olga is denied."
+    );
+    for step in [
+        "/accepted",
+        "PyChat: The admin denied your request to join.",
+        "/kicked",
+    ] {
         python.hears(step);
     }
     python.hears_end();
     ours.hears("/refused denied The admin denied your request to join.");
     ours.hears_end();
-    assert!(alice.decides("/approveRequest", "pat").contains("has asked to join"));
+    assert!(alice
+        .decides("/approveRequest", "pat")
+        .contains("has asked to join"));
 }
 
 #[test]
@@ -92,8 +125,14 @@ fn a_full_server_says_so_and_one_that_is_full_of_silence_makes_room() {
     // Everybody who connects and says nothing; 65 places are 64 for these and one for a client.
     let silent: Vec<Peer> = (0..80).map(|_| Peer::connect(server.port)).collect();
     let mut alice = Peer::join(server.port, "alice", None);
-    assert!(Peer::greet(server.port, "bob", FERNCHAT).hears_text().starts_with("/refused full "));
-    let n_closed = silent.iter().filter(|peer| peer.socket.peek(&mut [0]).is_ok_and(|n| n == 0)).take(15).count();
+    assert!(Peer::greet(server.port, "bob", FERNCHAT)
+        .hears_text()
+        .starts_with("/refused full "));
+    let n_closed = silent
+        .iter()
+        .filter(|peer| peer.socket.peek(&mut [0]).is_ok_and(|n| n == 0))
+        .take(15)
+        .count();
     assert_eq!(n_closed, 15);
     alice.hears_nothing();
 }
@@ -140,16 +179,32 @@ fn many_who_talk_at_once_are_heard_by_all_in_one_order_with_nothing_lost_or_doub
                 })
             })
             .collect();
-        threads.into_iter().map(|thread| thread.join().unwrap()).collect()
+        threads
+            .into_iter()
+            .map(|thread| thread.join().unwrap())
+            .collect()
     });
     let all: Vec<String> = (0..N * LINES).map(|_| admin.hears_text()).collect();
     for (i, lines) in heard.into_iter().enumerate() {
         // One's own lines do not come back, so they are left out of the comparison.
         let own = format!("m{i}: ");
-        let others = |lines: &[String]| lines.iter().filter(|line| !line.starts_with(&own)).cloned().collect::<Vec<_>>();
+        let others = |lines: &[String]| {
+            lines
+                .iter()
+                .filter(|line| !line.starts_with(&own))
+                .cloned()
+                .collect::<Vec<_>>()
+        };
         assert_eq!(others(&lines), others(&all));
-        let mine: Vec<_> = all.iter().filter(|line| line.starts_with(&own)).cloned().collect();
-        assert_eq!(mine, (0..LINES).map(|n| format!("m{i}: {n}")).collect::<Vec<_>>());
+        let mine: Vec<_> = all
+            .iter()
+            .filter(|line| line.starts_with(&own))
+            .cloned()
+            .collect();
+        assert_eq!(
+            mine,
+            (0..LINES).map(|n| format!("m{i}: {n}")).collect::<Vec<_>>()
+        );
     }
 }
 
@@ -181,14 +236,23 @@ fn a_member_that_stops_reading_departs_as_too_slow_and_the_others_hear_everythin
     let text = "x".repeat(64 << 10);
     let mut n = 0;
     let mut log = Vec::new();
-    while !log.iter().any(|line: &String| line.contains("departed: too slow")) {
+    while !log
+        .iter()
+        .any(|line: &String| line.contains("departed: too slow"))
+    {
         alice.tells(&text);
         n += 1;
         assert_eq!(carol.hears_text().len(), "alice: ".len() + text.len());
-        assert!(n < 1000, "64 MB went to somebody who does not read: {log:?}");
+        assert!(
+            n < 1000,
+            "64 MB went to somebody who does not read: {log:?}"
+        );
         log = server.program.log_so_far().to_vec();
     }
-    assert_eq!(alice.asks_for_set("/onlineMembers"), set(&["alice", "carol"]));
+    assert_eq!(
+        alice.asks_for_set("/onlineMembers"),
+        set(&["alice", "carol"])
+    );
     drop(stalled);
 }
 
@@ -199,7 +263,10 @@ fn a_member_kicked_in_the_middle_of_a_dialogue_is_refused_and_then_hears_it() {
     let mut bob = Peer::join(server.port, "bob", Some(&mut alice));
     bob.says("/whoAdmin");
     bob.hears("/whoAdmin");
-    assert_eq!(alice.decides("/kickMember", "bob"), "bob is not a member of the group any more.");
+    assert_eq!(
+        alice.decides("/kickMember", "bob"),
+        "bob is not a member of the group any more."
+    );
     alice.tells("he is gone");
     bob.says("team");
     assert!(bob.hears_text().contains("not a member"));
@@ -213,13 +280,19 @@ fn the_new_admin_is_told_and_has_the_rights_that_the_old_one_has_lost() {
     let server = Server::start();
     let mut alice = Peer::join(server.port, "alice", None);
     let mut bob = Peer::join(server.port, "bob", Some(&mut alice));
-    assert_eq!(alice.decides("/changeAdmin", "bob"), "bob is now the admin of the group.");
+    assert_eq!(
+        alice.decides("/changeAdmin", "bob"),
+        "bob is now the admin of the group."
+    );
     bob.hears("PyChat: alice made you the admin of the group.");
     alice.says("/kickMember");
     alice.hears("/kickMember");
     alice.says(".");
     assert!(alice.hears_text().contains("Only the admin"));
-    assert_eq!(bob.decides("/kickMember", "alice"), "alice is not a member of the group any more.");
+    assert_eq!(
+        bob.decides("/kickMember", "alice"),
+        "alice is not a member of the group any more."
+    );
     alice.hears("/kicked");
 }
 
@@ -231,7 +304,10 @@ fn a_file_reaches_every_other_member_and_its_name_is_made_safe() {
     let mut alice = Peer::join(server.port, "alice", None);
     let mut bob = Peer::join(server.port, "bob", Some(&mut alice));
     let body = alice.fernet.encrypt(b"some text");
-    assert_eq!(upload(&mut alice, "../../etc/notes.txt", body.as_bytes()), "notes.txt is on its way to 1 member.");
+    assert_eq!(
+        upload(&mut alice, "../../etc/notes.txt", body.as_bytes()),
+        "notes.txt is on its way to 1 member."
+    );
     bob.hears("/receiveFile");
     // A command that crosses with the offer runs after the delivery.
     bob.says("/whoAdmin");
@@ -254,7 +330,10 @@ fn a_body_that_does_not_verify_is_refused_and_reaches_nobody() {
     let mut body = alice.fernet.encrypt(b"some text").into_bytes();
     body[60] ^= 1;
     let result = upload(&mut alice, "bad.txt", &body);
-    assert!(result.starts_with("bad.txt was not shared: it did not arrive whole"), "{result}");
+    assert!(
+        result.starts_with("bad.txt was not shared: it did not arrive whole"),
+        "{result}"
+    );
     bob.hears_nothing();
     alice.hears_nothing();
 }
@@ -289,7 +368,10 @@ fn a_file_over_the_limit_is_refused_in_step_and_a_fernchat_client_is_told_before
     let mut alice = Peer::join(server.port, "alice", None);
     let mut olga = Peer::join(server.port, "olga", Some(&mut alice));
     let body = alice.fernet.encrypt(&[7; 2000]);
-    assert_eq!(upload(&mut alice, "big", body.as_bytes()), "big was not shared: this server takes files of at most 1 KiB.");
+    assert_eq!(
+        upload(&mut alice, "big", body.as_bytes()),
+        "big was not shared: this server takes files of at most 1 KiB."
+    );
     olga.hears_nothing();
     drop(olga);
 
@@ -320,7 +402,9 @@ fn a_file_too_large_for_a_python_client_is_announced_to_it_and_offered_to_ours()
     let body = alice.fernet.encrypt(&[7; (64 << 10) + 20]);
     let result = upload(&mut alice, "big.bin", body.as_bytes());
     assert_eq!(result, "big.bin is on its way to 1 member; 1 more cannot receive a file of this size and were told.");
-    assert!(bob.hears_text().starts_with("PyChat: alice shared big.bin (64.1 KiB)"));
+    assert!(bob
+        .hears_text()
+        .starts_with("PyChat: alice shared big.bin (64.1 KiB)"));
     olga.hears("/receiveFile alice");
     olga.says("/sendFilename");
     olga.hears("big.bin");
@@ -366,19 +450,34 @@ fn what_breaks_the_protocol_ends_one_connection_with_one_line_and_nobody_else_no
     let cases: [(&str, Vec<u8>); 6] = [
         ("4294967295 bytes", b"\xff\xff\xff\xff".to_vec()),
         ("1048580 bytes", (1_048_580_u32).to_be_bytes().to_vec()),
-        ("bytes that are no frame", b"GET / HTTP/1.1\r\n\r\n".to_vec()),
+        (
+            "bytes that are no frame",
+            b"GET / HTTP/1.1\r\n\r\n".to_vec(),
+        ),
         ("which no token has", 101_u32.to_be_bytes().to_vec()),
-        ("does not open", support::frame(stranger.encrypt(b"hello").as_bytes())),
-        ("not UTF-8", support::frame(alice.fernet.encrypt(b"\xff\xfe").as_bytes())),
+        (
+            "does not open",
+            support::frame(stranger.encrypt(b"hello").as_bytes()),
+        ),
+        (
+            "not UTF-8",
+            support::frame(alice.fernet.encrypt(b"\xff\xfe").as_bytes()),
+        ),
     ];
     for (i, (reason, bytes)) in cases.into_iter().enumerate() {
         let mut bob = Peer::join(server.port, &format!("bob{i}"), Some(&mut alice));
         bob.says_raw(&bytes);
-        assert!(bob.hears_text().starts_with("PyChat: The connection is closed: "));
+        assert!(bob
+            .hears_text()
+            .starts_with("PyChat: The connection is closed: "));
         bob.hears("/kicked");
         bob.hears_end();
         let line = server.program.logs("broke the protocol");
-        let reason = if i == 0 { "bytes that are no frame" } else { reason };
+        let reason = if i == 0 {
+            "bytes that are no frame"
+        } else {
+            reason
+        };
         assert!(line.contains(reason) && line.contains("WARN"), "{line}");
 
         // The same from a stranger who has not said who he is.
@@ -410,7 +509,11 @@ fn a_storm_of_connections_leaves_no_thread_and_no_descriptor_behind() {
     let until = std::time::Instant::now() + DEADLINE;
     let is_more = |now: (_, _)| now.0 > before.0 || now.1 > before.1;
     while is_more((status_of(process, "Threads"), descriptors())) {
-        assert!(std::time::Instant::now() < until, "{before:?} became {:?}", (status_of(process, "Threads"), descriptors()));
+        assert!(
+            std::time::Instant::now() < until,
+            "{before:?} became {:?}",
+            (status_of(process, "Threads"), descriptors())
+        );
         thread::yield_now();
     }
     alice.hears_nothing();
@@ -422,8 +525,12 @@ fn a_storm_of_connections_leaves_no_thread_and_no_descriptor_behind() {
 fn a_stop_tells_a_hundred_clients_and_ends_cleanly() {
     let mut server = Server::start();
     let mut alice = Peer::join(server.port, "alice", None);
-    let mut clients: Vec<Peer> = (0..100).map(|i| Peer::greet(server.port, &format!("m{i}"), &format!("group {i}"))).collect();
-    clients.iter_mut().for_each(|client| client.hears("/adminReady"));
+    let mut clients: Vec<Peer> = (0..100)
+        .map(|i| Peer::greet(server.port, &format!("m{i}"), &format!("group {i}")))
+        .collect();
+    clients
+        .iter_mut()
+        .for_each(|client| client.hears("/adminReady"));
     let mut waiting = Peer::greet(server.port, "bob", "team");
     waiting.hears("/wait");
     let mut ours = Peer::greet(server.port, "olga", "team\nfernchat/1");
@@ -443,7 +550,11 @@ fn a_stop_tells_a_hundred_clients_and_ends_cleanly() {
     greeting.hears_end();
     drop((clients, alice, waiting, ours, greeting));
     assert!(server.program.ends().success());
-    assert!(server.program.log_so_far().iter().any(|line| line.ends_with("stopped")));
+    assert!(server
+        .program
+        .log_so_far()
+        .iter()
+        .any(|line| line.ends_with("stopped")));
 }
 
 #[test]
@@ -453,12 +564,19 @@ fn a_server_that_cannot_listen_says_why_and_what_to_try() {
     for (host, port, part) in [
         ("127.0.0.1", port.as_str(), "the port is in use"),
         ("192.0.2.1", "8000", "this machine has no such address"),
-        ("no.such.host.invalid", "8000", "try an address of this machine"),
+        (
+            "no.such.host.invalid",
+            "8000",
+            "try an address of this machine",
+        ),
     ] {
         let output = fernchat().args(["server", host, port]).output().unwrap();
         let error = String::from_utf8(output.stderr).unwrap();
         assert_eq!(output.status.code(), Some(1), "{error}");
-        assert!(error.starts_with("error: ") && error.contains(part) && error.lines().count() == 1, "{error}");
+        assert!(
+            error.starts_with("error: ") && error.contains(part) && error.lines().count() == 1,
+            "{error}"
+        );
     }
 }
 
@@ -468,8 +586,14 @@ fn a_name_is_as_good_as_an_address() {
     command.args(["server", "localhost", "0"]);
     let mut server = Program::start(command);
     let banner = server.hears("listening on 127.0.0.1:");
-    assert!(banner.contains("everyone on the network can read the key"), "{banner}");
-    let port = banner["listening on 127.0.0.1:".len()..].split(',').next().unwrap();
+    assert!(
+        banner.contains("everyone on the network can read the key"),
+        "{banner}"
+    );
+    let port = banner["listening on 127.0.0.1:".len()..]
+        .split(',')
+        .next()
+        .unwrap();
     let mut command = fernchat();
     command.args(["client", "localhost", port]);
     let mut alice = Program::start(command);
@@ -491,7 +615,10 @@ fn the_log_never_holds_what_people_say() {
     drop((alice, bob));
     server.program.ends();
     let log = server.program.log_so_far();
-    assert!(log.iter().any(|line| line.contains("/messageSend")), "the log was on: {log:#?}");
+    assert!(
+        log.iter().any(|line| line.contains("/messageSend")),
+        "the log was on: {log:#?}"
+    );
     assert!(!log.iter().any(|line| line.contains("canary")), "{log:#?}");
 }
 
@@ -501,7 +628,15 @@ fn whoever_watches_the_wire_sees_each_frame_by_its_kind_and_never_a_text() {
     let mut alice = Peer::join(server.port, "alice", None);
     let mut canary = fernchat();
     let downloads = support::folder();
-    canary.args(["client", "127.0.0.1", &server.port.to_string(), "--name", "canary", "--group", "team"]);
+    canary.args([
+        "client",
+        "127.0.0.1",
+        &server.port.to_string(),
+        "--name",
+        "canary",
+        "--group",
+        "team",
+    ]);
     canary.arg("--downloads").arg(downloads.path());
     canary.env("RUST_LOG", "fernchat::wire=trace");
     let mut canary = Program::start(canary);
@@ -552,7 +687,12 @@ fn whoever_watches_the_wire_sees_each_frame_by_its_kind_and_never_a_text() {
     for line in of_client {
         canary.logs(line);
     }
-    for line in server.program.log_so_far().iter().chain(canary.log_so_far()) {
+    for line in server
+        .program
+        .log_so_far()
+        .iter()
+        .chain(canary.log_so_far())
+    {
         let is_text_shown = line.replace("client 2 canary:", "").contains("canary");
         assert!(!is_text_shown, "{line}");
     }
@@ -566,15 +706,34 @@ fn what_is_no_chat_server_is_told_from_one_that_is_not_there() {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         listener.local_addr().unwrap().port()
     };
-    support::ends_badly(&mut support::client(port, "alice", &[]), "nobody listens there; does it run, and is the port right?");
+    support::ends_badly(
+        &mut support::client(port, "alice", &[]),
+        "nobody listens there; does it run, and is the port right?",
+    );
     let mut nowhere = fernchat();
-    nowhere.args(["client", "no.such.name.invalid", "8000", "--name", "alice", "--group", "team"]);
+    nowhere.args([
+        "client",
+        "no.such.name.invalid",
+        "8000",
+        "--name",
+        "alice",
+        "--group",
+        "team",
+    ]);
     support::ends_badly(&mut Program::start(nowhere), "the name is not known");
     for words in ["HTTP/1.1 400 Bad Request\r\nConnection: close\r\n\r\n", ""] {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let mut alice = support::client(listener.local_addr().unwrap().port(), "alice", &[]);
-        listener.accept().unwrap().0.write_all(words.as_bytes()).unwrap();
-        support::ends_badly(&mut alice, "no chat server answers there, or it is full; is the port right?");
+        listener
+            .accept()
+            .unwrap()
+            .0
+            .write_all(words.as_bytes())
+            .unwrap();
+        support::ends_badly(
+            &mut alice,
+            "no chat server answers there, or it is full; is the port right?",
+        );
     }
 }
 
@@ -590,18 +749,41 @@ fn a_usage_error_shows_the_usage_with_an_example() {
         let output = fernchat().args(&args).output().unwrap();
         let error = String::from_utf8(output.stderr).unwrap();
         assert_eq!(output.status.code(), Some(2), "{args:?}: {error}");
-        assert!(error.starts_with("error: ") && error.contains("Usage: fernchat") && error.contains("Example:"), "{error}");
+        assert!(
+            error.starts_with("error: ")
+                && error.contains("Usage: fernchat")
+                && error.contains("Example:"),
+            "{error}"
+        );
     }
 }
 
 #[test]
 fn our_client_says_what_is_wrong_before_it_connects_and_when_it_cannot() {
-    let unused = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port().to_string();
+    let unused = TcpListener::bind("127.0.0.1:0")
+        .unwrap()
+        .local_addr()
+        .unwrap()
+        .port()
+        .to_string();
     for (args, part) in [
         (vec!["--name", "a:b", "--group", "team"], "colon"),
-        (vec!["--name", "alice", "--group", "te\u{202e}am"], "group name"),
+        (
+            vec!["--name", "alice", "--group", "te\u{202e}am"],
+            "group name",
+        ),
         (vec!["--name", "alice", "--group", "team"], "cannot reach"),
-        (vec!["--name", "alice", "--group", "team", "--downloads", "/no/such/folder"], "--downloads"),
+        (
+            vec![
+                "--name",
+                "alice",
+                "--group",
+                "team",
+                "--downloads",
+                "/no/such/folder",
+            ],
+            "--downloads",
+        ),
         (vec![], "the input ended"),
     ] {
         let mut command = fernchat();
@@ -609,7 +791,10 @@ fn our_client_says_what_is_wrong_before_it_connects_and_when_it_cannot() {
         let output = command.stdin(std::process::Stdio::null()).output().unwrap();
         let error = String::from_utf8(output.stderr).unwrap();
         assert_eq!(output.status.code(), Some(1), "{args:?}: {error}");
-        assert!(error.starts_with("error: ") && error.contains(part) && error.lines().count() == 1, "{args:?}: {error}");
+        assert!(
+            error.starts_with("error: ") && error.contains(part) && error.lines().count() == 1,
+            "{args:?}: {error}"
+        );
     }
 }
 
@@ -666,11 +851,21 @@ fn our_client_receives_a_file_under_a_name_that_is_free() {
     alice.hears("notes.txt is on its way to 1 member.");
     let line = bob.hears("Received notes.txt from alice: ");
     assert!(line.ends_with("notes (1).txt"), "{line}");
-    assert_eq!(fs::read_to_string(downloads.path().join("notes (1).txt")).unwrap(), "the text");
-    assert_eq!(fs::read_to_string(downloads.path().join("notes.txt")).unwrap(), "older");
+    assert_eq!(
+        fs::read_to_string(downloads.path().join("notes (1).txt")).unwrap(),
+        "the text"
+    );
+    assert_eq!(
+        fs::read_to_string(downloads.path().join("notes.txt")).unwrap(),
+        "older"
+    );
     assert_eq!(fs::read_dir(downloads.path()).unwrap().count(), 2);
     // What cannot be shared is said, and the chat goes on.
-    for (what, part) in [("/no/such/file", "No such file"), ("/tmp", "folder"), ("/dev/null", "not a plain file")] {
+    for (what, part) in [
+        ("/no/such/file", "No such file"),
+        ("/tmp", "folder"),
+        ("/dev/null", "not a plain file"),
+    ] {
         alice.types(&format!("/9 {what}"));
         let line = alice.hears("Cannot share");
         assert!(line.contains(part), "{line}");
@@ -705,7 +900,10 @@ fn what_a_server_gives_as_its_reason_is_one_harmless_line() {
     server.says("/ready");
     server.says("/closing \x1b]0;owned\x07\nerror: another");
     assert_eq!(alice.ends().code(), Some(1));
-    assert_eq!(alice.logs("error"), "error: the server closed the connection: ^[]0;owned^G^Jerror: another");
+    assert_eq!(
+        alice.logs("error"),
+        "error: the server closed the connection: ^[]0;owned^G^Jerror: another"
+    );
 }
 
 #[test]
@@ -727,16 +925,31 @@ fn our_client_keeps_step_with_a_server_that_stands_still_for_a_while() {
 }
 
 /// This command with a folder in front of which a small disk is mounted, which only it can see. `None`, loudly, where that cannot be done.
-fn with_small_disk(folder: &std::path::Path, command: std::process::Command) -> Option<std::process::Command> {
-    let can = std::process::Command::new("unshare").args(["-rm", "true"]).status().is_ok_and(|status| status.success());
+fn with_small_disk(
+    folder: &std::path::Path,
+    command: std::process::Command,
+) -> Option<std::process::Command> {
+    let can = std::process::Command::new("unshare")
+        .args(["-rm", "true"])
+        .status()
+        .is_ok_and(|status| status.success());
     if !can {
-        assert!(std::env::var_os("CI").is_none(), "unshare cannot make a small disk");
+        assert!(
+            std::env::var_os("CI").is_none(),
+            "unshare cannot make a small disk"
+        );
         eprintln!("SKIPPED: unshare cannot make a small disk");
         return None;
     }
     let mut small = std::process::Command::new("unshare");
-    let script = format!("mount -t tmpfs -o size=256k small '{}' && exec \"$0\" \"$@\"", folder.display());
-    small.args(["-rm", "sh", "-c", &script]).arg(command.get_program()).args(command.get_args());
+    let script = format!(
+        "mount -t tmpfs -o size=256k small '{}' && exec \"$0\" \"$@\"",
+        folder.display()
+    );
+    small
+        .args(["-rm", "sh", "-c", &script])
+        .arg(command.get_program())
+        .args(command.get_args());
     Some(small)
 }
 
@@ -752,8 +965,21 @@ fn a_full_disk_on_either_end_is_said_and_nothing_half_written_has_a_name() {
     alice.hears("is new");
     let mut command = fernchat();
     let port = server.port.to_string();
-    command.args(["client", "127.0.0.1", &port, "--name", "bob", "--group", "team", "--downloads"]).arg(disk.path());
-    let Some(command) = with_small_disk(disk.path(), command) else { return };
+    command
+        .args([
+            "client",
+            "127.0.0.1",
+            &port,
+            "--name",
+            "bob",
+            "--group",
+            "team",
+            "--downloads",
+        ])
+        .arg(disk.path());
+    let Some(command) = with_small_disk(disk.path(), command) else {
+        return;
+    };
     let mut bob = Program::start(command);
     alice.hears("bob has requested");
     alice.types("/2 bob");
@@ -762,13 +988,16 @@ fn a_full_disk_on_either_end_is_said_and_nothing_half_written_has_a_name() {
     alice.hears("big.bin is on its way to 1 member.");
     let line = bob.hears("big.bin from alice was not received");
     assert!(line.contains("cannot be stored"), "{line}");
-    let seen_by_bob = fs::read_dir(format!("/proc/{}/root{}", bob.id(), disk.path().display())).unwrap();
+    let seen_by_bob =
+        fs::read_dir(format!("/proc/{}/root{}", bob.id(), disk.path().display())).unwrap();
     assert_eq!(seen_by_bob.count(), 0);
     bob.types("still here");
     alice.hears_next("bob: still here");
 
     let mut command = fernchat();
-    command.args(["server", "127.0.0.1", "0", "--spool"]).arg(disk.path());
+    command
+        .args(["server", "127.0.0.1", "0", "--spool"])
+        .arg(disk.path());
     let server = Server::of(with_small_disk(disk.path(), command).unwrap());
     let mut alice = server.client("alice");
     alice.hears("is new");

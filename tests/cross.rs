@@ -28,17 +28,29 @@ fn main() {
     // For Windows a device, whatever stands behind the dot.
     exchange(fernchat, other, ["nul.txt", "_nul.txt"]);
     exchange(other, fernchat, ["plan.txt", "plan.txt"]);
-    println!("lines and a file both ways, as a client and as a server: {}", command.join(" "));
+    println!(
+        "lines and a file both ways, as a client and as a server: {}",
+        command.join(" ")
+    );
 }
 
 /// Somebody on the server's machine, who administers the group and shares a file, and somebody on the other one, who gets it under the
 /// second name.
-fn exchange(servers: impl Fn() -> Command, others: impl Fn() -> Command, [shared, received]: [&str; 2]) {
+fn exchange(
+    servers: impl Fn() -> Command,
+    others: impl Fn() -> Command,
+    [shared, received]: [&str; 2],
+) {
     let mut command = servers();
     command.args(["server", "127.0.0.1", "0"]);
     let mut server = Server::of(command);
     let join = |program: Command, name: &str, downloads: &str| {
-        support::joins(program, server.port, name, &["--no-reconnect", "--downloads", downloads])
+        support::joins(
+            program,
+            server.port,
+            name,
+            &["--no-reconnect", "--downloads", downloads],
+        )
     };
     let (home, away) = (folder(), folder());
     let mut alice = join(servers(), "alice", home.path().to_str().unwrap());

@@ -143,14 +143,19 @@ impl Random {
 
 /// How long all tests here may take together.
 fn seconds() -> Duration {
-    let seconds = std::env::var("FUZZ_SECONDS").map_or(5, |seconds| seconds.parse().expect("FUZZ_SECONDS is a number"));
+    let seconds = std::env::var("FUZZ_SECONDS").map_or(5, |seconds| {
+        seconds.parse().expect("FUZZ_SECONDS is a number")
+    });
     Duration::from_secs(seconds)
 }
 
 /// Runs cases until the time is up. A case that fails, or does not end, is named by its seed.
 fn fuzz(check: impl Fn(&mut Random) + Send + 'static) {
-    let wanted: Option<u64> = std::env::var("FUZZ_SEED").ok().map(|seed| seed.parse().expect("FUZZ_SEED is a number"));
-    let first = wanted.unwrap_or_else(|| SystemTime::UNIX_EPOCH.elapsed().unwrap().as_micros() as u64);
+    let wanted: Option<u64> = std::env::var("FUZZ_SEED")
+        .ok()
+        .map(|seed| seed.parse().expect("FUZZ_SEED is a number"));
+    let first =
+        wanted.unwrap_or_else(|| SystemTime::UNIX_EPOCH.elapsed().unwrap().as_micros() as u64);
     let time = seconds() / N_TESTS;
     let now = Arc::new(AtomicU64::new(first));
     let seed = Arc::clone(&now);
@@ -168,7 +173,11 @@ fn fuzz(check: impl Fn(&mut Random) + Send + 'static) {
     });
     let is_over = is_done.recv_timeout(time + 2 * DEADLINE);
     let seed = now.load(Ordering::SeqCst);
-    assert_ne!(is_over, Err(RecvTimeoutError::Timeout), "FUZZ_SEED={seed}: this case does not end");
+    assert_ne!(
+        is_over,
+        Err(RecvTimeoutError::Timeout),
+        "FUZZ_SEED={seed}: this case does not end"
+    );
     if let Err(panic) = cases.join() {
         eprintln!("FUZZ_SEED={seed} is the case");
         resume_unwind(panic);
@@ -193,7 +202,9 @@ impl<'a> Stream<'a> {
 
 impl Read for Stream<'_> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let Some(mut piece) = self.pieces.pop() else { return Ok(0) };
+        let Some(mut piece) = self.pieces.pop() else {
+            return Ok(0);
+        };
         let n = piece.read(buffer)?;
         if !piece.is_empty() {
             self.pieces.push(piece);
@@ -215,8 +226,12 @@ fn heard(key: &Key, pieces: Vec<&[u8]>, body_len: usize) -> (Vec<Vec<u8>>, Vec<u
     let end = loop {
         let is_body_due = !tokens.is_empty() && body.len() < body_len;
         let next = match is_body_due {
-            true => frames.next_piece((body_len - body.len()) as u64, &mut buffer, &opens).map(Some),
-            false => frames.next_frame(&opens).map(|token| token.map(frame::Piece::Frame)),
+            true => frames
+                .next_piece((body_len - body.len()) as u64, &mut buffer, &opens)
+                .map(Some),
+            false => frames
+                .next_frame(&opens)
+                .map(|token| token.map(frame::Piece::Frame)),
         };
         match next {
             Ok(Some(frame::Piece::Frame(token))) => tokens.push(token),
@@ -226,7 +241,10 @@ fn heard(key: &Key, pieces: Vec<&[u8]>, body_len: usize) -> (Vec<Vec<u8>>, Vec<u
         }
         let n_given: usize = body.len() + tokens.iter().map(Vec::len).sum::<usize>();
         let n_held = frames.stream().n_read - n_given - 4 * tokens.len();
-        assert!(n_held <= LIMIT + 4 * 65 + longest_piece, "{n_held} bytes are held");
+        assert!(
+            n_held <= LIMIT + 4 * 65 + longest_piece,
+            "{n_held} bytes are held"
+        );
     };
     assert!(tokens.iter().all(|token| token.len() <= LIMIT) && body.len() <= body_len);
     (tokens, body, end)
@@ -237,10 +255,20 @@ fn frames_and_bodies_are_the_same_however_they_are_cut_and_torn_ones_come_out_wh
     let key = Key::parse(KEY).unwrap();
     let frames = TOKENS.map(|token| frame::encode(token.as_bytes()));
     let with_body = [&frames[1], TOKENS[3].as_bytes(), &frames[2]].concat();
-    let torn_body = [&frames[1], &TOKENS[3].as_bytes()[..70], &frames[2], &TOKENS[3].as_bytes()[70..]].concat();
+    let torn_body = [
+        &frames[1],
+        &TOKENS[3].as_bytes()[..70],
+        &frames[2],
+        &TOKENS[3].as_bytes()[70..],
+    ]
+    .concat();
     let too_long = frame::encode(&[b'A'; 360]);
     let torn_frames = torn(&mut Random::new(7), &TOKENS);
-    let corpus = [&frames[..], &[frames.concat(), with_body, torn_body, torn_frames, too_long]].concat();
+    let corpus = [
+        &frames[..],
+        &[frames.concat(), with_body, torn_body, torn_frames, too_long],
+    ]
+    .concat();
     fuzz(move |random| {
         let stream = random.mutant(&corpus);
         let lens = [0, 0, 140, random.below(500)];
@@ -248,10 +276,15 @@ fn frames_and_bodies_are_the_same_however_they_are_cut_and_torn_ones_come_out_wh
         let whole = heard(&key, vec![&stream], body_len);
         assert_eq!(heard(&key, random.pieces(&stream), body_len), whole);
 
-        let texts: Vec<&str> = (0..random.below(8)).map(|_| *random.pick(&TOKENS)).collect();
+        let texts: Vec<&str> = (0..random.below(8))
+            .map(|_| *random.pick(&TOKENS))
+            .collect();
         let stream = torn(random, &texts);
         let (mut tokens, _, end) = heard(&key, random.pieces(&stream), 0);
-        let mut sent: Vec<Vec<u8>> = texts.iter().map(|token| token.as_bytes().to_vec()).collect();
+        let mut sent: Vec<Vec<u8>> = texts
+            .iter()
+            .map(|token| token.as_bytes().to_vec())
+            .collect();
         tokens.sort();
         sent.sort();
         assert_eq!((tokens, end.as_str()), (sent, "a clean end"));
@@ -268,7 +301,9 @@ fn torn(random: &mut Random, tokens: &[&str]) -> Vec<u8> {
                 stream.extend((token.len() as u32).to_be_bytes());
                 begun.push(token);
             }
-            _ if !begun.is_empty() => stream.extend(begun.swap_remove(random.below(begun.len())).bytes()),
+            _ if !begun.is_empty() => {
+                stream.extend(begun.swap_remove(random.below(begun.len())).bytes())
+            }
             _ => {}
         }
     }
@@ -291,14 +326,20 @@ fn a_set_that_is_read_is_written_and_read_again_as_the_same() {
         let bytes = random.mutant(&corpus);
         if let Ok(names) = name_set::decode(&bytes) {
             assert!(names.iter().map(String::len).sum::<usize>() <= bytes.len());
-            assert_eq!(name_set::decode(&name_set::encode(names.iter().map(String::as_str))), Ok(names));
+            assert_eq!(
+                name_set::decode(&name_set::encode(names.iter().map(String::as_str))),
+                Ok(names)
+            );
         }
     });
 }
 
 #[test]
 fn what_goes_into_the_splitter_comes_out_and_its_tokens_do_not_depend_on_the_cuts() {
-    let mut corpus: Vec<Vec<u8>> = TOKENS.iter().map(|token| token.as_bytes().to_vec()).collect();
+    let mut corpus: Vec<Vec<u8>> = TOKENS
+        .iter()
+        .map(|token| token.as_bytes().to_vec())
+        .collect();
     corpus.push(TOKENS.concat().into_bytes());
     let long = ("gAAAAA".to_owned() + &"x".repeat(MAX_TOKEN + 1000)).into_bytes();
     fn split(pieces: Vec<&[u8]>) -> Vec<Piece> {
@@ -325,7 +366,12 @@ fn what_goes_into_the_splitter_comes_out_and_its_tokens_do_not_depend_on_the_cut
         };
         let whole = split(vec![&stream]);
         let cut = split(random.pieces(&stream));
-        let bytes = |pieces: &[Piece]| pieces.iter().flat_map(|piece| piece.clone().into_bytes()).collect::<Vec<u8>>();
+        let bytes = |pieces: &[Piece]| {
+            pieces
+                .iter()
+                .flat_map(|piece| piece.clone().into_bytes())
+                .collect::<Vec<u8>>()
+        };
         assert!(bytes(&whole) == stream && bytes(&cut) == stream);
         // What is too long for a token is cut where the pieces are.
         if stream.len() <= MAX_TOKEN {
@@ -337,18 +383,30 @@ fn what_goes_into_the_splitter_comes_out_and_its_tokens_do_not_depend_on_the_cut
 #[test]
 fn a_body_opens_to_what_was_sealed_or_not_at_all_as_a_whole_token_does() {
     let key = Key::parse(KEY).unwrap();
-    let mut corpus: Vec<Vec<u8>> = TOKENS.iter().map(|token| token.as_bytes().to_vec()).collect();
+    let mut corpus: Vec<Vec<u8>> = TOKENS
+        .iter()
+        .map(|token| token.as_bytes().to_vec())
+        .collect();
     // The bytes of a token, but encoded in two parts, with padding between them.
     let bytes = URL_SAFE.decode(TOKENS[3]).unwrap();
-    corpus.push([&bytes[..25], &bytes[25..]].map(|part| URL_SAFE.encode(part)).concat().into_bytes());
+    corpus.push(
+        [&bytes[..25], &bytes[25..]]
+            .map(|part| URL_SAFE.encode(part))
+            .concat()
+            .into_bytes(),
+    );
     fuzz(move |random| {
         let open = |pieces: &[&[u8]]| {
-            let (mut check, mut opener, mut plain) = (BodyCheck::new(&key), BodyOpener::new(&key), Vec::new());
+            let (mut check, mut opener, mut plain) =
+                (BodyCheck::new(&key), BodyOpener::new(&key), Vec::new());
             let mut is_broken = false;
             for piece in pieces {
                 check.update(piece);
                 let result = opener.update(piece, &mut plain);
-                assert!(!is_broken || result.is_err(), "broken once, broken for ever");
+                assert!(
+                    !is_broken || result.is_err(),
+                    "broken once, broken for ever"
+                );
                 is_broken = result.is_err();
             }
             let (is_checked, result) = (check.finish().is_ok(), opener.finish(&mut plain));
@@ -362,7 +420,9 @@ fn a_body_opens_to_what_was_sealed_or_not_at_all_as_a_whole_token_does() {
 
         let plain = random.mutant(&corpus);
         let mut sealed = Vec::new();
-        BodySealer::new(&key, plain.as_slice(), plain.len() as u64).read_to_end(&mut sealed).unwrap();
+        BodySealer::new(&key, plain.as_slice(), plain.len() as u64)
+            .read_to_end(&mut sealed)
+            .unwrap();
         assert_eq!(open(&random.pieces(&sealed)), Some(plain));
     });
 }
@@ -371,14 +431,19 @@ fn a_body_opens_to_what_was_sealed_or_not_at_all_as_a_whole_token_does() {
 fn names_files_words_and_lines_are_legal_or_refused() {
     let texts = "alice|the den: two|PyChat|/messageSend|!bob|~error~|notes.txt|../../etc/passwd|C:\\a\\b.txt|NUL.tar.gz|Com¹|.bashrc|-rf .|\
                  [09:05:00] bob: hello|bob: hello|/refused bad-name no|/receiveFile alice|語語語語|a\u{301}\u{200d}b";
-    let mut corpus: Vec<Vec<u8>> = texts.split('|').map(|text| text.as_bytes().to_vec()).collect();
+    let mut corpus: Vec<Vec<u8>> = texts
+        .split('|')
+        .map(|text| text.as_bytes().to_vec())
+        .collect();
     corpus.push("語".repeat(100).into_bytes());
     let key = Key::parse(KEY).unwrap();
     corpus.push(format!("alice: {}", TOKENS[2]).into_bytes());
     fuzz(move |random| {
         let bytes = random.mutant(&corpus);
         let text = String::from_utf8_lossy(&bytes);
-        let is_legal = !text.contains(is_harmful) && (1..=64).contains(&text.chars().count()) && text.trim() == text;
+        let is_legal = !text.contains(is_harmful)
+            && (1..=64).contains(&text.chars().count())
+            && text.trim() == text;
         if let Ok(name) = UserName::parse(&text) {
             assert!(is_legal && name.as_str() == text && !text.contains(':'));
         }
@@ -388,9 +453,17 @@ fn names_files_words_and_lines_are_legal_or_refused() {
         let file = FileName::from_peer(&text);
         for name in [file.clone(), file.numbered(7), file.numbered(u32::MAX)] {
             let name = name.as_str();
-            assert!((1..=255).contains(&name.len()) && !name.contains(['/', '\\', ':']) && !name.contains(is_harmful));
+            assert!(
+                (1..=255).contains(&name.len())
+                    && !name.contains(['/', '\\', ':'])
+                    && !name.contains(is_harmful)
+            );
             assert!(!name.starts_with(['.', '~', '-']) && !name.ends_with(['.', ' ']));
-            assert_eq!(FileName::from_peer(name).as_str(), name, "safe once, safe for ever");
+            assert_eq!(
+                FileName::from_peer(name).as_str(),
+                name,
+                "safe once, safe for ever"
+            );
         }
         if let Some(command) = Command::parse(&text) {
             assert_eq!(command.word(), text);
@@ -414,15 +487,25 @@ fn vocabulary() -> Vec<Vec<u8>> {
                  /sendingData|/readyForData|/proceed|/receiveFile|/receiveFile bob|/sendFilename|/sendFile|/sendFile 1000|/closing why|\
                  /refused denied no|~error~|.|0|100|140|1000|18446744073709551615|den|den\nfernchat/1|other den|alice|bob|!bob|bob: hello|\
                  PyChat: hello|Admin: bob|notes.txt|../notes.txt";
-    let mut texts: Vec<Vec<u8>> = words.split('|').map(|word| word.as_bytes().to_vec()).collect();
-    texts.extend([name_set::encode(["alice", "bob"]), vec![b'x'; 2000], vec![0xff, 0xfe]]);
+    let mut texts: Vec<Vec<u8>> = words
+        .split('|')
+        .map(|word| word.as_bytes().to_vec())
+        .collect();
+    texts.extend([
+        name_set::encode(["alice", "bob"]),
+        vec![b'x'; 2000],
+        vec![0xff, 0xfe],
+    ]);
     texts
 }
 
 /// Frames of these texts and others, in which some bytes are changed, and a body now and then.
 fn script(random: &mut Random, fernet: &Fernet, opening: &[&str], texts: &[Vec<u8>]) -> Vec<u8> {
-    let mut said: Vec<Vec<u8>> =
-        opening.iter().take(random.below(3 * opening.len() + 1)).map(|text| text.as_bytes().to_vec()).collect();
+    let mut said: Vec<Vec<u8>> = opening
+        .iter()
+        .take(random.below(3 * opening.len() + 1))
+        .map(|text| text.as_bytes().to_vec())
+        .collect();
     said.extend((0..random.below(8)).map(|_| random.mutant(texts)));
     let mut stream = Vec::new();
     for text in &said {
@@ -442,9 +525,14 @@ fn script(random: &mut Random, fernet: &Fernet, opening: &[&str], texts: &[Vec<u
 fn a_server_outlives_all_that_is_said_to_it() {
     let mut command = fernchat();
     // Only a panic is heard at this level.
-    command.args(["server", "127.0.0.1", "0"]).env("RUST_LOG", "error");
+    command
+        .args(["server", "127.0.0.1", "0"])
+        .env("RUST_LOG", "error");
     let server = std::sync::Mutex::new(Server::of(command));
-    let (port, process) = server.lock().map(|server| (server.port, server.program.id())).unwrap();
+    let (port, process) = server
+        .lock()
+        .map(|server| (server.port, server.program.id()))
+        .unwrap();
     let alice = std::sync::Mutex::new(Peer::join(port, "alice", None));
     let key = alice.lock().unwrap().key.clone();
     let before = Footprint::of(process);
@@ -453,7 +541,10 @@ fn a_server_outlives_all_that_is_said_to_it() {
     fuzz(move |random| {
         let fernet = Fernet::new(&key).unwrap();
         let names = ["mallory", "bob", "alice", "x"];
-        let opening = [*random.pick(&names), *random.pick(&["den", "den\nfernchat/1", "other den"])];
+        let opening = [
+            *random.pick(&names),
+            *random.pick(&["den", "den\nfernchat/1", "other den"]),
+        ];
         let stream = script(random, &fernet, &opening, &texts);
         let mut socket = TcpStream::connect(("127.0.0.1", port)).unwrap();
         socket.set_read_timeout(Some(DEADLINE)).unwrap();
@@ -461,7 +552,10 @@ fn a_server_outlives_all_that_is_said_to_it() {
         let _ = socket.write_all(&stream);
         End::BOTH[random.below(2)].of(socket);
         alice.lock().unwrap().hears_nothing();
-        assert_eq!(server.lock().unwrap().program.log_so_far(), [] as [String; 0]);
+        assert_eq!(
+            server.lock().unwrap().program.log_so_far(),
+            [] as [String; 0]
+        );
         before.comes_back(process);
     });
 }
@@ -470,13 +564,23 @@ fn a_server_outlives_all_that_is_said_to_it() {
 fn our_client_ends_or_goes_on_whatever_a_server_says() {
     let texts = vocabulary();
     fuzz(move |random| {
-        let (listener, downloads, key) = (TcpListener::bind("127.0.0.1:0").unwrap(), folder(), Fernet::generate_key());
+        let (listener, downloads, key) = (
+            TcpListener::bind("127.0.0.1:0").unwrap(),
+            folder(),
+            Fernet::generate_key(),
+        );
         let port = listener.local_addr().unwrap().port();
-        let mut alice = support::client(port, "alice", &["--downloads", downloads.path().to_str().unwrap()]);
+        let mut alice = support::client(
+            port,
+            "alice",
+            &["--downloads", downloads.path().to_str().unwrap()],
+        );
         let (mut socket, _) = listener.accept().unwrap();
         let fernet = Fernet::new(&key).unwrap();
-        let opening =
-            [*random.pick(&["/sendGroupname", "/sendGroupname fernchat/1"]), *random.pick(&["/ready", "/wait", "/adminReady"])];
+        let opening = [
+            *random.pick(&["/sendGroupname", "/sendGroupname fernchat/1"]),
+            *random.pick(&["/ready", "/wait", "/adminReady"]),
+        ];
         let stream = [key.as_bytes(), &script(random, &fernet, &opening, &texts)].concat();
         alice.pastes(&["/4", "/2 bob", "hello"]);
         // The client may have had enough of it already.
@@ -492,13 +596,18 @@ fn our_client_ends_or_goes_on_whatever_a_server_says() {
 
 #[test]
 fn our_relay_client_ends_or_goes_on_whatever_a_relay_sends() {
-    let mut corpus: Vec<Vec<u8>> = TOKENS.iter().map(|token| token.as_bytes().to_vec()).collect();
+    let mut corpus: Vec<Vec<u8>> = TOKENS
+        .iter()
+        .map(|token| token.as_bytes().to_vec())
+        .collect();
     corpus.push(TOKENS.concat().into_bytes());
     fuzz(move |random| {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let mut command = fernchat();
         let port = listener.local_addr().unwrap().port().to_string();
-        command.args(["relay-client", "127.0.0.1", &port, "--name", "alice"]).env("FERNCHAT_KEY", KEY);
+        command
+            .args(["relay-client", "127.0.0.1", &port, "--name", "alice"])
+            .env("FERNCHAT_KEY", KEY);
         let mut alice = Program::start(command);
         let (mut socket, _) = listener.accept().unwrap();
         let stream = random.mutant(&corpus);
@@ -518,7 +627,15 @@ fn check_end_of_client(program: &mut Program) {
     }
     let mut said = program.rest();
     let log = program.log_so_far().to_vec();
-    assert!(matches!((status.code(), log.len()), (Some(0), 0) | (Some(1), 1)), "{status}: {log:#?}");
+    assert!(
+        matches!((status.code(), log.len()), (Some(0), 0) | (Some(1), 1)),
+        "{status}: {log:#?}"
+    );
     said.extend(log);
-    assert!(!said.iter().any(|line| line.contains(|c| c != '\t' && is_harmful(c))), "{said:#?}");
+    assert!(
+        !said
+            .iter()
+            .any(|line| line.contains(|c| c != '\t' && is_harmful(c))),
+        "{said:#?}"
+    );
 }

@@ -49,13 +49,23 @@ use fernchat::wire::name::is_harmful;
 use fernet::Fernet;
 use socket2::SockRef;
 use support::faults::{is_idle, End, Footprint};
-use support::{ends_badly, ends_well, fernchat, folder, frame, set, status_of, upload, Peer, Program, Server, DEADLINE};
+use support::{
+    ends_badly, ends_well, fernchat, folder, frame, set, status_of, upload, Peer, Program, Server,
+    DEADLINE,
+};
 
 /// The group name as a fernchat client sends it.
 const FERNCHAT: &str = "team\nfernchat/1";
 
 /// What a terminal would obey, or an eye would miss: an escape, its short form, a bell, an override, a line of its own, nothing.
-const STEERING: [&str; 6] = ["a\x1b[2Jb", "a\u{9b}31mb", "a\x07b", "a\u{202e}b", "a\nAdmin: b", "a\u{200b}b"];
+const STEERING: [&str; 6] = [
+    "a\x1b[2Jb",
+    "a\u{9b}31mb",
+    "a\x07b",
+    "a\u{202e}b",
+    "a\nAdmin: b",
+    "a\u{200b}b",
+];
 
 /// File names from hell: separators of both kinds, ways up, roots, drives, devices, streams, options, dots, blanks, and nothing.
 const FROM_HELL: [&str; 28] = [
@@ -93,7 +103,9 @@ fn is_harmless_file_name(name: &str) -> bool {
     let stem = name.split('.').next().unwrap().to_ascii_lowercase();
     !name.is_empty()
         && name.len() <= 255
-        && !name.contains(['/', '\\', ':', '<', '>', '|', '?', '*', '"', '\x1b', '\u{202e}'])
+        && !name.contains([
+            '/', '\\', ':', '<', '>', '|', '?', '*', '"', '\x1b', '\u{202e}',
+        ])
         && !name.contains(char::is_control)
         && !name.starts_with(['.', '~', '-', ' '])
         && !name.ends_with(['.', ' '])
@@ -111,14 +123,23 @@ fn a_handshake_without_end_is_closed_at_a_limit() {
     for (bytes, reason) in [
         (lengths(65), "more than 64 lengths"),
         (frame(&[b'A'; 1028]), "the limit is 1024"),
-        ([frame(name.as_bytes()), name.into_bytes()].concat(), "bytes that are no frame"),
-        (frame(alice.fernet.encrypt(&[b'a'; 600]).as_bytes()), "a user name has 1 to 64 characters"),
+        (
+            [frame(name.as_bytes()), name.into_bytes()].concat(),
+            "bytes that are no frame",
+        ),
+        (
+            frame(alice.fernet.encrypt(&[b'a'; 600]).as_bytes()),
+            "a user name has 1 to 64 characters",
+        ),
     ] {
         let mut mallory = Peer::connect(server.port);
         mallory.says_raw(&bytes);
         // A name may be too long for the rules only; that is said at the end of the handshake.
         mallory.says_raw(&mallory.frame(FERNCHAT));
-        assert!(server.program.logs("departed: ").contains(reason), "{reason}");
+        assert!(
+            server.program.logs("departed: ").contains(reason),
+            "{reason}"
+        );
     }
     alice.hears_nothing();
 }
@@ -174,13 +195,20 @@ fn a_storm_of_connections_leaves_nothing_behind() {
     const BATCHES: usize = 100;
     const CONNECTIONS: usize = 100;
     let mut command = fernchat();
-    command.args(["server", "127.0.0.1", "0"]).env("RUST_LOG", "fernchat=info");
+    command
+        .args(["server", "127.0.0.1", "0"])
+        .env("RUST_LOG", "fernchat=info");
     let mut server = Server::of(command);
     let process = server.program.id();
     let mut alice = Peer::join(server.port, "alice", None);
     let before = Footprint::of(process);
     let mut memory = Vec::new();
-    let what: [&[u8]; 4] = [b"", b"\0\0", b"GET / HTTP/1.1\r\n\r\n", &alice.frame("mallory")];
+    let what: [&[u8]; 4] = [
+        b"",
+        b"\0\0",
+        b"GET / HTTP/1.1\r\n\r\n",
+        &alice.frame("mallory"),
+    ];
     for _ in 0..BATCHES {
         for i in 0..CONNECTIONS {
             let mut socket = TcpStream::connect(("127.0.0.1", server.port)).unwrap();
@@ -196,7 +224,11 @@ fn a_storm_of_connections_leaves_nothing_behind() {
     }
     // The system keeps the stacks of as many threads as there were at one time, which takes some batches to settle.
     let (first, second) = memory.split_at(BATCHES / 2);
-    let more = second.iter().max().unwrap().saturating_sub(*first.iter().max().unwrap());
+    let more = second
+        .iter()
+        .max()
+        .unwrap()
+        .saturating_sub(*first.iter().max().unwrap());
     assert!(more < 2 << 10, "KiB after each batch: {memory:?}");
     is_idle(process, &alice);
 }
@@ -210,11 +242,19 @@ fn a_server_out_of_descriptors_says_so_and_serves_again() {
     let before = Footprint::of(process);
     let limits = |n: u64| {
         let (process, limit) = (format!("--pid={process}"), format!("--nofile={n}:"));
-        assert!(Command::new("prlimit").args([process, limit]).status().unwrap().success());
+        assert!(Command::new("prlimit")
+            .args([process, limit])
+            .status()
+            .unwrap()
+            .success());
     };
     limits(30);
-    let sockets: Vec<TcpStream> = (0..40).map(|_| TcpStream::connect(("127.0.0.1", server.port)).unwrap()).collect();
-    server.program.logs("cannot accept a connection: Too many open files");
+    let sockets: Vec<TcpStream> = (0..40)
+        .map(|_| TcpStream::connect(("127.0.0.1", server.port)).unwrap())
+        .collect();
+    server
+        .program
+        .logs("cannot accept a connection: Too many open files");
     let n_logged = server.program.log_so_far().len();
     // It is said once, while the accept loop tries ten times a second; the others chat on.
     let until = Instant::now() + Duration::from_millis(500);
@@ -222,26 +262,45 @@ fn a_server_out_of_descriptors_says_so_and_serves_again() {
         alice.tells("is it full?");
         bob.hears("alice: is it full?");
     }
-    assert!(!server.program.log_so_far().iter().skip(n_logged).any(|line| line.contains("cannot accept")));
+    assert!(!server
+        .program
+        .log_so_far()
+        .iter()
+        .skip(n_logged)
+        .any(|line| line.contains("cannot accept")));
     // A file needs a descriptor, too.
     let body = alice.fernet.encrypt(b"some text");
     let result = upload(&mut alice, "notes.txt", body.as_bytes());
-    assert!(result.starts_with("notes.txt was not shared: the server cannot store it: Too many open files"), "{result}");
+    assert!(
+        result.starts_with(
+            "notes.txt was not shared: the server cannot store it: Too many open files"
+        ),
+        "{result}"
+    );
     drop(sockets);
     before.comes_back(process);
     Peer::greet(server.port, "carol", "team").hears("/wait");
     alice.hears("PyChat: carol has requested to join the group.");
-    assert_eq!(upload(&mut alice, "notes.txt", body.as_bytes()), "notes.txt is on its way to 1 member.");
+    assert_eq!(
+        upload(&mut alice, "notes.txt", body.as_bytes()),
+        "notes.txt is on its way to 1 member."
+    );
     is_idle(process, &alice);
 }
 
 #[test]
 fn a_server_that_may_have_few_descriptors_says_so_and_takes_as_many_clients_as_it_can() {
     let mut command = Command::new("sh");
-    command.args(["-c", "ulimit -n 200 && exec \"$0\" server 127.0.0.1 0"]).arg(fernchat().get_program());
+    command
+        .args(["-c", "ulimit -n 200 && exec \"$0\" server 127.0.0.1 0"])
+        .arg(fernchat().get_program());
     let mut server = Server::of(command);
-    server.program.logs("this machine lets the server have 8 clients at one time, not 1000");
-    let clients: Vec<Peer> = (0..8).map(|i| Peer::greet(server.port, &format!("m{i}"), &format!("group {i}"))).collect();
+    server
+        .program
+        .logs("this machine lets the server have 8 clients at one time, not 1000");
+    let clients: Vec<Peer> = (0..8)
+        .map(|i| Peer::greet(server.port, &format!("m{i}"), &format!("group {i}")))
+        .collect();
     for mut client in clients {
         client.hears("/adminReady");
         drop(client);
@@ -260,7 +319,9 @@ fn one_who_floods_is_slowed_down_and_the_others_are_answered() {
     let server = Server::start();
     let mut alice = Peer::join(server.port, "alice", None);
     let mut bob = Peer::join(server.port, "bob", Some(&mut alice));
-    SockRef::from(&bob.socket).set_recv_buffer_size(64 << 10).unwrap();
+    SockRef::from(&bob.socket)
+        .set_recv_buffer_size(64 << 10)
+        .unwrap();
     let mut carol = Peer::join(server.port, "carol", Some(&mut alice));
     bob.hears("PyChat: carol has requested to join the group.");
     let mut mallory = Peer::join(server.port, "mallory", Some(&mut alice));
@@ -286,7 +347,11 @@ fn one_who_floods_is_slowed_down_and_the_others_are_answered() {
         // He reads nothing but echoes, and those at once.
         scope.spawn(move || while matches!(echoes.read(&mut [0; 4096]), Ok(n) if n > 0) {});
         scope.spawn(|| {
-            let line = [mallory.frame("/messageSend"), mallory.frame(&"x".repeat(200))].concat();
+            let line = [
+                mallory.frame("/messageSend"),
+                mallory.frame(&"x".repeat(200)),
+            ]
+            .concat();
             let lines = line.repeat(100);
             while !is_over.load(Ordering::SeqCst) {
                 mallory.says_raw(&lines);
@@ -320,19 +385,34 @@ fn a_name_that_steers_terminals_is_refused_and_a_text_passes_as_it_is() {
     let mut alice = Peer::join(server.port, "alice", None);
     let mut bob = Peer::join(server.port, "bob", Some(&mut alice));
     for steering in STEERING {
-        for (name, group) in [(steering, FERNCHAT.to_owned()), ("carol", format!("{steering}\nfernchat/1"))] {
+        for (name, group) in [
+            (steering, FERNCHAT.to_owned()),
+            ("carol", format!("{steering}\nfernchat/1")),
+        ] {
             // A group's name ends at a line feed.
             if group.starts_with("a\n") {
                 continue;
             }
             let refusal = Peer::greet(server.port, name, &group).hears_text();
-            assert!(refusal.starts_with("/refused bad-name ") && !refusal.contains(is_harmful), "{refusal:?}");
+            assert!(
+                refusal.starts_with("/refused bad-name ") && !refusal.contains(is_harmful),
+                "{refusal:?}"
+            );
         }
         alice.tells(steering);
         bob.hears(&format!("alice: {steering}"));
-        assert!(alice.decides("/approveRequest", steering).contains("has asked to join"));
+        assert!(alice
+            .decides("/approveRequest", steering)
+            .contains("has asked to join"));
     }
-    assert!(!server.program.log_so_far().iter().any(|line| line.contains(is_harmful)), "the log is for terminals, too");
+    assert!(
+        !server
+            .program
+            .log_so_far()
+            .iter()
+            .any(|line| line.contains(is_harmful)),
+        "the log is for terminals, too"
+    );
 }
 
 #[test]
@@ -342,7 +422,11 @@ fn a_shared_file_s_name_is_made_harmless_whatever_it_was() {
     let mut bob = Peer::join(server.port, "bob", Some(&mut alice));
     let body = alice.fernet.encrypt(b"some text");
     let (long, longest) = (format!("{}.txt", "語".repeat(300)), "x".repeat(255));
-    for name in FROM_HELL.into_iter().chain([long.as_str(), longest.as_str()]).filter(|name| *name != "~error~") {
+    for name in FROM_HELL
+        .into_iter()
+        .chain([long.as_str(), longest.as_str()])
+        .filter(|name| *name != "~error~")
+    {
         let result = upload(&mut alice, name, body.as_bytes());
         bob.hears("/receiveFile");
         bob.says("/sendFilename");
@@ -357,7 +441,10 @@ fn a_shared_file_s_name_is_made_harmless_whatever_it_was() {
     alice.says("/fileTransfer");
     alice.hears("/fileTransfer");
     alice.says_raw(&frame(alice.fernet.encrypt(b"caf\xe9.txt").as_bytes()));
-    assert!(server.program.logs("departed: broke the protocol").contains("not UTF-8"));
+    assert!(server
+        .program
+        .logs("departed: broke the protocol")
+        .contains("not UTF-8"));
     bob.hears_nothing();
 }
 
@@ -371,9 +458,19 @@ fn a_size_that_lies_shares_nothing_and_ends_at_most_the_liar() {
     let len = body.len();
     // What is announced, what comes, the result if there is one, and how the liar departs.
     let cases: [(String, &[u8], Option<&str>, &str); 8] = [
-        ((len - 4).to_string(), &body, Some("it did not arrive whole"), "bytes that are no frame"),
+        (
+            (len - 4).to_string(),
+            &body,
+            Some("it did not arrive whole"),
+            "bytes that are no frame",
+        ),
         ((len + 4).to_string(), &body, None, "hung up"),
-        ((len - 1).to_string(), &body[..len - 1], Some("it did not arrive whole"), "hung up"),
+        (
+            (len - 1).to_string(),
+            &body[..len - 1],
+            Some("it did not arrive whole"),
+            "hung up",
+        ),
         ("0".into(), b"", Some("was not shared"), "hung up"),
         (u64::MAX.to_string(), &body, None, "hung up"),
         (format!("{}0", u64::MAX), b"", None, "the length of a body"),
@@ -427,10 +524,14 @@ fn a_receiver_that_dies_anywhere_in_a_delivery_holds_nobody_up() {
         &|olga| olga.hears(&body.len().to_string()),
         &|olga| drop(olga.hears_raw(300_000)),
     ];
-    for (n_steps, end) in (0..=steps.len()).flat_map(|n_steps| End::BOTH.map(|end| (n_steps, end))) {
+    for (n_steps, end) in (0..=steps.len()).flat_map(|n_steps| End::BOTH.map(|end| (n_steps, end)))
+    {
         let mut olga = Peer::greet(server.port, "olga", FERNCHAT);
         olga.hears("/ready");
-        assert_eq!(upload(&mut alice, "big.bin", body.as_bytes()), "big.bin is on its way to 2 members.");
+        assert_eq!(
+            upload(&mut alice, "big.bin", body.as_bytes()),
+            "big.bin is on its way to 2 members."
+        );
         steps[..n_steps].iter().for_each(|step| step(&mut olga));
         match end {
             // Shut both ways, or the rest would be read.
@@ -445,7 +546,11 @@ fn a_receiver_that_dies_anywhere_in_a_delivery_holds_nobody_up() {
         assert!(otto.hears_raw(body.len()) == body.as_bytes());
         alice.hears("PyChat: big.bin did not reach olga.");
         server.program.logs("departed: ");
-        assert_eq!(alice.asks_for_set("/onlineMembers"), set(&["alice", "otto"]), "{n_steps} {end:?}");
+        assert_eq!(
+            alice.asks_for_set("/onlineMembers"),
+            set(&["alice", "otto"]),
+            "{n_steps} {end:?}"
+        );
     }
     drop(otto);
     before.comes_back(process);
@@ -465,20 +570,38 @@ fn listener() -> TcpListener {
 
 /// Everything below a folder.
 fn files(folder: &Path) -> Vec<String> {
-    fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect()
+    fs::read_dir(folder)
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect()
 }
 
 /// What no server may say at any point, and what our client says then.
 fn nonsense(key: &str) -> Vec<(Vec<u8>, &'static str)> {
-    let (fernet, foreign) = (Fernet::new(key).unwrap(), Fernet::new(&Fernet::generate_key()).unwrap());
+    let (fernet, foreign) = (
+        Fernet::new(key).unwrap(),
+        Fernet::new(&Fernet::generate_key()).unwrap(),
+    );
     vec![
-        (b"HTTP/1.1 400 Bad Request\r\n\r\n".to_vec(), "bytes that are no frame"),
+        (
+            b"HTTP/1.1 400 Bad Request\r\n\r\n".to_vec(),
+            "bytes that are no frame",
+        ),
         (b"\xff\xff\xff\xff".to_vec(), "bytes that are no frame"),
-        (b"\x00\xff\xff\xff".to_vec(), "a frame of 16777215 bytes, the limit is 1048576"),
+        (
+            b"\x00\xff\xff\xff".to_vec(),
+            "a frame of 16777215 bytes, the limit is 1048576",
+        ),
         (101_u32.to_be_bytes().to_vec(), "which no token has"),
         (120_u32.to_be_bytes().repeat(65), "more than 64 lengths"),
-        (frame(foreign.encrypt(b"/ready").as_bytes()), "a token that does not open"),
-        (fernet.encrypt(b"/ready").into_bytes(), "bytes that are no frame"),
+        (
+            frame(foreign.encrypt(b"/ready").as_bytes()),
+            "a token that does not open",
+        ),
+        (
+            fernet.encrypt(b"/ready").into_bytes(),
+            "bytes that are no frame",
+        ),
     ]
 }
 
@@ -492,17 +615,32 @@ fn a_server_that_breaks_off_or_breaks_the_protocol_in_a_join_is_one_line() {
     let mut cases: Vec<(Vec<u8>, &str)> = vec![
         (Vec::new(), "no chat server answers there"),
         (b"too short".to_vec(), "no chat server answers there"),
-        (key.as_bytes()[..43].to_vec(), "no chat server answers there"),
-        (b"a key of 44 bytes, but none that is one here".to_vec(), "no chat server answers there"),
-        (b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\n\r\n".to_vec(), "no chat server answers there"),
+        (
+            key.as_bytes()[..43].to_vec(),
+            "no chat server answers there",
+        ),
+        (
+            b"a key of 44 bytes, but none that is one here".to_vec(),
+            "no chat server answers there",
+        ),
+        (
+            b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\n\r\n".to_vec(),
+            "no chat server answers there",
+        ),
     ];
     let mut so_far = Vec::new();
     for step in steps {
         so_far.extend(step);
         cases.push((so_far.clone(), "no chat server answers there"));
         let refused = says("/refused bad-name \x1b]0;owned\x07\u{202e}\nerror: again".as_bytes());
-        cases.push(([&so_far, &refused[..]].concat(), "refused: ^[]0;owned^G<U+202E>^Jerror: again"));
-        cases.push(([&so_far, &says(b"caf\xe9")[..]].concat(), "a text that is not UTF-8"));
+        cases.push((
+            [&so_far, &refused[..]].concat(),
+            "refused: ^[]0;owned^G<U+202E>^Jerror: again",
+        ));
+        cases.push((
+            [&so_far, &says(b"caf\xe9")[..]].concat(),
+            "a text that is not UTF-8",
+        ));
         for (nonsense, reason) in nonsense(&key) {
             cases.push(([&so_far[..], &nonsense].concat(), reason));
         }
@@ -528,11 +666,20 @@ fn a_server_that_breaks_off_or_breaks_the_protocol_later_is_one_line() {
     };
     let acts: [(Act, &str); 7] = [
         (&|_| (), "it ended without a word"),
-        (&|server| server.says("/waitDisconnect"), "it ends those who wait"),
+        (
+            &|server| server.says("/waitDisconnect"),
+            "it ends those who wait",
+        ),
         // Offers without end.
-        (&|server| (0..65).for_each(|_| server.says("/receiveFile")), "not the end of a delivery"),
+        (
+            &|server| (0..65).for_each(|_| server.says("/receiveFile")),
+            "not the end of a delivery",
+        ),
         // A length that is no number of bytes.
-        (&|server| offers_a_file(server, &"9".repeat(30)), "not the length of a body"),
+        (
+            &|server| offers_a_file(server, &"9".repeat(30)),
+            "not the length of a body",
+        ),
         // A file without end, that begins as it should; and one that holds another.
         (
             &|server| {
@@ -573,7 +720,10 @@ fn a_server_that_breaks_off_or_breaks_the_protocol_later_is_one_line() {
     let n_nonsense = nonsense(&Fernet::generate_key()).len();
     for at in 0..n_nonsense {
         let reason = nonsense(&Fernet::generate_key())[at].1;
-        ends(&|server| server.says_raw(&nonsense(&server.key)[at].0), reason);
+        ends(
+            &|server| server.says_raw(&nonsense(&server.key)[at].0),
+            reason,
+        );
     }
 }
 
@@ -591,9 +741,12 @@ fn a_server_that_answers_with_nonsense_is_shown_harmlessly_and_the_chat_goes_on(
     let canary = downloads.path().join("canary").display().to_string();
     let calls = format!("\x04cos\nsystem\n(X{}touch {canary}tR.", "\x00");
     let nested = [b"\x80\x04".as_slice(), &b"]".repeat(100_000), b"."].concat();
-    for pickle in
-        [&[b"\x80", calls.as_bytes()].concat(), &nested, &b"\x80\x04\x95\xff\xff\xff\xff\xff\xff\xff\xff.".to_vec(), &evil]
-    {
+    for pickle in [
+        &[b"\x80", calls.as_bytes()].concat(),
+        &nested,
+        &b"\x80\x04\x95\xff\xff\xff\xff\xff\xff\xff\xff.".to_vec(),
+        &evil,
+    ] {
         alice.types("/4");
         server.hears("/allMembers");
         server.says("/allMembers");
@@ -604,7 +757,10 @@ fn a_server_that_answers_with_nonsense_is_shown_harmlessly_and_the_chat_goes_on(
         alice.hears("The server's list cannot be read");
     }
     let shown = alice.hears("members: ");
-    assert!(!shown.contains(is_harmful) && shown.contains("a^[[2Jb"), "{shown}");
+    assert!(
+        !shown.contains(is_harmful) && shown.contains("a^[[2Jb"),
+        "{shown}"
+    );
     // A result that steers terminals, with events before it; a set and bytes that nobody asked for.
     alice.types("/7");
     server.hears("/whoAdmin");
@@ -617,13 +773,20 @@ fn a_server_that_answers_with_nonsense_is_shown_harmlessly_and_the_chat_goes_on(
     let shown = alice.hears("Admin: ");
     assert!(!shown.contains(is_harmful), "{shown}");
     // A file that does not open, one that is none, and one that is called off.
-    for (length, body) in [("1000", "A".repeat(1000)), ("5", "GET /".to_owned()), ("0", String::new())] {
+    for (length, body) in [
+        ("1000", "A".repeat(1000)),
+        ("5", "GET /".to_owned()),
+        ("0", String::new()),
+    ] {
         for text in ["/receiveFile", "notes.txt", length] {
             server.says(text);
         }
         server.says_raw(body.as_bytes());
         let line = alice.hears("notes.txt");
-        assert!(line.contains("was not received") || line.contains("is not coming"), "{line}");
+        assert!(
+            line.contains("was not received") || line.contains("is not coming"),
+            "{line}"
+        );
     }
     server.says("bob: hello again");
     alice.hears_next("bob: hello again");
@@ -682,7 +845,10 @@ fn a_received_file_stays_in_its_folder_whatever_its_name_was() {
         assert!(is_harmless_file_name(&name), "{name:?}");
         assert_eq!(fs::read(downloads.join(&name)).unwrap(), b"evil");
     }
-    assert_eq!((files(home.path()), files(downloads.parent().unwrap())), (vec!["some".into()], vec!["downloads".into()]));
+    assert_eq!(
+        (files(home.path()), files(downloads.parent().unwrap())),
+        (vec!["some".into()], vec!["downloads".into()])
+    );
 }
 
 #[test]
@@ -691,7 +857,9 @@ fn a_relay_that_sends_nonsense_is_mentioned_once_and_the_chat_goes_on() {
     let fernet = Fernet::new(&key).unwrap();
     let mut command = fernchat();
     let port = listener.local_addr().unwrap().port().to_string();
-    command.args(["relay-client", "127.0.0.1", &port, "--name", "alice"]).env("FERNCHAT_KEY", &key);
+    command
+        .args(["relay-client", "127.0.0.1", &port, "--name", "alice"])
+        .env("FERNCHAT_KEY", &key);
     let mut alice = Program::start(command);
     alice.hears("alice joined");
     let (mut relay, _) = listener.accept().unwrap();
@@ -702,7 +870,10 @@ fn a_relay_that_sends_nonsense_is_mentioned_once_and_the_chat_goes_on() {
     for nonsense in [
         b"HTTP/1.1 400 Bad Request\r\n\r\n".to_vec(),
         vec![0; 100_000],
-        Fernet::new(&Fernet::generate_key()).unwrap().encrypt(b"hello").into_bytes(),
+        Fernet::new(&Fernet::generate_key())
+            .unwrap()
+            .encrypt(b"hello")
+            .into_bytes(),
         // A token without end, for the shape's sake; the next can be told from it only because it is padded.
         [b"gAAAAA".as_slice(), &vec![b'x'; 16 << 20], b"="].concat(),
     ] {
@@ -711,7 +882,9 @@ fn a_relay_that_sends_nonsense_is_mentioned_once_and_the_chat_goes_on() {
         alice.hears("10:20:30 bob: hello");
     }
     for steering in STEERING {
-        relay.write_all(&token(format!("[10:20:30] bob: {steering}").as_bytes())).unwrap();
+        relay
+            .write_all(&token(format!("[10:20:30] bob: {steering}").as_bytes()))
+            .unwrap();
         let line = alice.hears("10:20:30 bob: a");
         assert!(!line.contains(is_harmful), "{line}");
     }

@@ -45,7 +45,9 @@ mod tokens {
         fn start(key: &Key) -> Option<Fernet> {
             let mut command = support::python("fernet_lines.py")?;
             command.arg(key.as_str());
-            Some(Fernet { program: Program::start(command) })
+            Some(Fernet {
+                program: Program::start(command),
+            })
         }
 
         fn seals(&mut self, text: &[u8]) -> String {
@@ -109,7 +111,9 @@ mod tokens {
         let Some(mut python) = Fernet::start(&key) else {
             return;
         };
-        python.program.types(&format!("open {}", Key::generate().seal(b"hello")));
+        python
+            .program
+            .types(&format!("open {}", Key::generate().seal(b"hello")));
         python.program.hears_next("refused");
         let token = python.seals(b"hello");
         assert!(Key::generate().open(token.as_bytes()).is_err());
@@ -170,8 +174,16 @@ mod python_client {
 
         let long = "x".repeat(65);
         for (name, group, reason) in [
-            ("alice", "team", "the name alice is in use in this group; choose another"),
-            ("bob", "team", "the name bob is in use in this group; choose another"),
+            (
+                "alice",
+                "team",
+                "the name alice is in use in this group; choose another",
+            ),
+            (
+                "bob",
+                "team",
+                "the name bob is in use in this group; choose another",
+            ),
             ("a:b", "team", "a user name has no colon"),
             ("PyChat", "team", "PyChat"),
             ("/3", "team", "does not begin with /"),
@@ -221,16 +233,39 @@ mod python_client {
         alice.hears_next("PyChat: carol has requested to join the group.");
         bob.hears_next("PyChat: carol has requested to join the group.");
 
-        for (typed, heard) in
-            [("/1", "set: ['carol']"), ("/4", "set: ['alice', 'bob']"), ("/5", "set: ['alice', 'bob']"), ("/7", "Admin: alice")]
-        {
+        for (typed, heard) in [
+            ("/1", "set: ['carol']"),
+            ("/4", "set: ['alice', 'bob']"),
+            ("/5", "set: ['alice', 'bob']"),
+            ("/7", "Admin: alice"),
+        ] {
             alice.types(typed);
             alice.hears_next(heard);
         }
-        decides(&mut alice, "/2", "dave", "Nobody called 'dave' has asked to join; /1 lists who has.");
-        decides(&mut alice, "/6", "dave", "The group has no member called 'dave'; /4 lists the members.");
-        decides(&mut alice, "/8", "dave", "The group has no member called 'dave'; /4 lists the members.");
-        decides(&mut alice, "/8", "alice", "The admin cannot be kicked; hand the role over first, with /6.");
+        decides(
+            &mut alice,
+            "/2",
+            "dave",
+            "Nobody called 'dave' has asked to join; /1 lists who has.",
+        );
+        decides(
+            &mut alice,
+            "/6",
+            "dave",
+            "The group has no member called 'dave'; /4 lists the members.",
+        );
+        decides(
+            &mut alice,
+            "/8",
+            "dave",
+            "The group has no member called 'dave'; /4 lists the members.",
+        );
+        decides(
+            &mut alice,
+            "/8",
+            "alice",
+            "The admin cannot be kicked; hand the role over first, with /6.",
+        );
         for typed in ["/1", "/2", "/6", "/8"] {
             bob.types(typed);
             bob.hears_next("Only the admin of the group may do this.");
@@ -258,9 +293,24 @@ mod python_client {
         bob.hears("/accepted");
 
         for (typed, question, answer, result) in [
-            ("/2", "name?", "dave", "Nobody called 'dave' has asked to join; /1 lists who has."),
-            ("/6", "name?", "dave", "The group has no member called 'dave'; /4 lists the members."),
-            ("/8", "name?", "dave", "The group has no member called 'dave'; /4 lists the members."),
+            (
+                "/2",
+                "name?",
+                "dave",
+                "Nobody called 'dave' has asked to join; /1 lists who has.",
+            ),
+            (
+                "/6",
+                "name?",
+                "dave",
+                "The group has no member called 'dave'; /4 lists the members.",
+            ),
+            (
+                "/8",
+                "name?",
+                "dave",
+                "The group has no member called 'dave'; /4 lists the members.",
+            ),
             ("/9", "file?", "no such file", "no such file"),
         ] {
             alice.types(typed);
@@ -381,7 +431,11 @@ mod python_client {
         for (at, size) in SIZES.into_iter().enumerate() {
             let name = format!("file {at}");
             python.file("alice", &name, size);
-            shares(&mut alice, &name, &format!("{name} is on its way to 1 member."));
+            shares(
+                &mut alice,
+                &name,
+                &format!("{name} is on its way to 1 member."),
+            );
             alice.hears_next("set: ['alice', 'bob']");
             bob.hears_next(&format!("received {name} {size} bytes"));
             python.has_file("bob", &name, size);
@@ -398,13 +452,22 @@ mod python_client {
         carol.hears("You wait");
         alice.hears_next("PyChat: carol has requested to join the group.");
         bob.hears_next("PyChat: carol has requested to join the group.");
-        decides(&mut alice, "/2", "carol", "carol is now a member of the group.");
+        decides(
+            &mut alice,
+            "/2",
+            "carol",
+            "carol is now a member of the group.",
+        );
         carol.hears("You have been approved");
 
         for size in SIZES {
             let name = format!("python {size}.bin");
             python.file("alice", &name, size);
-            shares(&mut alice, &name, &format!("{name} is on its way to 2 members."));
+            shares(
+                &mut alice,
+                &name,
+                &format!("{name} is on its way to 2 members."),
+            );
             bob.hears_next(&format!("received {name} {size} bytes"));
             carol.hears(&format!("Received {name} from alice: "));
             python.has_file("bob", &name, size);
@@ -428,10 +491,18 @@ mod python_client {
         let mut alice = python.admin(server.port, "alice", &[]);
         let mut bob = python.member(server.port, "bob", &[], &mut alice);
         python.file("alice", "deep/er/notes.txt", 100);
-        shares(&mut alice, "deep/er/notes.txt", "notes.txt is on its way to 1 member.");
+        shares(
+            &mut alice,
+            "deep/er/notes.txt",
+            "notes.txt is on its way to 1 member.",
+        );
         bob.hears_next("received notes.txt 100 bytes");
         python.file("alice", "../outside.txt", 10);
-        shares(&mut alice, "../outside.txt", "outside.txt is on its way to 1 member.");
+        shares(
+            &mut alice,
+            "../outside.txt",
+            "outside.txt is on its way to 1 member.",
+        );
         bob.hears_next("received outside.txt 10 bytes");
         assert_eq!(python.files("bob"), set(&["notes.txt", "outside.txt"]));
     }
@@ -446,7 +517,12 @@ mod python_client {
         carol.hears("You wait");
         alice.hears_next("PyChat: carol has requested to join the group.");
         bob.hears_next("PyChat: carol has requested to join the group.");
-        decides(&mut alice, "/2", "carol", "carol is now a member of the group.");
+        decides(
+            &mut alice,
+            "/2",
+            "carol",
+            "carol is now a member of the group.",
+        );
         carol.hears("You have been approved");
 
         let size = 5_000_000;
@@ -467,7 +543,11 @@ mod python_client {
         let mut alice = python.admin(server.port, "alice", &[]);
         let mut bob = python.member(server.port, "bob", &[], &mut alice);
         python.file("alice", "film", 1025 + 16);
-        shares(&mut alice, "film", "film was not shared: this server takes files of at most 1 KiB.");
+        shares(
+            &mut alice,
+            "film",
+            "film was not shared: this server takes files of at most 1 KiB.",
+        );
         python.file("alice", "notes", 1000);
         shares(&mut alice, "notes", "notes is on its way to 1 member.");
         bob.hears_next("received notes 1000 bytes");
@@ -486,7 +566,11 @@ mod python_client {
         eve.hears("/accepted");
 
         let token = eve.fernet.encrypt(b"a letter");
-        let altered = [&token[..30], if &token[30..31] == "A" { "B" } else { "A" }, &token[31..]];
+        let altered = [
+            &token[..30],
+            if &token[30..31] == "A" { "B" } else { "A" },
+            &token[31..],
+        ];
         eve.says("/fileTransfer");
         eve.hears("/fileTransfer");
         eve.says("letter");
@@ -494,7 +578,10 @@ mod python_client {
         eve.says(&token.len().to_string());
         eve.says_raw(altered.concat().as_bytes());
         let result = eve.hears_text();
-        assert!(result.starts_with("letter was not shared: it did not arrive whole"), "{result}");
+        assert!(
+            result.starts_with("letter was not shared: it did not arrive whole"),
+            "{result}"
+        );
         eve.tells("try again");
         alice.hears_next("eve: try again");
         assert_eq!(python.files("alice"), set(&[]));
@@ -525,7 +612,12 @@ mod python_client {
         let server = Server::start();
         let mut alice = python.admin(server.port, "alice", &[]);
         let mut bob = python.member(server.port, "bob", &[], &mut alice);
-        decides(&mut alice, "/8", "bob", "bob is not a member of the group any more.");
+        decides(
+            &mut alice,
+            "/8",
+            "bob",
+            "bob is not a member of the group any more.",
+        );
         bob.hears_next("kicked");
         bob.types("");
         ends_well(&mut bob);
@@ -543,7 +635,12 @@ mod python_client {
         python.file("bob", "notes", 1000);
         bob.types("/9");
         bob.hears_next("file?");
-        decides(&mut alice, "/8", "bob", "bob is not a member of the group any more.");
+        decides(
+            &mut alice,
+            "/8",
+            "bob",
+            "bob is not a member of the group any more.",
+        );
         bob.types("notes");
         bob.hears_next("This is for members, and you are not a member of the group any more.");
         bob.hears_next("kicked");
@@ -560,13 +657,23 @@ mod python_client {
         let server = Server::start();
         let mut alice = python.admin(server.port, "alice", &[]);
         let mut bob = python.member(server.port, "bob", &[], &mut alice);
-        decides(&mut alice, "/6", "bob", "bob is now the admin of the group.");
+        decides(
+            &mut alice,
+            "/6",
+            "bob",
+            "bob is now the admin of the group.",
+        );
         bob.hears_next("PyChat: alice made you the admin of the group.");
         bob.types("/7");
         bob.hears_next("Admin: bob");
         alice.types("/2");
         alice.hears_next("Only the admin of the group may do this.");
-        decides(&mut bob, "/8", "alice", "alice is not a member of the group any more.");
+        decides(
+            &mut bob,
+            "/8",
+            "alice",
+            "alice is not a member of the group any more.",
+        );
         alice.hears_next("kicked");
     }
 
@@ -692,10 +799,26 @@ mod python_server {
             (["/4", "/members"], None, "members: alice, bob"),
             (["/5", "/online"], None, "online: alice, bob"),
             (["/7", "/admin"], None, "Admin: alice"),
-            (["/2", "/approve"], Some("dave"), "dave has not asked to join."),
-            (["/6", "/transfer"], Some("dave"), "dave is not a member of the group."),
-            (["/8", "/kick"], Some("dave"), "dave is not a member of the group."),
-            (["/9", "/file"], Some(notes), "notes has been sent to all online members."),
+            (
+                ["/2", "/approve"],
+                Some("dave"),
+                "dave has not asked to join.",
+            ),
+            (
+                ["/6", "/transfer"],
+                Some("dave"),
+                "dave is not a member of the group.",
+            ),
+            (
+                ["/8", "/kick"],
+                Some("dave"),
+                "dave is not a member of the group.",
+            ),
+            (
+                ["/9", "/file"],
+                Some(notes),
+                "notes has been sent to all online members.",
+            ),
         ] {
             for word in words {
                 let Some(argument) = argument else {
@@ -712,7 +835,10 @@ mod python_server {
         for _ in 0..4 {
             bob.hears("Received notes: ");
         }
-        assert_eq!(python.files("bob"), set(&["notes", "notes (1)", "notes (2)", "notes (3)"]));
+        assert_eq!(
+            python.files("bob"),
+            set(&["notes", "notes (1)", "notes (2)", "notes (3)"])
+        );
 
         for typed in ["/1", "/2 x", "/6 x", "/8 x"] {
             bob.types(typed);
@@ -840,9 +966,12 @@ mod python_server {
         let mut server = python.server(switches);
         let mut alice = python.our_client(server.port, "alice");
         let rounds = 10;
-        let mut expected = vec!["The group team is new: you administer it. /help lists the commands."];
+        let mut expected =
+            vec!["The group team is new: you administer it. /help lists the commands."];
         for _ in 0..rounds {
-            alice.pastes(&["/1", "/4", "hello", "/5", "/7", "/2 dave", "/6 dave", "/8 dave", "hello"]);
+            alice.pastes(&[
+                "/1", "/4", "hello", "/5", "/7", "/2 dave", "/6 dave", "/8 dave", "hello",
+            ]);
             expected.extend([
                 "requests: nobody",
                 "members: alice",
@@ -860,8 +989,11 @@ mod python_server {
         let said: Vec<&String> = heard.iter().filter(|line| !is_mixed_in(line)).collect();
         assert_eq!(said, expected, "{heard:#?}");
         for mark in marks {
-            let mixed_in: BTreeSet<&String> = heard.iter().filter(|line| line.starts_with(mark)).collect();
-            let sent: BTreeSet<String> = (1..=mixed_in.len()).map(|n| format!("{mark} {n}")).collect();
+            let mixed_in: BTreeSet<&String> =
+                heard.iter().filter(|line| line.starts_with(mark)).collect();
+            let sent: BTreeSet<String> = (1..=mixed_in.len())
+                .map(|n| format!("{mark} {n}"))
+                .collect();
             assert_eq!(mixed_in, sent.iter().collect());
             assert!(mixed_in.len() > 20 * rounds, "{mark}: {}", mixed_in.len());
         }
@@ -880,7 +1012,10 @@ mod python_server {
 
     #[test]
     fn lines_and_torn_frames_together_cost_no_step() {
-        holds_a_session(&["--torn", "--chatter"], &["PyChat: torn", "PyChat: chatter"]);
+        holds_a_session(
+            &["--torn", "--chatter"],
+            &["PyChat: torn", "PyChat: chatter"],
+        );
     }
 
     /// Files from our client to our client through a server with these switches, while the receiver types commands.
@@ -999,7 +1134,10 @@ mod python_server {
         let Some(python) = Python::find() else { return };
         let server = python.server(&["--no-step5"]);
         let mut alice = python.our_client(server.port, "alice");
-        ends_badly(&mut alice, "does not answer: the answer to joining did not come");
+        ends_badly(
+            &mut alice,
+            "does not answer: the answer to joining did not come",
+        );
     }
 
     #[test]
@@ -1063,15 +1201,25 @@ mod python_server {
             (".bashrc", "_.bashrc", 500),
         ] {
             python.file("bob", path, size);
-            shares(&mut bob, path, &format!("{path} has been sent to all online members."));
+            shares(
+                &mut bob,
+                path,
+                &format!("{path} has been sent to all online members."),
+            );
             let line = alice.hears("Received ");
-            assert!(line.ends_with(&python.folder("alice").join(name).display().to_string()), "{line}");
+            assert!(
+                line.ends_with(&python.folder("alice").join(name).display().to_string()),
+                "{line}"
+            );
             python.has_file("alice", name, size);
         }
         python.has_file("alice", "notes.txt", 7);
         assert_eq!(python.files("alice").len(), 6);
         let path: &Path = python.room.path();
-        assert!(path.join("x").exists(), "what the Python programs do themselves");
+        assert!(
+            path.join("x").exists(),
+            "what the Python programs do themselves"
+        );
     }
 
     #[test]
@@ -1155,7 +1303,9 @@ mod python_server {
         let bob = python.our_member(server.port, "bob", &mut alice);
         let carol = python.our_member(server.port, "carol", &mut alice);
         let mut everybody = [("alice", alice), ("bob", bob), ("carol", carol)];
-        let lines: Vec<String> = (0..100).map(|n| format!("line {n} {}", "x".repeat(n))).collect();
+        let lines: Vec<String> = (0..100)
+            .map(|n| format!("line {n} {}", "x".repeat(n)))
+            .collect();
         let page: Vec<&str> = lines.iter().map(String::as_str).collect();
         for (_, program) in &mut everybody {
             program.pastes(&page);
@@ -1173,9 +1323,15 @@ mod python_server {
             while !has_answer || due.iter().any(|(_, n)| *n < lines.len()) {
                 let line = program.hears("");
                 has_answer |= line == "Admin: alice";
-                if let Some((speaker, n)) = due.iter_mut().find(|(start, _)| line.starts_with(start.as_str())) {
+                if let Some((speaker, n)) = due
+                    .iter_mut()
+                    .find(|(start, _)| line.starts_with(start.as_str()))
+                {
                     // Each speaker's own lines come in order, also from a Python server.
-                    assert_eq!(line, format!("{}{}", speaker.strip_suffix("line ").unwrap(), lines[*n]));
+                    assert_eq!(
+                        line,
+                        format!("{}{}", speaker.strip_suffix("line ").unwrap(), lines[*n])
+                    );
                     *n += 1;
                 }
             }

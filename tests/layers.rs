@@ -51,10 +51,16 @@ fn sources() -> Vec<(String, String)> {
     }
     let mut files = Vec::new();
     walk(&root().join("src"), &mut files);
-    files.retain(|file| file.extension().is_some_and(|extension| extension == "rs") && !file.ends_with("testkit.rs"));
+    files.retain(|file| {
+        file.extension().is_some_and(|extension| extension == "rs") && !file.ends_with("testkit.rs")
+    });
     assert!(files.len() > 20);
     let source = |path: PathBuf| {
-        let name = path.strip_prefix(root().join("src")).unwrap().to_string_lossy().replace('\\', "/");
+        let name = path
+            .strip_prefix(root().join("src"))
+            .unwrap()
+            .to_string_lossy()
+            .replace('\\', "/");
         let text = fs::read_to_string(&path).unwrap();
         (name, text.split("#[cfg(test)]").next().unwrap().to_owned())
     };
@@ -63,7 +69,9 @@ fn sources() -> Vec<(String, String)> {
 
 /// The code of a text: without its comments.
 fn code(text: &str) -> impl Iterator<Item = &str> {
-    text.lines().map(str::trim_start).filter(|line| !line.starts_with("//"))
+    text.lines()
+        .map(str::trim_start)
+        .filter(|line| !line.starts_with("//"))
 }
 
 #[test]
@@ -71,20 +79,35 @@ fn arrows_between_the_rooms_point_one_way() {
     for (file, text) in sources() {
         let room = file.split(['/', '.']).next().unwrap();
         let Some((_, allowed)) = ARROWS.iter().find(|(name, _)| *name == room) else {
-            assert!(["main", "args", "lib"].contains(&room), "{file} belongs to no room");
+            assert!(
+                ["main", "args", "lib"].contains(&room),
+                "{file} belongs to no room"
+            );
             continue;
         };
         for used in code(&text).flat_map(|line| line.split("crate::").skip(1)) {
-            let used: String = used.chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect();
-            assert!(used == room || allowed.contains(&used.as_str()), "{file} uses {used}");
+            let used: String = used
+                .chars()
+                .take_while(|c| c.is_alphanumeric() || *c == '_')
+                .collect();
+            assert!(
+                used == room || allowed.contains(&used.as_str()),
+                "{file} uses {used}"
+            );
         }
     }
 }
 
 #[test]
 fn the_relay_cannot_reach_a_key() {
-    for (file, text) in sources().into_iter().filter(|(file, _)| file.starts_with("relay/") && file != "relay/client.rs") {
-        assert!(!code(&text).any(|line| line.contains("seal") || line.contains("Key")), "{file} could read along");
+    for (file, text) in sources()
+        .into_iter()
+        .filter(|(file, _)| file.starts_with("relay/") && file != "relay/client.rs")
+    {
+        assert!(
+            !code(&text).any(|line| line.contains("seal") || line.contains("Key")),
+            "{file} could read along"
+        );
     }
 }
 
@@ -93,7 +116,10 @@ fn each_thing_is_used_where_it_lives() {
     for (thing, homes) in HOMES {
         for (file, text) in sources() {
             let is_home = homes.iter().any(|home| file.starts_with(home));
-            assert!(is_home || !code(&text).any(|line| line.contains(thing)), "{file} contains {thing}");
+            assert!(
+                is_home || !code(&text).any(|line| line.contains(thing)),
+                "{file} contains {thing}"
+            );
         }
     }
 }
@@ -101,22 +127,53 @@ fn each_thing_is_used_where_it_lives() {
 #[test]
 fn a_word_of_the_protocol_is_written_in_one_file() {
     assert!(word_of("/refused denied").is_some());
-    for (file, text) in sources().into_iter().filter(|(file, _)| file != "wire/command.rs") {
+    for (file, text) in sources()
+        .into_iter()
+        .filter(|(file, _)| file != "wire/command.rs")
+    {
         for line in code(&text) {
             let mut literals = line.split('"').skip(1).step_by(2);
-            assert!(!literals.any(|literal| word_of(literal).is_some()), "{file}: {line}");
+            assert!(
+                !literals.any(|literal| word_of(literal).is_some()),
+                "{file}: {line}"
+            );
         }
     }
 }
 
 #[test]
 fn nothing_heavy_is_in_the_tree() {
-    let arguments = ["tree", "--locked", "--offline", "--edges", "normal", "--prefix", "none"];
-    let output = Command::new(env!("CARGO")).args(arguments).current_dir(root()).output().unwrap();
+    let arguments = [
+        "tree",
+        "--locked",
+        "--offline",
+        "--edges",
+        "normal",
+        "--prefix",
+        "none",
+    ];
+    let output = Command::new(env!("CARGO"))
+        .args(arguments)
+        .current_dir(root())
+        .output()
+        .unwrap();
     let tree = String::from_utf8(output.stdout).unwrap();
     assert!(tree.contains("fernet v"), "{tree}");
-    for name in ["tokio", "async-std", "smol", "openssl", "clap", "regex", "serde"] {
-        assert!(!tree.lines().any(|line| line.starts_with(&format!("{name} "))), "{name} is in the tree");
+    for name in [
+        "tokio",
+        "async-std",
+        "smol",
+        "openssl",
+        "clap",
+        "regex",
+        "serde",
+    ] {
+        assert!(
+            !tree
+                .lines()
+                .any(|line| line.starts_with(&format!("{name} "))),
+            "{name} is in the tree"
+        );
     }
 }
 
@@ -127,29 +184,54 @@ fn nothing_is_left_unfinished() {
             assert!(!text.contains(mark), "{file} contains {mark}");
         }
         // In an example on a page it stands for: this holds.
-        assert!(!code(&text).any(|line| line.contains(".unwrap()")), "{file} unwraps");
+        assert!(
+            !code(&text).any(|line| line.contains(".unwrap()")),
+            "{file} unwraps"
+        );
     }
 }
 
 #[test]
 fn every_test_that_a_page_names_exists() {
     let tests = |folder: &str| {
-        let files = fs::read_dir(root().join(folder)).unwrap().map(|entry| entry.unwrap().path());
+        let files = fs::read_dir(root().join(folder))
+            .unwrap()
+            .map(|entry| entry.unwrap().path());
         files.filter(|file| file.is_file()).collect::<Vec<_>>()
     };
-    let folders = ["tests", "src/server", "src/client", "src/wire", "src/relay", "src/seal", "src/net", "src/terminal"];
+    let folders = [
+        "tests",
+        "src/server",
+        "src/client",
+        "src/wire",
+        "src/relay",
+        "src/seal",
+        "src/net",
+        "src/terminal",
+    ];
     let files: Vec<PathBuf> = folders.into_iter().flat_map(tests).collect();
     for page in ["from_python.md", "exercises.md"] {
         let page = fs::read_to_string(root().join("src").join(page)).unwrap();
-        let named = page.split('`').skip(1).step_by(2).filter_map(|name| name.split_once("::"));
-        let named: Vec<_> = named.filter(|(_, test)| test.matches('_').count() > 2).collect();
+        let named = page
+            .split('`')
+            .skip(1)
+            .step_by(2)
+            .filter_map(|name| name.split_once("::"));
+        let named: Vec<_> = named
+            .filter(|(_, test)| test.matches('_').count() > 2)
+            .collect();
         assert!(named.len() > 5);
         for (file, test) in named {
             let is_there = |path: &PathBuf| {
                 path.file_stem().is_some_and(|stem| stem == file)
-                    && fs::read_to_string(path).unwrap().contains(&format!("fn {test}("))
+                    && fs::read_to_string(path)
+                        .unwrap()
+                        .contains(&format!("fn {test}("))
             };
-            assert!(files.iter().any(is_there), "{file}::{test} is named and does not exist");
+            assert!(
+                files.iter().any(is_there),
+                "{file}::{test} is named and does not exist"
+            );
         }
     }
 }

@@ -8,7 +8,14 @@ use std::process::Command;
 
 use support::{fernchat, folder};
 
-const COMMANDS: [&[&str]; 6] = [&[], &["server"], &["client"], &["relay"], &["relay-client"], &["keygen"]];
+const COMMANDS: [&[&str]; 6] = [
+    &[],
+    &["server"],
+    &["client"],
+    &["relay"],
+    &["relay-client"],
+    &["keygen"],
+];
 
 fn help(command: &[&str]) -> String {
     let output = fernchat().args(command).arg("--help").output().unwrap();
@@ -20,18 +27,29 @@ fn help(command: &[&str]) -> String {
 fn options(text: &str) -> BTreeSet<String> {
     let is_part = |c: char| c.is_ascii_lowercase() || c == '-';
     let starts = text.match_indices("--").map(|(at, _)| &text[at..]);
-    starts.map(|rest| rest.chars().take_while(|c| is_part(*c)).collect()).filter(|option: &String| option.len() > 3).collect()
+    starts
+        .map(|rest| rest.chars().take_while(|c| is_part(*c)).collect())
+        .filter(|option: &String| option.len() > 3)
+        .collect()
 }
 
 fn extra(name: &str) -> String {
-    std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("src/extra").join(name)).unwrap()
+    std::fs::read_to_string(
+        Path::new(env!("CARGO_MANIFEST_DIR"))
+            .join("src/extra")
+            .join(name),
+    )
+    .unwrap()
 }
 
 #[test]
 fn help_fits_on_a_screen_and_has_an_example() {
     for command in COMMANDS {
         let text = help(command);
-        assert!(text.lines().count() <= 24 && text.lines().all(|line| line.len() <= 80), "{text}");
+        assert!(
+            text.lines().count() <= 24 && text.lines().all(|line| line.len() <= 80),
+            "{text}"
+        );
         assert!(text.contains("Example"), "{text}");
     }
 }
@@ -39,16 +57,39 @@ fn help_fits_on_a_screen_and_has_an_example() {
 #[test]
 fn every_option_of_the_program_is_in_its_help_the_manual_page_and_the_completions() {
     // What the program takes, from the lines that take it.
-    let source = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("src/args.rs")).unwrap();
-    let arms = source.lines().filter_map(|line| line.trim().strip_prefix('"')?.split_once("\" => "));
-    let taken: BTreeSet<String> = arms.filter(|(_, does)| does.contains('=')).map(|(name, _)| format!("--{name}")).collect();
-    assert!(taken.contains("--bell") && taken.contains("--max-file") && taken.len() > 15, "{taken:?}");
+    let source =
+        std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("src/args.rs")).unwrap();
+    let arms = source
+        .lines()
+        .filter_map(|line| line.trim().strip_prefix('"')?.split_once("\" => "));
+    let taken: BTreeSet<String> = arms
+        .filter(|(_, does)| does.contains('='))
+        .map(|(name, _)| format!("--{name}"))
+        .collect();
+    assert!(
+        taken.contains("--bell") && taken.contains("--max-file") && taken.len() > 15,
+        "{taken:?}"
+    );
 
-    let told: BTreeSet<String> = COMMANDS.iter().flat_map(|command| options(&help(command))).collect();
-    assert_eq!(&told - &["--help", "--version"].map(String::from).into(), taken);
+    let told: BTreeSet<String> = COMMANDS
+        .iter()
+        .flat_map(|command| options(&help(command)))
+        .collect();
+    assert_eq!(
+        &told - &["--help", "--version"].map(String::from).into(),
+        taken
+    );
     let fish = extra("fernchat.fish").replace(" -l ", " --");
-    for text in [extra("fernchat.1").replace("\\-", "-"), extra("fernchat.bash"), extra("fernchat.zsh"), fish] {
-        let missing: Vec<&String> = told.iter().filter(|option| !options(&text).contains(*option)).collect();
+    for text in [
+        extra("fernchat.1").replace("\\-", "-"),
+        extra("fernchat.bash"),
+        extra("fernchat.zsh"),
+        fish,
+    ] {
+        let missing: Vec<&String> = told
+            .iter()
+            .filter(|option| !options(&text).contains(*option))
+            .collect();
         assert!(missing.is_empty(), "{missing:?} not in {text}");
     }
 }
@@ -61,11 +102,26 @@ fn bash_completes_commands_options_and_values() {
             "compopt() {{ true; }}; source '{script}'; COMP_WORDS=({words}); COMP_CWORD=$((${{#COMP_WORDS[@]}} - 1)); _fernchat; \
              echo \"${{COMPREPLY[@]}}\""
         );
-        String::from_utf8(Command::new("bash").args(["-c", &run]).output().unwrap().stdout).unwrap().trim().to_owned()
+        String::from_utf8(
+            Command::new("bash")
+                .args(["-c", &run])
+                .output()
+                .unwrap()
+                .stdout,
+        )
+        .unwrap()
+        .trim()
+        .to_owned()
     };
     assert_eq!(complete("fernchat re"), "relay relay-client");
-    assert_eq!(complete("fernchat client host 8000 --no"), "--no-reconnect --no-time");
-    assert_eq!(complete("fernchat client host 8000 --color a"), "auto always");
+    assert_eq!(
+        complete("fernchat client host 8000 --no"),
+        "--no-reconnect --no-time"
+    );
+    assert_eq!(
+        complete("fernchat client host 8000 --color a"),
+        "auto always"
+    );
     assert_eq!(complete("fernchat relay --p"), "--pause");
 }
 
@@ -74,8 +130,10 @@ fn what_is_installed_is_all_there_and_goes_again() {
     let folder = folder();
     let make = |target: &str| {
         let mut make = Command::new("make");
-        make.current_dir(env!("CARGO_MANIFEST_DIR")).args(["--silent", target]);
-        make.arg(format!("PREFIX={}", folder.path().display())).arg(format!("FERNCHAT={}", env!("CARGO_BIN_EXE_fernchat")));
+        make.current_dir(env!("CARGO_MANIFEST_DIR"))
+            .args(["--silent", target]);
+        make.arg(format!("PREFIX={}", folder.path().display()))
+            .arg(format!("FERNCHAT={}", env!("CARGO_BIN_EXE_fernchat")));
         // The program is there already.
         let output = make.args(["--old-file", "build"]).output().unwrap();
         assert!(output.status.success(), "{output:?}");
@@ -91,9 +149,20 @@ fn what_is_installed_is_all_there_and_goes_again() {
         "lib/systemd/system/fernchat.service",
     ];
     assert!(all.iter().all(|path| installed(path)));
-    let unit = std::fs::read_to_string(folder.path().join("lib/systemd/system/fernchat.service")).unwrap();
-    assert!(unit.contains(&format!("ExecStart={}/bin/fernchat server", folder.path().display())) && !unit.contains("/usr/local"));
-    assert!(Command::new(folder.path().join("bin/fernchat")).arg("--version").output().unwrap().status.success());
+    let unit =
+        std::fs::read_to_string(folder.path().join("lib/systemd/system/fernchat.service")).unwrap();
+    assert!(
+        unit.contains(&format!(
+            "ExecStart={}/bin/fernchat server",
+            folder.path().display()
+        )) && !unit.contains("/usr/local")
+    );
+    assert!(Command::new(folder.path().join("bin/fernchat"))
+        .arg("--version")
+        .output()
+        .unwrap()
+        .status
+        .success());
     make("uninstall");
     assert!(!all.iter().any(|path| installed(path)));
 }

@@ -26,7 +26,9 @@ fn a_session_reset_after_any_of_its_bytes_leaves_nothing_and_disturbs_nobody() {
 
 fn cut_after_every_byte(end: End) {
     let mut command = fernchat();
-    command.args(["server", "127.0.0.1", "0"]).env("RUST_LOG", "fernchat=info");
+    command
+        .args(["server", "127.0.0.1", "0"])
+        .env("RUST_LOG", "fernchat=info");
     let mut server = Server::of(command);
     let (process, port) = (server.program.id(), server.port);
     let mut wilma = Peer::join(port, "wilma", None);
@@ -71,11 +73,17 @@ fn cut_after_every_byte(end: End) {
         wilma.says("team");
         wilma.hears("Admin: mallory");
     });
-    assert_eq!(wilma.asks_for_set("/allMembers"), set(&["mallory", "walter", "wilma"]));
+    assert_eq!(
+        wilma.asks_for_set("/allMembers"),
+        set(&["mallory", "walter", "wilma"])
+    );
     assert_eq!(wilma.asks_for_set("/onlineMembers"), set(&["wilma"]));
     is_idle(process, &wilma);
     let more = status_of(process, "VmRSS").saturating_sub(memory);
-    assert!(more < 1 << 10, "the second half of the cuts left {more} KiB behind");
+    assert!(
+        more < 1 << 10,
+        "the second half of the cuts left {more} KiB behind"
+    );
 }
 
 /// What an admin's Python client sends from its name to its goodbye.
@@ -83,8 +91,19 @@ fn session(mallory: &Peer) -> Vec<u8> {
     let body = mallory.fernet.encrypt(&[7; 100]);
     let before = "mallory team /viewRequests . /readyForData /approveRequest . carol /allMembers . /onlineMembers . \
                   /changeAdmin . carol /whoAdmin team /kickMember . carol /messageSend hello /fileTransfer notes.txt";
-    let frames = |texts: &str| texts.split_whitespace().flat_map(|text| mallory.frame(text)).collect::<Vec<u8>>();
-    [frames(before), mallory.frame(&body.len().to_string()), body.into_bytes(), frames("/disconnect .")].concat()
+    let frames = |texts: &str| {
+        texts
+            .split_whitespace()
+            .flat_map(|text| mallory.frame(text))
+            .collect::<Vec<u8>>()
+    };
+    [
+        frames(before),
+        mallory.frame(&body.len().to_string()),
+        body.into_bytes(),
+        frames("/disconnect ."),
+    ]
+    .concat()
 }
 
 /// One says something, and the other hears it.

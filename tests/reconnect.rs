@@ -30,7 +30,12 @@ impl Pair {
         bob.hears("You wait");
         approves(&mut alice, "bob");
         bob.hears("You have been approved");
-        Pair { server, tap, alice, bob }
+        Pair {
+            server,
+            tap,
+            alice,
+            bob,
+        }
     }
 
     /// Bob's connection breaks, and none is let through.
@@ -43,7 +48,8 @@ impl Pair {
 
     fn mends(&mut self) {
         self.tap.shuts(false);
-        self.bob.hears("Connected again: you are in the group team.");
+        self.bob
+            .hears("Connected again: you are in the group team.");
     }
 }
 
@@ -56,7 +62,8 @@ fn what_either_side_says_while_the_connection_is_broken_is_heard_afterwards() {
     pair.alice.types("one");
     pair.alice.types("two");
     pair.bob.types("three");
-    pair.bob.hears("There is no connection: it is done as soon as there is one again.");
+    pair.bob
+        .hears("There is no connection: it is done as soon as there is one again.");
     pair.bob.pastes(&["four", "/members"]);
     pair.mends();
     pair.bob.hears_next("alice: one");
@@ -82,18 +89,30 @@ fn no_line_is_lost_or_doubled_however_often_the_connection_breaks() {
             }
         }
         // What came in the first half of the round is there, so the next cut is at another place.
-        pair.bob.hears(&format!("alice: a {}", round * n_lines + n_lines / 2));
+        pair.bob
+            .hears(&format!("alice: a {}", round * n_lines + n_lines / 2));
     }
     pair.alice.types("the end of alice");
     pair.bob.types("the end of bob");
     pair.alice.hears("bob: the end of bob");
     pair.bob.hears("alice: the end of alice");
     for (program, prefix) in [(&pair.alice, "bob: b "), (&pair.bob, "alice: a ")] {
-        let heard: Vec<&str> = program.heard().iter().filter_map(|line| line.strip_prefix(prefix)).collect();
+        let heard: Vec<&str> = program
+            .heard()
+            .iter()
+            .filter_map(|line| line.strip_prefix(prefix))
+            .collect();
         let said: Vec<String> = (0..n_rounds * n_lines).map(|n| n.to_string()).collect();
         assert_eq!(heard, said);
     }
-    assert!(pair.bob.heard().iter().filter(|line| line.starts_with("Connected again")).count() > 3);
+    assert!(
+        pair.bob
+            .heard()
+            .iter()
+            .filter(|line| line.starts_with("Connected again"))
+            .count()
+            > 3
+    );
 }
 
 #[test]
@@ -111,7 +130,12 @@ fn what_was_written_into_a_link_that_was_broken_already_is_heard_over_the_next()
     pair.bob.hears("Connected again");
     pair.alice.types("three");
     pair.bob.hears("alice: three");
-    let heard: Vec<&String> = pair.bob.heard().iter().filter(|line| line.starts_with("alice: ")).collect();
+    let heard: Vec<&String> = pair
+        .bob
+        .heard()
+        .iter()
+        .filter(|line| line.starts_with("alice: "))
+        .collect();
     assert_eq!(heard, ["alice: one", "alice: two", "alice: three"]);
 }
 
@@ -123,7 +147,12 @@ fn what_does_not_fit_into_the_backlog_is_said_in_one_line() {
     pair.alice.types("/online");
     pair.alice.hears("online: alice");
     pair.mends();
-    for line in ["PyChat: 2 earlier lines were not kept.", "alice: 3", "alice: 4", "alice: 5"] {
+    for line in [
+        "PyChat: 2 earlier lines were not kept.",
+        "alice: 3",
+        "alice: 4",
+        "alice: 5",
+    ] {
         pair.bob.hears_next(line);
     }
 }
@@ -161,13 +190,17 @@ fn a_server_that_comes_back_empty_is_told_apart_from_one_that_remembers() {
     let mut alice = lasting_client(port, "alice", &[]);
     alice.hears("The group team is new");
     server.program.signal("TERM");
-    alice.hears_next("Connection lost: the server closed the connection: The server stops; trying again.");
+    alice.hears_next(
+        "Connection lost: the server closed the connection: The server stops; trying again.",
+    );
     drop(server);
     alice.hears("Still no connection: cannot reach 127.0.0.1:");
     alice.types("are you there?");
     alice.hears("There is no connection");
     let server = Server::start_at(port);
-    alice.hears_next("Connected again, to a server that has forgotten the group team: you administer it now.");
+    alice.hears_next(
+        "Connected again, to a server that has forgotten the group team: you administer it now.",
+    );
     let mut bob = lasting_client(port, "bob", &[]);
     bob.hears("You wait for the admin of team");
     // Once more, and now another is the first.
@@ -176,7 +209,9 @@ fn a_server_that_comes_back_empty_is_told_apart_from_one_that_remembers() {
     alice.signal("STOP");
     drop(server);
     let _server = Server::start_at(port);
-    bob.hears("Connected again, to a server that has forgotten the group team: you administer it now.");
+    bob.hears(
+        "Connected again, to a server that has forgotten the group team: you administer it now.",
+    );
     alice.signal("CONT");
     alice.hears("Connected again, but you wait again for the admin of team to approve you.");
     bob.hears("PyChat: alice has requested to join the group.");
@@ -191,7 +226,8 @@ fn a_name_that_another_took_meanwhile_is_waited_for() {
     pair.tap.shuts(false);
     pair.bob.hears("Still no connection: the server refused: the name bob is in use in this group; choose another");
     drop(other);
-    pair.bob.hears("Connected again: you are in the group team.");
+    pair.bob
+        .hears("Connected again: you are in the group team.");
 }
 
 #[test]
@@ -270,13 +306,20 @@ fn a_script_says_everything_before_it_ends_or_gives_up_after_a_minute() {
 fn a_closed_server_is_joined_again_without_deriving_the_key_again() {
     let home = folder();
     let secret = home.path().join("secret").display().to_string();
-    assert!(fernchat().args(["keygen", &secret]).output().unwrap().status.success());
+    assert!(fernchat()
+        .args(["keygen", &secret])
+        .output()
+        .unwrap()
+        .status
+        .success());
     let server = Server::start_with(&["--secret-file", &secret]);
     let tap = Tap::before(server.port);
     let mut alice = lasting_client(tap.port, "alice", &["--secret-file", &secret]);
     alice.hears("The group team is new");
     tap.cuts();
-    alice.hears_next("Connection lost: the server closed the connection: it ended without a word; trying again.");
+    alice.hears_next(
+        "Connection lost: the server closed the connection: it ended without a word; trying again.",
+    );
     alice.hears_next("Connected again: you are in the group team.");
 }
 
@@ -286,7 +329,11 @@ fn a_python_server_is_joined_again_and_a_line_in_doubt_is_said_again() {
     let server = python.server(&[]);
     let tap = Tap::before(server.port);
     let mut alice = python.our_admin(server.port, "alice");
-    let mut bob = lasting_client(tap.port, "bob", &["--downloads", &python.folder("bob").display().to_string()]);
+    let mut bob = lasting_client(
+        tap.port,
+        "bob",
+        &["--downloads", &python.folder("bob").display().to_string()],
+    );
     bob.hears("You wait");
     approves(&mut alice, "bob");
     bob.hears("You have been approved");

@@ -20,15 +20,25 @@ struct Relay {
 impl Relay {
     fn start(options: &[&str]) -> Relay {
         let mut command = fernchat();
-        command.args(["relay", "127.0.0.1", "0"]).args(options).env("RUST_LOG", "trace");
+        command
+            .args(["relay", "127.0.0.1", "0"])
+            .args(options)
+            .env("RUST_LOG", "trace");
         Relay::of(command)
     }
 
     fn of(command: std::process::Command) -> Relay {
         let mut program = Program::start(command);
         let banner = program.hears("listening on ");
-        let address = banner.trim_start_matches("listening on ").split(',').next().unwrap();
-        Relay { port: address.rsplit(':').next().unwrap().parse().unwrap(), program }
+        let address = banner
+            .trim_start_matches("listening on ")
+            .split(',')
+            .next()
+            .unwrap();
+        Relay {
+            port: address.rsplit(':').next().unwrap().parse().unwrap(),
+            program,
+        }
     }
 
     /// A connection of which the relay knows.
@@ -36,7 +46,8 @@ impl Relay {
         let socket = TcpStream::connect(("127.0.0.1", self.port)).unwrap();
         socket.set_nodelay(true).unwrap();
         socket.set_read_timeout(Some(DEADLINE)).unwrap();
-        self.program.logs(&format!("{} takes its place", socket.local_addr().unwrap()));
+        self.program
+            .logs(&format!("{} takes its place", socket.local_addr().unwrap()));
         socket
     }
 }
@@ -47,13 +58,18 @@ fn tokens(socket: &mut TcpStream, n: usize) -> Vec<String> {
     let mut tokens = Vec::new();
     let mut bytes = [0; 1024];
     while tokens.len() < n {
-        socket.set_read_timeout(splitter.wait().or(Some(DEADLINE))).unwrap();
+        socket
+            .set_read_timeout(splitter.wait().or(Some(DEADLINE)))
+            .unwrap();
         let pieces = match socket.read(&mut bytes) {
             Ok(0) => panic!("the end after {tokens:?}"),
             Ok(n) => splitter.push(&bytes[..n]),
             Err(error) if error.kind() == ErrorKind::Interrupted => continue,
             Err(error) => {
-                assert!([ErrorKind::WouldBlock, ErrorKind::TimedOut].contains(&error.kind()), "{error}");
+                assert!(
+                    [ErrorKind::WouldBlock, ErrorKind::TimedOut].contains(&error.kind()),
+                    "{error}"
+                );
                 vec![splitter.flush().expect("nothing came in time")]
             }
         };
@@ -67,20 +83,36 @@ fn tokens(socket: &mut TcpStream, n: usize) -> Vec<String> {
 }
 
 fn texts(fernet: &Fernet, tokens: Vec<String>) -> Vec<String> {
-    tokens.iter().map(|token| String::from_utf8(fernet.decrypt(token).unwrap()).unwrap()).collect()
+    tokens
+        .iter()
+        .map(|token| String::from_utf8(fernet.decrypt(token).unwrap()).unwrap())
+        .collect()
 }
 
 /// A key in a file, as friends hand it around.
 fn key_file(folder: &tempfile::TempDir) -> (String, Fernet) {
     let path = folder.path().join("friends.key").display().to_string();
-    assert!(fernchat().args(["keygen", &path]).output().unwrap().status.success());
+    assert!(fernchat()
+        .args(["keygen", &path])
+        .output()
+        .unwrap()
+        .status
+        .success());
     let key = fs::read_to_string(&path).unwrap();
     (path, Fernet::new(key.trim()).unwrap())
 }
 
 fn client(port: u16, name: &str, key_file: &str) -> Program {
     let mut command = fernchat();
-    command.args(["relay-client", "127.0.0.1", &port.to_string(), "--name", name, "--key-file", key_file]);
+    command.args([
+        "relay-client",
+        "127.0.0.1",
+        &port.to_string(),
+        "--name",
+        name,
+        "--key-file",
+        key_file,
+    ]);
     let mut program = Program::start(command);
     program.hears(&format!("{name} joined"));
     program
@@ -99,8 +131,13 @@ fn tokens_arrive_whole_and_in_order_however_they_were_cut_and_joined() {
     let fernet = Fernet::new(&Fernet::generate_key()).unwrap();
     let mut relay = Relay::start(&["--pause", "0"]);
     let (mut alice, mut bob, mut carol) = (relay.peer(), relay.peer(), relay.peer());
-    let said: Vec<String> = (0..40).map(|n| format!("{n} {}", "x".repeat(n * 3))).collect();
-    let stream: Vec<u8> = said.iter().flat_map(|text| fernet.encrypt(text.as_bytes()).into_bytes()).collect();
+    let said: Vec<String> = (0..40)
+        .map(|n| format!("{n} {}", "x".repeat(n * 3)))
+        .collect();
+    let stream: Vec<u8> = said
+        .iter()
+        .flat_map(|text| fernet.encrypt(text.as_bytes()).into_bytes())
+        .collect();
     for piece in stream.chunks(97) {
         alice.write_all(piece).unwrap();
     }
@@ -108,7 +145,8 @@ fn tokens_arrive_whole_and_in_order_however_they_were_cut_and_joined() {
         assert_eq!(texts(&fernet, tokens(peer, 40)), said);
     }
     // The sender hears nothing of its own: the next thing it hears is somebody else's.
-    bob.write_all(fernet.encrypt(b"from bob").as_bytes()).unwrap();
+    bob.write_all(fernet.encrypt(b"from bob").as_bytes())
+        .unwrap();
     assert_eq!(texts(&fernet, tokens(&mut alice, 1)), ["from bob"]);
 }
 
@@ -118,7 +156,12 @@ fn bytes_that_are_no_token_pass_unchanged_and_a_long_token_in_pieces() {
     let (mut alice, mut bob) = (relay.peer(), relay.peer());
     let fernet = Fernet::new(&Fernet::generate_key()).unwrap();
     let long = fernet.encrypt(&vec![7; 200_000]);
-    for bytes in [b"hello, is this a chat?\n".as_slice(), b"gAAAAA", b"\0\xff", long.as_bytes()] {
+    for bytes in [
+        b"hello, is this a chat?\n".as_slice(),
+        b"gAAAAA",
+        b"\0\xff",
+        long.as_bytes(),
+    ] {
         alice.write_all(bytes).unwrap();
         let mut heard = vec![0; bytes.len()];
         bob.read_exact(&mut heard).unwrap();
@@ -144,11 +187,20 @@ fn a_leaver_is_not_noticed_and_a_peer_that_stops_reading_departs() {
     let fernet = Fernet::new(&Fernet::generate_key()).unwrap();
     let token = fernet.encrypt(&[7; 40_000]);
     let mut n = 0;
-    while !relay.program.log_so_far().iter().any(|line| line.contains("departed: too slow")) {
+    while !relay
+        .program
+        .log_so_far()
+        .iter()
+        .any(|line| line.contains("departed: too slow"))
+    {
         alice.write_all(token.as_bytes()).unwrap();
         assert_eq!(tokens(&mut bob, 1), [token.as_str()]);
         n += 1;
-        assert!(n < 2000, "{} MB went to somebody who does not read", n * token.len() / 1_000_000);
+        assert!(
+            n < 2000,
+            "{} MB went to somebody who does not read",
+            n * token.len() / 1_000_000
+        );
     }
     drop(stalled);
     relay.program.signal("TERM");
@@ -171,7 +223,10 @@ fn two_of_ours_talk_and_each_sees_what_people_know_from_the_scripts() {
     assert_eq!(own[..8], theirs[..8]);
     assert_eq!(own.as_bytes()[2], b':');
     let text = texts(&fernet, tokens(&mut witness, 1)).remove(0);
-    assert_eq!(text, format!("[{}] alice: hello \x1b[31m friends", &own[..8]));
+    assert_eq!(
+        text,
+        format!("[{}] alice: hello \x1b[31m friends", &own[..8])
+    );
     // A long line goes in pieces, none of them longer than a Python peer reads at once.
     let long = "語".repeat(1000);
     alice.types(&long);
@@ -197,8 +252,21 @@ fn a_token_that_does_not_open_is_mentioned_once_and_ends_nothing() {
     let mut relay = Relay::start(&[]);
     let mut alice = client(relay.port, "alice", &key);
     relay.program.logs("takes its place");
-    let output = fernchat().args(["relay-client", "127.0.0.1", "1", "--name", "You", "--key-file", &key]).output().unwrap();
-    assert!(String::from_utf8(output.stderr).unwrap().contains("stands for oneself"));
+    let output = fernchat()
+        .args([
+            "relay-client",
+            "127.0.0.1",
+            "1",
+            "--name",
+            "You",
+            "--key-file",
+            &key,
+        ])
+        .output()
+        .unwrap();
+    assert!(String::from_utf8(output.stderr)
+        .unwrap()
+        .contains("stands for oneself"));
     let mut mallory = client(relay.port, "mallory", &wrong);
     for _ in 0..3 {
         mallory.types("can you read this?");
@@ -208,11 +276,16 @@ fn a_token_that_does_not_open_is_mentioned_once_and_ends_nothing() {
     relay.program.logs("takes its place");
     let mut bob = relay.peer();
     // One token in three pieces, and two in one.
-    let said = |text: &str| fernet.encrypt(format!("[10:20:30] bob: {text}").as_bytes()).into_bytes();
+    let said = |text: &str| {
+        fernet
+            .encrypt(format!("[10:20:30] bob: {text}").as_bytes())
+            .into_bytes()
+    };
     for piece in said("in pieces").chunks(40) {
         bob.write_all(piece).unwrap();
     }
-    bob.write_all(&[said("two"), said("at once and a little longer")].concat()).unwrap();
+    bob.write_all(&[said("two"), said("at once and a little longer")].concat())
+        .unwrap();
     for text in ["in pieces", "two", "at once and a little longer"] {
         alice.hears_next(&format!("10:20:30 bob: {text}"));
     }
@@ -261,7 +334,9 @@ fn a_python_client_with_another_key_disturbs_only_its_own_kind() {
     let (home, other) = (folder(), folder());
     let ((key, _), (wrong, _)) = (key_file(&home), key_file(&other));
     let mut relay = Relay::start(&[]);
-    let Some(mut mallory) = python_client(relay.port, "mallory", &wrong) else { return };
+    let Some(mut mallory) = python_client(relay.port, "mallory", &wrong) else {
+        return;
+    };
     let mut olga = client(relay.port, "olga", &key);
     let mut otto = client(relay.port, "otto", &key);
     for _ in 0..3 {
@@ -334,7 +409,9 @@ fn a_relay_with_one_place_has_room_for_one() {
 fn one_who_floods_with_crumbs_puts_nobody_out() {
     let mut relay = Relay::start(&[]);
     let (mut mallory, mut bob) = (relay.peer(), relay.peer());
-    mallory.set_write_timeout(Some(Duration::from_millis(200))).unwrap();
+    mallory
+        .set_write_timeout(Some(Duration::from_millis(200)))
+        .unwrap();
     let until = Instant::now() + Duration::from_secs(7);
     let mut bytes = [0; 4096];
     while Instant::now() < until {
@@ -345,7 +422,11 @@ fn one_who_floods_with_crumbs_puts_nobody_out() {
             read => assert!(read.unwrap() > 0, "put out"),
         }
     }
-    assert!(!relay.program.log_so_far().iter().any(|line| line.contains("too slow")));
+    assert!(!relay
+        .program
+        .log_so_far()
+        .iter()
+        .any(|line| line.contains("too slow")));
 }
 
 #[test]
@@ -362,14 +443,24 @@ fn the_relay_shows_nothing_of_what_is_said() {
     bob.hears("alice: the canary sings");
     let token = tokens(&mut witness, 1).remove(0);
     assert!(!token.contains("canary"));
-    assert!(memory_holds(relay.program.id(), b"takes its place"), "the search works");
+    assert!(
+        memory_holds(relay.program.id(), b"takes its place"),
+        "the search works"
+    );
     assert!(!memory_holds(relay.program.id(), b"the canary sings"));
     drop((alice, bob, witness));
     relay.program.signal("TERM");
     relay.program.ends();
     let log = relay.program.log_so_far();
-    assert!(log.iter().any(|line| line.contains("sent 1 tokens")), "{log:#?}");
-    assert!(!log.iter().any(|line| line.contains("canary") || line.contains(&token)), "{log:#?}");
+    assert!(
+        log.iter().any(|line| line.contains("sent 1 tokens")),
+        "{log:#?}"
+    );
+    assert!(
+        !log.iter()
+            .any(|line| line.contains("canary") || line.contains(&token)),
+        "{log:#?}"
+    );
 }
 
 #[test]
@@ -381,7 +472,9 @@ fn a_key_is_made_for_its_owner_and_never_replaced() {
     let before = fs::read(&path).unwrap();
     let output = fernchat().args(["keygen", &path]).output().unwrap();
     assert_eq!(output.status.code(), Some(1));
-    assert!(String::from_utf8(output.stderr).unwrap().contains("must not be lost"));
+    assert!(String::from_utf8(output.stderr)
+        .unwrap()
+        .contains("must not be lost"));
     assert_eq!(fs::read(&path).unwrap(), before);
     let printed = String::from_utf8(fernchat().arg("keygen").output().unwrap().stdout).unwrap();
     assert!(Fernet::new(printed.trim()).is_some() && printed.trim().len() == 44);
@@ -395,28 +488,52 @@ fn what_is_wrong_with_a_key_is_said_with_the_remedy() {
     fs::write(&bad, "canary\n").unwrap();
     let missing = home.path().join("missing.key").display().to_string();
     for (arguments, variable, part) in [
-        (vec!["--key-file", missing.as_str()], None, "fernchat keygen"),
+        (
+            vec!["--key-file", missing.as_str()],
+            None,
+            "fernchat keygen",
+        ),
         (vec!["--key-file", bad.as_str()], None, "holds no key"),
         (vec![], None, "--key-file"),
         (vec![], Some("canary"), "FERNCHAT_KEY"),
     ] {
         let mut command = fernchat();
-        command.args(["relay-client", "127.0.0.1", "1", "--name", "bob"]).args(&arguments).env_remove("FERNCHAT_KEY");
+        command
+            .args(["relay-client", "127.0.0.1", "1", "--name", "bob"])
+            .args(&arguments)
+            .env_remove("FERNCHAT_KEY");
         command.envs(variable.map(|value| ("FERNCHAT_KEY", value)));
         let output = command.output().unwrap();
         let error = String::from_utf8(output.stderr).unwrap();
         assert_eq!(output.status.code(), Some(1), "{error}");
-        assert!(error.starts_with("error: ") || error.contains("\nerror: "), "{error}");
+        assert!(
+            error.starts_with("error: ") || error.contains("\nerror: "),
+            "{error}"
+        );
         assert!(error.contains(part) && !error.contains("canary"), "{error}");
     }
     // Blanks around it are forgiven, and others who may read it are a reason to warn.
     let key = format!("  {} \n\n", fs::read_to_string(&path).unwrap().trim());
     fs::write(&path, key).unwrap();
-    std::process::Command::new("chmod").args(["644", &path]).status().unwrap();
+    std::process::Command::new("chmod")
+        .args(["644", &path])
+        .status()
+        .unwrap();
     let mut command = fernchat();
-    command.args(["relay-client", "127.0.0.1", "1", "--name", "bob", "--key-file", &path]);
+    command.args([
+        "relay-client",
+        "127.0.0.1",
+        "1",
+        "--name",
+        "bob",
+        "--key-file",
+        &path,
+    ]);
     let error = String::from_utf8(command.output().unwrap().stderr).unwrap();
-    assert!(error.contains("others on this machine can read") && error.contains("cannot reach"), "{error}");
+    assert!(
+        error.contains("others on this machine can read") && error.contains("cannot reach"),
+        "{error}"
+    );
 }
 
 #[test]
@@ -428,5 +545,7 @@ fn the_port_comes_from_the_environment_if_nowhere_else() {
     command.args(["relay", "127.0.0.1"]).env("PORT", "x");
     let output = command.output().unwrap();
     assert_eq!(output.status.code(), Some(2));
-    assert!(String::from_utf8(output.stderr).unwrap().contains("PORT is no port"));
+    assert!(String::from_utf8(output.stderr)
+        .unwrap()
+        .contains("PORT is no port"));
 }

@@ -10,7 +10,10 @@ use std::path::{Path, PathBuf};
 
 use fernet::Fernet;
 use support::python::{approves, content, Python};
-use support::{client, ends_badly, ends_well, fernchat, folder, memory_holds, opened, Peer, Program, Server, Tap};
+use support::{
+    client, ends_badly, ends_well, fernchat, folder, memory_holds, opened, Peer, Program, Server,
+    Tap,
+};
 
 const PHRASE: &str = "the correct horse";
 
@@ -45,22 +48,33 @@ fn those_with_the_secret_chat_and_share_files() {
     let home = folder();
     let (mut server, secret) = closed_server(home.path());
     let downloads = home.path().display().to_string();
-    let [mut alice, mut bob] =
-        two_members(server.port, [&["--secret-file", &secret], &["--secret-file", &secret, "--downloads", &downloads]]);
+    let [mut alice, mut bob] = two_members(
+        server.port,
+        [
+            &["--secret-file", &secret],
+            &["--secret-file", &secret, "--downloads", &downloads],
+        ],
+    );
     alice.types("hello");
     bob.hears_next("alice: hello");
     fs::write(home.path().join("plan"), content(100_000)).unwrap();
     alice.types(&format!("/9 {downloads}/plan"));
     alice.hears("plan is on its way to 1 member.");
     bob.hears("Received plan from alice: ");
-    assert_eq!(fs::read(home.path().join("plan (1)")).unwrap(), content(100_000));
+    assert_eq!(
+        fs::read(home.path().join("plan (1)")).unwrap(),
+        content(100_000)
+    );
     alice.types("/3");
     ends_well(&mut alice);
     server.program.signal("TERM");
     server.program.ends();
     for program in [&mut server.program, &mut alice, &mut bob] {
         program.rest();
-        assert!(!program.log_so_far().iter().any(|line| line.contains(PHRASE) || line.contains("hello")));
+        assert!(!program
+            .log_so_far()
+            .iter()
+            .any(|line| line.contains(PHRASE) || line.contains("hello")));
     }
 }
 
@@ -68,7 +82,9 @@ fn those_with_the_secret_chat_and_share_files() {
 fn python_derives_the_same_key_from_the_same_secret() {
     let home = folder();
     let (server, secret) = closed_server(home.path());
-    let Some(mut peer) = Peer::connect_with(server.port, PHRASE) else { return };
+    let Some(mut peer) = Peer::connect_with(server.port, PHRASE) else {
+        return;
+    };
     peer.says("alice");
     let prompt = peer.hears_text();
     let challenge = prompt.strip_prefix("/sendGroupname fernchat/1 ").unwrap();
@@ -84,7 +100,9 @@ fn whoever_lacks_the_secret_is_refused_at_the_first_frame_and_told_why() {
     let home = folder();
     let (mut server, _) = closed_server(home.path());
     let refused = |server: &mut Server, part: &str| {
-        let line = server.program.logs("departed: refused: this server is closed");
+        let line = server
+            .program
+            .logs("departed: refused: this server is closed");
         assert!(line.contains(part), "{line}");
     };
     let mut without = server.client("alice");
@@ -96,7 +114,10 @@ fn whoever_lacks_the_secret_is_refused_at_the_first_frame_and_told_why() {
 
     let other = private(home.path(), "other", "another phrase");
     let mut with_another = server.client_with("alice", &["--secret-file", &other]);
-    ends_badly(&mut with_another, "the server refused: this server is closed, and the client's secret is another");
+    ends_badly(
+        &mut with_another,
+        "the server refused: this server is closed, and the client's secret is another",
+    );
     refused(&mut server, "is another");
 
     let Some(python) = Python::find() else { return };
@@ -115,22 +136,38 @@ fn a_client_with_a_secret_never_talks_to_a_plain_server() {
     let tap = Tap::before(server.port);
     let mut alice = client(tap.port, "alice", &["--secret-file", &secret]);
     ends_badly(&mut alice, "the server refused: this server has no secret");
-    server.program.logs("departed: refused: this server has no secret");
+    server
+        .program
+        .logs("departed: refused: this server has no secret");
     let key = String::from_utf8(tap.received()[..44].to_vec()).unwrap();
-    assert_eq!(opened(&tap.sent(), &key), "\n", "the name was sealed with the secret");
+    assert_eq!(
+        opened(&tap.sent(), &key),
+        "\n",
+        "the name was sealed with the secret"
+    );
 
     // One that does not even answer, and one that talks as if nothing were wrong.
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = listener.local_addr().unwrap().port();
-    for says in [None, Some("/sendGroupname"), Some("/sendGroupname fernchat/1")] {
+    for says in [
+        None,
+        Some("/sendGroupname"),
+        Some("/sendGroupname fernchat/1"),
+    ] {
         let mut alice = client(port, "alice", &["--secret-file", &secret]);
         let mut peer = Peer::accept(&listener);
         // The client's name, which this key does not open.
         let name = peer.hears_raw(104);
-        assert!(peer.fernet.decrypt(std::str::from_utf8(&name[4..]).unwrap()).is_err());
+        assert!(peer
+            .fernet
+            .decrypt(std::str::from_utf8(&name[4..]).unwrap())
+            .is_err());
         says.into_iter().for_each(|text| peer.says(text));
         drop(peer);
-        ends_badly(&mut alice, "the server has no secret, so nothing is said to it");
+        ends_badly(
+            &mut alice,
+            "the server has no secret, so nothing is said to it",
+        );
     }
 }
 
@@ -141,7 +178,10 @@ fn a_client_with_a_secret_says_nothing_to_a_python_server() {
     let Some(python) = Python::find() else { return };
     let server = python.server(&[]);
     let mut alice = client(server.port, "alice", &["--secret-file", &secret]);
-    ends_badly(&mut alice, "the server has no secret, so nothing is said to it");
+    ends_badly(
+        &mut alice,
+        "the server has no secret, so nothing is said to it",
+    );
 }
 
 #[test]
@@ -163,7 +203,9 @@ fn what_was_recorded_cannot_be_played_again() {
     // To the server, from somebody who has no secret.
     let mut mallory = Peer::connect(server.port);
     mallory.says_raw(&sent);
-    server.program.logs("refused: the answer to this server's challenge is missing");
+    server
+        .program
+        .logs("refused: the answer to this server's challenge is missing");
 
     // To a client, from such a one.
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
@@ -172,7 +214,11 @@ fn what_was_recorded_cannot_be_played_again() {
     let (mut mallory, _) = listener.accept().unwrap();
     mallory.write_all(&received).unwrap();
     assert_eq!(bob.ends().code(), Some(1));
-    assert_eq!(bob.rest().len(), 1, "that it derives the key, and nothing of the recording");
+    assert_eq!(
+        bob.rest().len(),
+        1,
+        "that it derives the key, and nothing of the recording"
+    );
     bob.logs("a frame that is not the answer to joining");
 }
 
@@ -182,12 +228,24 @@ fn what_is_wrong_with_a_secret_is_said_with_the_remedy() {
     let short = private(home.path(), "short", "eleven char\n");
     let two = private(home.path(), "two", "two lines of\nsome length");
     let missing = home.path().join("missing").display().to_string();
-    for (path, part) in [(&short, "one line of at least 12 characters"), (&two, "holds no secret"), (&missing, "cannot read")] {
+    for (path, part) in [
+        (&short, "one line of at least 12 characters"),
+        (&two, "holds no secret"),
+        (&missing, "cannot read"),
+    ] {
         for command in ["server", "client"] {
-            let output = fernchat().args([command, "127.0.0.1", "0", "--secret-file", path]).output().unwrap();
+            let output = fernchat()
+                .args([command, "127.0.0.1", "0", "--secret-file", path])
+                .output()
+                .unwrap();
             let said = String::from_utf8(output.stderr).unwrap();
             assert_eq!(output.status.code(), Some(1));
-            assert!(said.starts_with("error: ") && said.contains(part) && said.contains("fernchat keygen"), "{said}");
+            assert!(
+                said.starts_with("error: ")
+                    && said.contains(part)
+                    && said.contains("fernchat keygen"),
+                "{said}"
+            );
             assert!(!said.contains("eleven") && !said.contains("some length"));
         }
     }
@@ -203,7 +261,12 @@ fn what_is_wrong_with_a_secret_is_said_with_the_remedy() {
 /// A key in a file.
 fn room_key(folder: &Path) -> (String, Fernet) {
     let path = folder.join("room.key").display().to_string();
-    assert!(fernchat().args(["keygen", &path]).output().unwrap().status.success());
+    assert!(fernchat()
+        .args(["keygen", &path])
+        .output()
+        .unwrap()
+        .status
+        .success());
     let key = fs::read_to_string(&path).unwrap();
     (path, Fernet::new(key.trim()).unwrap())
 }
@@ -212,7 +275,12 @@ fn room_key(folder: &Path) -> (String, Fernet) {
 #[track_caller]
 fn hears_sealed(program: &mut Program, line: &str) {
     let heard = program.hears(line);
-    assert!(heard.starts_with('[') && heard.ends_with(line) && heard.len() == "[09:05:00] ".len() + line.len(), "{heard}");
+    assert!(
+        heard.starts_with('[')
+            && heard.ends_with(line)
+            && heard.len() == "[09:05:00] ".len() + line.len(),
+        "{heard}"
+    );
 }
 
 #[test]
@@ -228,14 +296,24 @@ fn the_server_holds_nothing_of_what_is_sealed_with_a_room_key_nor_does_the_wire(
     approves(&mut alice, "bob");
     alice.types("the canary sings");
     hears_sealed(&mut bob, "alice: the canary sings");
-    assert!(memory_holds(server.program.id(), b"alice"), "the search works");
+    assert!(
+        memory_holds(server.program.id(), b"alice"),
+        "the search works"
+    );
     assert!(!memory_holds(server.program.id(), b"canary sings"));
     let link_key = String::from_utf8(tap.received()[..44].to_vec()).unwrap();
     let texts = opened(&tap.sent(), &link_key);
-    assert!(texts.contains("/messageSend") && !texts.contains("canary"), "{texts}");
+    assert!(
+        texts.contains("/messageSend") && !texts.contains("canary"),
+        "{texts}"
+    );
     server.program.signal("TERM");
     server.program.ends();
-    assert!(!server.program.log_so_far().iter().any(|line| line.contains("canary")));
+    assert!(!server
+        .program
+        .log_so_far()
+        .iter()
+        .any(|line| line.contains("canary")));
 }
 
 #[test]
@@ -258,12 +336,19 @@ fn a_line_is_shown_as_what_it_is_to_those_with_the_room_key_and_without() {
     let forged = fernet.encrypt(b"[09:05:00] alice: give bob the money");
     bob.types(&forged);
     carol.hears("Not shown: a line that the server says is bob's was sealed as alice's.");
-    bob.types(&Fernet::new(&Fernet::generate_key()).unwrap().encrypt(b"[09:05:00] bob: hello"));
+    bob.types(
+        &Fernet::new(&Fernet::generate_key())
+            .unwrap()
+            .encrypt(b"[09:05:00] bob: hello"),
+    );
     carol.hears("bob says something that this room key does not open.");
     for program in [&mut alice, &mut bob, &mut carol] {
         program.types("/3");
         ends_well(program);
-        assert!(!program.rest().iter().any(|line| line.contains("money") || line.contains("gAAAAA")));
+        assert!(!program
+            .rest()
+            .iter()
+            .any(|line| line.contains("money") || line.contains("gAAAAA")));
     }
 }
 
@@ -335,23 +420,51 @@ fn a_file_is_sealed_twice_and_whoever_lacks_the_room_key_keeps_it_sealed() {
         fs::write(&path, content(size)).unwrap();
         alice.types(&format!("/9 {}", path.display()));
         alice.hears(&format!("plan{size}.txt is on its way to 2 members."));
-        carol.hears_next(&format!("Received plan{size}.txt from alice: {}/plan{size}.txt", with[1]));
-        assert!(fs::read(place("carol").join(format!("plan{size}.txt"))).unwrap() == content(size), "{size}");
+        carol.hears_next(&format!(
+            "Received plan{size}.txt from alice: {}/plan{size}.txt",
+            with[1]
+        ));
+        assert!(
+            fs::read(place("carol").join(format!("plan{size}.txt"))).unwrap() == content(size),
+            "{size}"
+        );
         let sealed = format!("plan{size}.txt.sealed");
         bob.hears(&format!("Received plan{size}.txt from alice, sealed, and there is no room key here: {}/{sealed}", without[1]));
         let token = fs::read_to_string(place("bob").join(sealed)).unwrap();
-        assert!(fernet.decrypt(&token).unwrap() == content(size), "Python's Fernet opens it, too");
+        assert!(
+            fernet.decrypt(&token).unwrap() == content(size),
+            "Python's Fernet opens it, too"
+        );
     }
     // Not sealed, though some have the key; and sealed with another.
     let path = place("bob").join("note");
     fs::write(&path, "gAAAAA is how a token begins").unwrap();
     bob.types(&format!("/9 {}", path.display()));
-    carol.hears_next(&format!("Received note from bob, not sealed with a room key: {}/note", with[1]));
-    fs::write(&path, Fernet::new(&Fernet::generate_key()).unwrap().encrypt(&content(500))).unwrap();
+    carol.hears_next(&format!(
+        "Received note from bob, not sealed with a room key: {}/note",
+        with[1]
+    ));
+    fs::write(
+        &path,
+        Fernet::new(&Fernet::generate_key())
+            .unwrap()
+            .encrypt(&content(500)),
+    )
+    .unwrap();
     bob.types(&format!("/9 {}", path.display()));
-    carol.hears_next(&format!("Received note from bob, sealed, and this room key does not open it: {}/note.sealed", with[1]));
-    assert_eq!(fs::read(place("carol").join("note.sealed")).unwrap(), fs::read(&path).unwrap());
-    assert_eq!(place("carol").read_dir().unwrap().count(), 9, "nothing half done is left");
+    carol.hears_next(&format!(
+        "Received note from bob, sealed, and this room key does not open it: {}/note.sealed",
+        with[1]
+    ));
+    assert_eq!(
+        fs::read(place("carol").join("note.sealed")).unwrap(),
+        fs::read(&path).unwrap()
+    );
+    assert_eq!(
+        place("carol").read_dir().unwrap().count(),
+        9,
+        "nothing half done is left"
+    );
 }
 
 #[test]
@@ -361,7 +474,10 @@ fn a_room_key_works_over_a_python_server() {
     let (key, fernet) = room_key(home.path());
     let mut server = python.server(&[]);
     let downloads = python.folder("bob").display().to_string();
-    let options: [&[&str]; 2] = [&["--room-key-file", &key], &["--room-key-file", &key, "--downloads", &downloads]];
+    let options: [&[&str]; 2] = [
+        &["--room-key-file", &key],
+        &["--room-key-file", &key, "--downloads", &downloads],
+    ];
     let [mut alice, mut bob] = two_members(server.port, options);
     let mut carol = python.client(server.port, "carol", &[]);
     carol.hears_next("waiting");
@@ -372,7 +488,10 @@ fn a_room_key_works_over_a_python_server() {
     hears_sealed(&mut bob, "alice: the canary sings");
     let line = carol.hears("alice: gAAAAA");
     let token = line.split_once(": ").unwrap().1;
-    assert!(fernet.decrypt(token).unwrap().ends_with(b"] alice: the canary sings"));
+    assert!(fernet
+        .decrypt(token)
+        .unwrap()
+        .ends_with(b"] alice: the canary sings"));
     carol.types("good morning");
     bob.hears_next("carol (not sealed): good morning");
     let path = python.file("alice", "plan.txt", 2000);
@@ -381,5 +500,9 @@ fn a_room_key_works_over_a_python_server() {
     python.has_file("bob", "plan.txt", 2000);
     server.program.signal("TERM");
     server.program.ends();
-    assert!(!server.program.log_so_far().iter().any(|line| line.contains("canary")));
+    assert!(!server
+        .program
+        .log_so_far()
+        .iter()
+        .any(|line| line.contains("canary")));
 }

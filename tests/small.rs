@@ -31,11 +31,16 @@ fn main() {
     if std::env::args().any(|arg| arg == "seal") {
         return;
     }
-    let memory = Limits { controller: "memory", v1: &[("memory.limit_in_bytes", MEMORY)], v2: &[("memory.max", MEMORY)] };
+    let memory = Limits {
+        controller: "memory",
+        v1: &[("memory.limit_in_bytes", MEMORY)],
+        v2: &[("memory.max", MEMORY)],
+    };
     let group = Cgroup::new(&memory);
     share(&group, "32 MB of memory for the server and two clients");
-    let peaks =
-        ["memory.max_usage_in_bytes", "memory.peak"].iter().filter_map(|file| fs::read_to_string(group.0.join(file)).ok());
+    let peaks = ["memory.max_usage_in_bytes", "memory.peak"]
+        .iter()
+        .filter_map(|file| fs::read_to_string(group.0.join(file)).ok());
     println!(
         "  most that was used, with what the system kept of the files: {:?} bytes",
         peaks.map(|n| n.trim().to_owned()).next()
@@ -47,17 +52,27 @@ fn main() {
         v1: &[("cpu.cfs_period_us", "10000"), ("cpu.cfs_quota_us", "2000")],
         v2: &[("cpu.max", "2000 10000")],
     };
-    share(&Cgroup::new(&core), "a fifth of a core for the server and two clients");
+    share(
+        &Cgroup::new(&core),
+        "a fifth of a core for the server and two clients",
+    );
 }
 
 /// Shares the file in a group of fifty, and talks before and meanwhile.
 fn share(group: &Cgroup, what: &str) {
-    println!("{what}, {} clients, a file of {} MB", N_PEERS + 2, FILE_LEN >> 20);
+    println!(
+        "{what}, {} clients, a file of {} MB",
+        N_PEERS + 2,
+        FILE_LEN >> 20
+    );
     let place = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
     let at = |name: &str| place.path().join(name).to_str().unwrap().to_owned();
     fs::create_dir(at("spool")).unwrap();
     fs::create_dir(at("downloads")).unwrap();
-    fs::File::create(at("big.bin")).unwrap().set_len(FILE_LEN).unwrap();
+    fs::File::create(at("big.bin"))
+        .unwrap()
+        .set_len(FILE_LEN)
+        .unwrap();
 
     let mut command = group.within(fernchat());
     command.args(["server", "127.0.0.1", "0", "--spool", &at("spool")]);
@@ -69,19 +84,37 @@ fn share(group: &Cgroup, what: &str) {
     let mut bob = join("bob");
     approve(&mut alice, "bob");
     bob.hears("You have been approved");
-    let mut peers: Vec<Peer> = (0..N_PEERS).map(|n| member(server.port, &mut alice, &format!("peer {n}"))).collect();
+    let mut peers: Vec<Peer> = (0..N_PEERS)
+        .map(|n| member(server.port, &mut alice, &format!("peer {n}")))
+        .collect();
 
-    let before: Vec<Duration> = (0..100).map(|n| latency(&mut peers, &format!("before {n}"))).collect();
+    let before: Vec<Duration> = (0..100)
+        .map(|n| latency(&mut peers, &format!("before {n}")))
+        .collect();
     let start = Instant::now();
     alice.types(&format!("/file {}", at("big.bin")));
     let mut meanwhile = Vec::new();
     while !bob.tries_to_hear("Received big.bin from alice") {
-        assert!(start.elapsed() < FILE_TIME, "the file does not arrive: {:#?}", bob.heard());
-        meanwhile.push(latency(&mut peers, &format!("meanwhile {}", meanwhile.len())));
+        assert!(
+            start.elapsed() < FILE_TIME,
+            "the file does not arrive: {:#?}",
+            bob.heard()
+        );
+        meanwhile.push(latency(
+            &mut peers,
+            &format!("meanwhile {}", meanwhile.len()),
+        ));
     }
     println!("  the file took {:.1} s", start.elapsed().as_secs_f64());
-    println!("  a line, until another hears it: before {}; meanwhile {}", spread(before), spread(meanwhile));
-    assert_eq!(fs::metadata(at("downloads/big.bin")).unwrap().len(), FILE_LEN);
+    println!(
+        "  a line, until another hears it: before {}; meanwhile {}",
+        spread(before),
+        spread(meanwhile)
+    );
+    assert_eq!(
+        fs::metadata(at("downloads/big.bin")).unwrap().len(),
+        FILE_LEN
+    );
     for peer in &mut peers {
         peer.says("/whoAdmin");
         while peer.hears_text() != "/whoAdmin" {}
@@ -106,7 +139,9 @@ fn member(port: u16, admin: &mut Program, name: &str) -> Peer {
 
 /// How long a line takes from one member to another, with the whole dialogue.
 fn latency(peers: &mut [Peer], text: &str) -> Duration {
-    let [one, other, ..] = peers else { unreachable!("there are enough") };
+    let [one, other, ..] = peers else {
+        unreachable!("there are enough")
+    };
     let start = Instant::now();
     one.says("/messageSend");
     while one.hears_text() != "/messageSend" {}
@@ -118,9 +153,19 @@ fn latency(peers: &mut [Peer], text: &str) -> Duration {
 
 fn spread(mut times: Vec<Duration>) -> String {
     times.sort();
-    let at =
-        |share: usize| times.get((times.len() * share / 100).min(times.len().saturating_sub(1))).copied().unwrap_or_default();
-    format!("p50 {:.1?}, p99 {:.1?}, most {:.1?} ({} lines)", at(50), at(99), at(100), times.len())
+    let at = |share: usize| {
+        times
+            .get((times.len() * share / 100).min(times.len().saturating_sub(1)))
+            .copied()
+            .unwrap_or_default()
+    };
+    format!(
+        "p50 {:.1?}, p99 {:.1?}, most {:.1?} ({} lines)",
+        at(50),
+        at(99),
+        at(100),
+        times.len()
+    )
 }
 
 /// Prints what a line and a megabyte cost.
@@ -164,20 +209,33 @@ impl Cgroup {
         };
         if is_v2 {
             // On already, or the limit cannot be set below.
-            let _ = fs::write(root.join("cgroup.subtree_control"), format!("+{}", limits.controller));
+            let _ = fs::write(
+                root.join("cgroup.subtree_control"),
+                format!("+{}", limits.controller),
+            );
         }
         let make = || -> io::Result<()> {
             fs::create_dir(&path)?;
-            files.iter().try_for_each(|(file, value)| fs::write(path.join(file), value))
+            files
+                .iter()
+                .try_for_each(|(file, value)| fs::write(path.join(file), value))
         };
-        make().unwrap_or_else(|error| panic!("no control group {}: {error}; are you root?", path.display()));
+        make().unwrap_or_else(|error| {
+            panic!(
+                "no control group {}: {error}; are you root?",
+                path.display()
+            )
+        });
         Cgroup(path)
     }
 
     /// The same program, within this group.
     fn within(&self, program: Command) -> Command {
         let mut command = Command::new("sh");
-        command.args(["-c", "echo $$ >\"$0/cgroup.procs\" && exec \"$@\""]).arg(&self.0).arg(program.get_program());
+        command
+            .args(["-c", "echo $$ >\"$0/cgroup.procs\" && exec \"$@\""])
+            .arg(&self.0)
+            .arg(program.get_program());
         command
     }
 }

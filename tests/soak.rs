@@ -24,12 +24,17 @@ const N_TAPS: usize = 10;
 const PACE: u32 = 60;
 
 fn main() {
-    let number = |name: &str, default| std::env::var(name).map_or(default, |text| text.parse().expect("a number"));
+    let number = |name: &str, default| {
+        std::env::var(name).map_or(default, |text| text.parse().expect("a number"))
+    };
     let (seconds, seed) = (number("SECONDS", 60), number("SEED", 1));
     println!("soak: {seconds} s, seed {seed}");
     let home = folder();
     let mut crowd = Crowd::gather(home.path(), seed);
-    let before = (Footprint::of(crowd.server.program.id()), status_of(crowd.server.program.id(), "VmRSS"));
+    let before = (
+        Footprint::of(crowd.server.program.id()),
+        status_of(crowd.server.program.id(), "VmRSS"),
+    );
     let start = Instant::now();
     for n in 1.. {
         if start.elapsed() > Duration::from_secs(seconds) {
@@ -39,7 +44,10 @@ fn main() {
         crowd.listens_until(start + Duration::from_secs(1) * n / PACE);
     }
     crowd.comes_to_rest();
-    let after = (Footprint::of(crowd.server.program.id()), status_of(crowd.server.program.id(), "VmRSS"));
+    let after = (
+        Footprint::of(crowd.server.program.id()),
+        status_of(crowd.server.program.id(), "VmRSS"),
+    );
     crowd.is_what_the_model_says();
     println!("server before: {:?}, {} KiB", before.0, before.1);
     println!("server after:  {:?}, {} KiB", after.0, after.1);
@@ -66,7 +74,15 @@ impl Crowd<'_> {
         let server = Server::start_with(&["--backlog", "1000"]);
         let taps = (0..N_TAPS).map(|_| Tap::before(server.port)).collect();
         let n_said = vec![0; N_STEADY + N_MORTAL];
-        let mut crowd = Crowd { home, server, taps, clients: Vec::new(), n_said, n_done: HashMap::new(), random: seed | 1 };
+        let mut crowd = Crowd {
+            home,
+            server,
+            taps,
+            clients: Vec::new(),
+            n_said,
+            n_done: HashMap::new(),
+            random: seed | 1,
+        };
         for at in 0..N_STEADY + N_MORTAL {
             let mut client = crowd.start(at);
             match at {
@@ -86,7 +102,11 @@ impl Crowd<'_> {
     fn start(&self, at: usize) -> Program {
         let downloads = self.home.join(name(at));
         fs::create_dir_all(&downloads).unwrap();
-        lasting_client(self.taps[at % N_TAPS].port, &name(at), &["--downloads", downloads.to_str().unwrap()])
+        lasting_client(
+            self.taps[at % N_TAPS].port,
+            &name(at),
+            &["--downloads", downloads.to_str().unwrap()],
+        )
     }
 
     /// A number below `n` (xorshift64: small, and the same for the same seed).
@@ -107,7 +127,8 @@ impl Crowd<'_> {
                 "lines"
             }
             850..=939 => {
-                let command = ["/members", "/online", "/admin", "/requests", "/kick nobody"][self.random(5)];
+                let command =
+                    ["/members", "/online", "/admin", "/requests", "/kick nobody"][self.random(5)];
                 self.clients[at].types(command);
                 "commands"
             }
@@ -137,7 +158,9 @@ impl Crowd<'_> {
     /// Takes in what the clients show, until this moment.
     fn listens_until(&mut self, until: Instant) {
         while Instant::now() < until {
-            self.clients.iter_mut().for_each(Program::hears_what_is_there);
+            self.clients
+                .iter_mut()
+                .for_each(Program::hears_what_is_there);
             std::thread::sleep(Duration::from_millis(2)); // not a wait for an event: it sets the pace
         }
     }
@@ -160,31 +183,76 @@ impl Crowd<'_> {
     fn is_what_the_model_says(&self) {
         let (mut n_heard, mut n_files) = (0, 0);
         // All lines of steady clients in the order in which the first of them heard them; its own have no place in it.
-        let order: Vec<&str> = lines(&self.clients[0]).filter(|line| line.starts_with("steady")).collect();
+        let order: Vec<&str> = lines(&self.clients[0])
+            .filter(|line| line.starts_with("steady"))
+            .collect();
         for (at, client) in self.clients.iter().enumerate() {
             let mut next: HashMap<&str, u64> = HashMap::new();
-            for (speaker, number) in lines(client).filter_map(|line| line.split_once(": ")?.1.split_once(" says ")) {
-                let (number, last) = (number.parse::<u64>().unwrap(), next.entry(speaker).or_default());
-                assert!(number > *last, "{} heard line {number} of {speaker} twice or late", name(at));
+            for (speaker, number) in
+                lines(client).filter_map(|line| line.split_once(": ")?.1.split_once(" says "))
+            {
+                let (number, last) = (
+                    number.parse::<u64>().unwrap(),
+                    next.entry(speaker).or_default(),
+                );
+                assert!(
+                    number > *last,
+                    "{} heard line {number} of {speaker} twice or late",
+                    name(at)
+                );
                 let is_whole = at < N_STEADY && speaker.starts_with("steady");
-                assert!(!is_whole || number == *last + 1, "{} missed line {} of {speaker}", name(at), *last + 1);
+                assert!(
+                    !is_whole || number == *last + 1,
+                    "{} missed line {} of {speaker}",
+                    name(at),
+                    *last + 1
+                );
                 *last = number;
                 n_heard += 1;
             }
             if at < N_STEADY {
                 for other in (0..N_STEADY).filter(|other| *other != at) {
                     let heard = next.get(name(other).as_str()).copied().unwrap_or(0);
-                    assert_eq!(heard, self.n_said[other], "lines of {} that {} heard", name(other), name(at));
+                    assert_eq!(
+                        heard,
+                        self.n_said[other],
+                        "lines of {} that {} heard",
+                        name(other),
+                        name(at)
+                    );
                 }
                 let (own, first) = (format!("{}: ", name(at)), format!("{}: ", name(0)));
-                let others = |line: &&str| line.starts_with("steady") && !line.starts_with(&own) && !line.starts_with(&first);
-                let mut pairs = lines(client).filter(others).zip(order.iter().copied().filter(others));
+                let others = |line: &&str| {
+                    line.starts_with("steady")
+                        && !line.starts_with(&own)
+                        && !line.starts_with(&first)
+                };
+                let mut pairs = lines(client)
+                    .filter(others)
+                    .zip(order.iter().copied().filter(others));
                 let differs = pairs.find(|(here, there)| here != there);
-                assert_eq!(differs, None, "{} heard the lines in another order than {}", name(at), name(0));
+                assert_eq!(
+                    differs,
+                    None,
+                    "{} heard the lines in another order than {}",
+                    name(at),
+                    name(0)
+                );
             }
-            for file in self.home.join(name(at)).read_dir().unwrap().map(|file| file.unwrap().path()) {
+            for file in self
+                .home
+                .join(name(at))
+                .read_dir()
+                .unwrap()
+                .map(|file| file.unwrap().path())
+            {
                 let is_part = file.file_name().unwrap().to_string_lossy().starts_with('.');
-                assert!(is_part || fs::read(&file).unwrap() == content(fs::metadata(&file).unwrap().len() as usize), "{file:?}");
+                assert!(
+                    is_part
+                        || fs::read(&file).unwrap()
+                            == content(fs::metadata(&file).unwrap().len() as usize),
+                    "{file:?}"
+                );
                 n_files += 1;
             }
         }
@@ -194,8 +262,10 @@ impl Crowd<'_> {
 
 /// The chat lines that a client has shown.
 fn lines(client: &Program) -> impl Iterator<Item = &str> {
-    let is_line =
-        |line: &&str| line.split_once(": ").is_some_and(|(name, _)| name.starts_with("steady") || name.starts_with("mortal"));
+    let is_line = |line: &&str| {
+        line.split_once(": ")
+            .is_some_and(|(name, _)| name.starts_with("steady") || name.starts_with("mortal"))
+    };
     client.heard().iter().map(String::as_str).filter(is_line)
 }
 

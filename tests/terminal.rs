@@ -21,30 +21,78 @@ struct Setup<'a> {
     environment: &'a [(&'a str, &'a str)],
 }
 
-const USUAL: Setup = Setup { columns: 80, environment: &[("LC_ALL", "C.UTF-8")] };
+const USUAL: Setup = Setup {
+    columns: 80,
+    environment: &[("LC_ALL", "C.UTF-8")],
+};
 
 impl Screen {
     /// A client of the group `team`; then the terminal says how it ended.
     fn client(port: u16, name: &str, options: &[&str]) -> Screen {
-        Screen::with(&USUAL, &[&["client", "127.0.0.1", &port.to_string(), "--name", name, "--group", "team"], options].concat())
+        Screen::with(
+            &USUAL,
+            &[
+                &[
+                    "client",
+                    "127.0.0.1",
+                    &port.to_string(),
+                    "--name",
+                    name,
+                    "--group",
+                    "team",
+                ],
+                options,
+            ]
+            .concat(),
+        )
     }
 
     fn with(setup: &Setup, arguments: &[&str]) -> Screen {
         static N: AtomicU32 = AtomicU32::new(0);
-        let socket = format!("fernchat-{}-{}", std::process::id(), N.fetch_add(1, Ordering::Relaxed));
+        let socket = format!(
+            "fernchat-{}-{}",
+            std::process::id(),
+            N.fetch_add(1, Ordering::Relaxed)
+        );
         let screen = Screen { socket };
-        let environment = setup.environment.iter().map(|(name, value)| format!("{name}={value} ")).collect::<String>();
-        let quoted = arguments.iter().map(|argument| format!("'{argument}' ")).collect::<String>();
+        let environment = setup
+            .environment
+            .iter()
+            .map(|(name, value)| format!("{name}={value} "))
+            .collect::<String>();
+        let quoted = arguments
+            .iter()
+            .map(|argument| format!("'{argument}' "))
+            .collect::<String>();
         let program = env!("CARGO_BIN_EXE_fernchat");
         let mode = "stty -a | grep -q ' icanon' && echo cooked";
-        let script = format!("{environment} '{program}' {quoted}; echo \"ended with $?\"; {mode}; exec cat");
+        let script =
+            format!("{environment} '{program}' {quoted}; echo \"ended with $?\"; {mode}; exec cat");
         let columns = setup.columns.to_string();
-        screen.tmux(&["-u", "-f", "/dev/null", "new-session", "-d", "-x", &columns, "-y", "24", "sh", "-c", &script]);
+        screen.tmux(&[
+            "-u",
+            "-f",
+            "/dev/null",
+            "new-session",
+            "-d",
+            "-x",
+            &columns,
+            "-y",
+            "24",
+            "sh",
+            "-c",
+            &script,
+        ]);
         screen
     }
 
     fn tmux(&self, arguments: &[&str]) -> Output {
-        let output = Command::new("tmux").args(["-L", &self.socket]).args(arguments).env_remove("TMUX").output().unwrap();
+        let output = Command::new("tmux")
+            .args(["-L", &self.socket])
+            .args(arguments)
+            .env_remove("TMUX")
+            .output()
+            .unwrap();
         assert!(output.status.success(), "{arguments:?}: {output:?}");
         output
     }
@@ -68,7 +116,10 @@ impl Screen {
     /// What stands on the screen and what has left it at the top.
     fn text(&self) -> String {
         let output = self.tmux(&["capture-pane", "-p", "-S", "-", "-t", ":0"]);
-        String::from_utf8(output.stdout).unwrap().trim_end().to_owned()
+        String::from_utf8(output.stdout)
+            .unwrap()
+            .trim_end()
+            .to_owned()
     }
 
     /// Waits until the text is as it should be.
@@ -92,7 +143,11 @@ impl Screen {
     /// The line at the bottom is this.
     #[track_caller]
     fn ends_in(&self, line: &str) -> String {
-        self.waits(&format!("ends in {line:?}"), |text| text.lines().last().is_some_and(|last| last.trim_end() == line))
+        self.waits(&format!("ends in {line:?}"), |text| {
+            text.lines()
+                .last()
+                .is_some_and(|last| last.trim_end() == line)
+        })
     }
 
     /// These lines follow each other.
@@ -100,7 +155,9 @@ impl Screen {
     fn shows_in_order(&self, lines: &[&str]) {
         self.waits(&format!("shows {lines:?} in this order"), |text| {
             let mut shown = text.lines();
-            lines.iter().all(|line| shown.any(|shown| shown.trim_end().ends_with(line)))
+            lines
+                .iter()
+                .all(|line| shown.any(|shown| shown.trim_end().ends_with(line)))
         });
     }
 }
@@ -108,7 +165,9 @@ impl Screen {
 impl Drop for Screen {
     fn drop(&mut self) {
         // It may have ended.
-        let _ = Command::new("tmux").args(["-L", &self.socket, "kill-server"]).output();
+        let _ = Command::new("tmux")
+            .args(["-L", &self.socket, "kill-server"])
+            .output();
     }
 }
 
@@ -204,11 +263,31 @@ fn the_terminal_is_as_it_was_however_the_client_ends() {
     bob.shows("You have been put out of the group.\nteam> half\nended with 0\ncooked");
     let carol = Screen::with(
         &USUAL,
-        &["client", "127.0.0.1", &server.port.to_string(), "--name", "carol", "--group", "other", "--no-reconnect"],
+        &[
+            "client",
+            "127.0.0.1",
+            &server.port.to_string(),
+            "--name",
+            "carol",
+            "--group",
+            "other",
+            "--no-reconnect",
+        ],
     );
     carol.ends_in("other>");
     // And one that would join again, and is left while it tries.
-    let dave = Screen::with(&USUAL, &["client", "127.0.0.1", &server.port.to_string(), "--name", "dave", "--group", "third"]);
+    let dave = Screen::with(
+        &USUAL,
+        &[
+            "client",
+            "127.0.0.1",
+            &server.port.to_string(),
+            "--name",
+            "dave",
+            "--group",
+            "third",
+        ],
+    );
     dave.ends_in("third>");
     server.program.signal("TERM");
     carol.shows("ended with 1\ncooked");
@@ -241,7 +320,9 @@ fn a_question_has_its_own_prompt_and_ctrl_c_takes_it_back() {
 fn what_is_pasted_or_typed_ahead_is_said_line_by_line_in_order() {
     let Some(server) = server() else { return };
     let (bob, mut alice) = two(&server, &[]);
-    let lines: Vec<String> = (0..300).map(|n| format!("line {n} of what was pasted")).collect();
+    let lines: Vec<String> = (0..300)
+        .map(|n| format!("line {n} of what was pasted"))
+        .collect();
     bob.tmux(&["set-buffer", &lines.join("\n")]);
     // Once as a terminal does that marks what is pasted, once as one that types it.
     bob.tmux(&["paste-buffer", "-p"]);
@@ -255,11 +336,28 @@ fn what_is_pasted_or_typed_ahead_is_said_line_by_line_in_order() {
 
 #[test]
 fn wide_characters_and_long_lines_are_edited_on_narrow_and_on_plain_terminals() {
-    for (term, locale) in [("xterm-256color", "C.UTF-8"), ("linux", "C.UTF-8"), ("screen", "C")] {
+    for (term, locale) in [
+        ("xterm-256color", "C.UTF-8"),
+        ("linux", "C.UTF-8"),
+        ("screen", "C"),
+    ] {
         let Some(server) = server() else { return };
-        let setup = Setup { columns: 40, environment: &[("TERM", term), ("LC_ALL", locale)] };
-        let alice =
-            Screen::with(&setup, &["client", "127.0.0.1", &server.port.to_string(), "--name", "alice", "--group", "team"]);
+        let setup = Setup {
+            columns: 40,
+            environment: &[("TERM", term), ("LC_ALL", locale)],
+        };
+        let alice = Screen::with(
+            &setup,
+            &[
+                "client",
+                "127.0.0.1",
+                &server.port.to_string(),
+                "--name",
+                "alice",
+                "--group",
+                "team",
+            ],
+        );
         alice.ends_in("team>");
         let mut bob = Peer::greet(server.port, "bob", "team");
         bob.hears("/wait");
@@ -269,16 +367,24 @@ fn wide_characters_and_long_lines_are_edited_on_narrow_and_on_plain_terminals() 
         alice.presses_text(&long);
         alice.shows("語語語");
         bob.tells("a line that is longer than the terminal has columns, and comes in between");
-        alice.waits("shows the whole line", |text| text.replace('\n', "").contains("and comes in between"));
+        alice.waits("shows the whole line", |text| {
+            text.replace('\n', "").contains("and comes in between")
+        });
         alice.presses(&["BSpace", "Enter"]);
-        bob.hears(&format!("alice: {}", long.trim_end_matches('語').to_owned() + "語語"));
+        bob.hears(&format!(
+            "alice: {}",
+            long.trim_end_matches('語').to_owned() + "語語"
+        ));
     }
 }
 
 #[test]
 fn a_terminal_that_is_too_plain_for_the_editor_has_plain_lines() {
     let Some(server) = server() else { return };
-    let setup = Setup { columns: 80, environment: &[("TERM", "dumb")] };
+    let setup = Setup {
+        columns: 80,
+        environment: &[("TERM", "dumb")],
+    };
     let alice = Screen::with(&setup, &["client", "127.0.0.1", &server.port.to_string()]);
     alice.ends_in("user name:");
     alice.types("alice");
@@ -358,7 +464,12 @@ fn an_admin_is_told_who_asks_and_is_offered_the_pending_ones_and_lists_mark_the_
 
 /// The screen with its escape sequences.
 fn colours(screen: &Screen) -> String {
-    String::from_utf8(screen.tmux(&["capture-pane", "-p", "-e", "-S", "-", "-t", ":0"]).stdout).unwrap()
+    String::from_utf8(
+        screen
+            .tmux(&["capture-pane", "-p", "-e", "-S", "-", "-t", ":0"])
+            .stdout,
+    )
+    .unwrap()
 }
 
 #[test]
@@ -368,10 +479,22 @@ fn names_have_their_colours_notices_are_quiet_and_mentions_stand_out() {
     alice.tells("hello");
     alice.tells("and you, Bob?");
     let text = bob.shows("and you, Bob?");
-    let line = text.lines().find(|line| line.contains("alice: hello")).unwrap();
-    assert!(line.as_bytes().iter().zip(b"00:00 ").all(|(c, form)| c == form || c.is_ascii_digit()), "{line}");
+    let line = text
+        .lines()
+        .find(|line| line.contains("alice: hello"))
+        .unwrap();
+    assert!(
+        line.as_bytes()
+            .iter()
+            .zip(b"00:00 ")
+            .all(|(c, form)| c == form || c.is_ascii_digit()),
+        "{line}"
+    );
     let text = colours(&bob);
-    assert!(text.contains("\x1b[38;5;162malice\x1b[39m: hello"), "{text:?}");
+    assert!(
+        text.contains("\x1b[38;5;162malice\x1b[39m: hello"),
+        "{text:?}"
+    );
     assert!(text.contains("\x1b[2mYou wait"), "{text:?}");
     assert!(text.contains("\x1b[1;7mand you, Bob?"), "{text:?}");
 }
@@ -399,12 +522,29 @@ fn friends_at_a_relay_have_the_same_terminal() {
     let Some(_) = server() else { return };
     let home = folder();
     let key = home.path().join("key").display().to_string();
-    assert!(support::fernchat().args(["keygen", &key]).output().unwrap().status.success());
+    assert!(support::fernchat()
+        .args(["keygen", &key])
+        .output()
+        .unwrap()
+        .status
+        .success());
     let mut relay = support::fernchat();
     relay.args(["relay", "127.0.0.1", "0"]);
     let relay = Server::of(relay);
-    let join =
-        |name| Screen::with(&USUAL, &["relay-client", "127.0.0.1", &relay.port.to_string(), "--key-file", &key, "--name", name]);
+    let join = |name| {
+        Screen::with(
+            &USUAL,
+            &[
+                "relay-client",
+                "127.0.0.1",
+                &relay.port.to_string(),
+                "--key-file",
+                &key,
+                "--name",
+                name,
+            ],
+        )
+    };
     let (alice, bob) = (join("alice"), join("bob"));
     alice.ends_in("127.0.0.1>");
     bob.ends_in("127.0.0.1>");
@@ -412,7 +552,10 @@ fn friends_at_a_relay_have_the_same_terminal() {
     bob.ends_in("127.0.0.1> half a line");
     alice.types("hello bob");
     let text = bob.shows("alice: hello bob");
-    let line = text.lines().find(|line| line.contains("alice: hello bob")).unwrap();
+    let line = text
+        .lines()
+        .find(|line| line.contains("alice: hello bob"))
+        .unwrap();
     assert_eq!(line.len(), "00:00 alice: hello bob".len(), "{line}");
     bob.ends_in("127.0.0.1> half a line");
     bob.presses(&["C-u"]);
@@ -441,14 +584,24 @@ fn both_ends_see_how_far_a_file_has_come_and_ctrl_c_stops_it_in_step() {
     let home = folder();
     let alice = Screen::client(server.port, "alice", &[]);
     alice.ends_in("team>");
-    let bob = Screen::client(server.port, "bob", &["--downloads", &home.path().display().to_string()]);
+    let bob = Screen::client(
+        server.port,
+        "bob",
+        &["--downloads", &home.path().display().to_string()],
+    );
     bob.shows("(waiting; /1 leaves)");
     alice.types("/2 bob");
     bob.shows("You have been approved");
-    alice.types(&format!("/9 {}", large_file(home.path(), "huge.bin", 3 << 30)));
+    alice.types(&format!(
+        "/9 {}",
+        large_file(home.path(), "huge.bin", 3 << 30)
+    ));
     alice.shows("Sharing huge.bin (3 GiB). Ctrl-C stops it.");
     alice.waits("says it twice in one place", |text| {
-        let lines: Vec<&str> = text.lines().filter(|line| line.contains("left: huge.bin")).collect();
+        let lines: Vec<&str> = text
+            .lines()
+            .filter(|line| line.contains("left: huge.bin"))
+            .collect();
         lines.len() == 1 && !lines[0].starts_with("0 %")
     });
     alice.presses(&["C-c"]);
@@ -457,10 +610,19 @@ fn both_ends_see_how_far_a_file_has_come_and_ctrl_c_stops_it_in_step() {
     bob.shows("alice: still here");
     assert!(!bob.text().contains("huge.bin"));
 
-    alice.types(&format!("/9 {}", large_file(home.path(), "large.bin", 40 << 20)));
+    alice.types(&format!(
+        "/9 {}",
+        large_file(home.path(), "large.bin", 40 << 20)
+    ));
     bob.shows("left: large.bin from alice");
     bob.shows("Received large.bin from alice (40 MiB): ");
-    assert_eq!(bob.text().lines().filter(|line| line.contains("100 %")).count(), 1);
+    assert_eq!(
+        bob.text()
+            .lines()
+            .filter(|line| line.contains("100 %"))
+            .count(),
+        1
+    );
 }
 
 #[test]
@@ -473,7 +635,10 @@ fn an_upload_to_a_python_server_is_stopped_in_step_and_spoiled() {
     let mut python = Peer::host(&listener);
     python.says("/ready");
     alice.ends_in("team>");
-    alice.types(&format!("/9 {}", large_file(home.path(), "large.bin", 20 << 20)));
+    alice.types(&format!(
+        "/9 {}",
+        large_file(home.path(), "large.bin", 20 << 20)
+    ));
     python.hears("/fileTransfer");
     python.says("/fileTransfer");
     python.hears("large.bin");
@@ -483,7 +648,10 @@ fn an_upload_to_a_python_server_is_stopped_in_step_and_spoiled() {
     alice.presses(&["C-c"]);
     alice.ends_in("team> (stopped)");
     let body = python.hears_raw(length);
-    assert!(python.fernet.decrypt(std::str::from_utf8(&body).unwrap()).is_err());
+    assert!(python
+        .fernet
+        .decrypt(std::str::from_utf8(&body).unwrap())
+        .is_err());
     python.says("large.bin could not be opened");
     alice.shows("large.bin was not shared: it was stopped.");
     alice.types("hello");
@@ -507,12 +675,21 @@ fn a_log_keeps_what_was_shown_and_shows_it_again_at_the_next_start() {
     bob.presses(&["C-d"]);
     bob.shows("ended with 0");
     let text = std::fs::read_to_string(&log).unwrap();
-    assert!(!text.contains('\x1b') && text.lines().all(|line| &line[19..27] == " [team] "), "{text}");
+    assert!(
+        !text.contains('\x1b') && text.lines().all(|line| &line[19..27] == " [team] "),
+        "{text}"
+    );
 
     let bob = Screen::client(server.port, "bob", &options);
     let text = bob.shows("bob: hello yourself");
-    let line = text.lines().find(|line| line.contains("hello bob")).unwrap();
-    assert!(line.starts_with("earlier: 20") && line.ends_with("alice: hello bob ^[[2J"), "{text}");
+    let line = text
+        .lines()
+        .find(|line| line.contains("hello bob"))
+        .unwrap();
+    assert!(
+        line.starts_with("earlier: 20") && line.ends_with("alice: hello bob ^[[2J"),
+        "{text}"
+    );
     bob.types("again");
     alice.hears("bob: again");
     bob.presses(&["C-d"]);
@@ -522,7 +699,19 @@ fn a_log_keeps_what_was_shown_and_shows_it_again_at_the_next_start() {
 
     let other = Screen::with(
         &USUAL,
-        &[&["client", "127.0.0.1", &server.port.to_string(), "--name", "bob", "--group", "other"], &options[..]].concat(),
+        &[
+            &[
+                "client",
+                "127.0.0.1",
+                &server.port.to_string(),
+                "--name",
+                "bob",
+                "--group",
+                "other",
+            ],
+            &options[..],
+        ]
+        .concat(),
     );
     other.ends_in("other>");
     assert!(!other.text().contains("earlier"));
@@ -535,9 +724,17 @@ fn lines_that_were_said_before_are_marked_as_earlier_ones() {
     bob.presses(&["C-d"]);
     bob.shows("ended with 0");
     alice.tells("hello bob");
-    let said = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
+    let said = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap()
+        .as_secs();
     // Stamps are seconds: wait for the next one.
-    while SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs() == said {
+    while SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap()
+        .as_secs()
+        == said
+    {
         std::thread::yield_now();
     }
     let bob = Screen::client(server.port, "bob", &[]);

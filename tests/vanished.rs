@@ -47,10 +47,17 @@ fn main() {
 /// A server that the namespaces reach.
 fn server() -> (Program, u16) {
     let mut command = fernchat();
-    command.args(["server", "0.0.0.0", "0"]).env("RUST_LOG", "fernchat=debug");
+    command
+        .args(["server", "0.0.0.0", "0"])
+        .env("RUST_LOG", "fernchat=debug");
     let mut server = Program::start(command);
     let banner = server.hears("listening on 0.0.0.0:");
-    let port = banner["listening on 0.0.0.0:".len()..].split(',').next().unwrap().parse().unwrap();
+    let port = banner["listening on 0.0.0.0:".len()..]
+        .split(',')
+        .next()
+        .unwrap()
+        .parse()
+        .unwrap();
     (server, port)
 }
 
@@ -82,11 +89,26 @@ fn who_comes_back_after_half_a_minute_has_missed_nothing(link: &Link) {
     link.set("up");
     carl.tells("the end");
     ours.hears_within(LIMIT, "carl: the end");
-    let lines = |program: &Program| program.heard().iter().filter(|line| line.starts_with("carl: line ")).count();
-    println!("a link that was down for 30 s, {n_said} lines said meanwhile: ours lost {}", n_said - lines(&ours));
+    let lines = |program: &Program| {
+        program
+            .heard()
+            .iter()
+            .filter(|line| line.starts_with("carl: line "))
+            .count()
+    };
+    println!(
+        "a link that was down for 30 s, {n_said} lines said meanwhile: ours lost {}",
+        n_said - lines(&ours)
+    );
     assert_eq!(lines(&ours), n_said);
     let said: Vec<String> = (0..n_said).map(|n| format!("carl: line {n}")).collect();
-    assert!(ours.heard().iter().filter(|line| line.starts_with("carl: line ")).eq(&said), "out of order");
+    assert!(
+        ours.heard()
+            .iter()
+            .filter(|line| line.starts_with("carl: line "))
+            .eq(&said),
+        "out of order"
+    );
     if let Some(mut python) = python {
         // It hears the rest over the same connection or none.
         let until = Instant::now() + Duration::from_secs(20);
@@ -111,12 +133,19 @@ fn those_who_vanish_are_noticed_by_both_ends_and_disturb_nobody(link: &Link) {
         ("vivian", "typing late"),
         ("vesna", "wanted"),
     ]
-    .map(|(name, group)| Ended { name, at: [None, None], program: link.client(port, name, group, &["--no-reconnect"]) });
+    .map(|(name, group)| Ended {
+        name,
+        at: [None, None],
+        program: link.client(port, name, group, &["--no-reconnect"]),
+    });
     for ours in [&mut vera, &mut viola, &mut vivian, &mut vesna] {
         ours.program.hears("you administer it");
     }
     for (admin, ours) in [(&mut carl, &mut victor), (&mut lea, &mut vince)] {
-        admin.hears(&format!("PyChat: {} has requested to join the group.", ours.name));
+        admin.hears(&format!(
+            "PyChat: {} has requested to join the group.",
+            ours.name
+        ));
         admin.decides("/approveRequest", ours.name);
         ours.program.hears("You have been approved");
     }
@@ -127,7 +156,10 @@ fn those_who_vanish_are_noticed_by_both_ends_and_disturb_nobody(link: &Link) {
     viola.program.types("is anybody there?");
     let mut other = Peer::greet(port, "vesna", "wanted\nfernchat/1");
     other.hears("/ready");
-    println!("vesna's name was free for somebody else after {:.1} s", start.elapsed().as_secs_f64());
+    println!(
+        "vesna's name was free for somebody else after {:.1} s",
+        start.elapsed().as_secs_f64()
+    );
     let mut is_late = false;
     let mut all = [vera, victor, vince, viola, vivian, vesna];
     while all.iter().any(|one| one.at.contains(&None)) && start.elapsed() < LIMIT {
@@ -139,25 +171,49 @@ fn those_who_vanish_are_noticed_by_both_ends_and_disturb_nobody(link: &Link) {
         carl.tells("does this disturb you?");
         clara.hears("carl: does this disturb you?");
         while let Some(line) = server.tries_to_log("departed") {
-            let one = all.iter_mut().find(|one| line.contains(&format!(" {} in ", one.name))).expect("one who vanished");
+            let one = all
+                .iter_mut()
+                .find(|one| line.contains(&format!(" {} in ", one.name)))
+                .expect("one who vanished");
             one.at[0] = Some(start.elapsed());
         }
         for one in &mut all {
-            if one.at[1].is_none() && one.program.tries_to_log("error: the connection to the server is lost").is_some() {
+            if one.at[1].is_none()
+                && one
+                    .program
+                    .tries_to_log("error: the connection to the server is lost")
+                    .is_some()
+            {
                 one.at[1] = Some(start.elapsed());
             }
         }
     }
 
-    println!("{:<10} {:>20} {:>20}", "noticed", "by the server, s", "by its client, s");
-    let secs = |at: Option<Duration>| at.map_or("not at all".into(), |at| format!("{:.0}", at.as_secs_f64()));
+    println!(
+        "{:<10} {:>20} {:>20}",
+        "noticed", "by the server, s", "by its client, s"
+    );
+    let secs = |at: Option<Duration>| {
+        at.map_or("not at all".into(), |at| format!("{:.0}", at.as_secs_f64()))
+    };
     for one in &all {
-        println!("{:<10} {:>20} {:>20}", one.name, secs(one.at[0]), secs(one.at[1]));
+        println!(
+            "{:<10} {:>20} {:>20}",
+            one.name,
+            secs(one.at[0]),
+            secs(one.at[1])
+        );
     }
-    assert!(all.iter().all(|one| !one.at.contains(&None)), "not noticed within {LIMIT:?}");
+    assert!(
+        all.iter().all(|one| !one.at.contains(&None)),
+        "not noticed within {LIMIT:?}"
+    );
 
     assert_eq!(carl.asks_for_set("/onlineMembers"), set(&["carl", "clara"]));
-    assert_eq!(carl.asks_for_set("/allMembers"), set(&["carl", "clara", "victor"]));
+    assert_eq!(
+        carl.asks_for_set("/allMembers"),
+        set(&["carl", "clara", "victor"])
+    );
     assert_eq!(lea.asks_for_set("/onlineMembers"), set(&["lea"]));
     Peer::greet(port, "vera", "quiet").hears("/ready");
 }
@@ -194,11 +250,36 @@ impl Link {
         let [here, there] = ["a", "b"].map(|end| format!("fc{id}{n}{end}"));
         ip(&["netns", "add", &name]).then_some(())?;
         let link = Link { name, there, n };
-        let ends = ["link", "add", &here, "type", "veth", "peer", "name", &link.there, "netns", &link.name];
+        let ends = [
+            "link",
+            "add",
+            &here,
+            "type",
+            "veth",
+            "peer",
+            "name",
+            &link.there,
+            "netns",
+            &link.name,
+        ];
         let is_made = ip(&ends)
-            && ip(&["addr", "add", &format!("{}/30", link.address(1)), "dev", &here])
+            && ip(&[
+                "addr",
+                "add",
+                &format!("{}/30", link.address(1)),
+                "dev",
+                &here,
+            ])
             && ip(&["link", "set", &here, "up"])
-            && ip(&["-n", &link.name, "addr", "add", &format!("{}/30", link.address(2)), "dev", &link.there])
+            && ip(&[
+                "-n",
+                &link.name,
+                "addr",
+                "add",
+                &format!("{}/30", link.address(2)),
+                "dev",
+                &link.there,
+            ])
             && link.set("up");
         is_made.then_some(link)
     }
@@ -211,14 +292,27 @@ impl Link {
     /// A program in the namespace.
     fn program(&self, program: Command) -> Command {
         let mut command = Command::new("ip");
-        command.args(["netns", "exec", &self.name]).arg(program.get_program()).args(program.get_args());
+        command
+            .args(["netns", "exec", &self.name])
+            .arg(program.get_program())
+            .args(program.get_args());
         command
     }
 
     /// Our client in the namespace.
     fn client(&self, port: u16, name: &str, group: &str, options: &[&str]) -> Program {
         let mut command = self.program(fernchat());
-        command.args(["client", &self.address(1), &port.to_string(), "--name", name, "--group", group]).args(options);
+        command
+            .args([
+                "client",
+                &self.address(1),
+                &port.to_string(),
+                "--name",
+                name,
+                "--group",
+                group,
+            ])
+            .args(options);
         Program::start(command)
     }
 
@@ -243,5 +337,8 @@ impl Drop for Link {
 }
 
 fn ip(arguments: &[&str]) -> bool {
-    Command::new("ip").args(arguments).status().is_ok_and(|status| status.success())
+    Command::new("ip")
+        .args(arguments)
+        .status()
+        .is_ok_and(|status| status.success())
 }

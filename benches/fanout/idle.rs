@@ -26,7 +26,10 @@ const TIME: Duration = Duration::from_secs(2);
 
 pub fn measure() -> Outcome<()> {
     machine::client_ceiling(); // raises the soft limit on descriptors
-    println!("Medians of {N_RUNS} runs.\n{:>8} {:>22} {:>12} {:>8}", "clients", "server before, KiB", "KiB/client", "CPU %");
+    println!(
+        "Medians of {N_RUNS} runs.\n{:>8} {:>22} {:>12} {:>8}",
+        "clients", "server before, KiB", "KiB/client", "CPU %"
+    );
     for n_clients in N_CLIENTS {
         let mut runs = Vec::new();
         for _ in 0..N_RUNS {
@@ -37,7 +40,12 @@ pub fn measure() -> Outcome<()> {
             values.sort_by(f64::total_cmp);
             values[N_RUNS / 2]
         };
-        println!("{n_clients:>8} {:>22.0} {:>12.1} {:>8.1}", median(0), median(1), median(2));
+        println!(
+            "{n_clients:>8} {:>22.0} {:>12.1} {:>8.1}",
+            median(0),
+            median(1),
+            median(2)
+        );
     }
     Ok(())
 }
@@ -45,11 +53,21 @@ pub fn measure() -> Outcome<()> {
 /// The server's memory before them, what it grew by for each, and the processor time that it takes for all, in percent.
 fn idle(n_clients: usize) -> Outcome<[f64; 3]> {
     let mut server = Command::new(env!("CARGO_BIN_EXE_fernchat"));
-    server.args(["server", "127.0.0.1", "0", "--max-clients", &n_clients.to_string()]).env("RUST_LOG", "warn");
+    server
+        .args([
+            "server",
+            "127.0.0.1",
+            "0",
+            "--max-clients",
+            &n_clients.to_string(),
+        ])
+        .env("RUST_LOG", "warn");
     let server = Process::start(server)?;
     let before = server.resident()?;
     // The first few make the program touch more of itself.
-    let mut clients: Vec<TcpStream> = (0..N_FIRST).map(|client| found(server.port, client)).collect::<Result<_, _>>()?;
+    let mut clients: Vec<TcpStream> = (0..N_FIRST)
+        .map(|client| found(server.port, client))
+        .collect::<Result<_, _>>()?;
     let with_first = server.resident()?;
     for client in N_FIRST..n_clients {
         clients.push(found(server.port, client)?);
@@ -59,7 +77,11 @@ fn idle(n_clients: usize) -> Outcome<[f64; 3]> {
     let cpu = server.cpu_secs()? - cpu;
     let grown = server.resident()? - with_first;
     drop(clients);
-    Ok([before, grown / (n_clients - N_FIRST) as f64, cpu / TIME.as_secs_f64() * 100.0])
+    Ok([
+        before,
+        grown / (n_clients - N_FIRST) as f64,
+        cpu / TIME.as_secs_f64() * 100.0,
+    ])
 }
 
 fn found(port: u16, client: usize) -> Outcome<TcpStream> {

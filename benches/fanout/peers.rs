@@ -34,12 +34,24 @@ pub const REDIS: Broker = Broker {
     name: "redis",
     program: "redis-server",
     start: |mut redis, port, _| {
-        redis.args(["--port", &port.to_string(), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"]);
+        redis.args([
+            "--port",
+            &port.to_string(),
+            "--bind",
+            "127.0.0.1",
+            "--save",
+            "",
+            "--appendonly",
+            "no",
+        ]);
         redis.args(["--client-output-buffer-limit", "pubsub 0 0 0"]);
         Process::start_at(redis, port)
     },
     dress: bare,
-    subscribe: (b"*2\r\n$9\r\nSUBSCRIBE\r\n$5\r\nbench\r\n", b"*3\r\n$9\r\nsubscribe\r\n$5\r\nbench\r\n:1\r\n".len()),
+    subscribe: (
+        b"*2\r\n$9\r\nSUBSCRIBE\r\n$5\r\nbench\r\n",
+        b"*3\r\n$9\r\nsubscribe\r\n$5\r\nbench\r\n:1\r\n".len(),
+    ),
     greet: (b"", 0),
     said: |line| {
         let head = format!("*3\r\n$7\r\nPUBLISH\r\n$5\r\nbench\r\n${}\r\n", line.len());
@@ -54,7 +66,10 @@ pub const MOSQUITTO: Broker = Broker {
     start: |mosquitto, port, folder| start_mosquitto(mosquitto, port, folder, ""),
     dress: bare,
     // CONNECT with a clean session and no name; SUBSCRIBE to the topic, at most once.
-    subscribe: (b"\x10\x0c\0\x04MQTT\x04\x02\0\0\0\0\x82\x0a\0\x01\0\x05bench\0", 4 + 5),
+    subscribe: (
+        b"\x10\x0c\0\x04MQTT\x04\x02\0\0\0\0\x82\x0a\0\x01\0\x05bench\0",
+        4 + 5,
+    ),
     greet: (b"\x10\x0c\0\x04MQTT\x04\x02\0\0\0\0", 4),
     said: |line| {
         let len = 2 + 5 + line.len();
@@ -71,14 +86,21 @@ pub const MOSQUITTO_TLS: Broker = Broker {
     start: |mosquitto, port, folder| {
         let pem = |name: &str| folder.join(name).display().to_string();
         let (cert, key) = (pem("cert.pem"), pem("key.pem"));
-        let tls = format!("user root\ncafile {cert}\ncertfile {cert}\nkeyfile {key}\ntls_version tlsv1.3\n");
+        let tls = format!(
+            "user root\ncafile {cert}\ncertfile {cert}\nkeyfile {key}\ntls_version tlsv1.3\n"
+        );
         start_mosquitto(mosquitto, port, folder, &tls)
     },
     dress: certify,
     ..MOSQUITTO
 };
 
-fn start_mosquitto(mut mosquitto: Command, port: u16, folder: &Path, tls: &str) -> Outcome<Process> {
+fn start_mosquitto(
+    mut mosquitto: Command,
+    port: u16,
+    folder: &Path,
+    tls: &str,
+) -> Outcome<Process> {
     let setup = folder.join("setup");
     let plain = format!("listener {port} 127.0.0.1\nallow_anonymous true\nset_tcp_nodelay true\nmax_queued_messages 0\n");
     fs::write(&setup, plain + tls)?;
@@ -94,7 +116,8 @@ impl Broker {
     /// Starts it and connects so many members, of which the first say and the others hear. `None` if it cannot be had.
     pub fn start(&self, n_senders: usize, n_receivers: usize) -> Outcome<Option<(Process, Pipes)>> {
         let folder = tempfile::tempdir()?;
-        let Some(dress) = (self.dress)(folder.path())?.filter(|_| is_installed(self.program)) else {
+        let Some(dress) = (self.dress)(folder.path())?.filter(|_| is_installed(self.program))
+        else {
             return Ok(None);
         };
         let port = TcpListener::bind(("127.0.0.1", 0))?.local_addr()?.port();
@@ -102,7 +125,11 @@ impl Broker {
         let mut members = Vec::new();
         for member in 0..n_senders + n_receivers {
             let mut pipe = dress(TcpStream::connect(("127.0.0.1", port))?)?;
-            let (words, answer_len) = if member < n_senders { self.greet } else { self.subscribe };
+            let (words, answer_len) = if member < n_senders {
+                self.greet
+            } else {
+                self.subscribe
+            };
             pipe.write_all(words)?;
             pipe.read_exact(&mut vec![0; answer_len])?;
             members.push(pipe);
@@ -112,5 +139,7 @@ impl Broker {
 }
 
 fn is_installed(program: &str) -> bool {
-    std::env::var_os("PATH").is_some_and(|path| std::env::split_paths(&path).any(|folder| folder.join(program).is_file()))
+    std::env::var_os("PATH").is_some_and(|path| {
+        std::env::split_paths(&path).any(|folder| folder.join(program).is_file())
+    })
 }

@@ -35,7 +35,11 @@ pub fn relay(n: usize) -> Outcome<()> {
                 return Ok(());
             }
         }
-        for (peer, due) in peers.iter_mut().zip(&mut due).filter(|(_, due)| !due.is_empty()) {
+        for (peer, due) in peers
+            .iter_mut()
+            .zip(&mut due)
+            .filter(|(_, due)| !due.is_empty())
+        {
             match peer.pipe.write(due) {
                 Ok(n) => drop(due.drain(..n)),
                 Err(error) if error.kind() == ErrorKind::WouldBlock => {}
@@ -77,7 +81,12 @@ impl Stream {
     pub fn new(pipe: Box<dyn Pipe>, bare_len: Option<usize>) -> io::Result<Stream> {
         pipe.socket().set_nodelay(true)?;
         pipe.socket().set_nonblocking(true)?;
-        Ok(Stream { pipe, buffer: vec![0; 16 << 10], filled: 0, bare_len })
+        Ok(Stream {
+            pipe,
+            buffer: vec![0; 16 << 10],
+            filled: 0,
+            bare_len,
+        })
     }
 
     /// Reads once, and then all that the pipe holds. Gives every whole frame, with its length if it has one, to `take`. `false`
@@ -99,7 +108,9 @@ impl Stream {
         }
         let mut rest = &self.buffer[..self.filled];
         while let Some(length) = rest.first_chunk() {
-            let length = self.bare_len.unwrap_or(4 + u32::from_be_bytes(*length) as usize);
+            let length = self
+                .bare_len
+                .unwrap_or(4 + u32::from_be_bytes(*length) as usize);
             if rest.len() < length {
                 break;
             }
@@ -124,14 +135,24 @@ impl Process {
     pub fn start(mut program: Command) -> Outcome<Process> {
         let mut child = program.stdout(Stdio::piped()).spawn()?;
         let mut banner = String::new();
-        BufReader::new(child.stdout.take().ok_or("its output is a pipe")?).read_line(&mut banner)?;
-        let port = banner.trim().strip_prefix("listening on 127.0.0.1:").and_then(|rest| rest.split(',').next()?.parse().ok());
-        Ok(Process { child, port: port.ok_or(format!("not a port: {banner}"))? })
+        BufReader::new(child.stdout.take().ok_or("its output is a pipe")?)
+            .read_line(&mut banner)?;
+        let port = banner
+            .trim()
+            .strip_prefix("listening on 127.0.0.1:")
+            .and_then(|rest| rest.split(',').next()?.parse().ok());
+        Ok(Process {
+            child,
+            port: port.ok_or(format!("not a port: {banner}"))?,
+        })
     }
 
     /// Starts a program that is told where to listen and does not say when it does.
     pub fn start_at(mut program: Command, port: u16) -> Outcome<Process> {
-        let child = program.stdout(Stdio::null()).stderr(Stdio::null()).spawn()?;
+        let child = program
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()?;
         let process = Process { child, port };
         let deadline = Instant::now() + Duration::from_secs(10);
         while TcpStream::connect(("127.0.0.1", port)).is_err() {
@@ -146,8 +167,12 @@ impl Process {
     /// Its resident memory, in KiB.
     pub fn resident(&self) -> Outcome<f64> {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id()))?;
-        let value = status.lines().find_map(|line| line.strip_prefix("VmRSS:")?.trim().strip_suffix(" kB"));
-        Ok(value.ok_or("/proc does not tell the resident memory")?.parse()?)
+        let value = status
+            .lines()
+            .find_map(|line| line.strip_prefix("VmRSS:")?.trim().strip_suffix(" kB"));
+        Ok(value
+            .ok_or("/proc does not tell the resident memory")?
+            .parse()?)
     }
 
     pub fn cpu_secs(&self) -> Outcome<f64> {
@@ -192,7 +217,10 @@ mod poller {
                 let data = epoll::EventData::new_u64(at as u64);
                 epoll::add(&epoll, stream.pipe.socket(), data, epoll::EventFlags::IN)?;
             }
-            Ok(Poller { epoll, events: Vec::with_capacity(streams.len()) })
+            Ok(Poller {
+                epoll,
+                events: Vec::with_capacity(streams.len()),
+            })
         }
 
         /// Waits until some are ready, or for `limit`.
@@ -201,7 +229,11 @@ mod poller {
             self.events.clear();
             let spare = rustix::buffer::spare_capacity(&mut self.events);
             epoll::wait(&self.epoll, spare, Some(&limit))?;
-            Ok(self.events.iter().map(|event| event.data.u64() as usize).collect())
+            Ok(self
+                .events
+                .iter()
+                .map(|event| event.data.u64() as usize)
+                .collect())
         }
     }
 }

@@ -16,24 +16,32 @@ use super::{expect, hear_text, join, seal};
 /// The Python server of the tests, if there is a Python that can run it: `make test` sets one up.
 pub fn python_server() -> Outcome<Option<Process>> {
     let root = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
-    let python = std::env::var_os("FERNCHAT_PYTHON").map_or_else(|| root.join("target/python/bin/python3"), PathBuf::from);
+    let python = std::env::var_os("FERNCHAT_PYTHON")
+        .map_or_else(|| root.join("target/python/bin/python3"), PathBuf::from);
     if !python.is_file() {
         return Ok(None);
     }
     let mut server = Program::new(python);
-    server.arg(root.join("tests/python/pychat_server.py")).args(["127.0.0.1", "0"]);
+    server
+        .arg(root.join("tests/python/pychat_server.py"))
+        .args(["127.0.0.1", "0"]);
     server.stderr(Stdio::null()); // it has a traceback for everybody who hangs up
     Ok(Some(Process::start(server)?))
 }
 
 pub fn measure(n_lines: usize) -> Outcome<()> {
     let mut server = Program::new(env!("CARGO_BIN_EXE_fernchat"));
-    server.args(["server", "127.0.0.1", "0"]).env("RUST_LOG", "warn");
+    server
+        .args(["server", "127.0.0.1", "0"])
+        .env("RUST_LOG", "warn");
     let ours = talk(&Process::start(server)?, n_lines)?;
     println!("\nAs a Python client talks, to one receiver, p50 of {n_lines} lines: group chat {ours:.2?}");
     if let Some(server) = python_server()? {
         let theirs = talk(&server, n_lines)?;
-        println!("The Python server {theirs:.2?}: {:.0} times as long", theirs.div_duration_f64(ours));
+        println!(
+            "The Python server {theirs:.2?}: {:.0} times as long",
+            theirs.div_duration_f64(ours)
+        );
     }
     Ok(())
 }

@@ -30,7 +30,11 @@ mod here {
         fs::write(folder.join("key.pem"), own.key_pair.serialize_pem())?;
         let mut roots = RootCertStore::empty();
         roots.add(own.cert.der().clone())?;
-        let config = Arc::new(ClientConfig::builder().with_root_certificates(roots).with_no_client_auth());
+        let config = Arc::new(
+            ClientConfig::builder()
+                .with_root_certificates(roots)
+                .with_no_client_auth(),
+        );
         Ok(Some(Box::new(move |socket| {
             let connection = ClientConnection::new(config.clone(), ServerName::try_from(HOST)?)?;
             Ok(Box::new(StreamOwned::new(connection, socket)))

@@ -21,7 +21,8 @@ use super::step::Expected;
 use super::typed::{Action, Wish, ACTIONS};
 use crate::terminal::Terminal;
 use crate::wire::command::{
-    Command, Peer, ACCEPTED, ACKNOWLEDGEMENT, ADMIN, DENY, PROCEED, READY_FOR_DATA, SENDING_DATA, TAKEN, WAIT_DISCONNECT,
+    Command, Peer, ACCEPTED, ACKNOWLEDGEMENT, ADMIN, DENY, PROCEED, READY_FOR_DATA, SENDING_DATA,
+    TAKEN, WAIT_DISCONNECT,
 };
 use crate::wire::frame::MAX_TEXT;
 use crate::wire::name::UserName;
@@ -100,7 +101,12 @@ pub struct Talk {
 impl Talk {
     /// The dialogues over this link.
     pub fn new(link: Arc<Link>, terminal: Arc<Terminal>, steps: Receiver<Vec<u8>>) -> Talk {
-        Talk { link, terminal, steps, stop: Stop::default() }
+        Talk {
+            link,
+            terminal,
+            steps,
+            stop: Stop::default(),
+        }
     }
 
     /// Whether the person may chat.
@@ -148,11 +154,16 @@ impl Talk {
             Peer::Python => (text, Command::MessageSend.word()),
         };
         if text.len() > MAX_TEXT {
-            self.terminal.show(&format!("Not sent: {} bytes, and a line has at most {MAX_TEXT}.", text.len()));
+            self.terminal.show(&format!(
+                "Not sent: {} bytes, and a line has at most {MAX_TEXT}.",
+                text.len()
+            ));
             return Ok(());
         }
         self.expect(Expected::Words(vec![expected]));
-        self.link.send(&[Command::MessageSend.word(), &text]).map_err(|_| Silence::Gone)?;
+        self.link
+            .send(&[Command::MessageSend.word(), &text])
+            .map_err(|_| Silence::Gone)?;
         self.step(Patience::Usual)?;
         self.terminal.said(said);
         Ok(())
@@ -175,15 +186,22 @@ impl Talk {
         self.begin(command)?;
         let names = self.ask(ACKNOWLEDGEMENT, Expected::Set)?;
         let names = self.show_names(title, &names).unwrap_or_default();
-        names.iter().for_each(|name| self.terminal.people().meet(name));
+        names
+            .iter()
+            .for_each(|name| self.terminal.people().meet(name));
         Ok(())
     }
 
     fn who_administers(&self) -> Result<(), Silence> {
         self.begin(Command::WhoAdmin)?;
-        let result = self.ask(self.link.membership.group.as_str(), Expected::Result(format!("{ADMIN}: ")))?;
-        let admin =
-            String::from_utf8_lossy(&result).strip_prefix(ADMIN).and_then(|rest| rest.strip_prefix(": ")).map(str::to_owned);
+        let result = self.ask(
+            self.link.membership.group.as_str(),
+            Expected::Result(format!("{ADMIN}: ")),
+        )?;
+        let admin = String::from_utf8_lossy(&result)
+            .strip_prefix(ADMIN)
+            .and_then(|rest| rest.strip_prefix(": "))
+            .map(str::to_owned);
         self.terminal.people().admin = admin;
         self.show_result(&result)
     }
@@ -191,7 +209,8 @@ impl Talk {
     fn deny(&self, name: &str) -> Result<(), Silence> {
         if self.link.server == Peer::Python {
             // It would approve a user called `!NAME`.
-            self.terminal.show("This server cannot deny: who is not approved stays outside.");
+            self.terminal
+                .show("This server cannot deny: who is not approved stays outside.");
             return Ok(());
         }
         self.decide_on(Command::ApproveRequest, name, &format!("{DENY}{name}"))
@@ -204,7 +223,8 @@ impl Talk {
             return Ok(());
         }
         if let (Peer::Fernchat, Err(error)) = (self.link.server, UserName::parse(name)) {
-            self.terminal.show(&format!("Nobody can be called '{name}': {error}."));
+            self.terminal
+                .show(&format!("Nobody can be called '{name}': {error}."));
             return Ok(());
         }
         self.begin(command)?;
@@ -224,7 +244,8 @@ impl Talk {
 
     fn help(&self) -> Result<(), Silence> {
         for (_, words, _, help) in ACTIONS {
-            self.terminal.show(&format!("{:<14} {help}", words.join(" ")));
+            self.terminal
+                .show(&format!("{:<14} {help}", words.join(" ")));
         }
         Ok(())
     }
@@ -248,7 +269,11 @@ impl Talk {
     /// The Python server never notices a bare close, and its broadcasts stop at a dead member: so say goodbye in its words.
     fn say_goodbye(&self, patience: Patience) -> Result<(), Silence> {
         if !self.link.is_member.load(Ordering::SeqCst) {
-            let answer = self.ask_with(patience, WAIT_DISCONNECT, Expected::Words(vec![WAIT_DISCONNECT, ACCEPTED]))?;
+            let answer = self.ask_with(
+                patience,
+                WAIT_DISCONNECT,
+                Expected::Words(vec![WAIT_DISCONNECT, ACCEPTED]),
+            )?;
             if answer != ACCEPTED.as_bytes() {
                 return Ok(());
             }
@@ -257,7 +282,9 @@ impl Talk {
         let word = Command::Disconnect.word();
         let echo = self.ask_with(patience, word, Expected::Words(vec![word, WAIT_DISCONNECT]))?;
         if echo == word.as_bytes() {
-            self.link.send(&[ACKNOWLEDGEMENT]).map_err(|_| Silence::Gone)?;
+            self.link
+                .send(&[ACKNOWLEDGEMENT])
+                .map_err(|_| Silence::Gone)?;
         }
         Ok(())
     }
@@ -287,7 +314,8 @@ impl Talk {
 
     /// Sends a command and awaits its echo.
     pub(super) fn begin(&self, command: Command) -> Result<(), Silence> {
-        self.ask(command.word(), Expected::Words(vec![command.word()])).map(drop)
+        self.ask(command.word(), Expected::Words(vec![command.word()]))
+            .map(drop)
     }
 
     /// Sends an answer and awaits the step that follows.
@@ -295,7 +323,12 @@ impl Talk {
         self.ask_with(Patience::Usual, text, expected)
     }
 
-    fn ask_with(&self, patience: Patience, text: &str, expected: Expected) -> Result<Vec<u8>, Silence> {
+    fn ask_with(
+        &self,
+        patience: Patience,
+        text: &str,
+        expected: Expected,
+    ) -> Result<Vec<u8>, Silence> {
         self.expect(expected);
         self.link.send(&[text]).map_err(|_| Silence::Gone)?;
         self.step(patience)
@@ -310,10 +343,12 @@ impl Talk {
 
     /// Awaits the result of an upload: a Python server opens the whole file and seals it again for each receiver.
     pub(super) fn upload_result(&self) -> Result<Vec<u8>, Silence> {
-        self.steps.recv_timeout(UPLOAD_TIME).map_err(|error| match error {
-            RecvTimeoutError::Timeout => Silence::NoAnswer,
-            RecvTimeoutError::Disconnected => Silence::Gone,
-        })
+        self.steps
+            .recv_timeout(UPLOAD_TIME)
+            .map_err(|error| match error {
+                RecvTimeoutError::Timeout => Silence::NoAnswer,
+                RecvTimeoutError::Disconnected => Silence::Gone,
+            })
     }
 
     /// Awaits the step. To give up on one that may still come would be to lose step, so that is done only where it can have come
@@ -331,7 +366,10 @@ impl Talk {
                 Err(RecvTimeoutError::Timeout) => {}
             }
             let may_be_mistaken = self.link.server == Peer::Python
-                && matches!(self.link.dialogue.lock().expected, Some(Expected::Result(_) | Expected::WordOrResult(_)));
+                && matches!(
+                    self.link.dialogue.lock().expected,
+                    Some(Expected::Result(_) | Expected::WordOrResult(_))
+                );
             let is_receiving = self.link.is_receiving.load(Ordering::SeqCst);
             match patience {
                 Patience::Little => return Err(Silence::NoAnswer),
@@ -340,7 +378,8 @@ impl Talk {
                 _ if is_told || is_receiving => {}
                 _ => {
                     is_told = true;
-                    self.terminal.show("The server does not answer; still waiting for it. Ctrl-C leaves.");
+                    self.terminal
+                        .show("The server does not answer; still waiting for it. Ctrl-C leaves.");
                 }
             }
         }
@@ -355,7 +394,9 @@ impl Talk {
         let names = name_set::decode(pickle);
         match &names {
             Ok(names) => self.terminal.list(title, names),
-            Err(error) => self.terminal.show(&format!("The server's list cannot be read: {error}.")),
+            Err(error) => self
+                .terminal
+                .show(&format!("The server's list cannot be read: {error}.")),
         }
         names.ok()
     }

@@ -42,18 +42,26 @@ impl Talk {
         match open(path) {
             Ok((file, len)) => self.upload(path, file, len),
             Err(error) => {
-                self.terminal.show(&format!("Cannot share {}: {error}.", path.display()));
+                self.terminal
+                    .show(&format!("Cannot share {}: {error}.", path.display()));
                 Ok(())
             }
         }
     }
 
     fn upload(&self, path: &Path, file: File, len: u64) -> Result<(), Silence> {
-        let name = path.file_name().map(|name| name.to_string_lossy()).unwrap_or_default();
+        let name = path
+            .file_name()
+            .map(|name| name.to_string_lossy())
+            .unwrap_or_default();
         let name = FileName::from_peer(&name);
         let room_key = self.link.membership.room_key.as_ref();
         // Under a room key, what the server is sent as a file is the token of one.
-        let plain_len = if room_key.is_some() { token_len(len) } else { len };
+        let plain_len = if room_key.is_some() {
+            token_len(len)
+        } else {
+            len
+        };
         let length = token_len(plain_len);
         self.begin(Command::FileTransfer)?;
         let permission = self.ask(name.as_str(), Expected::Words(vec![SEND_FILE]))?;
@@ -61,13 +69,17 @@ impl Talk {
         let longest = after(SEND_FILE, &permission).and_then(|longest| longest.parse().ok());
         self.expect(Expected::Result(name.to_string()));
         if longest.is_some_and(|longest: u64| length > longest) {
-            self.terminal.show(&format!("{name} has {}: more than this server takes.", size(len)));
+            self.terminal.show(&format!(
+                "{name} has {}: more than this server takes.",
+                size(len)
+            ));
             self.link.send(&[NO_BODY]).map_err(|_| Silence::Gone)?;
             return self.upload_result().map(drop);
         }
 
         if self.terminal.is_interactive() {
-            self.terminal.show(&format!("Sharing {name} ({}). Ctrl-C stops it.", size(len)));
+            self.terminal
+                .show(&format!("Sharing {name} ({}). Ctrl-C stops it.", size(len)));
         }
         let under_way = self.stop.under_way();
         let mut inner = room_key.map(|room_key| BodySealer::new(room_key, &file, len));
@@ -76,7 +88,14 @@ impl Talk {
             None => &mut &file,
         };
         // Stopped, the rest is made up, and the body spoiled.
-        let mut body = BodySealer::new(self.link.key(), Stoppable { plain, stop: &self.stop }, plain_len);
+        let mut body = BodySealer::new(
+            self.link.key(),
+            Stoppable {
+                plain,
+                stop: &self.stop,
+            },
+            plain_len,
+        );
         let mut progress = self.terminal.progress(name.to_string(), length);
         let mut step = link::seal(self.link.key(), &length.to_string());
         let mut filled = step.len();
@@ -88,13 +107,17 @@ impl Talk {
             if n == 0 {
                 break;
             }
-            self.link.send_bytes(&step[..filled + n]).map_err(|_| Silence::Gone)?;
+            self.link
+                .send_bytes(&step[..filled + n])
+                .map_err(|_| Silence::Gone)?;
             filled = 0;
             progress.add(n);
             left -= n as u64;
             // Behind the last byte it would be no part of the body any more.
             if left > 0 && self.stop.is_asked_for() && self.link.server == Peer::Fernchat {
-                self.link.send_bytes(&[BODY_END]).map_err(|_| Silence::Gone)?;
+                self.link
+                    .send_bytes(&[BODY_END])
+                    .map_err(|_| Silence::Gone)?;
                 break;
             }
         }
@@ -105,7 +128,9 @@ impl Talk {
         let fault = fault.or_else(|| inner.as_ref()?.fault().map(ToString::to_string));
         let result = self.upload_result()?;
         match fault {
-            Some(fault) => self.terminal.show(&format!("{name} was not shared: {fault}.")),
+            Some(fault) => self
+                .terminal
+                .show(&format!("{name} was not shared: {fault}.")),
             None => self.show_result(&result)?,
         }
         Ok(())
@@ -134,10 +159,16 @@ fn open(path: &Path) -> io::Result<(File, u64)> {
     // Looked at before it is opened: to open a pipe is to wait for whoever writes into it.
     let metadata = path.metadata()?;
     if metadata.is_dir() {
-        return Err(io::Error::new(io::ErrorKind::IsADirectory, "it is a folder"));
+        return Err(io::Error::new(
+            io::ErrorKind::IsADirectory,
+            "it is a folder",
+        ));
     }
     if !metadata.is_file() {
-        return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is not a plain file"));
+        return Err(io::Error::new(
+            io::ErrorKind::InvalidInput,
+            "it is not a plain file",
+        ));
     }
     Ok((File::open(path)?, metadata.len()))
 }
@@ -172,8 +203,15 @@ struct Inner {
 impl Download {
     /// Begins a file in this folder, whose body comes under this key; what is sealed once more is opened with the room key.
     pub fn begin(folder: &Path, key: &Key, room_key: Option<&Key>) -> Download {
-        let inner = Inner { opening: room_key.map(|room_key| Opening::begin(folder, room_key)), is_sealed: None };
-        Download { outer: Opening::begin(folder, key), inner, folder: folder.to_owned() }
+        let inner = Inner {
+            opening: room_key.map(|room_key| Opening::begin(folder, room_key)),
+            is_sealed: None,
+        };
+        Download {
+            outer: Opening::begin(folder, key),
+            inner,
+            folder: folder.to_owned(),
+        }
     }
 
     /// Takes the next bytes of the body. What goes wrong is kept for [`Download::finish`]: the rest of the body must be
@@ -200,7 +238,11 @@ impl Download {
         if self.inner.is_sealed != Some(true) || !is_token_len(len) {
             return Ok((give_name(outer, &self.folder, name)?, Seal::None));
         }
-        let why = match self.inner.opening.map(|inner| inner.and_then(Opening::finish)) {
+        let why = match self
+            .inner
+            .opening
+            .map(|inner| inner.and_then(Opening::finish))
+        {
             Some(Ok((file, _))) => return Ok((give_name(file, &self.folder, name)?, Seal::Opened)),
             Some(Err(DownloadError::NotOpened(_))) => "this room key does not open it",
             Some(Err(DownloadError::Io(_))) => "opened, it could not be stored",
@@ -213,7 +255,11 @@ impl Download {
 
 impl Inner {
     fn write(&mut self, plain: &[u8]) {
-        if plain.is_empty() || !*self.is_sealed.get_or_insert_with(|| plain.starts_with(TOKEN_START)) {
+        if plain.is_empty()
+            || !*self
+                .is_sealed
+                .get_or_insert_with(|| plain.starts_with(TOKEN_START))
+        {
             return;
         }
         if let Some(Ok(opening)) = &mut self.opening {
@@ -235,26 +281,40 @@ struct Opening {
 impl Opening {
     fn begin(folder: &Path, key: &Key) -> Result<Opening, DownloadError> {
         let file = machine::temporary_file(folder).map_err(DownloadError::Io)?;
-        Ok(Opening { opener: BodyOpener::new(key), plain: Vec::new(), file })
+        Ok(Opening {
+            opener: BodyOpener::new(key),
+            plain: Vec::new(),
+            file,
+        })
     }
 
     fn write(&mut self, bytes: &[u8]) -> Result<(), DownloadError> {
         self.plain.clear();
-        self.opener.update(bytes, &mut self.plain).map_err(DownloadError::NotOpened)?;
+        self.opener
+            .update(bytes, &mut self.plain)
+            .map_err(DownloadError::NotOpened)?;
         self.file.write_all(&self.plain).map_err(DownloadError::Io)
     }
 
     /// The file, and what was opened last.
     fn finish(mut self) -> Result<(NamedTempFile, Vec<u8>), DownloadError> {
         self.plain.clear();
-        self.opener.finish(&mut self.plain).map_err(DownloadError::NotOpened)?;
-        self.file.write_all(&self.plain).map_err(DownloadError::Io)?;
+        self.opener
+            .finish(&mut self.plain)
+            .map_err(DownloadError::NotOpened)?;
+        self.file
+            .write_all(&self.plain)
+            .map_err(DownloadError::Io)?;
         Ok((self.file, self.plain))
     }
 }
 
 /// Gives a file a name in its folder that is free: this one, or `name (1).ext` and so on.
-fn give_name(mut file: NamedTempFile, folder: &Path, name: &FileName) -> Result<PathBuf, DownloadError> {
+fn give_name(
+    mut file: NamedTempFile,
+    folder: &Path,
+    name: &FileName,
+) -> Result<PathBuf, DownloadError> {
     let mut free = name.clone();
     for number in 1..=MAX_NUMBER {
         let path = folder.join(free.as_str());

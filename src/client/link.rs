@@ -20,7 +20,9 @@ use crate::net::connection::Quick;
 use crate::net::{connect, is_late};
 use crate::seal::{challenge, stamp_of, Key, Secret};
 use crate::terminal::Terminal;
-use crate::wire::command::{after, refusal, Peer, ADMIN_READY, FERNCHAT, READY, SEND_GROUP_NAME, WAIT};
+use crate::wire::command::{
+    after, refusal, Peer, ADMIN_READY, FERNCHAT, READY, SEND_GROUP_NAME, WAIT,
+};
 use crate::wire::frame::{self, FrameReader, WireError, MAX_FRAME};
 use crate::wire::name::{GroupName, UserName};
 use crate::wire::watch;
@@ -123,50 +125,88 @@ impl Link {
     ///
     /// # Errors
     /// No connection, not a chat server, another secret, or no seat in the group.
-    pub fn join(membership: &Arc<Membership>, terminal: &Terminal, again: bool) -> Result<Joined, ClientError> {
-        let Membership { host, port, name, group, secret, run, heard, .. } = &**membership;
+    pub fn join(
+        membership: &Arc<Membership>,
+        terminal: &Terminal,
+        again: bool,
+    ) -> Result<Joined, ClientError> {
+        let Membership {
+            host,
+            port,
+            name,
+            group,
+            secret,
+            run,
+            heard,
+            ..
+        } = &**membership;
         let socket = Arc::new(connect(host, *port).map_err(ClientError::Connect)?);
-        socket.set_read_timeout(Some(JOIN_TIME)).map_err(WireError::Io)?;
+        socket
+            .set_read_timeout(Some(JOIN_TIME))
+            .map_err(WireError::Io)?;
 
-        let incoming = Incoming { socket: Arc::clone(&socket), python: None, is_joining: true };
+        let incoming = Incoming {
+            socket: Arc::clone(&socket),
+            python: None,
+            is_joining: true,
+        };
         let mut frames = FrameReader::new(incoming, MAX_FRAME);
-        let opening = frames.next_bare(OPENING_LEN).map_err(|error| match late("its key", error) {
-            // A chat server says its key at once.
-            ClientError::NoAnswer(_) => ClientError::NotAChat,
-            other => other,
-        })?; // 1
-        let opening = std::str::from_utf8(&opening).ok().and_then(|text| Key::parse(text).ok());
+        let opening =
+            frames
+                .next_bare(OPENING_LEN)
+                .map_err(|error| match late("its key", error) {
+                    // A chat server says its key at once.
+                    ClientError::NoAnswer(_) => ClientError::NotAChat,
+                    other => other,
+                })?; // 1
+        let opening = std::str::from_utf8(&opening)
+            .ok()
+            .and_then(|text| Key::parse(text).ok());
         let opening = opening.ok_or(ClientError::NotAChat)?;
         let derived = secret.as_ref().map(|secret| {
             if !secret.has_derived(&opening) {
-                terminal.show("Deriving the key from the secret; on an old machine this takes some seconds.");
+                terminal.show(
+                    "Deriving the key from the secret; on an old machine this takes some seconds.",
+                );
             }
             secret.derive(&opening)
         });
         let key = derived.as_deref().unwrap_or(&opening);
         // What the server must repeat to show that it is no recording.
-        let proof = secret.as_ref().map_or(String::new(), |_| format!(" {}", challenge()));
+        let proof = secret
+            .as_ref()
+            .map_or(String::new(), |_| format!(" {}", challenge()));
         let plain = secret.is_some().then_some(&opening);
-        let mut next_step = |step, is_step: &dyn Fn(&str) -> bool| next_step(&mut frames, key, plain, terminal, step, is_step);
+        let mut next_step = |step, is_step: &dyn Fn(&str) -> bool| {
+            next_step(&mut frames, key, plain, terminal, step, is_step)
+        };
 
         send(&socket, &seal(key, name.as_str()))?; // 2
-        let prompt = next_step("the question for the group", &|text| after(SEND_GROUP_NAME, text).is_some()); // 3
+        let prompt = next_step("the question for the group", &|text| {
+            after(SEND_GROUP_NAME, text).is_some()
+        }); // 3
         let (prompt, _) = prompt.map_err(|error| match error {
-            ClientError::NotAChat | ClientError::NoAnswer(_) if secret.is_some() => ClientError::NoSecretThere,
+            ClientError::NotAChat | ClientError::NoAnswer(_) if secret.is_some() => {
+                ClientError::NoSecretThere
+            }
             other => other,
         })?;
         let (server, answer) = match after(SEND_GROUP_NAME, &prompt) {
-            Some(fernchat) if after(FERNCHAT, fernchat).is_some() => {
-                (Peer::Fernchat, format!("{group}\n{fernchat}{proof}\n{run} {}", heard.lock()))
-            }
+            Some(fernchat) if after(FERNCHAT, fernchat).is_some() => (
+                Peer::Fernchat,
+                format!("{group}\n{fernchat}{proof}\n{run} {}", heard.lock()),
+            ),
             _ => (Peer::Python, group.to_string()),
         };
         send(&socket, &seal(key, &answer))?; // 4
         let verdict_of = |text: &str| {
             let word = text.strip_suffix(&proof)?;
-            [ADMIN_READY, READY, WAIT].into_iter().find(|verdict| *verdict == word)
+            [ADMIN_READY, READY, WAIT]
+                .into_iter()
+                .find(|verdict| *verdict == word)
         };
-        let (verdict, joined_at) = next_step("the answer to joining", &|text| verdict_of(text).is_some())?; // 5
+        let (verdict, joined_at) =
+            next_step("the answer to joining", &|text| verdict_of(text).is_some())?; // 5
         let verdict = verdict_of(&verdict).unwrap_or(WAIT);
         let mut people = terminal.people();
         people.me = name.to_string();
@@ -203,7 +243,11 @@ impl Link {
         let incoming = frames.stream();
         incoming.is_joining = false;
         incoming.python = is_python.then(|| Arc::clone(&link));
-        Ok(Joined { link, frames, greeting })
+        Ok(Joined {
+            link,
+            frames,
+            greeting,
+        })
     }
 
     /// The key that this server's clients share.
@@ -305,7 +349,9 @@ fn next_step(
     is_step: &dyn Fn(&str) -> bool,
 ) -> Result<(String, u64), ClientError> {
     loop {
-        let token = frames.next_frame(&|token| key.opens(token)).and_then(|token| token.ok_or(WireError::CutOff));
+        let token = frames
+            .next_frame(&|token| key.opens(token))
+            .and_then(|token| token.ok_or(WireError::CutOff));
         let token = token.map_err(|error| late(step, error))?;
         let (text, is_plain) = match (key.open(&token), plain.map(|plain| plain.open(&token))) {
             (Ok(text), _) => (text, false),

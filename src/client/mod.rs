@@ -84,16 +84,47 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// # Errors
 /// No connection, no seat in the group, or an end that the person did not ask for.
 pub fn run(setup: Setup) -> Result<(), ClientError> {
-    let Setup { host, port, name, group, downloads, secret_file, room_key_file, reconnect, terminal } = setup;
+    let Setup {
+        host,
+        port,
+        name,
+        group,
+        downloads,
+        secret_file,
+        room_key_file,
+        reconnect,
+        terminal,
+    } = setup;
     let terminal = Arc::new(Terminal::new(terminal).map_err(ClientError::Log)?);
     files::check_folder(&downloads)?;
-    let secret = secret_file.as_deref().map(Secret::load).transpose().map_err(ClientError::Key)?;
-    let room_key = room_key_file.as_deref().map(Key::load).transpose().map_err(ClientError::Key)?;
-    let name = terminal.name("user name", name, UserName::parse).map_err(ClientError::Name)?;
-    let group = terminal.name("group", group, GroupName::parse).map_err(ClientError::Name)?;
+    let secret = secret_file
+        .as_deref()
+        .map(Secret::load)
+        .transpose()
+        .map_err(ClientError::Key)?;
+    let room_key = room_key_file
+        .as_deref()
+        .map(Key::load)
+        .transpose()
+        .map_err(ClientError::Key)?;
+    let name = terminal
+        .name("user name", name, UserName::parse)
+        .map_err(ClientError::Name)?;
+    let group = terminal
+        .name("group", group, GroupName::parse)
+        .map_err(ClientError::Name)?;
 
     let (run, heard) = (challenge(), Mutex::default());
-    let membership = Arc::new(Membership { host, port, name, group, secret, room_key, run, heard });
+    let membership = Arc::new(Membership {
+        host,
+        port,
+        name,
+        group,
+        secret,
+        room_key,
+        run,
+        heard,
+    });
     let mut joined = Link::join(&membership, &terminal, false)?;
     let sender = Arc::new(Sending::new(Arc::clone(&terminal)));
     let at_signal = Arc::clone(&sender);
@@ -108,16 +139,34 @@ pub fn run(setup: Setup) -> Result<(), ClientError> {
     });
     let mut typing = Some(Arc::clone(&sender));
     loop {
-        let Joined { link, frames, greeting } = joined;
+        let Joined {
+            link,
+            frames,
+            greeting,
+        } = joined;
         let (steps, steps_due) = bounded(1);
-        sender.connected(Talk::new(Arc::clone(&link), Arc::clone(&terminal), steps_due));
+        sender.connected(Talk::new(
+            Arc::clone(&link),
+            Arc::clone(&terminal),
+            steps_due,
+        ));
         // Whoever reads that it is done can also leave politely.
         terminal.show(&greeting);
         sender.may_go_on();
         if let Some(typing) = typing.take() {
-            thread::Builder::new().name("sending".into()).spawn(move || typing.sending_loop()).map_err(WireError::Io)?;
+            thread::Builder::new()
+                .name("sending".into())
+                .spawn(move || typing.sending_loop())
+                .map_err(WireError::Io)?;
         }
-        let receiving = Receiving::new(link, Arc::clone(&terminal), frames, steps, downloads.clone(), Arc::clone(&sender));
+        let receiving = Receiving::new(
+            link,
+            Arc::clone(&terminal),
+            frames,
+            steps,
+            downloads.clone(),
+            Arc::clone(&sender),
+        );
         let end = receiving.receiving_loop();
         sender.disconnected();
         joined = match end {
@@ -135,12 +184,23 @@ pub fn run(setup: Setup) -> Result<(), ClientError> {
 }
 
 /// Joins again, as soon as there is a server that lets this user in.
-fn rejoin(membership: &Arc<Membership>, terminal: &Terminal, mut error: ClientError) -> Result<Joined, ClientError> {
-    terminal.show(&format!("Connection lost: {}; trying again.", error.to_string().trim_end_matches('.')));
+fn rejoin(
+    membership: &Arc<Membership>,
+    terminal: &Terminal,
+    mut error: ClientError,
+) -> Result<Joined, ClientError> {
+    terminal.show(&format!(
+        "Connection lost: {}; trying again.",
+        error.to_string().trim_end_matches('.')
+    ));
     let since = Instant::now();
     let mut pause = Duration::ZERO;
     loop {
-        let left = if terminal.is_interactive() { Duration::MAX } else { PATIENCE.saturating_sub(since.elapsed()) };
+        let left = if terminal.is_interactive() {
+            Duration::MAX
+        } else {
+            PATIENCE.saturating_sub(since.elapsed())
+        };
         thread::sleep(jittered(pause).min(left));
         match Link::join(membership, terminal, true) {
             Ok(joined) => return Ok(joined),
@@ -202,7 +262,10 @@ impl ClientError {
     /// Whether it may be otherwise in a while: the cable, the server, or a name that an old connection still holds.
     fn is_passing(&self) -> bool {
         match self {
-            ClientError::Connect(_) | ClientError::NotAChat | ClientError::NoAnswer(_) | ClientError::Closed(_) => true,
+            ClientError::Connect(_)
+            | ClientError::NotAChat
+            | ClientError::NoAnswer(_)
+            | ClientError::Closed(_) => true,
             ClientError::Lost(error) => matches!(error, WireError::Io(_) | WireError::CutOff),
             ClientError::Refused { code, .. } => ["name-taken", "full"].contains(&code.as_str()),
             ClientError::Name(_)
@@ -246,7 +309,10 @@ impl std::error::Error for ClientError {}
 
 impl From<Refused<'_>> for ClientError {
     fn from(Refused { code, reason }: Refused) -> ClientError {
-        ClientError::Refused { code: code.to_owned(), reason: reason.to_owned() }
+        ClientError::Refused {
+            code: code.to_owned(),
+            reason: reason.to_owned(),
+        }
     }
 }
 

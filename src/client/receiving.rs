@@ -27,7 +27,8 @@ use crate::seal::stamp_of;
 use crate::terminal::style::size;
 use crate::terminal::Terminal;
 use crate::wire::command::{
-    after, refusal, Peer, ACCEPTED, CLOSING, KICKED, PYCHAT, RECEIVE_FILE, SEND_FILE, SEND_FILENAME, WAIT_DISCONNECT,
+    after, refusal, Peer, ACCEPTED, CLOSING, KICKED, PYCHAT, RECEIVE_FILE, SEND_FILE,
+    SEND_FILENAME, WAIT_DISCONNECT,
 };
 use crate::wire::frame::{mark, FrameReader, Piece, WireError, BODY_STEP};
 use crate::wire::name::FileName;
@@ -81,7 +82,16 @@ impl Receiving {
         downloads: PathBuf,
         sender: Arc<Sending>,
     ) -> Receiving {
-        Receiving { link, terminal, frames, steps, downloads, sender, deliveries: VecDeque::new(), mistaken: String::new() }
+        Receiving {
+            link,
+            terminal,
+            frames,
+            steps,
+            downloads,
+            sender,
+            deliveries: VecDeque::new(),
+            mistaken: String::new(),
+        }
     }
 
     /// Receives until the connection ends.
@@ -92,7 +102,8 @@ impl Receiving {
         loop {
             let link = Arc::clone(&self.link);
             let token = self.frames.next_frame(&|token| link.key().opens(token))?;
-            let token = token.ok_or_else(|| ClientError::Closed("it ended without a word".into()))?;
+            let token =
+                token.ok_or_else(|| ClientError::Closed("it ended without a word".into()))?;
             match self.frame(&token)? {
                 Next::Frame => {}
                 Next::Body(delivery, length) => {
@@ -109,7 +120,11 @@ impl Receiving {
 
     /// Does what a frame asks for.
     fn frame(&mut self, token: &[u8]) -> Result<Next, ClientError> {
-        let bytes = self.link.key().open(token).map_err(|_| WireError::NotOpened)?;
+        let bytes = self
+            .link
+            .key()
+            .open(token)
+            .map_err(|_| WireError::NotOpened)?;
         watch::came(SERVER, token.len(), &bytes);
         if self.is_step(&bytes) {
             self.note_mistake(&bytes);
@@ -126,11 +141,16 @@ impl Receiving {
                 self.terminal.show("You have been put out of the group.");
                 return Ok(Next::End);
             }
-            WAIT_DISCONNECT => return Err(ClientError::Closed("it ends those who wait for approval".into())),
+            WAIT_DISCONNECT => {
+                return Err(ClientError::Closed(
+                    "it ends those who wait for approval".into(),
+                ))
+            }
             ACCEPTED => {
                 self.link.is_member.store(true, Ordering::SeqCst);
                 self.terminal.people().is_waiting = false;
-                self.terminal.show("You have been approved: say hello. /help lists the commands.");
+                self.terminal
+                    .show("You have been approved: say hello. /help lists the commands.");
                 self.sender.may_go_on();
                 return Ok(Next::Frame);
             }
@@ -150,7 +170,10 @@ impl Receiving {
             debug!("the server sent a word that is not known here");
             return Ok(Next::Frame);
         }
-        if text.split_once(": ").is_some_and(|(name, _)| !name.is_empty() && name != PYCHAT) {
+        if text
+            .split_once(": ")
+            .is_some_and(|(name, _)| !name.is_empty() && name != PYCHAT)
+        {
             *self.link.membership.heard.lock() = mark(token);
         }
         self.delivery_step(&text, stamp_of(token))
@@ -159,7 +182,10 @@ impl Receiving {
     /// Whether these bytes are the step that the sending thread waits for. If so, it is not expected again.
     fn is_step(&self, bytes: &[u8]) -> bool {
         let mut dialogue = self.link.dialogue.lock();
-        let is_step = dialogue.expected.as_ref().is_some_and(|expected| expected.is(bytes, self.link.server));
+        let is_step = dialogue
+            .expected
+            .as_ref()
+            .is_some_and(|expected| expected.is(bytes, self.link.server));
         if is_step {
             dialogue.expected = None;
         }
@@ -168,7 +194,10 @@ impl Receiving {
 
     /// Notes a step that could as well be the name that a delivery waits for.
     fn note_mistake(&mut self, step: &[u8]) {
-        let is_name_due = self.deliveries.iter().any(|delivery| delivery.name.is_none());
+        let is_name_due = self
+            .deliveries
+            .iter()
+            .any(|delivery| delivery.name.is_none());
         if self.link.server == Peer::Python && is_name_due && !step.starts_with(b"/") {
             self.mistaken = String::from_utf8_lossy(step).into_owned();
         }
@@ -186,12 +215,23 @@ impl Receiving {
     /// A text that is the next step of a delivery, or else a line, which may have been said before this client joined.
     fn delivery_step(&mut self, text: &str, said_at: Option<u64>) -> Result<Next, ClientError> {
         if !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit()) {
-            if !self.mistaken.is_empty() && self.deliveries.iter().all(|delivery| delivery.name.is_none()) {
+            if !self.mistaken.is_empty()
+                && self
+                    .deliveries
+                    .iter()
+                    .all(|delivery| delivery.name.is_none())
+            {
                 let name = std::mem::take(&mut self.mistaken);
                 self.name_delivery(&name)?;
             }
-            if let Some(at) = self.deliveries.iter().position(|delivery| delivery.name.is_some()) {
-                let length = text.parse().map_err(|_| WireError::NotTheStep("the length of a body"))?;
+            if let Some(at) = self
+                .deliveries
+                .iter()
+                .position(|delivery| delivery.name.is_some())
+            {
+                let length = text
+                    .parse()
+                    .map_err(|_| WireError::NotTheStep("the length of a body"))?;
                 let delivery = self.deliveries.remove(at);
                 if self.deliveries.is_empty() {
                     self.link.no_answer_due();
@@ -215,7 +255,11 @@ impl Receiving {
 
     /// Gives this name to the first delivery that has none, and asks for its body. `false`: there is none.
     fn name_delivery(&mut self, name: &str) -> Result<bool, ClientError> {
-        let Some(delivery) = self.deliveries.iter_mut().find(|delivery| delivery.name.is_none()) else {
+        let Some(delivery) = self
+            .deliveries
+            .iter_mut()
+            .find(|delivery| delivery.name.is_none())
+        else {
             return Ok(false);
         };
         delivery.name = Some(FileName::from_peer(name));
@@ -228,10 +272,17 @@ impl Receiving {
     fn body(&mut self, delivery: Delivery, length: u64) -> Result<Next, ClientError> {
         let (link, terminal) = (Arc::clone(&self.link), Arc::clone(&self.terminal));
         if length == 0 {
-            self.terminal.show(&format!("{} is not coming: the server called it off.", delivery.title()));
+            self.terminal.show(&format!(
+                "{} is not coming: the server called it off.",
+                delivery.title()
+            ));
             return Ok(Next::Frame);
         }
-        let mut download = Download::begin(&self.downloads, link.key(), link.membership.room_key.as_ref());
+        let mut download = Download::begin(
+            &self.downloads,
+            link.key(),
+            link.membership.room_key.as_ref(),
+        );
         // A token as long as the body may be the body itself: then only the text can tell.
         let is_frame = |token: &[u8]| match link.key().open(token) {
             Ok(text) => token.len() as u64 != length || has_frame_form(&text),
@@ -259,12 +310,23 @@ impl Receiving {
         let has_room_key = link.membership.room_key.is_some();
         let received = download.finish(&name);
         if let (true, Ok((path, _))) = (terminal.is_interactive(), &received) {
-            title = format!("{title} ({})", path.metadata().map_or_else(|error| error.to_string(), |file| size(file.len())));
+            title = format!(
+                "{title} ({})",
+                path.metadata()
+                    .map_or_else(|error| error.to_string(), |file| size(file.len()))
+            );
         }
         terminal.show(&match received {
-            Ok((path, Seal::None)) if has_room_key => format!("Received {title}, not sealed with a room key: {}", path.display()),
-            Ok((path, Seal::None | Seal::Opened)) => format!("Received {title}: {}", path.display()),
-            Ok((path, Seal::Closed(why))) => format!("Received {title}, sealed, and {why}: {}", path.display()),
+            Ok((path, Seal::None)) if has_room_key => format!(
+                "Received {title}, not sealed with a room key: {}",
+                path.display()
+            ),
+            Ok((path, Seal::None | Seal::Opened)) => {
+                format!("Received {title}: {}", path.display())
+            }
+            Ok((path, Seal::Closed(why))) => {
+                format!("Received {title}, sealed, and {why}: {}", path.display())
+            }
             Err(error) => format!("{title} was not received: {error}."),
         });
         Ok(Next::Frame)
@@ -273,7 +335,9 @@ impl Receiving {
 
 /// Whether an opened token has the form of something that a server says of its own accord, of an echo, or of a set.
 fn has_frame_form(text: &[u8]) -> bool {
-    name_set::decode(text).is_ok() || text.starts_with(b"/") || std::str::from_utf8(text).is_ok_and(is_line)
+    name_set::decode(text).is_ok()
+        || text.starts_with(b"/")
+        || std::str::from_utf8(text).is_ok_and(is_line)
 }
 
 impl Delivery {

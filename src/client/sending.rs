@@ -46,7 +46,11 @@ struct State {
 impl Sending {
     /// The half that sends, without a connection.
     pub fn new(terminal: Arc<Terminal>) -> Sending {
-        Sending { terminal, state: Mutex::default(), busy: Mutex::new(()) }
+        Sending {
+            terminal,
+            state: Mutex::default(),
+            busy: Mutex::new(()),
+        }
     }
 
     /// There is a connection; see [`Sending::may_go_on`].
@@ -61,7 +65,9 @@ impl Sending {
             return;
         }
         let sending = Arc::clone(self);
-        let worker = thread::Builder::new().name("working off".into()).spawn(move || sending.work_off());
+        let worker = thread::Builder::new()
+            .name("working off".into())
+            .spawn(move || sending.work_off());
         if let Err(error) = worker {
             // What waits is done with the next line that is typed.
             debug!("no thread: {error}");
@@ -103,7 +109,9 @@ impl Sending {
 
     /// Leaves as politely as a short time allows. Called by the handler of Ctrl-C and SIGTERM.
     pub fn leave_at_signal(&self) {
-        let Some(talk) = self.note_leaving() else { return };
+        let Some(talk) = self.note_leaving() else {
+            return;
+        };
         match self.busy.try_lock_for(LEAVE_TIME) {
             Some(_busy) => talk.leave(Patience::Little),
             None => talk.link.shut(),
@@ -148,7 +156,10 @@ impl Sending {
             Typed::Message(text) => {
                 let mut state = self.state.lock();
                 state.n_lines += 1;
-                Wish::Say { number: state.n_lines, text: text.to_owned() }
+                Wish::Say {
+                    number: state.n_lines,
+                    text: text.to_owned(),
+                }
             }
         };
         self.wants(wish);
@@ -179,9 +190,9 @@ impl Sending {
                 }
                 self.note_leaving();
             }
-            (true, false) if n_before == 0 => {
-                self.terminal.show("There is no connection: it is done as soon as there is one again.")
-            }
+            (true, false) if n_before == 0 => self
+                .terminal
+                .show("There is no connection: it is done as soon as there is one again."),
             (true, _) => {}
         }
     }
@@ -195,7 +206,9 @@ impl Sending {
             }
             match talk.grant(&wish) {
                 Ok(()) => {}
-                Err(Silence::NoAnswer) => self.terminal.show("No answer came; what you typed may have had no effect."),
+                Err(Silence::NoAnswer) => self
+                    .terminal
+                    .show("No answer came; what you typed may have had no effect."),
                 Err(Silence::Gone) if matches!(wish, Wish::Do(Action::File, _)) => {
                     self.terminal.show("The connection broke while the file was sent: share it again when it is back.");
                 }
@@ -210,9 +223,17 @@ impl Sending {
     fn next_wish(&self) -> Option<(Arc<Talk>, Wish)> {
         let mut state = self.state.lock();
         let talk = state.talk.clone()?;
-        if let (false, Some(at)) = (talk.is_member(), state.wishes.iter().position(|wish| matches!(wish, Wish::Leave))) {
+        if let (false, Some(at)) = (
+            talk.is_member(),
+            state
+                .wishes
+                .iter()
+                .position(|wish| matches!(wish, Wish::Leave)),
+        ) {
             if at > 0 {
-                self.terminal.show(&format!("Not sent, since you wait for approval: the last {at} that you typed."));
+                self.terminal.show(&format!(
+                    "Not sent, since you wait for approval: the last {at} that you typed."
+                ));
                 state.wishes.drain(..at);
             }
         }

@@ -47,7 +47,9 @@ impl Expected {
         match self {
             Expected::Words(words) => is_word(words),
             Expected::WordOrResult(word) => is_word(&[word]) || !is_event(),
-            Expected::Result(beginning) => (!beginning.is_empty() && text.starts_with(beginning)) || !is_event(),
+            Expected::Result(beginning) => {
+                (!beginning.is_empty() && text.starts_with(beginning)) || !is_event()
+            }
             // The first byte of every set is no UTF-8, so this text is none.
             Expected::Set => false,
         }
@@ -56,7 +58,8 @@ impl Expected {
 
 /// Whether a text has the form of a chat line, `NAME: TEXT`.
 pub fn is_line(text: &str) -> bool {
-    text.split_once(": ").is_some_and(|(name, _)| !name.is_empty())
+    text.split_once(": ")
+        .is_some_and(|(name, _)| !name.is_empty())
 }
 
 #[cfg(test)]
@@ -80,7 +83,11 @@ mod tests {
             (&Expected::WordOrResult(PROCEED), "only the admin", true),
             (&Expected::Set, "bob: hello", false),
         ] {
-            assert_eq!(expected.is(text.as_bytes(), Peer::Python), is_step, "{expected:?} {text}");
+            assert_eq!(
+                expected.is(text.as_bytes(), Peer::Python),
+                is_step,
+                "{expected:?} {text}"
+            );
         }
         assert!(result.is(b"Note: this server says it with a colon", Peer::Fernchat));
         assert!(Expected::Set.is(b"\x80\x04\x8f.", Peer::Python));

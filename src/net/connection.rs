@@ -34,7 +34,11 @@ use crate::machine;
 
 /// The stack of each thread of a client: almost three times what a debug build needs. On 32-bit machines address space is
 /// what runs out first.
-pub const STACK_LEN: usize = if cfg!(target_pointer_width = "64") { 128 << 10 } else { 64 << 10 };
+pub const STACK_LEN: usize = if cfg!(target_pointer_width = "64") {
+    128 << 10
+} else {
+    64 << 10
+};
 
 /// The stack of a thread that [`aside`] starts. Shorter, since the system keeps the stacks of threads that have ended, with the memory
 /// that they used, and gives them to new threads that ask for no more.
@@ -77,7 +81,10 @@ pub type ClientId = u64;
 /// The system has no thread.
 pub fn aside<T: Send>(work: impl FnOnce() -> T + Send) -> io::Result<T> {
     thread::scope(|scope| {
-        let thread = thread::Builder::new().name("aside".into()).stack_size(STACK_ASIDE_LEN).spawn_scoped(scope, work)?;
+        let thread = thread::Builder::new()
+            .name("aside".into())
+            .stack_size(STACK_ASIDE_LEN)
+            .spawn_scoped(scope, work)?;
         Ok(thread.join().unwrap_or_else(|panic| resume_unwind(panic)))
     })
 }
@@ -95,10 +102,26 @@ pub struct Connection {
 }
 
 impl Connection {
-    pub(super) fn new(id: ClientId, peer: SocketAddr, socket: TcpStream, post: Arc<Post>, pace: Pace) -> Connection {
-        let line = Arc::new(Line { id, socket, writer: Mutex::default() });
+    pub(super) fn new(
+        id: ClientId,
+        peer: SocketAddr,
+        socket: TcpStream,
+        post: Arc<Post>,
+        pace: Pace,
+    ) -> Connection {
+        let line = Arc::new(Line {
+            id,
+            socket,
+            writer: Mutex::default(),
+        });
         let outbox = Outbox::new(post, pace, Arc::clone(&line) as Arc<dyn Way>);
-        Connection { id, peer, line, outbox, name: OnceLock::new() }
+        Connection {
+            id,
+            peer,
+            line,
+            outbox,
+            name: OnceLock::new(),
+        }
     }
 
     /// The stream of what the client sends.
@@ -198,16 +221,20 @@ impl Way for Line {
     fn start_writer(self: Arc<Self>, outbox: &Arc<Outbox>, items: Receiver<Item>) {
         let mut writer = self.writer.lock();
         if let Writer::NotNeeded = *writer {
-            let thread = thread::Builder::new().name(format!("write {}", self.id)).stack_size(STACK_LEN);
+            let thread = thread::Builder::new()
+                .name(format!("write {}", self.id))
+                .stack_size(STACK_LEN);
             let (line, its_outbox) = (Arc::clone(&self), Arc::clone(outbox));
-            *writer = thread.spawn(move || line.writer_loop(&its_outbox, &items)).map_or_else(
-                |error| {
-                    error!("client {}: no thread for its writer: {error}", self.id);
-                    self.shut();
-                    Writer::Gone
-                },
-                Writer::Running,
-            );
+            *writer = thread
+                .spawn(move || line.writer_loop(&its_outbox, &items))
+                .map_or_else(
+                    |error| {
+                        error!("client {}: no thread for its writer: {error}", self.id);
+                        self.shut();
+                        Writer::Gone
+                    },
+                    Writer::Running,
+                );
         }
     }
 
@@ -218,7 +245,11 @@ impl Way for Line {
             false => keep_alive(&self.socket, KEEPALIVE_TIME, KEEPALIVE_INTERVAL),
         };
         #[cfg(any(target_os = "linux", target_os = "android"))]
-        let _ = SockRef::from(&self.socket).set_tcp_user_timeout(Some(if is_on { CHALLENGE_TIMEOUT } else { USER_TIMEOUT }));
+        let _ = SockRef::from(&self.socket).set_tcp_user_timeout(Some(if is_on {
+            CHALLENGE_TIMEOUT
+        } else {
+            USER_TIMEOUT
+        }));
     }
 
     fn finish(&self, outbox: &Arc<Outbox>) -> bool {
@@ -238,7 +269,9 @@ impl Way for Line {
 
 impl Line {
     fn writer_loop(&self, outbox: &Arc<Outbox>, items: &Receiver<Item>) {
-        let result = catch_unwind(AssertUnwindSafe(|| write_loop(outbox, items, &mut &self.socket)));
+        let result = catch_unwind(AssertUnwindSafe(|| {
+            write_loop(outbox, items, &mut &self.socket)
+        }));
         let reason = match result {
             Ok(Ok(())) => return self.end_sending(outbox),
             Ok(Err(error)) if is_late(&error) => Departure::TooSlow,

@@ -91,7 +91,11 @@ impl Listener {
     /// # Errors
     /// The host is unknown, or is not ours, or the port cannot be had.
     pub fn bind(host: &str, port: u16, places: usize) -> Result<Listener, BindError> {
-        let refuse = |error| BindError { host: host.to_owned(), port, error };
+        let refuse = |error| BindError {
+            host: host.to_owned(),
+            port,
+            error,
+        };
         let addresses = resolve(host, port).map_err(refuse)?;
         let socket = TcpListener::bind(addresses.as_slice()).map_err(refuse)?;
         Ok(Listener {
@@ -120,7 +124,10 @@ impl Listener {
         };
         match reach.is_empty() {
             true => format!("listening on {address}, reachable only from this machine"),
-            false => format!("listening on {address}, reachable by others at {}", reach.join(" or ")),
+            false => format!(
+                "listening on {address}, reachable by others at {}",
+                reach.join(" or ")
+            ),
         }
     }
 
@@ -136,13 +143,19 @@ impl Listener {
     pub fn run(&self, service: &dyn Service) -> io::Result<()> {
         let (stop_clock, clock_stopped) = bounded(0);
         thread::scope(|scope| {
-            let clock = thread::Builder::new().name("clock".into()).stack_size(STACK_LEN);
+            let clock = thread::Builder::new()
+                .name("clock".into())
+                .stack_size(STACK_LEN);
             clock.spawn_scoped(scope, || self.clock_loop(&clock_stopped, service))?;
-            let postman = thread::Builder::new().name("postman".into()).stack_size(STACK_LEN);
+            let postman = thread::Builder::new()
+                .name("postman".into())
+                .stack_size(STACK_LEN);
             postman.spawn_scoped(scope, || self.post.post_loop(&clock_stopped))?;
             self.accept_loop(scope, service);
             service.say_goodbye();
-            let end = |connection: &Arc<Connection>| connection.outbox().end(Departure::Stopping, STOP_TIME);
+            let end = |connection: &Arc<Connection>| {
+                connection.outbox().end(Departure::Stopping, STOP_TIME)
+            };
             self.connections.lock().iter().for_each(end);
             self.post.make_round();
             let mut connections = self.connections.lock();
@@ -163,13 +176,28 @@ impl Listener {
             let _ = SockRef::from(&self.socket).shutdown(std::net::Shutdown::Both);
         } else {
             // Elsewhere a connection wakes it; the limit is for a queue that is full, and a full queue wakes it as well.
-            let loopback: IpAddr = if self.address.is_ipv4() { Ipv4Addr::LOCALHOST.into() } else { Ipv6Addr::LOCALHOST.into() };
-            let ip = if self.address.ip().is_unspecified() { loopback } else { self.address.ip() };
-            let _ = TcpStream::connect_timeout(&SocketAddr::new(ip, self.address.port()), Duration::from_secs(1));
+            let loopback: IpAddr = if self.address.is_ipv4() {
+                Ipv4Addr::LOCALHOST.into()
+            } else {
+                Ipv6Addr::LOCALHOST.into()
+            };
+            let ip = if self.address.ip().is_unspecified() {
+                loopback
+            } else {
+                self.address.ip()
+            };
+            let _ = TcpStream::connect_timeout(
+                &SocketAddr::new(ip, self.address.port()),
+                Duration::from_secs(1),
+            );
         }
     }
 
-    fn accept_loop<'scope>(&'scope self, scope: &'scope Scope<'scope, '_>, service: &'scope dyn Service) {
+    fn accept_loop<'scope>(
+        &'scope self,
+        scope: &'scope Scope<'scope, '_>,
+        service: &'scope dyn Service,
+    ) {
         let mut is_failing = false;
         for id in 1.. {
             let accepted = self.socket.accept();
@@ -196,10 +224,20 @@ impl Listener {
                 warn!("{peer} refused: all {} places are taken", self.places);
                 continue;
             }
-            let connection = Arc::new(Connection::new(id, peer, socket, Arc::clone(&self.post), service.pace()));
-            connection.outbox().end_within(GREETING_TIME, Departure::GreetingTooLong);
+            let connection = Arc::new(Connection::new(
+                id,
+                peer,
+                socket,
+                Arc::clone(&self.post),
+                service.pace(),
+            ));
+            connection
+                .outbox()
+                .end_within(GREETING_TIME, Departure::GreetingTooLong);
             self.connections.lock().push(Arc::clone(&connection));
-            let reader = thread::Builder::new().name(format!("client {id}")).stack_size(STACK_LEN);
+            let reader = thread::Builder::new()
+                .name(format!("client {id}"))
+                .stack_size(STACK_LEN);
             info!("{connection} connected");
             let body = move || {
                 connection.run(|| service.serve(&connection));
@@ -220,11 +258,18 @@ impl Listener {
             return true;
         }
         let mut n_greeting: HashMap<IpAddr, usize> = HashMap::new();
-        let greeting = || connections.iter().filter(|connection| connection.is_greeting());
+        let greeting = || {
+            connections
+                .iter()
+                .filter(|connection| connection.is_greeting())
+        };
         for connection in greeting() {
             *n_greeting.entry(connection.peer.ip()).or_default() += 1;
         }
-        let crowd = n_greeting.into_iter().max_by_key(|(_, n)| *n).map(|(address, _)| address);
+        let crowd = n_greeting
+            .into_iter()
+            .max_by_key(|(_, n)| *n)
+            .map(|(address, _)| address);
         let Some(oldest) = greeting().find(|connection| Some(connection.peer.ip()) == crowd) else {
             return false;
         };
@@ -240,7 +285,9 @@ impl Listener {
     }
 
     fn remove(&self, id: ClientId) {
-        self.connections.lock().retain(|connection| connection.id != id);
+        self.connections
+            .lock()
+            .retain(|connection| connection.id != id);
         self.gone.notify_all();
     }
 
@@ -267,15 +314,27 @@ impl fmt::Display for BindError {
         write!(f, "cannot listen on {host}:{port}: ")?;
         match error.kind() {
             io::ErrorKind::AddrInUse => {
-                write!(f, "the port is in use; stop the program that has it, or choose another port")
+                write!(
+                    f,
+                    "the port is in use; stop the program that has it, or choose another port"
+                )
             }
             io::ErrorKind::AddrNotAvailable => {
-                write!(f, "this machine has no such address; try 0.0.0.0 for all that it has")
+                write!(
+                    f,
+                    "this machine has no such address; try 0.0.0.0 for all that it has"
+                )
             }
             io::ErrorKind::PermissionDenied => {
-                write!(f, "ports below 1024 are for the system; choose one from 1024 to 65535")
+                write!(
+                    f,
+                    "ports below 1024 are for the system; choose one from 1024 to 65535"
+                )
             }
-            _ => write!(f, "{error}; try an address of this machine, such as 127.0.0.1 or 0.0.0.0"),
+            _ => write!(
+                f,
+                "{error}; try an address of this machine, such as 127.0.0.1 or 0.0.0.0"
+            ),
         }
     }
 }
@@ -309,7 +368,9 @@ mod tests {
             while matches!(connection.incoming().read(&mut byte), Ok(1)) {
                 match &byte {
                     b"r" => panic!("the reader, as it was told"),
-                    b"w" => connection.outbox().push_job(Box::new(|_| panic!("the writer, as it was told"))),
+                    b"w" => connection
+                        .outbox()
+                        .push_job(Box::new(|_| panic!("the writer, as it was told"))),
                     _ => connection.outbox().push(Arc::from(byte)),
                 }
             }
@@ -319,7 +380,11 @@ mod tests {
 
     fn is_answered(mut socket: &TcpStream) -> bool {
         let mut answer = [0];
-        socket.write_all(b"?").and_then(|()| socket.read_exact(&mut answer)).is_ok() && answer == *b"?"
+        socket
+            .write_all(b"?")
+            .and_then(|()| socket.read_exact(&mut answer))
+            .is_ok()
+            && answer == *b"?"
     }
 
     #[test]

@@ -22,10 +22,15 @@ const CONNECT_TIME: Duration = Duration::from_secs(10);
 /// # Errors
 /// The name is unknown, or it has no address.
 pub fn resolve(host: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
-    let (mut addresses, others): (Vec<_>, Vec<_>) = (host, port).to_socket_addrs()?.partition(SocketAddr::is_ipv4);
+    let (mut addresses, others): (Vec<_>, Vec<_>) = (host, port)
+        .to_socket_addrs()?
+        .partition(SocketAddr::is_ipv4);
     addresses.extend(others);
     match addresses.is_empty() {
-        true => Err(io::Error::new(io::ErrorKind::NotFound, "the name has no address")),
+        true => Err(io::Error::new(
+            io::ErrorKind::NotFound,
+            "the name has no address",
+        )),
         false => Ok(addresses),
     }
 }
@@ -37,7 +42,9 @@ pub fn resolve(host: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
 pub fn connect(host: &str, port: u16) -> Result<TcpStream, ConnectError> {
     let connect = || {
         let mut result = Err(io::ErrorKind::NotFound.into());
-        for address in resolve(host, port).map_err(|error| io::Error::new(io::ErrorKind::NotFound, error))? {
+        for address in
+            resolve(host, port).map_err(|error| io::Error::new(io::ErrorKind::NotFound, error))?
+        {
             result = TcpStream::connect_timeout(&address, CONNECT_TIME);
             if result.is_ok() {
                 break;
@@ -47,7 +54,10 @@ pub fn connect(host: &str, port: u16) -> Result<TcpStream, ConnectError> {
         connection::tune(&socket)?;
         Ok(socket)
     };
-    connect().map_err(|error| ConnectError { peer: format!("{host}:{port}"), error })
+    connect().map_err(|error| ConnectError {
+        peer: format!("{host}:{port}"),
+        error,
+    })
 }
 
 /// Why there is no connection.
@@ -60,10 +70,18 @@ pub struct ConnectError {
 impl fmt::Display for ConnectError {
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
         let advice = match self.error.kind() {
-            io::ErrorKind::ConnectionRefused => "nobody listens there; does it run, and is the port right?",
-            io::ErrorKind::TimedOut => "no answer; is the address right, and does a firewall let it through?",
-            io::ErrorKind::NotFound => "the name is not known; is it right? An address does as well",
-            io::ErrorKind::HostUnreachable | io::ErrorKind::NetworkUnreachable => "no way leads there; is it in this network?",
+            io::ErrorKind::ConnectionRefused => {
+                "nobody listens there; does it run, and is the port right?"
+            }
+            io::ErrorKind::TimedOut => {
+                "no answer; is the address right, and does a firewall let it through?"
+            }
+            io::ErrorKind::NotFound => {
+                "the name is not known; is it right? An address does as well"
+            }
+            io::ErrorKind::HostUnreachable | io::ErrorKind::NetworkUnreachable => {
+                "no way leads there; is it in this network?"
+            }
             _ => "does it run there, and is the address right?",
         };
         write!(f, "cannot reach {}: {} ({})", self.peer, advice, self.error)
@@ -74,7 +92,10 @@ impl std::error::Error for ConnectError {}
 
 /// Whether a read took as long as it may.
 pub fn is_late(error: &io::Error) -> bool {
-    matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut)
+    matches!(
+        error.kind(),
+        io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut
+    )
 }
 
 #[cfg(test)]
@@ -90,8 +111,15 @@ mod tests {
             (io::ErrorKind::HostUnreachable, "no way leads there"),
             (io::ErrorKind::AddrNotAvailable, "is the address right?"),
         ] {
-            let error = ConnectError { peer: "host:8000".into(), error: kind.into() }.to_string();
-            assert!(error.starts_with("cannot reach host:8000: ") && error.contains(words), "{error}");
+            let error = ConnectError {
+                peer: "host:8000".into(),
+                error: kind.into(),
+            }
+            .to_string();
+            assert!(
+                error.starts_with("cannot reach host:8000: ") && error.contains(words),
+                "{error}"
+            );
         }
     }
 }

@@ -157,7 +157,11 @@ impl Post {
     /// Shuts the connections whose time is up. Called by the listener's clock.
     pub fn keep_deadlines(&self, now: Instant) {
         let mut watched = std::mem::take(&mut *self.watched.lock());
-        watched.retain(|outbox| outbox.upgrade().is_some_and(|outbox| outbox.look_at_clock(now) == Look::Again));
+        watched.retain(|outbox| {
+            outbox
+                .upgrade()
+                .is_some_and(|outbox| outbox.look_at_clock(now) == Look::Again)
+        });
         self.watched.lock().append(&mut watched);
     }
 
@@ -184,7 +188,9 @@ impl Round {
             _ => self.n_alone = 0,
         }
         std::mem::swap(&mut self.due, &mut post.due.lock());
-        self.due.drain(..).for_each(|outbox| outbox.deliver(&mut self.batch));
+        self.due
+            .drain(..)
+            .for_each(|outbox| outbox.deliver(&mut self.batch));
     }
 }
 
@@ -314,7 +320,9 @@ impl Outbox {
     /// The client itself said the line of this number, so if it has heard all before, it has heard this.
     pub fn has_said(&self, number: u64) {
         // If not, it is told its own line is missing, at worst.
-        let _ = self.heard.compare_exchange(number - 1, number, Ordering::Relaxed, Ordering::Relaxed);
+        let _ =
+            self.heard
+                .compare_exchange(number - 1, number, Ordering::Relaxed, Ordering::Relaxed);
     }
 
     /// Has the system find out quickly whether the peer is still there, for [`CHALLENGE_TIME`]. Waits for nothing.
@@ -354,7 +362,9 @@ impl Outbox {
         let mut last_line = 0;
         for item in posted {
             match item {
-                Item::Bytes(bytes, number) if self.goes_straight() && matches!(self.pace, Pace::Batched) => {
+                Item::Bytes(bytes, number)
+                    if self.goes_straight() && matches!(self.pace, Pace::Batched) =>
+                {
                     batch.extend_from_slice(&bytes);
                     last_line = number.max(last_line);
                 }
@@ -419,7 +429,10 @@ impl Outbox {
         while let Some(full) = find_full() {
             // It may have room as soon as what this very thread has caused is out.
             self.post.make_round();
-            let is_woken = self.post.bell.wait_while(|| !full.has_room() && !self.is_ending(), deadline);
+            let is_woken = self
+                .post
+                .bell
+                .wait_while(|| !full.has_room() && !self.is_ending(), deadline);
             if !is_woken || self.is_ending() {
                 return;
             }
@@ -428,7 +441,9 @@ impl Outbox {
 
     /// Waits so long, or until the connection ends: then `false`.
     pub fn pause(&self, time: Duration) -> bool {
-        self.post.bell.wait_while(|| !self.is_ending(), Instant::now() + time);
+        self.post
+            .bell
+            .wait_while(|| !self.is_ending(), Instant::now() + time);
         !self.is_ending()
     }
 
@@ -493,7 +508,11 @@ impl Outbox {
     /// Shuts the connection if a deadline has passed, or the client is too slow.
     fn look_at_clock(self: &Arc<Self>, now: Instant) -> Look {
         let mut state = self.state.lock();
-        if state.challenged_until.take_if(|until| now >= *until).is_some() {
+        if state
+            .challenged_until
+            .take_if(|until| now >= *until)
+            .is_some()
+        {
             self.way.challenge(false);
         }
         let written = self.written.load(Ordering::Relaxed);
@@ -505,14 +524,27 @@ impl Outbox {
         };
         let reason = match &state.deadline {
             _ if queued > MAX_QUEUED => Departure::TooSlow,
-            _ if state.over_since.is_some_and(|(since, _)| now - since >= PROGRESS_TIME) => Departure::TooSlow,
-            _ if state.more_by.is_some_and(|more_by| now >= more_by) => Departure::Broke("nothing more of a file came".into()),
+            _ if state
+                .over_since
+                .is_some_and(|(since, _)| now - since >= PROGRESS_TIME) =>
+            {
+                Departure::TooSlow
+            }
+            _ if state.more_by.is_some_and(|more_by| now >= more_by) => {
+                Departure::Broke("nothing more of a file came".into())
+            }
             Some((deadline, reason)) if now >= *deadline => reason.clone(),
             _ => {
-                let is_timed = state.deadline.is_some() || state.more_by.is_some() || state.challenged_until.is_some();
+                let is_timed = state.deadline.is_some()
+                    || state.more_by.is_some()
+                    || state.challenged_until.is_some();
                 // From here on whoever finds something for the clock puts it on the list again.
                 state.is_watched = is_timed || state.over_since.is_some();
-                return if state.is_watched { Look::Again } else { Look::Enough };
+                return if state.is_watched {
+                    Look::Again
+                } else {
+                    Look::Enough
+                };
             }
         };
         state.is_watched = false;
@@ -533,7 +565,11 @@ impl Outbox {
 impl State {
     /// Sets the deadline, unless there is one already that comes sooner.
     fn meet(&mut self, at: Instant, reason: Departure) {
-        if self.deadline.as_ref().is_none_or(|(deadline, _)| at < *deadline) {
+        if self
+            .deadline
+            .as_ref()
+            .is_none_or(|(deadline, _)| at < *deadline)
+        {
             self.deadline = Some((at, reason));
         }
     }
@@ -543,7 +579,11 @@ impl State {
 ///
 /// # Errors
 /// A write that failed or timed out. Whatever is still queued is dropped with the channel.
-pub fn write_loop(outbox: &Outbox, items: &Receiver<Item>, stream: &mut dyn Write) -> io::Result<()> {
+pub fn write_loop(
+    outbox: &Outbox,
+    items: &Receiver<Item>,
+    stream: &mut dyn Write,
+) -> io::Result<()> {
     let mut batch = Vec::new();
     let mut written_at: Option<Instant> = None;
     while let Ok(first) = items.recv() {
@@ -598,7 +638,12 @@ impl Write for Counted<'_> {
 }
 
 /// Writes a batch, with which the client has heard all up to the line of this number.
-fn write_batch(outbox: &Outbox, batch: &mut Vec<u8>, last_line: u64, stream: &mut dyn Write) -> io::Result<()> {
+fn write_batch(
+    outbox: &Outbox,
+    batch: &mut Vec<u8>,
+    last_line: u64,
+    stream: &mut dyn Write,
+) -> io::Result<()> {
     for piece in batch.chunks(MAX_WRITE) {
         stream.write_all(piece)?;
         outbox.wrote(piece.len());
@@ -632,7 +677,10 @@ pub(crate) mod tests {
 
     impl Write for Writes {
         fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-            self.room = self.room.checked_sub(bytes.len()).ok_or(io::ErrorKind::BrokenPipe)?;
+            self.room = self
+                .room
+                .checked_sub(bytes.len())
+                .ok_or(io::ErrorKind::BrokenPipe)?;
             self.writes.push(bytes.to_vec());
             Ok(bytes.len())
         }
@@ -652,7 +700,11 @@ pub(crate) mod tests {
     }
 
     /// An outbox whose writer is a test.
-    pub(crate) fn with_channel(post: Arc<Post>, pace: Pace, way: Arc<dyn Way>) -> (Arc<Outbox>, Receiver<Item>) {
+    pub(crate) fn with_channel(
+        post: Arc<Post>,
+        pace: Pace,
+        way: Arc<dyn Way>,
+    ) -> (Arc<Outbox>, Receiver<Item>) {
         let outbox = Outbox::new(post, pace, way);
         let (items, receiver) = unbounded();
         outbox.items.set(items).unwrap();
@@ -699,7 +751,11 @@ pub(crate) mod tests {
         }
 
         fn challenge(&self, is_on: bool) {
-            let _ = self.1.send(if is_on { "challenge" } else { "challenge no more" });
+            let _ = self.1.send(if is_on {
+                "challenge"
+            } else {
+                "challenge no more"
+            });
         }
 
         fn shut(&self) {
@@ -716,7 +772,10 @@ pub(crate) mod tests {
     }
 
     fn written(outbox: &Outbox, items: &Receiver<Item>) -> Vec<Vec<u8>> {
-        let mut stream = Writes { writes: Vec::new(), room: usize::MAX };
+        let mut stream = Writes {
+            writes: Vec::new(),
+            room: usize::MAX,
+        };
         outbox.post.make_round();
         write_loop(outbox, items, &mut stream).unwrap();
         stream.writes
@@ -750,7 +809,12 @@ pub(crate) mod tests {
                 }
             };
             let (outbox, items) = with_channel(Arc::default(), Pace::Batched, way(take));
-            Client { outbox, items, room, straight }
+            Client {
+                outbox,
+                items,
+                room,
+                straight,
+            }
         }
 
         fn is_sent(&self, text: &str) {
@@ -760,13 +824,18 @@ pub(crate) mod tests {
         /// What went straight in the round that is made now, each write apart.
         fn takes(&self) -> Vec<String> {
             self.outbox.post.make_round();
-            self.straight.try_iter().map(|bytes| String::from_utf8(bytes).unwrap()).collect()
+            self.straight
+                .try_iter()
+                .map(|bytes| String::from_utf8(bytes).unwrap())
+                .collect()
         }
 
         /// What the writer writes of what it has been handed.
         fn gets_from_the_writer(&self) -> String {
             let (hand, handed) = unbounded();
-            self.items.try_iter().for_each(|item| hand.send(item).unwrap());
+            self.items
+                .try_iter()
+                .for_each(|item| hand.send(item).unwrap());
             drop(hand);
             let mut bytes = Vec::new();
             write_loop(&self.outbox, &handed, &mut bytes).unwrap();
@@ -777,7 +846,9 @@ pub(crate) mod tests {
     #[test]
     fn what_the_client_takes_at_once_goes_straight_and_in_one_write() {
         let client = Client::with_room(1000);
-        ["one ", "two ", "three"].iter().for_each(|text| client.is_sent(text));
+        ["one ", "two ", "three"]
+            .iter()
+            .for_each(|text| client.is_sent(text));
         assert_eq!(client.takes(), ["one two three"]);
         assert!(client.takes().is_empty());
         assert!(client.items.is_empty(), "the writer slept");
@@ -792,7 +863,10 @@ pub(crate) mod tests {
         assert_eq!(client.takes(), ["one tw"]);
         client.room.store(1000, Ordering::Relaxed);
         client.is_sent(" three");
-        assert!(client.takes().is_empty(), "nothing goes straight past the writer");
+        assert!(
+            client.takes().is_empty(),
+            "nothing goes straight past the writer"
+        );
         assert_eq!(client.gets_from_the_writer(), "o three");
         client.is_sent("four");
         assert_eq!(client.takes(), ["four"]);
@@ -819,7 +893,9 @@ pub(crate) mod tests {
     fn job_is_the_writers_and_what_follows_waits_for_it() {
         let client = Client::with_room(1000);
         client.is_sent("before ");
-        client.outbox.push_job(Box::new(|stream| stream.write_all(b"job ")));
+        client
+            .outbox
+            .push_job(Box::new(|stream| stream.write_all(b"job ")));
         client.is_sent("after");
         assert_eq!(client.takes(), ["before "]);
         assert_eq!(client.gets_from_the_writer(), "job after");
@@ -835,7 +911,9 @@ pub(crate) mod tests {
             // Taken only when the test looks: until then the round is under way.
             way(move |bytes| {
                 begin.send(()).unwrap();
-                told.send_timeout(what, DEADLINE).map(|()| bytes.len()).map_err(io::Error::other)
+                told.send_timeout(what, DEADLINE)
+                    .map(|()| bytes.len())
+                    .map_err(io::Error::other)
             })
         };
         let (first, _items) = with_channel(Arc::clone(&post), Pace::Batched, tell("first"));
@@ -857,12 +935,17 @@ pub(crate) mod tests {
     #[test]
     fn long_round_is_made_at_once_while_one_speaks_alone() {
         let post = Arc::new(Post::default());
-        let outboxes: Vec<_> =
-            (0..=SHORT_ROUND).map(|_| with_channel(Arc::clone(&post), Pace::Batched, Arc::new(NoWay))).collect();
+        let outboxes: Vec<_> = (0..=SHORT_ROUND)
+            .map(|_| with_channel(Arc::clone(&post), Pace::Batched, Arc::new(NoWay)))
+            .collect();
         let is_line_to_all_out_at_once = || {
-            outboxes.iter().for_each(|(outbox, _)| outbox.push(b"line".as_slice().into()));
+            outboxes
+                .iter()
+                .for_each(|(outbox, _)| outbox.push(b"line".as_slice().into()));
             post.make_round();
-            outboxes.iter().all(|(_, items)| items.try_iter().count() > 0)
+            outboxes
+                .iter()
+                .all(|(_, items)| items.try_iter().count() > 0)
         };
         for _ in 0..ALONE {
             outboxes[0].0.push(b"line".as_slice().into());
@@ -878,9 +961,12 @@ pub(crate) mod tests {
     #[test]
     fn long_round_is_left_to_the_postman() {
         let post = Arc::new(Post::default());
-        let outboxes: Vec<_> =
-            (0..=SHORT_ROUND).map(|_| with_channel(Arc::clone(&post), Pace::Batched, Arc::new(NoWay))).collect();
-        outboxes.iter().for_each(|(outbox, _)| outbox.push(b"line".as_slice().into()));
+        let outboxes: Vec<_> = (0..=SHORT_ROUND)
+            .map(|_| with_channel(Arc::clone(&post), Pace::Batched, Arc::new(NoWay)))
+            .collect();
+        outboxes
+            .iter()
+            .for_each(|(outbox, _)| outbox.push(b"line".as_slice().into()));
         post.make_round();
         assert!(outboxes.iter().all(|(_, items)| items.is_empty()));
         let (stop, stopped) = bounded(0);
@@ -907,8 +993,14 @@ pub(crate) mod tests {
 
     #[test]
     fn writes_are_at_most_64_kib_and_never_split_a_length() {
-        let cases: [&[usize]; 6] =
-            [&[MAX_WRITE - 4], &[MAX_WRITE], &[MAX_WRITE + 4], &[MAX_WRITE - 4, 104], &[104, 3 * MAX_WRITE, 104], &[1004; 1000]];
+        let cases: [&[usize]; 6] = [
+            &[MAX_WRITE - 4],
+            &[MAX_WRITE],
+            &[MAX_WRITE + 4],
+            &[MAX_WRITE - 4, 104],
+            &[104, 3 * MAX_WRITE, 104],
+            &[1004; 1000],
+        ];
         for lens in cases {
             let (outbox, items) = new();
             let all: Vec<Arc<[u8]>> = lens.iter().map(|len| bytes(*len)).collect();
@@ -951,8 +1043,13 @@ pub(crate) mod tests {
             let (failures, failed) = bounded::<()>(1);
             outbox.push(b"one ".as_slice().into());
             outbox.push_job(Box::new(|stream| stream.write_all(b"job is too long")));
-            outbox.push_job(Box::new(move |_| failures.send(()).map_err(io::Error::other)));
-            let mut stream = Writes { writes: Vec::new(), room };
+            outbox.push_job(Box::new(move |_| {
+                failures.send(()).map_err(io::Error::other)
+            }));
+            let mut stream = Writes {
+                writes: Vec::new(),
+                room,
+            };
             outbox.post.make_round();
             let error = write_loop(&outbox, &items, &mut stream).unwrap_err();
             assert_eq!(error.kind(), io::ErrorKind::BrokenPipe);
@@ -1009,7 +1106,10 @@ pub(crate) mod tests {
         assert_eq!(outbox.queued.load(Ordering::Relaxed), 3 * MIN_SINGLE);
         end(&outbox);
         let start = Instant::now();
-        assert_eq!(written(&outbox, &items), [b"one".as_slice(), b"two", b"three"]);
+        assert_eq!(
+            written(&outbox, &items),
+            [b"one".as_slice(), b"two", b"three"]
+        );
         assert_eq!(outbox.queued.load(Ordering::Relaxed), 0);
         assert!(PROGRESS_TIME.div_duration_f64(MAX_PAUSE) * MIN_SINGLE as f64 > PROGRESS as f64);
         // Three writes have two pauses between them; nothing bounds them from above.
@@ -1095,13 +1195,23 @@ pub(crate) mod tests {
         let cases: [(Event, &[&str]); 5] = [
             (|outbox| outbox.push(bytes(SOFT_LIMIT + 4)), &["shut"]),
             (|outbox| outbox.end(Departure::Left, LIMIT), &["shut"]),
-            (|outbox| outbox.end_within(LIMIT, Departure::Kicked), &["shut"]),
+            (
+                |outbox| outbox.end_within(LIMIT, Departure::Kicked),
+                &["shut"],
+            ),
             (|outbox| outbox.expect_more(Some(LIMIT)), &["shut"]),
-            (|outbox| outbox.challenge(), &["challenge", "challenge no more"]),
+            (
+                |outbox| outbox.challenge(),
+                &["challenge", "challenge no more"],
+            ),
         ];
         for (event, asked) in cases {
             let (ask, asks) = unbounded();
-            let outbox = Outbox::new(Arc::default(), Pace::Batched, Arc::new(Straight(|_: &[u8]| Ok(0), ask)));
+            let outbox = Outbox::new(
+                Arc::default(),
+                Pace::Batched,
+                Arc::new(Straight(|_: &[u8]| Ok(0), ask)),
+            );
             let n_watched = || outbox.post.watched.lock().len();
             assert_eq!(n_watched(), 0, "{asked:?}");
             event(&outbox);

@@ -61,11 +61,24 @@ struct Chat {
 pub fn run(setup: Setup) -> Result<(), ClientError> {
     let key = Key::find(setup.key_file.as_deref()).map_err(ClientError::Key)?;
     let terminal = Terminal::new(setup.terminal).map_err(ClientError::Log)?;
-    let name = terminal.name("name", setup.name, name).map_err(ClientError::Name)?;
+    let name = terminal
+        .name("name", setup.name, name)
+        .map_err(ClientError::Name)?;
     let socket = connect(&setup.host, setup.port).map_err(ClientError::Connect)?;
     terminal.people().me = name.to_string();
-    terminal.show(&format!("{} {name} joined {}:{}", machine::local_time(), setup.host, setup.port));
-    let chat = Arc::new(Chat { name, key, socket, terminal, is_leaving: AtomicBool::new(false) });
+    terminal.show(&format!(
+        "{} {name} joined {}:{}",
+        machine::local_time(),
+        setup.host,
+        setup.port
+    ));
+    let chat = Arc::new(Chat {
+        name,
+        key,
+        socket,
+        terminal,
+        is_leaving: AtomicBool::new(false),
+    });
     let at_signal = Arc::clone(&chat);
     // Without the handler a signal ends the program the hard way, which a relay takes as well.
     let _ = machine::at_signal(Box::new(move || at_signal.leave(Shutdown::Both)));
@@ -78,7 +91,10 @@ pub fn run(setup: Setup) -> Result<(), ClientError> {
     });
     let sending = Arc::clone(&chat);
     // Not joined: a read of standard input cannot be woken.
-    thread::Builder::new().name("sending".into()).spawn(move || sending.sending_loop()).map_err(ClientError::Lost)?;
+    thread::Builder::new()
+        .name("sending".into())
+        .spawn(move || sending.sending_loop())
+        .map_err(ClientError::Lost)?;
     match chat.receiving_loop() {
         _ if chat.is_leaving.load(Ordering::SeqCst) => Ok(()),
         Ok(()) => Err(ClientError::Closed),
@@ -88,7 +104,9 @@ pub fn run(setup: Setup) -> Result<(), ClientError> {
 
 fn name(text: &str) -> Result<UserName, NameError> {
     match UserName::parse(text)? {
-        name if name.as_str() == SELF => Err(NameError::new(format!("the name {SELF} stands for oneself here"))),
+        name if name.as_str() == SELF => Err(NameError::new(format!(
+            "the name {SELF} stands for oneself here"
+        ))),
         name => Ok(name),
     }
 }
@@ -118,13 +136,27 @@ impl Chat {
     /// Sends a line in as many tokens as it takes, one at a time: a Python relay passes on what comes together as one.
     fn say(&self, line: &str) -> io::Result<()> {
         let time = machine::local_time().time().to_string();
-        let stamp = |text| Line { time: &time, name: self.name.as_str(), text }.to_string();
+        let stamp = |text| {
+            Line {
+                time: &time,
+                name: self.name.as_str(),
+                text,
+            }
+            .to_string()
+        };
         for text in pieces(line, stamp("").len()) {
             (&self.socket).write_all(self.key.seal(stamp(text).as_bytes()).as_bytes())?;
             // On a terminal it stands there already.
             match self.terminal.is_interactive() {
                 true => self.terminal.said(text),
-                false => self.terminal.hear_stamped(&format!("{time} "), Line { time: &time, name: SELF, text }),
+                false => self.terminal.hear_stamped(
+                    &format!("{time} "),
+                    Line {
+                        time: &time,
+                        name: SELF,
+                        text,
+                    },
+                ),
             }
             thread::sleep(PAUSE);
         }
@@ -158,7 +190,8 @@ impl Chat {
         };
         loop {
             let mut bytes = [0; READ_LEN];
-            self.socket.set_read_timeout((!splitter.held().is_empty()).then_some(REST_TIME))?;
+            self.socket
+                .set_read_timeout((!splitter.held().is_empty()).then_some(REST_TIME))?;
             match (&self.socket).read(&mut bytes) {
                 Ok(0) => return Ok(()),
                 Ok(n) => splitter.push(&bytes[..n]).into_iter().for_each(&mut show),
@@ -176,12 +209,18 @@ impl Chat {
 
 /// Cuts a line, between two characters, into pieces that fit into a token together with `n_before` bytes.
 fn pieces(line: &str, n_before: usize) -> Vec<&str> {
-    let most = (0..MAX_TOKEN).rev().find(|n| token_len(*n) <= MAX_TOKEN).unwrap_or(0) as usize;
+    let most = (0..MAX_TOKEN)
+        .rev()
+        .find(|n| token_len(*n) <= MAX_TOKEN)
+        .unwrap_or(0) as usize;
     let most = most.saturating_sub(n_before);
     let mut pieces = Vec::new();
     let mut rest = line;
     while rest.len() > most {
-        let end = (1..=most).rev().find(|at| rest.is_char_boundary(*at)).unwrap_or(rest.len());
+        let end = (1..=most)
+            .rev()
+            .find(|at| rest.is_char_boundary(*at))
+            .unwrap_or(rest.len());
         let (piece, after) = rest.split_at(end);
         pieces.push(piece);
         rest = after;

@@ -66,7 +66,10 @@ impl Relay {
     pub fn bind(setup: Setup) -> Result<Relay, BindError> {
         let max_clients = bearable(setup.max_clients, 0, "relay");
         let listener = Listener::bind(&setup.host, setup.port, max_clients)?;
-        Ok(Relay { listener, pause: setup.pause })
+        Ok(Relay {
+            listener,
+            pause: setup.pause,
+        })
     }
 
     /// Passes a piece on to everybody else who has a thread. All is pushed while none comes or goes, which gives all of them one order.
@@ -76,9 +79,15 @@ impl Relay {
         from.outbox().wait_for_room(|| {
             let peers = self.listener.connections();
             let mut others = peers.iter().filter(is_other);
-            others.find(|peer| !peer.outbox().has_room()).map(|peer| Arc::clone(peer.outbox()))
+            others
+                .find(|peer| !peer.outbox().has_room())
+                .map(|peer| Arc::clone(peer.outbox()))
         });
-        self.listener.connections().iter().filter(is_other).for_each(|peer| peer.outbox().push(Arc::clone(&bytes)));
+        self.listener
+            .connections()
+            .iter()
+            .filter(is_other)
+            .for_each(|peer| peer.outbox().push(Arc::clone(&bytes)));
     }
 }
 
@@ -88,7 +97,10 @@ impl Service for Relay {
     }
 
     fn banner(&self) -> String {
-        format!("{}; this relay has no key, and passes on what it cannot read", self.listener.banner())
+        format!(
+            "{}; this relay has no key, and passes on what it cannot read",
+            self.listener.banner()
+        )
     }
 
     fn pace(&self) -> Pace {
@@ -106,14 +118,21 @@ impl Service for Relay {
         };
         let departure = loop {
             let mut bytes = [0; READ_LEN];
-            let read = connection.set_patience(splitter.wait()).and_then(|()| connection.incoming().read(&mut bytes));
+            let read = connection
+                .set_patience(splitter.wait())
+                .and_then(|()| connection.incoming().read(&mut bytes));
             match read {
                 Ok(0) => break Departure::Left,
                 Ok(n) => {
                     n_bytes += n;
-                    splitter.push(&bytes[..n]).into_iter().for_each(&mut pass_on);
+                    splitter
+                        .push(&bytes[..n])
+                        .into_iter()
+                        .for_each(&mut pass_on);
                 }
-                Err(error) if is_late(&error) => splitter.flush().into_iter().for_each(&mut pass_on),
+                Err(error) if is_late(&error) => {
+                    splitter.flush().into_iter().for_each(&mut pass_on)
+                }
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(_) => break Departure::HungUp,
             }

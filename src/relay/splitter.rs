@@ -143,13 +143,18 @@ fn front(bytes: &[u8]) -> Front {
         let next = (1..bytes.len()).find(|at| begins_token(&bytes[*at..]));
         return Front::Other(next.unwrap_or(bytes.len()));
     }
-    let n_letters = bytes.iter().position(|byte| !is_letter(*byte)).unwrap_or(bytes.len());
+    let n_letters = bytes
+        .iter()
+        .position(|byte| !is_letter(*byte))
+        .unwrap_or(bytes.len());
     // The lengths without padding: 140, 204, 268 ...
     for end in (140..=n_letters).step_by(64) {
         match &bytes[end..] {
             [] => return Front::MaybeWhole,
             rest if begins_token(rest) && rest.len() < TOKEN_START.len() => return Front::Part,
-            rest if begins_token(rest) || !is_letter(rest[0]) && rest[0] != b'=' => return Front::Token(end),
+            rest if begins_token(rest) || !is_letter(rest[0]) && rest[0] != b'=' => {
+                return Front::Token(end)
+            }
             _ => {}
         }
     }
@@ -185,7 +190,8 @@ mod tests {
         let letters = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
         let mut token = TOKEN_START.to_vec();
         // No A follows a g, so no token begins inside this one.
-        token.extend((6..length - n_padding).map(|i| letters[2 + (i * 7 + usize::from(seed)) % 60]));
+        token
+            .extend((6..length - n_padding).map(|i| letters[2 + (i * 7 + usize::from(seed)) % 60]));
         token.resize(length, b'=');
         token
     }
@@ -243,15 +249,30 @@ mod tests {
 
     #[test]
     fn bytes_that_are_no_token_are_not_held_back() {
-        for text in ["hello\n", "gAAA and more", "=", "gAAAAA==", "\0\u{ff}", "gAAAAA short"] {
+        for text in [
+            "hello\n",
+            "gAAA and more",
+            "=",
+            "gAAAAA==",
+            "\0\u{ff}",
+            "gAAAAA short",
+        ] {
             let mut splitter = Splitter::default();
             let pieces = splitter.push(text.as_bytes());
             let bytes: Vec<u8> = pieces.into_iter().flat_map(Piece::into_bytes).collect();
-            assert_eq!((bytes.as_slice(), splitter.wait()), (text.as_bytes(), None), "{text}");
+            assert_eq!(
+                (bytes.as_slice(), splitter.wait()),
+                (text.as_bytes(), None),
+                "{text}"
+            );
         }
         let token = token(2, 0);
         let stream = [b"hello ", token.as_slice(), b" there"].concat();
-        let pieces = [Piece::Other(b"hello ".to_vec()), Piece::Token(token), Piece::Other(b" there".to_vec())];
+        let pieces = [
+            Piece::Other(b"hello ".to_vec()),
+            Piece::Token(token),
+            Piece::Other(b" there".to_vec()),
+        ];
         assert_eq!(split(&stream, &[]), pieces);
     }
 
@@ -266,7 +287,13 @@ mod tests {
             assert!(splitter.buffer.len() <= MAX_TOKEN);
         }
         assert_eq!(pieces.pop(), Some(Piece::Token(next)));
-        assert_eq!(pieces.into_iter().flat_map(Piece::into_bytes).collect::<Vec<u8>>(), long);
+        assert_eq!(
+            pieces
+                .into_iter()
+                .flat_map(Piece::into_bytes)
+                .collect::<Vec<u8>>(),
+            long
+        );
     }
 
     proptest! {

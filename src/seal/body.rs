@@ -198,7 +198,14 @@ pub struct BodyCheck {
 impl BodyCheck {
     /// Begins the check of one body.
     pub fn new(key: &Key) -> BodyCheck {
-        BodyCheck { hmac: new_hmac(key), is_broken: false, begun: Vec::new(), is_padded: false, head: None, decoded: Vec::new() }
+        BodyCheck {
+            hmac: new_hmac(key),
+            is_broken: false,
+            begun: Vec::new(),
+            is_padded: false,
+            head: None,
+            decoded: Vec::new(),
+        }
     }
 
     /// Takes the next bytes of the body, as many as there are.
@@ -254,7 +261,9 @@ impl BodyCheck {
 
     fn decode_groups(&mut self, groups: &[u8]) {
         if !groups.is_empty() && !self.is_broken {
-            let is_base64 = base64_simd::URL_SAFE.decode_append(groups, &mut self.decoded).is_ok();
+            let is_base64 = base64_simd::URL_SAFE
+                .decode_append(groups, &mut self.decoded)
+                .is_ok();
             self.is_broken |= self.is_padded || !is_base64;
             self.is_padded = groups.ends_with(b"=");
         }
@@ -299,7 +308,11 @@ pub struct BodyOpener {
 impl BodyOpener {
     /// Begins to open one body.
     pub fn new(key: &Key) -> BodyOpener {
-        BodyOpener { check: BodyCheck::new(key), encryption_key: key.encryption.clone(), decryptor: None }
+        BodyOpener {
+            check: BodyCheck::new(key),
+            encryption_key: key.encryption.clone(),
+            decryptor: None,
+        }
     }
 
     /// Takes the next bytes of the body, as many as there are, and appends the plain text that is ready to `out`.
@@ -308,8 +321,9 @@ impl BodyOpener {
     /// This is no body, and stays none at every later call. The caller may go on, to take all of it off the wire.
     pub fn update(&mut self, bytes: &[u8], out: &mut Vec<u8>) -> Result<(), SealError> {
         self.check.take(bytes, |head, ready| {
-            let decryptor =
-                self.decryptor.get_or_insert_with(|| cbc::Decryptor::new((&*self.encryption_key).into(), iv_of(head).into()));
+            let decryptor = self.decryptor.get_or_insert_with(|| {
+                cbc::Decryptor::new((&*self.encryption_key).into(), iv_of(head).into())
+            });
             let (blocks, _) = InOutBuf::from(&mut *ready).into_chunks();
             decryptor.decrypt_blocks_inout_mut(blocks);
             out.extend_from_slice(ready);
@@ -338,12 +352,15 @@ impl BodyOpener {
 
 /// Version, present time and a new random IV: what any new token begins with, so one is made and its head taken.
 fn fresh_head(key: &Key) -> [u8; HEAD_LEN] {
-    let token = URL_SAFE.decode(key.seal(b"")).expect("a new token is base64url");
+    let token = URL_SAFE
+        .decode(key.seal(b""))
+        .expect("a new token is base64url");
     *token.first_chunk().expect("a new token begins with a head")
 }
 
 fn iv_of(head: &[u8; HEAD_LEN]) -> &[u8; BLOCK_LEN] {
-    head.last_chunk().expect("a head is longer than the IV it ends with")
+    head.last_chunk()
+        .expect("a head is longer than the IV it ends with")
 }
 
 fn new_hmac(key: &Key) -> Hmac<Sha256> {
@@ -364,7 +381,9 @@ mod tests {
     /// Lengths around the blocks, the groups of base64 and the pieces of this room.
     fn plain_lens() -> impl Iterator<Item = usize> {
         let around = |len: usize| [len - 17, len - 16, len - 1, len, len + 1, len + 16];
-        (0..=50).chain(around(PIECE_LEN)).chain(around(2 * PIECE_LEN))
+        (0..=50)
+            .chain(around(PIECE_LEN))
+            .chain(around(2 * PIECE_LEN))
     }
 
     fn plain_of(len: usize) -> Vec<u8> {
@@ -400,7 +419,10 @@ mod tests {
     }
 
     /// Opens a body that comes in these pieces, and holds the check to the same result.
-    fn open<'a>(key: &Key, pieces: impl IntoIterator<Item = &'a [u8]>) -> Result<Vec<u8>, SealError> {
+    fn open<'a>(
+        key: &Key,
+        pieces: impl IntoIterator<Item = &'a [u8]>,
+    ) -> Result<Vec<u8>, SealError> {
         let (checked, opened) = check_and_open(key, pieces);
         assert_eq!(checked.is_ok(), opened.is_ok());
         opened
@@ -416,7 +438,9 @@ mod tests {
         head[1..9].copy_from_slice(&HELLO_SECS.to_be_bytes());
         (0..16).for_each(|at| head[9 + at] = at as u8);
         let mut body = String::new();
-        BodySealer::with_head(&key(), head, &b"hello"[..], 5).read_to_string(&mut body).unwrap();
+        BodySealer::with_head(&key(), head, &b"hello"[..], 5)
+            .read_to_string(&mut body)
+            .unwrap();
         assert_eq!(body, HELLO);
     }
 
@@ -455,7 +479,10 @@ mod tests {
         for plain_len in plain_lens() {
             let plain = plain_of(plain_len);
             let token = key.seal(&plain);
-            assert!(open(&key, [token.as_bytes()]).unwrap() == plain, "{plain_len} bytes");
+            assert!(
+                open(&key, [token.as_bytes()]).unwrap() == plain,
+                "{plain_len} bytes"
+            );
         }
     }
 
@@ -466,7 +493,10 @@ mod tests {
             let plain = plain_of(plain_len);
             let body = seal(&key, &plain);
             for len in CUTS {
-                assert!(open(&key, body.chunks(len)).unwrap() == plain, "{plain_len} bytes by {len}");
+                assert!(
+                    open(&key, body.chunks(len)).unwrap() == plain,
+                    "{plain_len} bytes by {len}"
+                );
             }
         }
     }
@@ -530,7 +560,10 @@ mod tests {
     fn source_may_dribble() {
         let key = key();
         let plain = plain_of(PIECE_LEN + 100);
-        let dribble = Dribble { plain: &plain, is_interrupted: false };
+        let dribble = Dribble {
+            plain: &plain,
+            is_interrupted: false,
+        };
         let mut sealer = BodySealer::new(&key, dribble, plain.len() as u64);
         let mut body = Vec::new();
         sealer.read_to_end(&mut body).unwrap();
@@ -552,7 +585,14 @@ mod tests {
 
     #[test]
     fn file_that_shrinks_spoils_its_body() {
-        for (expected, found) in [(1, 0), (16, 15), (17, 16), (100, 0), (PIECE_LEN, PIECE_LEN - 1), (3 * PIECE_LEN, PIECE_LEN)] {
+        for (expected, found) in [
+            (1, 0),
+            (16, 15),
+            (17, 16),
+            (100, 0),
+            (PIECE_LEN, PIECE_LEN - 1),
+            (3 * PIECE_LEN, PIECE_LEN),
+        ] {
             let reason = spoil(plain_of(found).as_slice(), expected);
             assert_eq!(reason, "the file shrank while it was sent");
         }
@@ -560,7 +600,14 @@ mod tests {
 
     #[test]
     fn file_that_grows_spoils_its_body() {
-        for (expected, found) in [(0, 1), (15, 16), (16, 17), (100, 300), (PIECE_LEN, PIECE_LEN + 1), (7, PIECE_LEN)] {
+        for (expected, found) in [
+            (0, 1),
+            (15, 16),
+            (16, 17),
+            (100, 300),
+            (PIECE_LEN, PIECE_LEN + 1),
+            (7, PIECE_LEN),
+        ] {
             let reason = spoil(plain_of(found).as_slice(), expected);
             assert_eq!(reason, "the file grew while it was sent");
         }
@@ -576,9 +623,19 @@ mod tests {
 
     #[test]
     fn file_that_cannot_be_read_spoils_its_body() {
-        for (expected, found) in [(0, 0), (20, 0), (20, 7), (20, 20), (2 * PIECE_LEN, 100), (2 * PIECE_LEN, PIECE_LEN)] {
+        for (expected, found) in [
+            (0, 0),
+            (20, 0),
+            (20, 7),
+            (20, 20),
+            (2 * PIECE_LEN, 100),
+            (2 * PIECE_LEN, PIECE_LEN),
+        ] {
             let source = plain_of(found);
-            assert_eq!(spoil(source.chain(BadDisk), expected), "the file could not be read: bad sector");
+            assert_eq!(
+                spoil(source.chain(BadDisk), expected),
+                "the file could not be read: bad sector"
+            );
         }
     }
 
@@ -590,7 +647,10 @@ mod tests {
             for at in 0..body.len() {
                 for bit in 0..8 {
                     body[at] ^= 1 << bit;
-                    assert!(open(&key, [body.as_slice()]).is_err(), "bit {bit} of byte {at}");
+                    assert!(
+                        open(&key, [body.as_slice()]).is_err(),
+                        "bit {bit} of byte {at}"
+                    );
                     body[at] ^= 1 << bit;
                 }
             }
@@ -603,7 +663,11 @@ mod tests {
         for plain_len in [0, 20, 40] {
             let body = seal(&key, &plain_of(plain_len));
             for len in 0..body.len() {
-                assert!(open(&key, [&body[..len]]).is_err(), "{len} of {} characters", body.len());
+                assert!(
+                    open(&key, [&body[..len]]).is_err(),
+                    "{len} of {} characters",
+                    body.len()
+                );
             }
         }
     }
@@ -613,8 +677,19 @@ mod tests {
         let key = key();
         for plain_len in [0, 20, 40] {
             let body = seal(&key, &plain_of(plain_len));
-            for tail in ["A", "=", "\n", "AAAA", "====", HELLO, "AAAAAAAAAAAAAAAAAAAAAAAA"] {
-                assert!(open(&key, [&body, tail.as_bytes()]).is_err(), "{plain_len} bytes and {tail:?}");
+            for tail in [
+                "A",
+                "=",
+                "\n",
+                "AAAA",
+                "====",
+                HELLO,
+                "AAAAAAAAAAAAAAAAAAAAAAAA",
+            ] {
+                assert!(
+                    open(&key, [&body, tail.as_bytes()]).is_err(),
+                    "{plain_len} bytes and {tail:?}"
+                );
                 assert!(open(&key, [[&body, tail.as_bytes()].concat().as_slice()]).is_err());
             }
         }
@@ -623,7 +698,10 @@ mod tests {
     #[test]
     fn other_key_is_refused() {
         let body = seal(&Key::generate(), b"hello");
-        assert_eq!(open(&Key::generate(), [body.as_slice()]), Err(SealError::NotOpened));
+        assert_eq!(
+            open(&Key::generate(), [body.as_slice()]),
+            Err(SealError::NotOpened)
+        );
     }
 
     #[test]
@@ -631,7 +709,9 @@ mod tests {
         let mut head = fresh_head(&key());
         head[0] = 0x81;
         let mut body = Vec::new();
-        BodySealer::with_head(&key(), head, &b"hello"[..], 5).read_to_end(&mut body).unwrap();
+        BodySealer::with_head(&key(), head, &b"hello"[..], 5)
+            .read_to_end(&mut body)
+            .unwrap();
         assert_eq!(open(&key(), [body.as_slice()]), Err(SealError::NotOpened));
     }
 
@@ -700,16 +780,18 @@ mod tests {
     fn damaged_body() -> impl Strategy<Value = Vec<u8>> {
         let characters = prop_oneof![Just(b'='), Just(b'A'), Just(b'-'), Just(b'%'), any::<u8>()];
         let damages = proptest::collection::vec((any::<prop::sample::Index>(), characters), 0..4);
-        (0..200_usize, damages, any::<prop::sample::Index>()).prop_map(|(plain_len, damages, end)| {
-            let mut body = seal(&key(), &plain_of(plain_len));
-            for (at, character) in &damages {
-                *at.get_mut(&mut body) = *character;
-            }
-            if damages.len() > 2 {
-                body.truncate(end.index(body.len()));
-            }
-            body
-        })
+        (0..200_usize, damages, any::<prop::sample::Index>()).prop_map(
+            |(plain_len, damages, end)| {
+                let mut body = seal(&key(), &plain_of(plain_len));
+                for (at, character) in &damages {
+                    *at.get_mut(&mut body) = *character;
+                }
+                if damages.len() > 2 {
+                    body.truncate(end.index(body.len()));
+                }
+                body
+            },
+        )
     }
 
     /// Cuts a body into pieces of these lengths, over and over.

@@ -28,7 +28,8 @@ pub struct Key {
 impl Key {
     /// Makes a new key from the random numbers of the operating system.
     pub fn generate() -> Key {
-        Key::parse(&Zeroizing::new(Fernet::generate_key())).expect("a generated key has the form of a key")
+        Key::parse(&Zeroizing::new(Fernet::generate_key()))
+            .expect("a generated key has the form of a key")
     }
 
     /// Reads a key from its 44 characters; blanks and line ends around them do not count.
@@ -38,7 +39,9 @@ impl Key {
     pub fn parse(text: &str) -> Result<Key, SealError> {
         // Fernet::new does not ask for the `=`, and Python does: so the form is looked at here.
         let bytes = Zeroizing::new(URL_SAFE.decode(text.trim()).map_err(|_| SealError::Key)?);
-        Ok(Key::from_bytes(bytes.as_slice().try_into().map_err(|_| SealError::Key)?))
+        Ok(Key::from_bytes(
+            bytes.as_slice().try_into().map_err(|_| SealError::Key)?,
+        ))
     }
 
     /// The key that is these bytes.
@@ -48,7 +51,12 @@ impl Key {
         encryption.copy_from_slice(&bytes[16..]);
         let text = Zeroizing::new(URL_SAFE.encode(bytes));
         let fernet = Fernet::new(&text).expect("32 bytes make a key");
-        Key { text, signing, encryption, fernet }
+        Key {
+            text,
+            signing,
+            encryption,
+            fernet,
+        }
     }
 
     /// The 44 characters, for the wire or a key file.
@@ -79,13 +87,23 @@ mod tests {
     #[test]
     fn first_half_signs_and_second_half_encrypts() {
         let key = Key::parse("AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=").unwrap();
-        assert_eq!(*key.signing, [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15]);
-        assert_eq!(*key.encryption, [16, 17, 18, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 29, 30, 31]);
+        assert_eq!(
+            *key.signing,
+            [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15]
+        );
+        assert_eq!(
+            *key.encryption,
+            [16, 17, 18, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 29, 30, 31]
+        );
     }
 
     #[test]
     fn blanks_around_a_key_are_forgiven() {
-        for text in [format!("{KEY}\n"), format!("  {KEY}\r\n"), format!("\t{KEY} ")] {
+        for text in [
+            format!("{KEY}\n"),
+            format!("  {KEY}\r\n"),
+            format!("\t{KEY} "),
+        ] {
             assert_eq!(Key::parse(&text).unwrap().as_str(), KEY);
         }
     }

@@ -36,7 +36,8 @@ impl Key {
     /// # Errors
     /// The file cannot be read, or holds something else.
     pub fn load(path: &Path) -> Result<Key, KeyFileError> {
-        Key::parse(&read_private(path)?).map_err(|error| KeyFileError::NoKey(path.to_owned(), error))
+        Key::parse(&read_private(path)?)
+            .map_err(|error| KeyFileError::NoKey(path.to_owned(), error))
     }
 
     /// Makes a fresh key in a file that only its owner can read.
@@ -71,7 +72,10 @@ fn read_private(path: &Path) -> Result<Zeroizing<String>, KeyFileError> {
     let refuse = |error| KeyFileError::Unreadable(path.to_owned(), error);
     // Looked at before it is opened: to open a pipe is to wait for whoever writes into it.
     if !path.metadata().map_err(refuse)?.is_file() {
-        return Err(refuse(io::Error::new(io::ErrorKind::InvalidInput, "it is not a plain file")));
+        return Err(refuse(io::Error::new(
+            io::ErrorKind::InvalidInput,
+            "it is not a plain file",
+        )));
     }
     let file = File::open(path).map_err(refuse)?;
     if machine::is_readable_by_others(&file) {
@@ -80,7 +84,9 @@ fn read_private(path: &Path) -> Result<Zeroizing<String>, KeyFileError> {
     }
     // Of this size from the start, so that no part of it stays behind where it grew out of.
     let mut bytes = Zeroizing::new(Vec::with_capacity(MAX_LEN + 1));
-    file.take(MAX_LEN as u64).read_to_end(&mut bytes).map_err(refuse)?;
+    file.take(MAX_LEN as u64)
+        .read_to_end(&mut bytes)
+        .map_err(refuse)?;
     Ok(Zeroizing::new(String::from_utf8_lossy(&bytes).into_owned()))
 }
 
@@ -116,14 +122,18 @@ impl fmt::Display for KeyFileError {
                 let path = path.display();
                 write!(f, "the file {path} holds no secret: that is one line of at least {MIN_SECRET} characters; fernchat keygen makes a good one")
             }
-            KeyFileError::NotCreated(path, error) if error.kind() == io::ErrorKind::AlreadyExists => {
+            KeyFileError::NotCreated(path, error)
+                if error.kind() == io::ErrorKind::AlreadyExists =>
+            {
                 let path = path.display();
                 write!(f, "{path} exists, and a key that is in use must not be lost; remove it, or choose another name")
             }
             KeyFileError::NotCreated(path, error) => {
                 write!(f, "cannot make the key file {}: {error}", path.display())
             }
-            KeyFileError::Environment(error) => write!(f, "the environment variable {VARIABLE} is no key: {error}"),
+            KeyFileError::Environment(error) => {
+                write!(f, "the environment variable {VARIABLE} is no key: {error}")
+            }
             KeyFileError::Missing => {
                 write!(f, "a key is missing; give it with --key-file FILE, and make one with: fernchat keygen FILE")
             }

@@ -39,10 +39,21 @@ mod tests {
 
     #[test]
     fn a_line_is_taken_apart_and_put_together() {
-        let line = Line { time: "09:05:00", name: "bob", text: "a: [b] c" };
+        let line = Line {
+            time: "09:05:00",
+            name: "bob",
+            text: "a: [b] c",
+        };
         assert_eq!(line.to_string(), "[09:05:00] bob: a: [b] c");
         assert_eq!(Line::parse("[09:05:00] bob: a: [b] c"), Some(line));
-        for other in ["", "bob: hello", "[9:05:00] bob: x", "[09:05:0x] bob: x", "[09:05:00] bob", "[09-05-00] b: x"] {
+        for other in [
+            "",
+            "bob: hello",
+            "[9:05:00] bob: x",
+            "[09:05:0x] bob: x",
+            "[09:05:00] bob",
+            "[09-05-00] b: x",
+        ] {
             assert_eq!(Line::parse(other), None, "{other}");
         }
     }

@@ -100,7 +100,10 @@ mod tests {
     fn errors_are_one_lower_case_line_without_a_full_stop() {
         for error in [SealError::Key, SealError::NotOpened] {
             let line = error.to_string();
-            assert!(line.starts_with(|first: char| first.is_lowercase()), "{line}");
+            assert!(
+                line.starts_with(|first: char| first.is_lowercase()),
+                "{line}"
+            );
             assert!(!line.ends_with('.') && !line.contains('\n'), "{line}");
         }
     }

@@ -35,12 +35,18 @@ impl Secret {
     pub(super) fn parse(text: &str) -> Option<Secret> {
         let text = text.trim();
         let is_one = !text.contains(['\n', '\r']) && text.chars().count() >= MIN_SECRET;
-        is_one.then(|| Secret { text: Zeroizing::new(text.to_owned()), derived: Mutex::default() })
+        is_one.then(|| Secret {
+            text: Zeroizing::new(text.to_owned()),
+            derived: Mutex::default(),
+        })
     }
 
     /// Whether the key of the run with this salt is there already.
     pub fn has_derived(&self, salt: &Key) -> bool {
-        self.derived.lock().as_ref().is_some_and(|(last, _)| last == salt.as_str())
+        self.derived
+            .lock()
+            .as_ref()
+            .is_some_and(|(last, _)| last == salt.as_str())
     }
 
     /// The key of the run with this salt. Takes a fraction of a second, and some seconds on an old machine; the second time, nothing.
@@ -49,7 +55,8 @@ impl Secret {
         match &*derived {
             Some((last, key)) if last == salt.as_str() => Arc::clone(key),
             _ => {
-                let bytes_of_salt = Zeroizing::new([PURPOSE, &*salt.signing, &*salt.encryption].concat());
+                let bytes_of_salt =
+                    Zeroizing::new([PURPOSE, &*salt.signing, &*salt.encryption].concat());
                 let mut bytes = Zeroizing::new([0; 32]);
                 pbkdf2_hmac::<Sha256>(self.text.as_bytes(), &bytes_of_salt, N_ROUNDS, &mut *bytes);
                 let key = Arc::new(Key::from_bytes(&bytes));
@@ -77,10 +84,21 @@ mod tests {
 
     #[test]
     fn a_secret_is_one_line_of_some_length() {
-        for text in ["twelve chars", "  twelve chars\r\n", "zwölf Zeichen", "cw_0x689RpI-jtRR7oE8h_eQsKImvJapLeSbXpwF4e4=\n"] {
+        for text in [
+            "twelve chars",
+            "  twelve chars\r\n",
+            "zwölf Zeichen",
+            "cw_0x689RpI-jtRR7oE8h_eQsKImvJapLeSbXpwF4e4=\n",
+        ] {
             assert_eq!(Secret::parse(text).unwrap().text.as_str(), text.trim());
         }
-        for text in ["", "  eleven char ", "éééééé", "two lines of\nsome length", "\n\n\n\n\n\n\n\n\n\n\n\n\n"] {
+        for text in [
+            "",
+            "  eleven char ",
+            "éééééé",
+            "two lines of\nsome length",
+            "\n\n\n\n\n\n\n\n\n\n\n\n\n",
+        ] {
             assert!(Secret::parse(text).is_none(), "{text:?}");
         }
     }
@@ -98,6 +116,9 @@ mod tests {
 
     #[test]
     fn debug_shows_nothing_of_the_secret() {
-        assert_eq!(format!("{:?}", Secret::parse("a long canary phrase").unwrap()), "Secret(secret)");
+        assert_eq!(
+            format!("{:?}", Secret::parse("a long canary phrase").unwrap()),
+            "Secret(secret)"
+        );
     }
 }

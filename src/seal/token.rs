@@ -23,7 +23,9 @@ impl Key {
     /// Seals a text into a token, stamped with the present time.
     pub fn seal(&self, text: &[u8]) -> String {
         // A clock before 1970 is no reason to stop: nobody looks at the stamp.
-        let now_secs = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |age| age.as_secs());
+        let now_secs = SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .map_or(0, |age| age.as_secs());
         self.fernet.encrypt_at_time(text, now_secs)
     }
 
@@ -37,7 +39,9 @@ impl Key {
             return Err(SealError::NotOpened);
         }
         let token = str::from_utf8(token).map_err(|_| SealError::NotOpened)?;
-        self.fernet.decrypt_at_time(token, None, END_OF_TIME_SECS).map_err(|_| SealError::NotOpened)
+        self.fernet
+            .decrypt_at_time(token, None, END_OF_TIME_SECS)
+            .map_err(|_| SealError::NotOpened)
     }
 
     /// Whether a token opens under this key.
@@ -115,14 +119,21 @@ mod tests {
     #[test]
     fn the_stamp_of_a_token_is_read_without_a_key() {
         assert_eq!(stamp_of(HELLO.as_bytes()), Some(HELLO_SECS));
-        assert_eq!((stamp_of(b"gAAAAAAdwJ6"), stamp_of(b"%%%%%%%%%%%%")), (None, None));
+        assert_eq!(
+            (stamp_of(b"gAAAAAAdwJ6"), stamp_of(b"%%%%%%%%%%%%")),
+            (None, None)
+        );
     }
 
     #[test]
     fn published_invalid_tokens_are_refused() {
         let key = Key::parse(KEY).unwrap();
         for (wrong, token) in INVALID {
-            assert_eq!(key.open(token.as_bytes()), Err(SealError::NotOpened), "{wrong}");
+            assert_eq!(
+                key.open(token.as_bytes()),
+                Err(SealError::NotOpened),
+                "{wrong}"
+            );
             assert!(!key.opens(token.as_bytes()), "{wrong}");
         }
     }
@@ -133,7 +144,10 @@ mod tests {
         for token in INVALID_BY_THE_CLOCK {
             assert_eq!(key.open(token.as_bytes()).unwrap(), b"");
         }
-        let now_secs = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
+        let now_secs = SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .unwrap()
+            .as_secs();
         for secs in [0, now_secs - 3600, now_secs + 61, now_secs + 3600, u64::MAX] {
             let token = key.fernet.encrypt_at_time(b"late", secs);
             assert_eq!(key.open(token.as_bytes()).unwrap(), b"late", "{secs}");
@@ -142,26 +156,48 @@ mod tests {
 
     #[test]
     fn token_is_stamped_with_the_present_time() {
-        let secs_now = || SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
+        let secs_now = || {
+            SystemTime::now()
+                .duration_since(UNIX_EPOCH)
+                .unwrap()
+                .as_secs()
+        };
         let key = Key::generate();
         let earliest = secs_now();
         let token = key.seal(b"now");
         let now = earliest..=secs_now();
-        assert!(now.clone().any(|secs| key.fernet.decrypt_at_time(&token, Some(0), secs).is_ok()), "{now:?}");
+        assert!(
+            now.clone()
+                .any(|secs| key.fernet.decrypt_at_time(&token, Some(0), secs).is_ok()),
+            "{now:?}"
+        );
     }
 
     #[test]
     fn other_key_opens_nothing() {
         let token = Key::generate().seal(b"hello");
-        assert_eq!(Key::generate().open(token.as_bytes()), Err(SealError::NotOpened));
+        assert_eq!(
+            Key::generate().open(token.as_bytes()),
+            Err(SealError::NotOpened)
+        );
     }
 
     #[test]
     fn token_has_one_form_only() {
         let key = Key::parse(KEY).unwrap();
         let bare = HELLO.trim_end_matches('=');
-        for token in [bare.to_owned(), format!("{bare}="), format!("{HELLO}="), format!("{HELLO}\n"), String::new()] {
-            assert_eq!(key.open(token.as_bytes()), Err(SealError::NotOpened), "{token:?}");
+        for token in [
+            bare.to_owned(),
+            format!("{bare}="),
+            format!("{HELLO}="),
+            format!("{HELLO}\n"),
+            String::new(),
+        ] {
+            assert_eq!(
+                key.open(token.as_bytes()),
+                Err(SealError::NotOpened),
+                "{token:?}"
+            );
         }
     }
 
@@ -170,7 +206,11 @@ mod tests {
         let key = Key::generate();
         for plain_len in (0..300).chain([1023, 1024, 65_535, 65_536]) {
             let token = key.seal(&vec![b'x'; plain_len]);
-            assert_eq!(token_len(plain_len as u64), token.len() as u64, "{plain_len}");
+            assert_eq!(
+                token_len(plain_len as u64),
+                token.len() as u64,
+                "{plain_len}"
+            );
         }
         assert_eq!(token_len(703), 1016);
         assert_eq!(token_len(704), 1036);

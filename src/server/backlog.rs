@@ -23,7 +23,12 @@ pub struct Backlog {
 impl Backlog {
     /// Keeps so many lines at most.
     pub fn new(max_lines: usize) -> Backlog {
-        Backlog { lines: VecDeque::new(), n_bytes: 0, last: 0, max_lines }
+        Backlog {
+            lines: VecDeque::new(),
+            n_bytes: 0,
+            last: 0,
+            max_lines,
+        }
     }
 
     /// The number of the last line that was said, or 0.
@@ -44,16 +49,29 @@ impl Backlog {
 
     /// The number of the line whose frame ends like this, if it is kept.
     pub fn find(&self, mark: &str) -> Option<u64> {
-        let at = self.lines.iter().position(|(_, frames)| !mark.is_empty() && frames.ends_with(mark.as_bytes()))?;
+        let at = self
+            .lines
+            .iter()
+            .position(|(_, frames)| !mark.is_empty() && frames.ends_with(mark.as_bytes()))?;
         Some(self.oldest() + at as u64)
     }
 
     /// What `name` has not heard of the lines behind the one of this number: how many are not kept any more, and the others.
-    pub fn since<'a>(&'a self, number: u64, name: &'a UserName) -> (u64, impl Iterator<Item = Line> + 'a) {
+    pub fn since<'a>(
+        &'a self,
+        number: u64,
+        name: &'a UserName,
+    ) -> (u64, impl Iterator<Item = Line> + 'a) {
         let lost = (self.oldest() - 1).saturating_sub(number);
         let numbered = (self.oldest()..).zip(&self.lines);
         let missed = numbered.filter(move |(at, (by, _))| *at > number && by != name);
-        (lost, missed.map(|(number, (_, frames))| Line { frames: Frames::clone(frames), number }))
+        (
+            lost,
+            missed.map(|(number, (_, frames))| Line {
+                frames: Frames::clone(frames),
+                number,
+            }),
+        )
     }
 
     /// The number of the oldest line that is kept, or of the next one that will be.
@@ -74,7 +92,9 @@ mod tests {
     fn missed(backlog: &Backlog, since: u64, by: &str) -> (u64, String) {
         let by = name(by);
         let (lost, lines) = backlog.since(since, &by);
-        let words = lines.map(|Line { frames, number }| format!("{number}:{}", String::from_utf8_lossy(&frames)));
+        let words = lines.map(|Line { frames, number }| {
+            format!("{number}:{}", String::from_utf8_lossy(&frames))
+        });
         (lost, words.collect::<Vec<_>>().join(" "))
     }
 
@@ -91,7 +111,10 @@ mod tests {
         assert_eq!(backlog.find("ree"), Some(3));
         backlog.push(&name("alice"), &b"four"[..].into());
         assert_eq!(missed(&backlog, 0, "bob"), (1, "3:three 4:four".into()));
-        assert_eq!((backlog.find("one"), backlog.find("our"), backlog.find("")), (None, Some(4), None));
+        assert_eq!(
+            (backlog.find("one"), backlog.find("our"), backlog.find("")),
+            (None, Some(4), None)
+        );
         assert_eq!(backlog.last(), 4);
     }
 

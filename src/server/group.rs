@@ -50,8 +50,16 @@ struct Member {
 impl Member {
     /// A member that is to hear what comes behind the line of this number.
     fn new(seat: Option<Arc<Seat>>, since: u64) -> Member {
-        let run = seat.as_ref().map_or_else(Arc::default, |seat| Arc::clone(&seat.run));
-        Member { seat, heard: since, since, run, n_taken: 0 }
+        let run = seat
+            .as_ref()
+            .map_or_else(Arc::default, |seat| Arc::clone(&seat.run));
+        Member {
+            seat,
+            heard: since,
+            since,
+            run,
+            n_taken: 0,
+        }
     }
 
     /// The number of the last line that it heard, as far as can be known: its client knows best, if it is still the same.
@@ -60,7 +68,10 @@ impl Member {
             _ if seat.run.is_empty() || seat.run != self.run => self.heard,
             "" => self.since,
             // A mark that is not found is older than all that is kept, whatever was written since into a link that was broken.
-            mark => backlog.find(mark).unwrap_or(self.heard.min(backlog.oldest() - 1)).max(self.since),
+            mark => backlog
+                .find(mark)
+                .unwrap_or(self.heard.min(backlog.oldest() - 1))
+                .max(self.since),
         }
     }
 
@@ -111,10 +122,22 @@ impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
         match self {
             Refusal::NotAdmin => write!(f, "Only the admin of the group may do this."),
-            Refusal::NotMember => write!(f, "This is for members, and you are not a member of the group any more."),
-            Refusal::NoRequest(name) => write!(f, "Nobody called '{name}' has asked to join; /1 lists who has."),
-            Refusal::NoMember(name) => write!(f, "The group has no member called '{name}'; /4 lists the members."),
-            Refusal::AdminStays => write!(f, "The admin cannot be kicked; hand the role over first, with /6."),
+            Refusal::NotMember => write!(
+                f,
+                "This is for members, and you are not a member of the group any more."
+            ),
+            Refusal::NoRequest(name) => write!(
+                f,
+                "Nobody called '{name}' has asked to join; /1 lists who has."
+            ),
+            Refusal::NoMember(name) => write!(
+                f,
+                "The group has no member called '{name}'; /4 lists the members."
+            ),
+            Refusal::AdminStays => write!(
+                f,
+                "The admin cannot be kicked; hand the role over first, with /6."
+            ),
             Refusal::AdminAlready => write!(f, "You are the admin already."),
             Refusal::NameTaken(name) => {
                 write!(f, "the name {name} is in use in this group; choose another")
@@ -158,7 +181,13 @@ impl Group {
     /// A new group that keeps so many lines. Whoever joins first administers it: as a rule its founder, unless another was faster.
     pub fn new(founder: UserName, backlog: usize) -> Group {
         let backlog = Backlog::new(backlog);
-        Group { admin: founder, members: BTreeMap::new(), requests: BTreeMap::new(), backlog, is_dropped: false }
+        Group {
+            admin: founder,
+            members: BTreeMap::new(),
+            requests: BTreeMap::new(),
+            backlog,
+            is_dropped: false,
+        }
     }
 
     /// Seats a client as far as it may be seated, and sends it step 5, which must be the first it hears of the group; then the lines
@@ -171,16 +200,27 @@ impl Group {
         let is_new = self.members.is_empty();
         if is_new || self.members.contains_key(name) {
             let last = self.backlog.last();
-            let member = self.members.entry(name.clone()).or_insert_with(|| Member::new(None, last));
+            let member = self
+                .members
+                .entry(name.clone())
+                .or_insert_with(|| Member::new(None, last));
             if let Some(sitting) = &member.seat {
                 return Err(taken(sitting));
             }
             if is_new {
                 self.admin = name.clone();
             }
-            seat.reply(Arc::clone(if is_new { &frames.admin_ready } else { &frames.ready }));
+            seat.reply(Arc::clone(if is_new {
+                &frames.admin_ready
+            } else {
+                &frames.ready
+            }));
             member.sit_down(seat, &self.backlog);
-            return Ok(if is_new { Joined::AsAdmin } else { Joined::AsMember });
+            return Ok(if is_new {
+                Joined::AsAdmin
+            } else {
+                Joined::AsMember
+            });
         }
         let is_known = match self.requests.get(name) {
             Some(Some(waiting)) => return Err(taken(waiting)),
@@ -191,7 +231,8 @@ impl Group {
         self.requests.insert(name.clone(), Some(Arc::clone(seat)));
         seat.reply(Arc::clone(&frames.wait));
         if !is_known {
-            self.online().for_each(|member| member.hear(Arc::clone(&frames.request)));
+            self.online()
+                .for_each(|member| member.hear(Arc::clone(&frames.request)));
         }
         Ok(Joined::Waiting)
     }
@@ -199,7 +240,11 @@ impl Group {
     /// The connection has ended: the member is offline, the request stays. A late goodbye takes nobody else's seat.
     pub fn leave(&mut self, seat: &Seat) {
         if let Some(member) = self.members.get_mut(&seat.name) {
-            if member.seat.take_if(|sitting| sitting.id == seat.id).is_some() {
+            if member
+                .seat
+                .take_if(|sitting| sitting.id == seat.id)
+                .is_some()
+            {
                 member.heard = seat.outbox().heard().max(member.since);
             }
         }
@@ -222,7 +267,9 @@ impl Group {
 
     /// Whether this client is a member.
     pub fn has_member(&self, id: ClientId, name: &UserName) -> bool {
-        self.members.get(name).is_some_and(|member| member.seat.as_ref().is_some_and(|seat| seat.id == id))
+        self.members
+            .get(name)
+            .is_some_and(|member| member.seat.as_ref().is_some_and(|seat| seat.id == id))
     }
 
     fn member(&self, seat: &Seat) -> Result<(), Refusal> {
@@ -267,7 +314,8 @@ impl Group {
             seat.outbox().has_heard(self.backlog.last());
             seat.reply(Arc::clone(accepted));
         }
-        self.members.insert(name, Member::new(place, self.backlog.last()));
+        self.members
+            .insert(name, Member::new(place, self.backlog.last()));
         Ok(())
     }
 
@@ -281,7 +329,9 @@ impl Group {
     }
 
     fn take_request(&mut self, name: &str) -> Result<(UserName, Option<Arc<Seat>>), Refusal> {
-        self.requests.remove_entry(name).ok_or_else(|| Refusal::NoRequest(name.to_owned()))
+        self.requests
+            .remove_entry(name)
+            .ok_or_else(|| Refusal::NoRequest(name.to_owned()))
     }
 
     /// Makes another member the admin, who hears `notice` if online.
@@ -312,7 +362,10 @@ impl Group {
         if self.admin.as_str() == name {
             return Err(Refusal::AdminStays);
         }
-        let member = self.members.remove(name).ok_or_else(|| Refusal::NoMember(name.to_owned()))?;
+        let member = self
+            .members
+            .remove(name)
+            .ok_or_else(|| Refusal::NoMember(name.to_owned()))?;
         Ok(member.seat)
     }
 
@@ -361,7 +414,12 @@ impl Group {
         }
         let number = self.backlog.push(&by.name, frames);
         by.outbox().has_said(number);
-        self.others(by)?.for_each(|seat| seat.hear_line(Line { frames: Arc::clone(frames), number }));
+        self.others(by)?.for_each(|seat| {
+            seat.hear_line(Line {
+                frames: Arc::clone(frames),
+                number,
+            })
+        });
         Ok(())
     }
 
@@ -369,14 +427,19 @@ impl Group {
     ///
     /// # Errors
     /// [`Refusal::NotMember`].
-    pub fn others<'a>(&'a self, by: &'a Seat) -> Result<impl Iterator<Item = &'a Arc<Seat>>, Refusal> {
+    pub fn others<'a>(
+        &'a self,
+        by: &'a Seat,
+    ) -> Result<impl Iterator<Item = &'a Arc<Seat>>, Refusal> {
         self.member(by)?;
         Ok(self.online().filter(|seat| seat.id != by.id))
     }
 
     /// The seats of all members online.
     pub fn online(&self) -> impl Iterator<Item = &Arc<Seat>> {
-        self.members.values().filter_map(|member| member.seat.as_ref())
+        self.members
+            .values()
+            .filter_map(|member| member.seat.as_ref())
     }
 
     /// The seats of all who wait for approval.
@@ -397,7 +460,10 @@ mod tests {
     use crate::wire::frame;
 
     fn names(names: &[&str]) -> Result<Vec<UserName>, Refusal> {
-        Ok(names.iter().map(|name| UserName::parse(name).unwrap()).collect())
+        Ok(names
+            .iter()
+            .map(|name| UserName::parse(name).unwrap())
+            .collect())
     }
 
     fn no_request(name: &str) -> Refusal {
@@ -416,7 +482,10 @@ mod tests {
         let alice = kit.joins("alice");
         alice.hears(&["/adminReady"]);
         let group = alice.group.lock();
-        assert_eq!(group.who_administers(&alice.seat).unwrap().as_str(), "alice");
+        assert_eq!(
+            group.who_administers(&alice.seat).unwrap().as_str(),
+            "alice"
+        );
         assert_eq!(group.members(&alice.seat), names(&["alice"]));
     }
 
@@ -439,7 +508,10 @@ mod tests {
         alice.hears(&["carol: hello"]);
         let group = alice.group.lock();
         assert_eq!(group.requests(&alice.seat), names(&[]));
-        assert_eq!(group.members(&carol.seat), names(&["alice", "bob", "carol"]));
+        assert_eq!(
+            group.members(&carol.seat),
+            names(&["alice", "bob", "carol"])
+        );
     }
 
     #[test]
@@ -455,7 +527,10 @@ mod tests {
         carol.leaves();
         assert_eq!(alice.group.lock().requests(&alice.seat), names(&["carol"]));
         alice.approves("carol").unwrap();
-        assert_eq!(alice.group.lock().members(&alice.seat), names(&["alice", "carol"]));
+        assert_eq!(
+            alice.group.lock().members(&alice.seat),
+            names(&["alice", "carol"])
+        );
         kit.joins("carol").hears(&["/ready"]);
     }
 
@@ -510,7 +585,8 @@ mod tests {
         bob.leaves();
         bob.says("I am not here").unwrap_err();
         alice.says("three").unwrap();
-        kit.joins("bob").hears(&["/ready", "alice: two", "alice: three"]);
+        kit.joins("bob")
+            .hears(&["/ready", "alice: two", "alice: three"]);
     }
 
     #[test]
@@ -521,10 +597,18 @@ mod tests {
         let known = |heard: &str| kit.tries_to_join_known("bob", ("run", heard)).unwrap();
         let bob = known("");
         bob.hears(&["/ready"]);
-        let lines: Vec<Frames> = ["one", "two"].iter().map(|text| alice.says_frames(text).unwrap()).collect();
+        let lines: Vec<Frames> = ["one", "two"]
+            .iter()
+            .map(|text| alice.says_frames(text).unwrap())
+            .collect();
         // Both were written into a link that was broken.
         bob.seat.outbox().has_heard(2);
-        let says = |bob: &Person, number| bob.group.lock().say(&bob.seat, Some(number), &kit.frame("bob: hello")).unwrap();
+        let says = |bob: &Person, number| {
+            bob.group
+                .lock()
+                .say(&bob.seat, Some(number), &kit.frame("bob: hello"))
+                .unwrap()
+        };
         says(&bob, 1);
         alice.hears(&["bob: hello"]);
         bob.leaves();
@@ -554,7 +638,9 @@ mod tests {
         alice.approves("carol").unwrap();
         carol.hears(&["/wait", "/accepted"]);
         carol.leaves();
-        kit.tries_to_join_known("carol", ("run", &frame::mark(&line))).unwrap().hears(&["/ready"]);
+        kit.tries_to_join_known("carol", ("run", &frame::mark(&line)))
+            .unwrap()
+            .hears(&["/ready"]);
     }
 
     #[test]
@@ -564,13 +650,19 @@ mod tests {
         for (name, first, then) in [
             ("carol", ("", ""), ("", "")),
             ("dave", ("run", ""), ("other run", "")),
-            ("erin", ("run", "a mark of an older server"), ("run", "a mark of an older server")),
+            (
+                "erin",
+                ("run", "a mark of an older server"),
+                ("run", "a mark of an older server"),
+            ),
         ] {
             let waiting = kit.tries_to_join_known(name, first).unwrap();
             alice.says("among us").unwrap();
             alice.approves(name).unwrap();
             waiting.leaves();
-            kit.tries_to_join_known(name, then).unwrap().hears(&["/ready"]);
+            kit.tries_to_join_known(name, then)
+                .unwrap()
+                .hears(&["/ready"]);
         }
     }
 
@@ -596,16 +688,26 @@ mod tests {
         let hi = bob.says_frames("hi").unwrap();
         alice.leaves();
         let says = |alice: &Person, numbers: std::ops::Range<u64>| {
-            numbers.for_each(|n| alice.group.lock().say(&alice.seat, Some(n), &kit.frame("alice: x")).unwrap());
+            numbers.for_each(|n| {
+                alice
+                    .group
+                    .lock()
+                    .say(&alice.seat, Some(n), &kit.frame("alice: x"))
+                    .unwrap()
+            });
         };
         let alice = kit.tries_to_join_known("alice", ("run", "")).unwrap();
         alice.seat.outbox().has_heard(1);
         says(&alice, 1..3);
         alice.leaves();
-        let alice = kit.tries_to_join_known("alice", ("run", &frame::mark(&hi))).unwrap();
+        let alice = kit
+            .tries_to_join_known("alice", ("run", &frame::mark(&hi)))
+            .unwrap();
         says(&alice, 3..9);
         alice.leaves();
-        kit.tries_to_join_known("alice", ("another run", "")).unwrap().hears(&["/ready"]);
+        kit.tries_to_join_known("alice", ("another run", ""))
+            .unwrap()
+            .hears(&["/ready"]);
     }
 
     #[test]
@@ -779,7 +881,9 @@ mod tests {
         kit.joins("carol").hears(&["/wait"]);
 
         let mut group = alice.group.lock();
-        group.members.extend((2..MAX_MEMBERS).map(|n| (name(n), Member::new(None, 0))));
+        group
+            .members
+            .extend((2..MAX_MEMBERS).map(|n| (name(n), Member::new(None, 0))));
         drop(group);
         assert_eq!(alice.approves("user 1"), Ok(()));
         assert_eq!(alice.approves("carol"), Err(Refusal::Full));

@@ -91,10 +91,23 @@ impl Server {
     /// # Errors
     /// The address, the spool's folder or the secret cannot be used.
     pub fn bind(setup: Setup) -> Result<Server, ServerError> {
-        let Setup { host, port, max_clients, max_file, python_file_limit, spool, secret_file, backlog } = setup;
+        let Setup {
+            host,
+            port,
+            max_clients,
+            max_file,
+            python_file_limit,
+            spool,
+            secret_file,
+            backlog,
+        } = setup;
         let max_clients = bearable(max_clients, GREETING_PLACES, "server");
-        let listener = Listener::bind(&host, port, max_clients + GREETING_PLACES).map_err(ServerError::Bind)?;
-        let spool = Spool::new(&spool).map_err(|error| ServerError::Spool { folder: spool, error })?;
+        let listener = Listener::bind(&host, port, max_clients + GREETING_PLACES)
+            .map_err(ServerError::Bind)?;
+        let spool = Spool::new(&spool).map_err(|error| ServerError::Spool {
+            folder: spool,
+            error,
+        })?;
         let (key, salt) = match secret_file {
             None => (Arc::new(Key::generate()), None),
             Some(path) => {
@@ -139,7 +152,12 @@ impl Service for Server {
 
     fn serve(&self, connection: &Connection) -> Departure {
         let greet = || {
-            let session = Session::greet(&self.house, connection.id, connection.outbox(), connection.incoming())?;
+            let session = Session::greet(
+                &self.house,
+                connection.id,
+                connection.outbox(),
+                connection.incoming(),
+            )?;
             connection.settle(Some(session.who()));
             // Here, so that it uses this stack and not the one that stays.
             connection.outbox().post().make_round();
@@ -157,13 +175,25 @@ impl Service for Server {
 
     fn tick(&self) {
         let failures = std::mem::take(&mut *self.house.failures.lock());
-        for Failure { uploader, receiver, file } in failures {
+        for Failure {
+            uploader,
+            receiver,
+            file,
+        } in failures
+        {
             if let Some(uploader) = uploader.upgrade() {
-                uploader.hear(seal(&self.house.key, notice(format!("{file} did not reach {receiver}."))));
+                uploader.hear(seal(
+                    &self.house.key,
+                    notice(format!("{file} did not reach {receiver}.")),
+                ));
             }
         }
         // Only a file on offer makes a seat look at the clock.
-        let groups = if self.house.spool.is_empty() { Vec::new() } else { self.house.table.all() };
+        let groups = if self.house.spool.is_empty() {
+            Vec::new()
+        } else {
+            self.house.table.all()
+        };
         for group in groups {
             // A body may end here, and with it a file: not under the group's lock.
             let seats: Vec<_> = group.lock().online().cloned().collect();
@@ -176,10 +206,17 @@ impl Service for Server {
         for group in self.house.table.all() {
             let (online, waiting): (Vec<_>, Vec<_>) = {
                 let group = group.lock();
-                (group.online().cloned().collect(), group.waiting().cloned().collect())
+                (
+                    group.online().cloned().collect(),
+                    group.waiting().cloned().collect(),
+                )
             };
-            online.iter().for_each(|seat| seat.close(reason, Departure::Stopping));
-            waiting.iter().for_each(|seat| seat.close_waiting(reason, Departure::Stopping));
+            online
+                .iter()
+                .for_each(|seat| seat.close(reason, Departure::Stopping));
+            waiting
+                .iter()
+                .for_each(|seat| seat.close_waiting(reason, Departure::Stopping));
         }
     }
 }
@@ -207,7 +244,10 @@ impl fmt::Display for ServerError {
             ServerError::Secret(error) => error.fmt(f),
             ServerError::Spool { folder, error } => {
                 let folder = folder.display();
-                write!(f, "cannot keep files in {folder}: {error}; choose another folder with --spool")
+                write!(
+                    f,
+                    "cannot keep files in {folder}: {error}; choose another folder with --spool"
+                )
             }
         }
     }

@@ -80,7 +80,10 @@ pub struct Failure {
 impl Receipt {
     /// A receipt for a delivery that is still to be made.
     pub fn new(failures: Arc<Failures>, failure: Failure) -> Receipt {
-        Receipt { failures, failure: Some(failure) }
+        Receipt {
+            failures,
+            failure: Some(failure),
+        }
     }
 
     fn delivered(mut self) {
@@ -109,7 +112,10 @@ pub fn farewell(key: &Key, peer: Peer, before: &[&str], word: &str, reason: &str
 }
 
 fn seal_all(key: &Key, texts: &[&str]) -> Frames {
-    texts.iter().flat_map(|text| frame::encode(key.seal(text.as_bytes()).as_bytes())).collect()
+    texts
+        .iter()
+        .flat_map(|text| frame::encode(key.seal(text.as_bytes()).as_bytes()))
+        .collect()
 }
 
 /// Sends frames to a client that has no seat yet, or through [`Seat::reply`].
@@ -146,7 +152,16 @@ impl Seat {
         outbox: Arc<Outbox>,
     ) -> Arc<Seat> {
         let (run, heard) = (run.into(), heard.into());
-        Arc::new(Seat { id, name, peer, run, heard, key, turn: Mutex::default(), outbox })
+        Arc::new(Seat {
+            id,
+            name,
+            peer,
+            run,
+            heard,
+            key,
+            turn: Mutex::default(),
+            outbox,
+        })
     }
 
     /// The outbox behind the turn.
@@ -266,7 +281,11 @@ impl Seat {
     fn writing(self: &Arc<Seat>, delivery: Box<Delivery>) -> Job {
         let seat = Arc::clone(self);
         Box::new(move |stream| {
-            let Delivery { length, body, receipt } = *delivery;
+            let Delivery {
+                length,
+                body,
+                receipt,
+            } = *delivery;
             write_body(&length, &body, stream)?;
             receipt.delivered();
             seat.take_turn(Turn::body_out);

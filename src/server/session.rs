@@ -26,8 +26,9 @@ use crate::net::departure::Departure;
 use crate::net::outbox::Outbox;
 use crate::seal::{challenge, Key};
 use crate::wire::command::{
-    self, Command, Peer, ACCEPTED, ADMIN_READY, DENY, FERNCHAT, HAS_REQUESTED, KICKED, MADE_ADMIN, PROCEED, READY, REFUSED,
-    SENDING_DATA, SEND_FILE, SEND_FILENAME, SEND_GROUP_NAME, TAKEN, WAIT, WAIT_DISCONNECT,
+    self, Command, Peer, ACCEPTED, ADMIN_READY, DENY, FERNCHAT, HAS_REQUESTED, KICKED, MADE_ADMIN,
+    PROCEED, READY, REFUSED, SENDING_DATA, SEND_FILE, SEND_FILENAME, SEND_GROUP_NAME, TAKEN, WAIT,
+    WAIT_DISCONNECT,
 };
 use crate::wire::frame::{FrameReader, WireError, MAX_FRAME, MAX_GREETING_FRAME, MAX_TEXT};
 use crate::wire::name::{GroupName, UserName};
@@ -82,7 +83,13 @@ impl House {
     /// Refuses a client whose first frame does not open: one end was given a secret and the other was not, or another one.
     /// It is told so under what the first 44 bytes are as a key, which all who connect have, and in a form that both kinds of
     /// client take for what comes next.
-    fn refuse_key(&self, who: &str, first: &[u8], opening: &Key, outbox: &Arc<Outbox>) -> Departure {
+    fn refuse_key(
+        &self,
+        who: &str,
+        first: &[u8],
+        opening: &Key,
+        outbox: &Arc<Outbox>,
+    ) -> Departure {
         let reason = match &self.salt {
             None => "this server has no secret, and what came does not open without one",
             Some(salt) if salt.opens(first) => {
@@ -92,7 +99,12 @@ impl House {
         };
         let refused = format!("{REFUSED} secret {reason}");
         // Nobody knows yet which kind it is; ours looks no further than the first word.
-        send(outbox, who, opening, farewell(opening, Peer::Python, &[&refused, READY], REFUSED, reason));
+        send(
+            outbox,
+            who,
+            opening,
+            farewell(opening, Peer::Python, &[&refused, READY], REFUSED, reason),
+        );
         Departure::Refused(reason.to_owned())
     }
 }
@@ -112,7 +124,9 @@ impl<R: Read> Incoming<'_, R> {
     }
 
     fn token(&mut self) -> Result<Vec<u8>, Departure> {
-        self.frames.next_frame(&|token| self.key.opens(token))?.ok_or(Departure::HungUp)
+        self.frames
+            .next_frame(&|token| self.key.opens(token))?
+            .ok_or(Departure::HungUp)
     }
 
     pub(super) fn open(&self, token: &[u8]) -> Result<String, Departure> {
@@ -139,12 +153,21 @@ impl<'a, R: Read> Session<'a, R> {
     ///
     /// # Errors
     /// The client is not seated: it went away, broke the protocol, or was refused and told so.
-    pub fn greet(house: &'a House, id: ClientId, outbox: &Arc<Outbox>, stream: R) -> Result<Session<'a, R>, Departure> {
+    pub fn greet(
+        house: &'a House,
+        id: ClientId,
+        outbox: &Arc<Outbox>,
+        stream: R,
+    ) -> Result<Session<'a, R>, Departure> {
         let key = &house.key;
         let opening = house.salt.as_ref().unwrap_or(key);
         let who = format!("client {id}");
         let say = |frames| send(outbox, &who, key, frames);
-        let mut incoming = Incoming { frames: FrameReader::new(stream, MAX_GREETING_FRAME), key, who: who.clone() };
+        let mut incoming = Incoming {
+            frames: FrameReader::new(stream, MAX_GREETING_FRAME),
+            key,
+            who: who.clone(),
+        };
         outbox.push(opening.as_str().as_bytes().into()); // 1
         let first = incoming.token()?; // 2
         if !key.opens(&first) {
@@ -167,22 +190,36 @@ impl<'a, R: Read> Session<'a, R> {
             None => (Peer::Python, answer.as_str(), ""),
         };
         let refuse = |code: &str, reason: String| {
-            say(farewell(key, peer, &[READY], &format!("{REFUSED} {code}"), &reason));
+            say(farewell(
+                key,
+                peer,
+                &[READY],
+                &format!("{REFUSED} {code}"),
+                &reason,
+            ));
             Departure::Refused(reason)
         };
         if house.salt.is_some() && peer == Peer::Python {
-            return Err(refuse("secret", "the answer to this server's challenge is missing, as in a recording".into()));
+            return Err(refuse(
+                "secret",
+                "the answer to this server's challenge is missing, as in a recording".into(),
+            ));
         }
         let name = UserName::parse(&user).map_err(|error| refuse("bad-name", error.to_string()))?;
-        let group_name = GroupName::parse(group).map_err(|error| refuse("bad-name", error.to_string()))?;
-        let place = Place::take(house).ok_or_else(|| refuse("full", "the server is full; try again later".into()))?;
+        let group_name =
+            GroupName::parse(group).map_err(|error| refuse("bad-name", error.to_string()))?;
+        let place = Place::take(house)
+            .ok_or_else(|| refuse("full", "the server is full; try again later".into()))?;
         let known = run.split_once(' ').unwrap_or((run, ""));
         let seat = Seat::new(id, name, peer, known, Arc::clone(key), Arc::clone(outbox));
         let frames = JoinFrames {
             admin_ready: seal(key, format!("{ADMIN_READY}{proof}")),
             ready: seal(key, format!("{READY}{proof}")),
             wait: seal(key, format!("{WAIT}{proof}")),
-            request: seal(key, command::notice(format!("{}{HAS_REQUESTED}", seat.name))),
+            request: seal(
+                key,
+                command::notice(format!("{}{HAS_REQUESTED}", seat.name)),
+            ),
         };
         let deadline = Instant::now() + house.challenge_time;
         let (group, joined) = loop {
@@ -190,8 +227,11 @@ impl<'a, R: Read> Session<'a, R> {
                 // 5
                 Ok(joined) => break joined,
                 // The one who has it may be gone already, and is challenged.
-                Err(Refusal::NameTaken(_)) if Instant::now() < deadline && outbox.pause(NAME_TIME) => {}
-                Err(refusal @ (Refusal::Full | Refusal::NoMoreGroups)) => return Err(refuse("full", refusal.to_string())),
+                Err(Refusal::NameTaken(_))
+                    if Instant::now() < deadline && outbox.pause(NAME_TIME) => {}
+                Err(refusal @ (Refusal::Full | Refusal::NoMoreGroups)) => {
+                    return Err(refuse("full", refusal.to_string()))
+                }
                 Err(refusal) => return Err(refuse("name-taken", refusal.to_string())),
             }
         };
@@ -201,7 +241,16 @@ impl<'a, R: Read> Session<'a, R> {
             Joined::AsMember => info!("{} joined group {group_name}", seat.name),
             Joined::Waiting => info!("{} asks to join group {group_name}", seat.name),
         }
-        Ok(Session { house, incoming, seat, group, group_name, held: VecDeque::new(), early_text: None, _place: place })
+        Ok(Session {
+            house,
+            incoming,
+            seat,
+            group,
+            group_name,
+            held: VecDeque::new(),
+            early_text: None,
+            _place: place,
+        })
     }
 
     /// What the log calls this client.
@@ -212,7 +261,10 @@ impl<'a, R: Read> Session<'a, R> {
     /// Runs the dialogues, one after the other, until the client departs.
     pub fn run(mut self) -> Departure {
         loop {
-            if let Err(departure) = self.next_command().and_then(|command| self.run_dialogue(command)) {
+            if let Err(departure) = self
+                .next_command()
+                .and_then(|command| self.run_dialogue(command))
+            {
                 if let Departure::Broke(reason) = &departure {
                     let reason = format!("The connection is closed: {reason}.");
                     let is_waiting = |seat: &Arc<Seat>| seat.id == self.seat.id;
@@ -285,17 +337,26 @@ impl<'a, R: Read> Session<'a, R> {
     fn approve(&self, name: &str) -> Result<String, Refusal> {
         let accepted = seal(&self.house.key, ACCEPTED);
         self.group.lock().approve(&self.seat, name, &accepted)?;
-        info!("{} approved {name} in group {}", self.seat.name, self.group_name);
+        info!(
+            "{} approved {name} in group {}",
+            self.seat.name, self.group_name
+        );
         Ok(format!("{name} is now a member of the group."))
     }
 
     fn deny(&self, name: &str) -> Result<String, Refusal> {
         let waiting = self.group.lock().deny(&self.seat, name)?;
-        info!("{} denied {name} in group {}", self.seat.name, self.group_name);
+        info!(
+            "{} denied {name} in group {}",
+            self.seat.name, self.group_name
+        );
         if let Some(seat) = waiting {
             let reason = "The admin denied your request to join.";
             let word = format!("{REFUSED} denied");
-            seat.end(farewell(&self.house.key, seat.peer, &[ACCEPTED], &word, reason), Departure::Denied);
+            seat.end(
+                farewell(&self.house.key, seat.peer, &[ACCEPTED], &word, reason),
+                Departure::Denied,
+            );
         }
         Ok(format!("The request of {name} is denied."))
     }
@@ -305,7 +366,10 @@ impl<'a, R: Read> Session<'a, R> {
         Err(Departure::Left)
     }
 
-    fn members(&mut self, names: fn(&Group, &Seat) -> Result<Vec<UserName>, Refusal>) -> Result<(), Departure> {
+    fn members(
+        &mut self,
+        names: fn(&Group, &Seat) -> Result<Vec<UserName>, Refusal>,
+    ) -> Result<(), Departure> {
         self.next_answer()?; // the acknowledgement
         let names = names(&self.group.lock(), &self.seat);
         // Kicked meanwhile: a set is due all the same, or the client would take the refusal for one.
@@ -317,8 +381,14 @@ impl<'a, R: Read> Session<'a, R> {
         self.decide_on(|session, name| {
             let text = format!("{}{MADE_ADMIN}", session.seat.name);
             let notice = seal(&session.house.key, command::notice(text));
-            session.group.lock().hand_over(&session.seat, name, &notice)?;
-            info!("{} handed group {} over to {name}", session.seat.name, session.group_name);
+            session
+                .group
+                .lock()
+                .hand_over(&session.seat, name, &notice)?;
+            info!(
+                "{} handed group {} over to {name}",
+                session.seat.name, session.group_name
+            );
             Ok(format!("{name} is now the admin of the group."))
         })
     }
@@ -328,7 +398,10 @@ impl<'a, R: Read> Session<'a, R> {
         let admin = self.group.lock().who_administers(&self.seat);
         self.reply(match admin {
             _ if asked != self.group_name.as_str() => {
-                format!("You are in the group {}; ask about that one.", self.group_name)
+                format!(
+                    "You are in the group {}; ask about that one.",
+                    self.group_name
+                )
             }
             Ok(admin) => command::line(command::ADMIN, admin.as_str()),
             Err(refusal) => refusal.to_string(),
@@ -339,7 +412,10 @@ impl<'a, R: Read> Session<'a, R> {
     fn kick_member(&mut self) -> Result<(), Departure> {
         self.decide_on(|session, name| {
             let kicked = session.group.lock().kick(&session.seat, name)?;
-            info!("{} kicked {name} out of group {}", session.seat.name, session.group_name);
+            info!(
+                "{} kicked {name} out of group {}",
+                session.seat.name, session.group_name
+            );
             if let Some(seat) = kicked {
                 seat.end(seal(&session.house.key, KICKED), Departure::Kicked);
             }
@@ -356,8 +432,17 @@ impl<'a, R: Read> Session<'a, R> {
         let (number, text) = match self.seat.run.is_empty() {
             true => (None, text.as_str()),
             false => {
-                let (number, text) = text.split_once(' ').ok_or(WireError::NotTheStep("a numbered line"))?;
-                (Some(number.parse().map_err(|_| WireError::NotTheStep("a numbered line"))?), text)
+                let (number, text) = text
+                    .split_once(' ')
+                    .ok_or(WireError::NotTheStep("a numbered line"))?;
+                (
+                    Some(
+                        number
+                            .parse()
+                            .map_err(|_| WireError::NotTheStep("a numbered line"))?,
+                    ),
+                    text,
+                )
             }
         };
         let line = seal(&self.house.key, command::line(&self.seat.name, text));
@@ -374,7 +459,10 @@ impl<'a, R: Read> Session<'a, R> {
     // ---- what the dialogues have in common ----
 
     /// The dialogues in which the admin decides about a name: acknowledgement, right, name, result.
-    fn decide_on(&mut self, act: impl FnOnce(&Self, &str) -> Result<String, Refusal>) -> Result<(), Departure> {
+    fn decide_on(
+        &mut self,
+        act: impl FnOnce(&Self, &str) -> Result<String, Refusal>,
+    ) -> Result<(), Departure> {
         self.next_answer()?; // the acknowledgement
         let right = self.group.lock().may_decide(&self.seat);
         if let Err(refusal) = right {
@@ -397,7 +485,9 @@ impl<'a, R: Read> Session<'a, R> {
         self.seat.outbox().wait_for_room(|| {
             let group = self.group.lock();
             let mut others = group.others(&self.seat).ok()?;
-            others.find(|seat| !seat.outbox().has_room()).map(|seat| Arc::clone(seat.outbox()))
+            others
+                .find(|seat| !seat.outbox().has_room())
+                .map(|seat| Arc::clone(seat.outbox()))
         });
     }
 
@@ -411,7 +501,8 @@ impl<'a, R: Read> Session<'a, R> {
             }
             let text = self.incoming.text()?;
             // Commands that are still held wait for the answers of a delivery.
-            let is_message_held = self.seat.peer == Peer::Fernchat && self.held.back() == Some(&Command::MessageSend);
+            let is_message_held =
+                self.seat.peer == Peer::Fernchat && self.held.back() == Some(&Command::MessageSend);
             match Command::parse(&text) {
                 // Our client sends it in one write with its command, so nothing can be between the two.
                 _ if is_message_held && self.early_text.is_none() => self.early_text = Some(text),
@@ -443,7 +534,9 @@ impl<'a, R: Read> Session<'a, R> {
 
     pub(super) fn hold(&mut self, command: Command) -> Result<(), Departure> {
         if self.held.len() == MAX_HELD {
-            return Err(Departure::Broke(format!("more than {MAX_HELD} commands typed ahead")));
+            return Err(Departure::Broke(format!(
+                "more than {MAX_HELD} commands typed ahead"
+            )));
         }
         self.held.push_back(command);
         Ok(())
@@ -463,7 +556,9 @@ impl<'a, R: Read> Session<'a, R> {
         };
         let (shown, others) = names.split_at(names.iter().take_while(fits).count());
         let rest = (!others.is_empty()).then(|| format!("...: and {} more", others.len()));
-        self.reply(name_set::encode(shown.iter().map(UserName::as_str).chain(rest.as_deref())));
+        self.reply(name_set::encode(
+            shown.iter().map(UserName::as_str).chain(rest.as_deref()),
+        ));
     }
 }
 
@@ -512,9 +607,11 @@ mod tests {
     #[test]
     fn joining_takes_five_steps() {
         let kit = Kit::new();
-        for (group, step_5) in
-            [(DEN.to_owned(), "/adminReady"), (DEN.to_owned(), "/ready"), (format!("{DEN}\nfernchat/1"), "/ready")]
-        {
+        for (group, step_5) in [
+            (DEN.to_owned(), "/adminReady"),
+            (DEN.to_owned(), "/ready"),
+            (format!("{DEN}\nfernchat/1"), "/ready"),
+        ] {
             kit.connects()
                 .hears(&["<key>"])
                 .says("alice")
@@ -531,8 +628,18 @@ mod tests {
         let mut kit = Kit::new();
         let refused = |kit: &Kit, user: &str, group: &str, code: &str, reason: &str| {
             let told = [
-                (group.to_owned(), vec!["/ready".into(), format!("PyChat: {reason}"), "/kicked".into()]),
-                (format!("{group}\nfernchat/1"), vec![format!("/refused {code} {reason}")]),
+                (
+                    group.to_owned(),
+                    vec![
+                        "/ready".into(),
+                        format!("PyChat: {reason}"),
+                        "/kicked".into(),
+                    ],
+                ),
+                (
+                    format!("{group}\nfernchat/1"),
+                    vec![format!("/refused {code} {reason}")],
+                ),
             ];
             for (group, told) in told {
                 let said = kit.connects().says(user).says(&group);
@@ -563,7 +670,10 @@ mod tests {
         let kit = Kit::new();
         let foreign = seal(&Key::generate(), "alice");
         let long = kit.frame([b'a'; 800]);
-        let too_long = WireError::TooLong { length: long.len() - 4, limit: MAX_GREETING_FRAME };
+        let too_long = WireError::TooLong {
+            length: long.len() - 4,
+            limit: MAX_GREETING_FRAME,
+        };
         let cases: [(&[u8], Departure); 3] = [
             (&long[..100], broke(too_long)),
             (b"GET / HTTP/1.1\r\n\r\n", broke(WireError::NoLength)),
@@ -571,7 +681,11 @@ mod tests {
         ];
         for (bytes, departure) in cases {
             let end = format!("<end: {departure}>");
-            let ear = kit.connects().hears(&["<key>"]).sends(bytes).departs(departure);
+            let ear = kit
+                .connects()
+                .hears(&["<key>"])
+                .sends(bytes)
+                .departs(departure);
             ear.hears(&[&end]);
         }
     }
@@ -583,8 +697,18 @@ mod tests {
         let reason = "this server has no secret, and what came does not open without one";
         let departure = Departure::Refused(reason.into());
         let end = format!("<end: {departure}>");
-        let ear = kit.connects().hears(&["<key>"]).sends(&foreign).departs(departure);
-        ear.hears(&[&format!("/refused secret {reason}"), "/ready", &format!("PyChat: {reason}"), "/kicked", &end]);
+        let ear = kit
+            .connects()
+            .hears(&["<key>"])
+            .sends(&foreign)
+            .departs(departure);
+        ear.hears(&[
+            &format!("/refused secret {reason}"),
+            "/ready",
+            &format!("PyChat: {reason}"),
+            "/kicked",
+            &end,
+        ]);
     }
 
     #[test]
@@ -592,7 +716,10 @@ mod tests {
         let kit = Kit::new();
         let [alice, bob] = kit.members(["alice", "bob"]);
         bob.leaves();
-        let doomed = kit.python("bob").says("/whoAdmin").then(|| panic!("in the middle of a dialogue, as it was told"));
+        let doomed = kit
+            .python("bob")
+            .says("/whoAdmin")
+            .then(|| panic!("in the middle of a dialogue, as it was told"));
         let played = catch_unwind(AssertUnwindSafe(|| doomed.departs(Departure::HungUp)));
         assert!(played.is_err());
         let online = alice.group.lock().members_online(&alice.seat).unwrap();
@@ -680,7 +807,10 @@ mod tests {
             }
             let text_then = format!("while you are at {at}");
             lines.push(command::line(&other.seat.name, &text_then));
-            script = script.says(text).hears(&replies).then(move || other.says(&text_then).unwrap());
+            script = script
+                .says(text)
+                .hears(&replies)
+                .then(move || other.says(&text_then).unwrap());
         }
         script
     }
@@ -725,10 +855,25 @@ mod tests {
                 "/approveRequest",
                 "!carol",
                 nothing(),
-                told(&["/accepted", "PyChat: The admin denied your request to join.", "/kicked", "<end: denied>"]),
+                told(&[
+                    "/accepted",
+                    "PyChat: The admin denied your request to join.",
+                    "/kicked",
+                    "<end: denied>",
+                ]),
             ),
-            ("/changeAdmin", "bob", told(&["PyChat: alice made you the admin of the group."]), nothing()),
-            ("/kickMember", "bob", told(&["/kicked", "<end: kicked>"]), nothing()),
+            (
+                "/changeAdmin",
+                "bob",
+                told(&["PyChat: alice made you the admin of the group."]),
+                nothing(),
+            ),
+            (
+                "/kickMember",
+                "bob",
+                told(&["/kicked", "<end: kicked>"]),
+                nothing(),
+            ),
         ];
         for (command, name, bob, carol) in cases {
             assert_eq!(decide(command, name), (bob, carol), "{command} {name}");
@@ -741,8 +886,16 @@ mod tests {
         let alice = kit.joins("alice");
         alice.leaves();
         let fred = kit.tries_to_join_with(Peer::Fernchat, "fred", DEN).unwrap();
-        kit.python("alice").says("/approveRequest").says(".").says("!fred").departs(Departure::HungUp);
-        fred.hears(&["/wait", "/refused denied The admin denied your request to join.", "<end: denied>"]);
+        kit.python("alice")
+            .says("/approveRequest")
+            .says(".")
+            .says("!fred")
+            .departs(Departure::HungUp);
+        fred.hears(&[
+            "/wait",
+            "/refused denied The admin denied your request to join.",
+            "<end: denied>",
+        ]);
     }
 
     #[test]
@@ -767,9 +920,18 @@ mod tests {
         let kit = Kit::new();
         let [alice, bob, carol] = kit.members(["alice", "bob", "carol"]);
         alice.leaves();
-        for text in
-            ["hello", "", ".", "/disconnect", "/messageSend", "/sendFilename", "/waitDisconnect", "~error~", "bob: hi", "ü\n"]
-        {
+        for text in [
+            "hello",
+            "",
+            ".",
+            "/disconnect",
+            "/messageSend",
+            "/sendFilename",
+            "/waitDisconnect",
+            "~error~",
+            "bob: hi",
+            "ü\n",
+        ] {
             kit.python("alice")
                 .says("/messageSend")
                 .hears(&["/messageSend"])
@@ -787,7 +949,16 @@ mod tests {
         let kit = Kit::new();
         let [alice, bob] = kit.members(["alice", "bob"]);
         alice.leaves();
-        let texts = [".", "hello", "/accepted", "/sendFile", "/sendFilename", "/waitDisconnect", "/AllMembers", ""];
+        let texts = [
+            ".",
+            "hello",
+            "/accepted",
+            "/sendFile",
+            "/sendFilename",
+            "/waitDisconnect",
+            "/AllMembers",
+            "",
+        ];
         let script = kit.python("alice");
         texts
             .iter()
@@ -826,7 +997,10 @@ mod tests {
                 }
                 script
                     .says("elsewhere")
-                    .hears(&["You are in the group the den; ask about that one.", "/disconnect"])
+                    .hears(&[
+                        "You are in the group the den; ask about that one.",
+                        "/disconnect",
+                    ])
                     .says(".")
                     .departs(Departure::Left);
             }
@@ -875,7 +1049,10 @@ mod tests {
             .hears(set)
             .departs(Departure::HungUp);
         let reason = format!("more than {MAX_HELD} commands typed ahead");
-        kit.python("alice").says("/allMembers").sends(&all).departs(Departure::Broke(reason));
+        kit.python("alice")
+            .says("/allMembers")
+            .sends(&all)
+            .departs(Departure::Broke(reason));
     }
 
     // ---- waiting ----
@@ -884,9 +1061,16 @@ mod tests {
     fn waiting_client_s_commands_take_no_effect() {
         let kit = Kit::new();
         let [alice, bob] = kit.members(["alice", "bob"]);
-        let script = Command::ALL.iter().fold(kit.python("carol"), |script, command| {
-            script.says(command.word()).hears_nothing().says(".").says("hello").hears_nothing()
-        });
+        let script = Command::ALL
+            .iter()
+            .fold(kit.python("carol"), |script, command| {
+                script
+                    .says(command.word())
+                    .hears_nothing()
+                    .says(".")
+                    .says("hello")
+                    .hears_nothing()
+            });
         script
             .then(|| alice.approves("carol").unwrap())
             .then(|| alice.says("welcome").unwrap())
@@ -894,14 +1078,20 @@ mod tests {
             .says("/whoAdmin")
             .hears(&["/whoAdmin"])
             .departs(Departure::HungUp);
-        bob.hears(&["PyChat: carol has requested to join the group.", "alice: welcome"]);
+        bob.hears(&[
+            "PyChat: carol has requested to join the group.",
+            "alice: welcome",
+        ]);
     }
 
     #[test]
     fn waiting_client_leaves_and_its_request_stays() {
         let kit = Kit::new();
         let alice = kit.joins("alice");
-        let ear = kit.python("carol").says("/waitDisconnect").departs(Departure::Left);
+        let ear = kit
+            .python("carol")
+            .says("/waitDisconnect")
+            .departs(Departure::Left);
         ear.hears(&["/waitDisconnect", "<end: left>"]);
         alice.approves("carol").unwrap();
         kit.joins("carol").hears(&["/ready"]);
@@ -937,17 +1127,31 @@ mod tests {
             (&kit.frame(long), WireError::TextTooLong(long.len())),
             (b"hello", WireError::NoLength),
             (&[0, 0, 0, 99], WireError::NoTokenIs(99)),
-            (&[0, 16, 0, 4], WireError::TooLong { length: MAX_FRAME + 4, limit: MAX_FRAME }),
+            (
+                &[0, 16, 0, 4],
+                WireError::TooLong {
+                    length: MAX_FRAME + 4,
+                    limit: MAX_FRAME,
+                },
+            ),
         ];
         for (bytes, error) in cases {
             for command in ["/nothing", "/messageSend", "/allMembers"] {
                 let is_echoed = usize::from(command != "/nothing");
                 let reason = format!("{CLOSED}{error}.");
                 let end = format!("<end: broke the protocol: {error}>");
-                let ear = kit.python("alice").says(command).sends(bytes).departs(Departure::Broke(error.to_string()));
+                let ear = kit
+                    .python("alice")
+                    .says(command)
+                    .sends(bytes)
+                    .departs(Departure::Broke(error.to_string()));
                 let said = format!("PyChat: {reason}");
                 ear.hears(&[command, &said, "/kicked", &end][1 - is_echoed..]);
-                let ear = kit.fernchat("alice").says(command).sends(bytes).departs(Departure::Broke(error.to_string()));
+                let ear = kit
+                    .fernchat("alice")
+                    .says(command)
+                    .sends(bytes)
+                    .departs(Departure::Broke(error.to_string()));
                 ear.hears(&[command, &format!("/closing {reason}"), &end][1 - is_echoed..]);
             }
         }
@@ -961,7 +1165,10 @@ mod tests {
         let _alice = kit.joins("alice");
         let (foreign, departure) = (seal(&Key::generate(), "hello"), broke(WireError::NotOpened));
         let end = format!("<end: {departure}>");
-        let ear = kit.python("carol").sends(&foreign).departs(departure.clone());
+        let ear = kit
+            .python("carol")
+            .sends(&foreign)
+            .departs(departure.clone());
         ear.hears(&["/waitDisconnect", &end]);
         let ear = kit.fernchat("carol").sends(&foreign).departs(departure);
         let closing = format!("/closing {CLOSED}{}.", WireError::NotOpened);
@@ -974,7 +1181,10 @@ mod tests {
         let [alice, bob] = kit.members(["alice", "bob"]);
         alice.leaves();
         let text = "a".repeat(MAX_TEXT);
-        kit.python("alice").says("/messageSend").says(&text).departs(Departure::HungUp);
+        kit.python("alice")
+            .says("/messageSend")
+            .says(&text)
+            .departs(Departure::HungUp);
         bob.hears(&[&format!("alice: {text}")]);
     }
 
@@ -995,7 +1205,9 @@ mod tests {
         ]
         .concat();
         for at in 0..=bytes.len() {
-            kit.python("alice").sends(&bytes[..at]).departs(Departure::HungUp);
+            kit.python("alice")
+                .sends(&bytes[..at])
+                .departs(Departure::HungUp);
             let heard = bob.ear.heard();
             assert!(heard.is_empty() || heard == ["alice: hello"], "{heard:?}");
         }
@@ -1072,7 +1284,12 @@ mod tests {
             .says(".")
             .hears(&["/kickMember", "/proceed"])
             .then(|| {
-                let alice = kit.house.table.all()[0].lock().online().next().cloned().unwrap();
+                let alice = kit.house.table.all()[0]
+                    .lock()
+                    .online()
+                    .next()
+                    .cloned()
+                    .unwrap();
                 let notice = kit.frame("PyChat: bob is the admin");
                 bob.group.lock().hand_over(&alice, "bob", &notice).unwrap();
             })
@@ -1085,7 +1302,11 @@ mod tests {
 
     /// An upload of this body under this length.
     fn uploads<'a>(script: Script<'a>, file: &str, length: usize, body: &[u8]) -> Script<'a> {
-        script.says("/fileTransfer").says(file).says(&length.to_string()).sends(body)
+        script
+            .says("/fileTransfer")
+            .says(file)
+            .says(&length.to_string())
+            .sends(body)
     }
 
     /// Alice is offline; bob with a Python client and fred with a fernchat client are there.
@@ -1106,9 +1327,18 @@ mod tests {
         let _waiting = kit.joins("carol");
         let asked = "PyChat: carol has requested to join the group.";
         let token = kit.house.key.seal(b"hello, all");
-        uploads(kit.python("alice"), "../secret/a.txt", token.len(), token.as_bytes())
-            .hears(&["/fileTransfer", "/sendFile", "a.txt is on its way to 2 members."])
-            .departs(Departure::HungUp);
+        uploads(
+            kit.python("alice"),
+            "../secret/a.txt",
+            token.len(),
+            token.as_bytes(),
+        )
+        .hears(&[
+            "/fileTransfer",
+            "/sendFile",
+            "a.txt is on its way to 2 members.",
+        ])
+        .departs(Departure::HungUp);
         for (person, ask) in [(&bob, "/receiveFile"), (&fred, "/receiveFile alice")] {
             person.hears(&[asked, ask]);
             assert!(person.seat.name_wanted());
@@ -1136,7 +1366,8 @@ mod tests {
         fred.hears(&["/receiveFile alice"]);
         // One byte less in the last block is the most that a Python client gets.
         let token = kit.house.key.seal(&[b'a'; 111]);
-        uploads(kit.python("alice"), "a.txt", token.len(), token.as_bytes()).departs(Departure::HungUp);
+        uploads(kit.python("alice"), "a.txt", token.len(), token.as_bytes())
+            .departs(Departure::HungUp);
         bob.hears(&["/receiveFile"]);
     }
 
@@ -1149,14 +1380,28 @@ mod tests {
         let damaged = [&token[..50], b"AAAA", &token[54..]].concat();
         let large = kit.house.key.seal(&[b'a'; 1008]).into_bytes();
         let cases: [(&[u8], &str); 5] = [
-            (&foreign, "it did not arrive whole: damaged, or sealed with another key"),
-            (&damaged, "it did not arrive whole: damaged, or sealed with another key"),
-            (&token[..96], "it did not arrive whole: damaged, or sealed with another key"),
-            (b"A", "it did not arrive whole: damaged, or sealed with another key"),
+            (
+                &foreign,
+                "it did not arrive whole: damaged, or sealed with another key",
+            ),
+            (
+                &damaged,
+                "it did not arrive whole: damaged, or sealed with another key",
+            ),
+            (
+                &token[..96],
+                "it did not arrive whole: damaged, or sealed with another key",
+            ),
+            (
+                b"A",
+                "it did not arrive whole: damaged, or sealed with another key",
+            ),
             (&large, "this server takes files of at most 1000 bytes."),
         ];
         for (body, reason) in cases {
-            let ear = uploads(kit.python("alice"), "a.txt", body.len(), body).says("/onlineMembers").departs(Departure::HungUp);
+            let ear = uploads(kit.python("alice"), "a.txt", body.len(), body)
+                .says("/onlineMembers")
+                .departs(Departure::HungUp);
             let heard = ear.heard();
             assert_eq!(heard[..2], ["/fileTransfer", "/sendFile"]);
             let result = format!("a.txt was not shared: {reason}");
@@ -1164,12 +1409,22 @@ mod tests {
             assert_eq!(heard[3], "/onlineMembers");
         }
         let largest = kit.house.key.seal(&[b'a'; 1007]);
-        uploads(kit.python("alice"), "a.txt", largest.len(), largest.as_bytes()).departs(Departure::HungUp);
+        uploads(
+            kit.python("alice"),
+            "a.txt",
+            largest.len(),
+            largest.as_bytes(),
+        )
+        .departs(Departure::HungUp);
         fred.hears(&["/receiveFile alice"]);
         bob.hears(&["PyChat: alice shared a.txt (1.0 KiB), too large for this program."]);
         let step = "the length of a body";
         for length in ["many", "-1", "1.5", "", "99999999999999999999"] {
-            kit.python("alice").says("/fileTransfer").says("a.txt").says(length).departs(broke(WireError::NotTheStep(step)));
+            kit.python("alice")
+                .says("/fileTransfer")
+                .says("a.txt")
+                .says(length)
+                .departs(broke(WireError::NotTheStep(step)));
         }
     }
 
@@ -1182,7 +1437,16 @@ mod tests {
         let noise = kit.frame("no command");
         let (length, rest) = two.split_at(4);
         // One whole, one whose length comes before the body and whose token comes inside it, and something else.
-        let body = [&token[..30], &one, &token[30..60], rest, &token[60..61], &noise, &token[61..]].concat();
+        let body = [
+            &token[..30],
+            &one,
+            &token[30..60],
+            rest,
+            &token[60..61],
+            &noise,
+            &token[61..],
+        ]
+        .concat();
         kit.python("alice")
             .says("/fileTransfer")
             .says("a.txt")
@@ -1272,7 +1536,10 @@ mod tests {
     fn members_that_offer_each_other_files_and_leave_keep_no_room() {
         let kit = Kit::new();
         let [alice, bob] = kit.members(["alice", "bob"]);
-        let files = [alice.shares("a.txt", "from alice"), bob.shares("b.txt", "from bob")];
+        let files = [
+            alice.shares("a.txt", "from alice"),
+            bob.shares("b.txt", "from bob"),
+        ];
         for person in [alice, bob] {
             person.leaves();
             drop(person);
@@ -1286,7 +1553,10 @@ mod tests {
         let kit = Kit::new();
         let [alice, bob] = kit.members(["alice", "bob"]);
         alice.leaves();
-        kit.python("alice").then(|| drop(bob.shares("a.txt", "hello"))).says("/sendFilename").departs(Departure::HungUp);
+        kit.python("alice")
+            .then(|| drop(bob.shares("a.txt", "hello")))
+            .says("/sendFilename")
+            .departs(Departure::HungUp);
         let failure = kit.house.failures.lock().pop().unwrap();
         let told = (failure.receiver.as_str(), failure.file.as_str());
         assert_eq!(told, ("alice", "a.txt"));

@@ -36,10 +36,15 @@ impl<R: Read> Session<'_, R> {
             Peer::Python => SEND_FILE.to_owned(),
             Peer::Fernchat => format!("{SEND_FILE} {longest}"),
         });
-        let length: u64 = self.next_answer()?.parse().map_err(|_| WireError::NotTheStep("the length of a body"))?;
+        let length: u64 = self
+            .next_answer()?
+            .parse()
+            .map_err(|_| WireError::NotTheStep("the length of a body"))?;
         let result = match self.store(length, longest)? {
             _ if length == 0 => format!("{file} was not shared."),
-            Ok(body) => self.share(&file, body).unwrap_or_else(|refusal| refusal.to_string()),
+            Ok(body) => self
+                .share(&file, body)
+                .unwrap_or_else(|refusal| refusal.to_string()),
             Err(error) => format!("{file} was not shared: {error}."),
         };
         self.reply(result);
@@ -51,24 +56,39 @@ impl<R: Read> Session<'_, R> {
     fn store(&mut self, length: u64, longest: u64) -> Result<Result<Body, SpoolError>, Departure> {
         let house = self.house;
         let mut stored = match length > longest {
-            true => Err(SpoolError::TooLarge { limit: house.max_file }),
+            true => Err(SpoolError::TooLarge {
+                limit: house.max_file,
+            }),
             false => house.spool.begin(&house.key),
         };
         let mut piece = vec![0; BODY_STEP];
         let mut left = length;
         while left > 0 {
             self.seat.outbox().expect_more(Some(MORE_TIME));
-            match self.incoming.frames.next_piece(left, &mut piece, &|token| house.key.opens(token))? {
+            match self
+                .incoming
+                .frames
+                .next_piece(left, &mut piece, &|token| house.key.opens(token))?
+            {
                 Piece::Body(n) => {
-                    left = if piece[..n].contains(&BODY_END) { 0 } else { left - n as u64 };
-                    let written = stored.as_mut().map_or(Ok(()), |body| body.write(&piece[..n]));
+                    left = if piece[..n].contains(&BODY_END) {
+                        0
+                    } else {
+                        left - n as u64
+                    };
+                    let written = stored
+                        .as_mut()
+                        .map_or(Ok(()), |body| body.write(&piece[..n]));
                     if let Err(error) = written {
                         stored = Err(error);
                     }
                 }
                 Piece::Frame(token) => match Command::parse(&self.incoming.open(&token)?) {
                     Some(command) => self.hold(command)?,
-                    None => debug!("{} sent a frame inside a body that is no command", self.seat.name),
+                    None => debug!(
+                        "{} sent a frame inside a body that is no command",
+                        self.seat.name
+                    ),
                 },
             }
         }
@@ -85,9 +105,16 @@ impl<R: Read> Session<'_, R> {
         let ask_python = seal(key, RECEIVE_FILE);
         let ask_fernchat = seal(key, format!("{RECEIVE_FILE} {}", uploader.name));
         let file_size = size(body.token_len() / 4 * 3);
-        let too_large =
-            seal(key, command::notice(format!("{} shared {file} ({file_size}), too large for this program.", uploader.name)));
-        let is_too_large = house.python_file_limit.is_some_and(|limit| body.token_len() > token_len(limit));
+        let too_large = seal(
+            key,
+            command::notice(format!(
+                "{} shared {file} ({file_size}), too large for this program.",
+                uploader.name
+            )),
+        );
+        let is_too_large = house
+            .python_file_limit
+            .is_some_and(|limit| body.token_len() > token_len(limit));
         let body = Arc::new(body);
 
         let (mut n_offered, mut n_told) = (0, 0);
@@ -102,21 +129,38 @@ impl<R: Read> Session<'_, R> {
                 Peer::Python => Frames::clone(&ask_python),
                 Peer::Fernchat => Frames::clone(&ask_fernchat),
             };
-            let failure = Failure { uploader: Arc::downgrade(uploader), receiver: seat.name.clone(), file: file.clone() };
+            let failure = Failure {
+                uploader: Arc::downgrade(uploader),
+                receiver: seat.name.clone(),
+                file: file.clone(),
+            };
             let receipt = Receipt::new(Arc::clone(&house.failures), failure);
-            let delivery = Delivery { length: Frames::clone(&length), body: Arc::clone(&body), receipt };
+            let delivery = Delivery {
+                length: Frames::clone(&length),
+                body: Arc::clone(&body),
+                receipt,
+            };
             // An offer that comes back is dropped, and reported by its receipt.
-            if seat.offer(Offer::new(ask, Frames::clone(&name), Box::new(delivery))).is_none() {
+            if seat
+                .offer(Offer::new(ask, Frames::clone(&name), Box::new(delivery)))
+                .is_none()
+            {
                 n_offered += 1;
             }
         }
         drop(group);
-        info!("{} shares a file of {} bytes with {n_offered} members", uploader.name, body.token_len());
+        info!(
+            "{} shares a file of {} bytes with {n_offered} members",
+            uploader.name,
+            body.token_len()
+        );
         let members = if n_offered == 1 { "member" } else { "members" };
         let told = match n_told {
             0 => String::new(),
             n => format!("; {n} more cannot receive a file of this size and were told"),
         };
-        Ok(format!("{file} is on its way to {n_offered} {members}{told}."))
+        Ok(format!(
+            "{file} is on its way to {n_offered} {members}{told}."
+        ))
     }
 }

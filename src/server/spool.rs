@@ -42,8 +42,15 @@ impl Spool {
     pub fn new(folder: &Path) -> io::Result<Spool> {
         tempfile::tempfile_in(folder)?;
         let limit = free_space(folder).map_or(MAX_SPOOL, |free| MAX_SPOOL.min(free / 2));
-        let room = Arc::new(Room { limit, taken: AtomicU64::new(0), n_bodies: AtomicUsize::new(0) });
-        Ok(Spool { folder: folder.to_owned(), room })
+        let room = Arc::new(Room {
+            limit,
+            taken: AtomicU64::new(0),
+            n_bodies: AtomicUsize::new(0),
+        });
+        Ok(Spool {
+            folder: folder.to_owned(),
+            room,
+        })
     }
 
     /// Whether there is no body at all.
@@ -64,8 +71,15 @@ impl Spool {
         if file.is_err() {
             self.room.n_bodies.fetch_sub(1, Ordering::Relaxed);
         }
-        let body = Body { file: file?, len: 0, room: Arc::clone(&self.room) };
-        Ok(Incoming { body, check: BodyCheck::new(key) })
+        let body = Body {
+            file: file?,
+            len: 0,
+            room: Arc::clone(&self.room),
+        };
+        Ok(Incoming {
+            body,
+            check: BodyCheck::new(key),
+        })
     }
 }
 
@@ -161,8 +175,15 @@ impl fmt::Display for SpoolError {
             SpoolError::TooLarge { limit } => {
                 write!(f, "this server takes files of at most {}", size(*limit))
             }
-            SpoolError::Full { limit } => write!(f, "the server has room for {} of files in all; try again later", size(*limit)),
-            SpoolError::TooMany => write!(f, "the server has {MAX_BODIES} files on their way; try again later"),
+            SpoolError::Full { limit } => write!(
+                f,
+                "the server has room for {} of files in all; try again later",
+                size(*limit)
+            ),
+            SpoolError::TooMany => write!(
+                f,
+                "the server has {MAX_BODIES} files on their way; try again later"
+            ),
             SpoolError::Io(error) => write!(f, "the server cannot store it: {error}"),
             SpoolError::NotOpened(error) => write!(f, "it did not arrive whole: {error}"),
         }
@@ -176,8 +197,15 @@ mod tests {
     const LIMIT: u64 = 1000;
 
     fn spool(folder: &Path) -> Spool {
-        let room = Arc::new(Room { limit: LIMIT, taken: AtomicU64::new(0), n_bodies: AtomicUsize::new(0) });
-        Spool { folder: folder.to_owned(), room }
+        let room = Arc::new(Room {
+            limit: LIMIT,
+            taken: AtomicU64::new(0),
+            n_bodies: AtomicUsize::new(0),
+        });
+        Spool {
+            folder: folder.to_owned(),
+            room,
+        }
     }
 
     fn taken(spool: &Spool) -> u64 {

@@ -25,14 +25,22 @@ pub struct GroupTable {
 impl GroupTable {
     /// An empty table, whose groups keep so many lines.
     pub fn new(backlog: usize) -> GroupTable {
-        GroupTable { groups: RwLock::default(), backlog }
+        GroupTable {
+            groups: RwLock::default(),
+            backlog,
+        }
     }
 
     /// Seats a client in the group of this name, which is created if need be.
     ///
     /// # Errors
     /// As [`Group::join`]; [`Refusal::NoMoreGroups`] if there is no room for a new one.
-    pub fn join(&self, name: &GroupName, seat: &Arc<Seat>, frames: &JoinFrames) -> Result<(Arc<Mutex<Group>>, Joined), Refusal> {
+    pub fn join(
+        &self,
+        name: &GroupName,
+        seat: &Arc<Seat>,
+        frames: &JoinFrames,
+    ) -> Result<(Arc<Mutex<Group>>, Joined), Refusal> {
         loop {
             let shared = self.find_or_create(name, seat)?;
             let mut group = shared.lock();
@@ -44,7 +52,11 @@ impl GroupTable {
         }
     }
 
-    fn find_or_create(&self, name: &GroupName, founder: &Seat) -> Result<Arc<Mutex<Group>>, Refusal> {
+    fn find_or_create(
+        &self,
+        name: &GroupName,
+        founder: &Seat,
+    ) -> Result<Arc<Mutex<Group>>, Refusal> {
         if let Some(group) = self.groups.read().get(name) {
             return Ok(Arc::clone(group));
         }
@@ -116,7 +128,10 @@ mod tests {
         let alice = kit.joins("alice");
         alice.hears(&["/adminReady"]);
         let group = alice.group.lock();
-        assert_eq!(group.who_administers(&alice.seat), Ok(alice.seat.name.clone()));
+        assert_eq!(
+            group.who_administers(&alice.seat),
+            Ok(alice.seat.name.clone())
+        );
     }
 
     #[test]

@@ -24,7 +24,9 @@ use crate::net::departure::Departure;
 use crate::net::outbox::tests::{with_channel, NoWay};
 use crate::net::outbox::{Item, Outbox, Pace};
 use crate::seal::Key;
-use crate::wire::command::{line, notice, Peer, ACCEPTED, ADMIN_READY, FERNCHAT, KICKED, READY, RECEIVE_FILE, WAIT};
+use crate::wire::command::{
+    line, notice, Peer, ACCEPTED, ADMIN_READY, FERNCHAT, KICKED, READY, RECEIVE_FILE, WAIT,
+};
 use crate::wire::frame::{FrameReader, MAX_FRAME};
 use crate::wire::name::{FileName, GroupName, UserName};
 use crate::wire::name_set;
@@ -67,7 +69,12 @@ impl Kit {
 
     fn ear(&self) -> Ear {
         let (outbox, items) = with_channel(Arc::default(), Pace::Batched, Arc::new(NoWay));
-        Ear { outbox, items, key: Arc::clone(&self.house.key), heard: RefCell::default() }
+        Ear {
+            outbox,
+            items,
+            key: Arc::clone(&self.house.key),
+            heard: RefCell::default(),
+        }
     }
 
     fn id(&self) -> u64 {
@@ -88,16 +95,31 @@ impl Kit {
         self.tries_to_join_with(Peer::Python, name, group)
     }
 
-    pub fn tries_to_join_with(&self, peer: Peer, name: &str, group: &str) -> Result<Person<'_>, Refusal> {
+    pub fn tries_to_join_with(
+        &self,
+        peer: Peer,
+        name: &str,
+        group: &str,
+    ) -> Result<Person<'_>, Refusal> {
         self.tries(peer, name, ("", ""), group)
     }
 
     /// A fernchat client of this run, which has heard so much.
-    pub fn tries_to_join_known(&self, name: &str, known: (&str, &str)) -> Result<Person<'_>, Refusal> {
+    pub fn tries_to_join_known(
+        &self,
+        name: &str,
+        known: (&str, &str),
+    ) -> Result<Person<'_>, Refusal> {
         self.tries(Peer::Fernchat, name, known, DEN)
     }
 
-    fn tries(&self, peer: Peer, name: &str, known: (&str, &str), group: &str) -> Result<Person<'_>, Refusal> {
+    fn tries(
+        &self,
+        peer: Peer,
+        name: &str,
+        known: (&str, &str),
+        group: &str,
+    ) -> Result<Person<'_>, Refusal> {
         let ear = self.ear();
         let (key, outbox) = (Arc::clone(&self.house.key), Arc::clone(&ear.outbox));
         let name = UserName::parse(name).unwrap();
@@ -111,7 +133,12 @@ impl Kit {
         };
         let name = GroupName::parse(group).unwrap();
         let (group, _) = self.house.table.join(&name, &seat, &frames)?;
-        Ok(Person { kit: self, seat, ear, group })
+        Ok(Person {
+            kit: self,
+            seat,
+            ear,
+            group,
+        })
     }
 
     /// The members of the group, the first of them its admin. None of them has heard anything yet.
@@ -126,7 +153,11 @@ impl Kit {
 
     /// A client that has just connected.
     pub fn connects(&self) -> Script<'_> {
-        Script { kit: self, ear: Rc::new(self.ear()), steps: VecDeque::new() }
+        Script {
+            kit: self,
+            ear: Rc::new(self.ear()),
+            steps: VecDeque::new(),
+        }
     }
 
     /// A Python client that has joined the group, whatever that came to.
@@ -277,8 +308,11 @@ impl<'a> Person<'a> {
         body.write(token.as_bytes()).unwrap();
         let body = Arc::new(body.finish().unwrap());
         for seat in self.group.lock().others(&self.seat).unwrap() {
-            let failure =
-                Failure { uploader: Arc::downgrade(&self.seat), receiver: seat.name.clone(), file: FileName::from_peer(file) };
+            let failure = Failure {
+                uploader: Arc::downgrade(&self.seat),
+                receiver: seat.name.clone(),
+                file: FileName::from_peer(file),
+            };
             let delivery = Delivery {
                 length: self.kit.frame(token.len().to_string()),
                 body: Arc::clone(&body),

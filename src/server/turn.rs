@@ -49,7 +49,12 @@ pub struct Offer<B> {
 impl<B> Offer<B> {
     /// A file with these frames and this body.
     pub fn new(ask: Frames, name: Frames, body: B) -> Offer<B> {
-        Offer { ask, name, body, parked_at: 0 }
+        Offer {
+            ask,
+            name,
+            body,
+            parked_at: 0,
+        }
     }
 }
 
@@ -105,7 +110,11 @@ pub struct Turn<B> {
 
 enum Delivery<B> {
     /// `/receiveFile` went out. No body: the delivery was called off.
-    Offered { name: Frames, body: Option<B>, ticks: u32 },
+    Offered {
+        name: Frames,
+        body: Option<B>,
+        ticks: u32,
+    },
     /// The file's name went out.
     Named { body: Option<B>, ticks: u32 },
     /// The body is on its way through the outbox.
@@ -132,7 +141,10 @@ impl<B> Default for Turn<B> {
 impl<B> Turn<B> {
     /// Opens a dialogue, unless a delivery is owed an answer: then the command must wait for it.
     pub fn open_dialogue(&mut self) -> bool {
-        self.is_dialogue_open = !matches!(self.delivery, Some(Delivery::Offered { .. } | Delivery::Named { .. }));
+        self.is_dialogue_open = !matches!(
+            self.delivery,
+            Some(Delivery::Offered { .. } | Delivery::Named { .. })
+        );
         self.is_dialogue_open
     }
 
@@ -156,7 +168,11 @@ impl<B> Turn<B> {
         }
         self.parked.push_back(event);
         while self.parked_len > MAX_PARKED {
-            let Some(at) = self.parked.iter().position(|event| matches!(event, Event::Line(_))) else {
+            let Some(at) = self
+                .parked
+                .iter()
+                .position(|event| matches!(event, Event::Line(_)))
+            else {
                 return;
             };
             if let Some(Event::Line(line)) = self.parked.remove(at) {
@@ -198,7 +214,9 @@ impl<B> Turn<B> {
     /// answer comes after all.
     pub fn tick(&mut self) -> Vec<B> {
         let mut bodies = Vec::new();
-        if let Some(Delivery::Offered { body, ticks, .. } | Delivery::Named { body, ticks }) = &mut self.delivery {
+        if let Some(Delivery::Offered { body, ticks, .. } | Delivery::Named { body, ticks }) =
+            &mut self.delivery
+        {
             *ticks += 1;
             if *ticks >= ANSWER_TICKS {
                 bodies.extend(body.take());
@@ -228,7 +246,9 @@ impl<B> Turn<B> {
                     self.delivery = Some(Delivery::Named { body, ticks: 0 });
                     return Some(Pass::Frames(name));
                 }
-                Some(Delivery::Named { body: Some(body), .. }) => {
+                Some(Delivery::Named {
+                    body: Some(body), ..
+                }) => {
                     self.delivery = Some(Delivery::Sending);
                     return Some(Pass::Body(body));
                 }
@@ -247,9 +267,15 @@ impl<B> Turn<B> {
                 self.parked_len -= line.frames.len();
                 Pass::Line(line)
             }
-            Event::Offer(Offer { ask, name, body, .. }) => {
+            Event::Offer(Offer {
+                ask, name, body, ..
+            }) => {
                 self.n_offers -= 1;
-                self.delivery = Some(Delivery::Offered { name, body: Some(body), ticks: 0 });
+                self.delivery = Some(Delivery::Offered {
+                    name,
+                    body: Some(body),
+                    ticks: 0,
+                });
                 Pass::Frames(ask)
             }
             Event::End(frames, reason) => Pass::End(frames, reason),
@@ -279,7 +305,8 @@ mod tests {
         }
 
         fn kick(&mut self) -> String {
-            self.0.event(Event::End(frames("/kicked"), Departure::Kicked));
+            self.0
+                .event(Event::End(frames("/kicked"), Departure::Kicked));
             self.words()
         }
 
@@ -329,7 +356,10 @@ mod tests {
                 Pass::NoBody => "no-body".into(),
                 Pass::End(frames, reason) => format!("{}:{reason}", text(frames)),
             };
-            std::iter::from_fn(|| self.0.next_pass()).map(word).collect::<Vec<_>>().join(" ")
+            std::iter::from_fn(|| self.0.next_pass())
+                .map(word)
+                .collect::<Vec<_>>()
+                .join(" ")
         }
     }
 
@@ -338,11 +368,18 @@ mod tests {
     }
 
     fn line(text: &str) -> Line {
-        Line { frames: frames(text), number: 1 }
+        Line {
+            frames: frames(text),
+            number: 1,
+        }
     }
 
     fn offer<B>(file: &str, body: B) -> Offer<B> {
-        Offer::new(frames(&format!("{file}?")), frames(&format!("name:{file}")), body)
+        Offer::new(
+            frames(&format!("{file}?")),
+            frames(&format!("name:{file}")),
+            body,
+        )
     }
 
     #[test]
@@ -360,7 +397,10 @@ mod tests {
         assert_eq!(bob.offer("a.txt"), "");
         assert_eq!(bob.line("two"), "");
         assert_eq!(bob.closes(), "one a.txt?");
-        assert_eq!((bob.name(), bob.body()), ("name:a.txt".into(), "body:a.txt".into()));
+        assert_eq!(
+            (bob.name(), bob.body()),
+            ("name:a.txt".into(), "body:a.txt".into())
+        );
         assert_eq!(bob.body_out(), "two");
     }
 
@@ -384,7 +424,10 @@ mod tests {
         assert_eq!(bob.offer("a.txt"), "a.txt?");
         assert_eq!(bob.kick(), "");
         assert!(!bob.0.has_room_for_offer());
-        assert_eq!((bob.name(), bob.body()), ("name:a.txt".into(), "body:a.txt".into()));
+        assert_eq!(
+            (bob.name(), bob.body()),
+            ("name:a.txt".into(), "body:a.txt".into())
+        );
         assert_eq!(bob.body_out(), "/kicked:kicked");
     }
 
@@ -393,10 +436,16 @@ mod tests {
         let mut bob = Script::default();
         assert_eq!(bob.offer("a.txt"), "a.txt?");
         assert_eq!(bob.offer("b.txt"), "");
-        assert_eq!((bob.name(), bob.body()), ("name:a.txt".into(), "body:a.txt".into()));
+        assert_eq!(
+            (bob.name(), bob.body()),
+            ("name:a.txt".into(), "body:a.txt".into())
+        );
         assert_eq!(bob.offer("c.txt"), "");
         assert_eq!(bob.body_out(), "b.txt?");
-        assert_eq!((bob.name(), bob.body()), ("name:b.txt".into(), "body:b.txt".into()));
+        assert_eq!(
+            (bob.name(), bob.body()),
+            ("name:b.txt".into(), "body:b.txt".into())
+        );
         assert_eq!(bob.body_out(), "c.txt?");
     }
 
@@ -418,11 +467,20 @@ mod tests {
     #[test]
     fn answers_that_are_not_due_are_nothing() {
         let mut bob = Script::default();
-        assert_eq!((bob.name(), bob.body()), ("not due".into(), "not due".into()));
+        assert_eq!(
+            (bob.name(), bob.body()),
+            ("not due".into(), "not due".into())
+        );
         bob.offer("a.txt");
         assert_eq!(bob.body(), "not due");
-        assert_eq!((bob.name(), bob.name()), ("name:a.txt".into(), "not due".into()));
-        assert_eq!((bob.body(), bob.body()), ("body:a.txt".into(), "not due".into()));
+        assert_eq!(
+            (bob.name(), bob.name()),
+            ("name:a.txt".into(), "not due".into())
+        );
+        assert_eq!(
+            (bob.body(), bob.body()),
+            ("body:a.txt".into(), "not due".into())
+        );
         assert_eq!(bob.name(), "not due");
     }
 
@@ -438,7 +496,10 @@ mod tests {
         assert_eq!(bob.body(), "no-body hi there");
 
         // Each of the two answers has its own ten minutes, and the body has as long as it takes.
-        assert_eq!((bob.offer("b.txt"), bob.name()), ("b.txt?".into(), "name:b.txt".into()));
+        assert_eq!(
+            (bob.offer("b.txt"), bob.name()),
+            ("b.txt?".into(), "name:b.txt".into())
+        );
         assert_eq!(bob.ten_minutes(), Some("b.txt"));
         assert_eq!(bob.ten_minutes(), None);
         assert_eq!(bob.body(), "no-body");
@@ -452,7 +513,10 @@ mod tests {
     fn offer_that_waits_for_ten_minutes_is_withdrawn_and_the_lines_around_it_stay() {
         let mut bob = Script::default();
         bob.opens();
-        assert_eq!((bob.line("one"), bob.offer("a.txt"), bob.line("two")), Default::default());
+        assert_eq!(
+            (bob.line("one"), bob.offer("a.txt"), bob.line("two")),
+            Default::default()
+        );
         assert_eq!(bob.ten_minutes(), Some("a.txt"));
         assert_eq!(bob.closes(), "one two");
     }
@@ -488,7 +552,10 @@ mod tests {
         assert!(!bob.0.has_room_for_offer());
         bob.name();
         bob.body();
-        assert_eq!((bob.body_out(), bob.0.has_room_for_offer()), ("a.txt?".into(), true));
+        assert_eq!(
+            (bob.body_out(), bob.0.has_room_for_offer()),
+            ("a.txt?".into(), true)
+        );
     }
 
     /// Everything that can happen to a turn.
@@ -561,14 +628,18 @@ mod tests {
             match input {
                 Input::Line(len) => {
                     let line: Frames = vec![0; len].into();
-                    self.turn.event(Event::Line(Line { frames: Frames::clone(&line), number: 0 }));
+                    self.turn.event(Event::Line(Line {
+                        frames: Frames::clone(&line),
+                        number: 0,
+                    }));
                     self.waits(Waiting::Line(line));
                     self.hears();
                 }
                 Input::Offers(n) => (0..n).for_each(|_| self.is_offered_a_file()),
                 Input::End => {
                     let frames = frames("end");
-                    self.turn.event(Event::End(Frames::clone(&frames), Departure::Kicked));
+                    self.turn
+                        .event(Event::End(Frames::clone(&frames), Departure::Kicked));
                     self.waits(Waiting::End(frames));
                     self.is_ended = true;
                     self.hears();
@@ -584,15 +655,36 @@ mod tests {
                     self.hears();
                 }
                 Input::NameWanted => match (self.turn.name_wanted(), self.stage) {
-                    (is_due, Stage::Due { file, is_second: false, .. }) => {
+                    (
+                        is_due,
+                        Stage::Due {
+                            file,
+                            is_second: false,
+                            ..
+                        },
+                    ) => {
                         assert!(is_due);
-                        assert_eq!(self.turn.next_pass(), Some(Pass::Frames(offer(&file.to_string(), ()).name)));
-                        self.stage = Stage::Due { file, is_second: true, ticks: called_off_or_fresh(self.stage) };
+                        assert_eq!(
+                            self.turn.next_pass(),
+                            Some(Pass::Frames(offer(&file.to_string(), ()).name))
+                        );
+                        self.stage = Stage::Due {
+                            file,
+                            is_second: true,
+                            ticks: called_off_or_fresh(self.stage),
+                        };
                     }
                     (is_due, stage) => assert!(!is_due, "not due: {stage:?}"),
                 },
                 Input::BodyWanted => match (self.turn.body_wanted(), self.stage) {
-                    (is_due, Stage::Due { file, is_second: true, ticks }) => {
+                    (
+                        is_due,
+                        Stage::Due {
+                            file,
+                            is_second: true,
+                            ticks,
+                        },
+                    ) => {
                         assert!(is_due);
                         let is_called_off = ticks >= ANSWER_TICKS;
                         let (pass, stage) = match is_called_off {
@@ -623,7 +715,8 @@ mod tests {
             if has_room {
                 self.n_files += 1;
                 let file = self.n_files;
-                self.turn.event(Event::Offer(offer(&file.to_string(), file)));
+                self.turn
+                    .event(Event::Offer(offer(&file.to_string(), file)));
                 self.waits(Waiting::Offer(file, 0));
                 self.hears();
             }
@@ -669,14 +762,21 @@ mod tests {
                     assert_eq!(n, std::mem::take(&mut self.n_lost));
                     continue;
                 }
-                assert_eq!(self.n_lost, 0, "the notice comes before what was said after it");
+                assert_eq!(
+                    self.n_lost, 0,
+                    "the notice comes before what was said after it"
+                );
                 match (pass, self.waiting.pop_front().unwrap()) {
                     (Pass::Line(Line { frames, .. }), Waiting::Line(line)) => {
                         assert!(Arc::ptr_eq(&frames, &line), "out of order");
                     }
                     (Pass::Frames(ask), Waiting::Offer(file, _)) => {
                         assert_eq!(ask, offer(&file.to_string(), ()).ask);
-                        self.stage = Stage::Due { file, is_second: false, ticks: 0 };
+                        self.stage = Stage::Due {
+                            file,
+                            is_second: false,
+                            ticks: 0,
+                        };
                     }
                     (Pass::End(frames, Departure::Kicked), Waiting::End(end)) => {
                         assert!(Arc::ptr_eq(&frames, &end));
@@ -687,7 +787,11 @@ mod tests {
             }
             // Whatever can go has gone.
             let is_anything_left = !self.waiting.is_empty() || self.n_lost > 0;
-            assert!(!self.is_free() || !is_anything_left, "{:?} is missing", self.waiting);
+            assert!(
+                !self.is_free() || !is_anything_left,
+                "{:?} is missing",
+                self.waiting
+            );
         }
     }
 

@@ -8,20 +8,40 @@ use super::{Need, People};
 
 /// What the end of this line can become, and where that end begins. `need` was asked for; if nothing was, the line begins with a command,
 /// or is said.
-pub fn candidates(line: &str, need: Need, commands: &[(&'static str, Need)], people: &People) -> (usize, Vec<String>) {
-    let (word, rest) = line.split_once(' ').map_or((line, None), |(word, rest)| (word, Some(rest)));
-    let need_of = |word: &str| commands.iter().find(|(command, _)| *command == word).map_or(Need::Nothing, |(_, need)| *need);
+pub fn candidates(
+    line: &str,
+    need: Need,
+    commands: &[(&'static str, Need)],
+    people: &People,
+) -> (usize, Vec<String>) {
+    let (word, rest) = line
+        .split_once(' ')
+        .map_or((line, None), |(word, rest)| (word, Some(rest)));
+    let need_of = |word: &str| {
+        commands
+            .iter()
+            .find(|(command, _)| *command == word)
+            .map_or(Need::Nothing, |(_, need)| *need)
+    };
     let begun_with = |begun: &str, names: &mut dyn Iterator<Item = &String>| -> Vec<String> {
-        names.filter(|name| name.to_lowercase().starts_with(&begun.to_lowercase())).cloned().collect()
+        names
+            .filter(|name| name.to_lowercase().starts_with(&begun.to_lowercase()))
+            .cloned()
+            .collect()
     };
     let (need, begun) = match (need, rest) {
         (Need::Nothing, None) if line.starts_with('/') => {
-            let words = commands.iter().filter(|(command, _)| command.starts_with(line));
-            let with_blank =
-                |(command, need): &(&str, Need)| format!("{command}{}", if *need == Need::Nothing { "" } else { " " });
+            let words = commands
+                .iter()
+                .filter(|(command, _)| command.starts_with(line));
+            let with_blank = |(command, need): &(&str, Need)| {
+                format!("{command}{}", if *need == Need::Nothing { "" } else { " " })
+            };
             return (0, words.map(with_blank).collect());
         }
-        (Need::Nothing, Some(rest)) if need_of(word) != Need::Nothing => (need_of(word), rest.trim_start()),
+        (Need::Nothing, Some(rest)) if need_of(word) != Need::Nothing => {
+            (need_of(word), rest.trim_start())
+        }
         (Need::Nothing, _) => (Need::Nothing, line.rsplit(' ').next().unwrap_or_default()),
         (need, _) => (need, line),
     };
@@ -41,7 +61,12 @@ pub fn path(typed: &str) -> PathBuf {
     let as_typed = PathBuf::from(typed);
     match as_typed.exists() {
         true => as_typed,
-        false => at_home(['"', '\''].iter().find_map(|quote| typed.strip_prefix(*quote)?.strip_suffix(*quote)).unwrap_or(typed)),
+        false => at_home(
+            ['"', '\'']
+                .iter()
+                .find_map(|quote| typed.strip_prefix(*quote)?.strip_suffix(*quote))
+                .unwrap_or(typed),
+        ),
     }
 }
 
@@ -59,17 +84,28 @@ fn at_home(typed: &str) -> PathBuf {
 
 /// The files whose path begins like this, perhaps behind a quote. Folders end in a separator.
 fn files(begun: &str) -> Vec<String> {
-    let quote = begun.chars().next().filter(|c| ['"', '\''].contains(c)).map(String::from).unwrap_or_default();
+    let quote = begun
+        .chars()
+        .next()
+        .filter(|c| ['"', '\''].contains(c))
+        .map(String::from)
+        .unwrap_or_default();
     let unquoted = &begun[quote.len()..];
     let (folder, name) = unquoted.split_at(unquoted.rfind(is_separator).map_or(0, |at| at + 1));
-    let entries = fs::read_dir(if folder.is_empty() { PathBuf::from(".") } else { at_home(folder) });
+    let entries = fs::read_dir(if folder.is_empty() {
+        PathBuf::from(".")
+    } else {
+        at_home(folder)
+    });
     let mut found: Vec<String> = entries
         .into_iter()
         .flatten()
         .flatten()
         .filter_map(|entry| Some((entry.file_name().into_string().ok()?, entry.path().is_dir())))
         // As in a shell, what is hidden is offered to those who ask for it.
-        .filter(|(entry, _)| entry.starts_with(name) && entry.starts_with('.') == name.starts_with('.'))
+        .filter(|(entry, _)| {
+            entry.starts_with(name) && entry.starts_with('.') == name.starts_with('.')
+        })
         .map(|(entry, is_folder)| match is_folder {
             true => format!("{quote}{folder}{entry}{MAIN_SEPARATOR}"),
             false => format!("{quote}{folder}{entry}{quote}"),
@@ -108,7 +144,11 @@ mod tests {
             ..People::default()
         };
         let file = |line: &str| line.replace('@', &at.to_string());
-        let in_folder = if cfg!(windows) { r"@/plans\" } else { "@/plans/" };
+        let in_folder = if cfg!(windows) {
+            r"@/plans\"
+        } else {
+            "@/plans/"
+        };
         for (line, need, start, expected) in [
             ("/a", Need::Nothing, 0, vec!["/approve ", "/admin"]),
             ("/x", Need::Nothing, 0, vec![]),
@@ -119,14 +159,23 @@ mod tests {
             ("/admin a", Need::Nothing, 7, vec!["alice"]),
             ("hello ca", Need::Nothing, 6, vec!["carol"]),
             ("hello ", Need::Nothing, 6, vec![]),
-            ("/file @/plan", Need::Nothing, 6, vec!["@/plan one.txt", "@/plan two.txt", in_folder]),
+            (
+                "/file @/plan",
+                Need::Nothing,
+                6,
+                vec!["@/plan one.txt", "@/plan two.txt", in_folder],
+            ),
             ("/file @/plan o", Need::Nothing, 6, vec!["@/plan one.txt"]),
             ("'@/plan o", Need::File("?"), 0, vec!["'@/plan one.txt'"]),
             ("@/.", Need::File("?"), 0, vec!["@/.hidden"]),
             ("/nowhere/at all", Need::File("?"), 0, vec![]),
         ] {
             let expected: Vec<String> = expected.into_iter().map(file).collect();
-            assert_eq!(candidates(&file(line), need, &COMMANDS, &people), (start, expected), "{line}");
+            assert_eq!(
+                candidates(&file(line), need, &COMMANDS, &people),
+                (start, expected),
+                "{line}"
+            );
         }
     }
 
@@ -139,7 +188,13 @@ mod tests {
         assert_eq!(path(&format!("\"{at}/a b\"")), folder.path().join("a b"));
         assert_eq!(path(&format!("{at}/'c'")), folder.path().join("'c'"));
         let home = PathBuf::from(std::env::var_os(HOME).unwrap());
-        assert_eq!((path("~"), path("'~/no such file'")), (home.clone(), home.join("no such file")));
-        assert_eq!((path("~nobody"), path("no such file")), (PathBuf::from("~nobody"), PathBuf::from("no such file")));
+        assert_eq!(
+            (path("~"), path("'~/no such file'")),
+            (home.clone(), home.join("no such file"))
+        );
+        assert_eq!(
+            (path("~nobody"), path("no such file")),
+            (PathBuf::from("~nobody"), PathBuf::from("no such file"))
+        );
     }
 }

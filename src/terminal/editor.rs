@@ -89,12 +89,23 @@ struct Line {
 
 impl Editor {
     /// Starts editing; `None` on a terminal that is too plain for it.
-    pub fn start(room: Room, people: Arc<Mutex<People>>, history: Option<PathBuf>, color: bool) -> Option<Editor> {
+    pub fn start(
+        room: Room,
+        people: Arc<Mutex<People>>,
+        history: Option<PathBuf>,
+        color: bool,
+    ) -> Option<Editor> {
         let screen = Arc::new(Screen::default());
         let restore_mode = Box::new(machine::keep_terminal_mode());
         let config = Config::builder().max_history_size(HISTORY_LEN).ok()?;
-        let config = config.completion_type(CompletionType::List).bell_style(BellStyle::None);
-        let color_mode = if color { ColorMode::Forced } else { ColorMode::Disabled };
+        let config = config
+            .completion_type(CompletionType::List)
+            .bell_style(BellStyle::None);
+        let color_mode = if color {
+            ColorMode::Forced
+        } else {
+            ColorMode::Disabled
+        };
         let config = config.color_mode(color_mode).build();
         let mut lines = rustyline::Editor::<Helping, FileHistory>::with_config(config).ok()?;
         let printer = lines.create_external_printer().ok()?;
@@ -102,27 +113,56 @@ impl Editor {
             // At the first time there is none.
             let _ = lines.load_history(path);
         }
-        let notice = Notice { screen: Arc::clone(&screen), people: Arc::clone(&people) };
-        lines.set_helper(Some(Helping { notice, commands: room.commands.clone(), need: Need::Nothing }));
+        let notice = Notice {
+            screen: Arc::clone(&screen),
+            people: Arc::clone(&people),
+        };
+        lines.set_helper(Some(Helping {
+            notice,
+            commands: room.commands.clone(),
+            need: Need::Nothing,
+        }));
 
         // Without a bound: it holds what a person typed. To wait here would be to show nothing.
         let (sender, typed) = unbounded();
-        let editing = Editing { lines, room, people, history, typed: sender, screen: Arc::clone(&screen) };
+        let editing = Editing {
+            lines,
+            room,
+            people,
+            history,
+            typed: sender,
+            screen: Arc::clone(&screen),
+        };
         let showing = Arc::clone(&screen);
         // Neither is joined: a read of the keyboard cannot be woken.
-        thread::Builder::new().name("showing".into()).spawn(move || showing.showing_loop(printer)).ok()?;
-        thread::Builder::new().name("editing".into()).spawn(move || editing.editing_loop()).ok()?;
-        Some(Editor { screen, typed, restore_mode })
+        thread::Builder::new()
+            .name("showing".into())
+            .spawn(move || showing.showing_loop(printer))
+            .ok()?;
+        thread::Builder::new()
+            .name("editing".into())
+            .spawn(move || editing.editing_loop())
+            .ok()?;
+        Some(Editor {
+            screen,
+            typed,
+            restore_mode,
+        })
     }
 
     /// Shows a line above the one that is being typed.
     pub fn show(&self, line: String) {
         let mut state = self.screen.state.lock();
-        self.screen.changed.wait_while(&mut state, |state| state.lines.len() == MAX_LINES && !state.is_over);
+        self.screen.changed.wait_while(&mut state, |state| {
+            state.lines.len() == MAX_LINES && !state.is_over
+        });
         if state.is_over {
             return print(&line);
         }
-        state.lines.push_back(Line { text: line, is_progress: false });
+        state.lines.push_back(Line {
+            text: line,
+            is_progress: false,
+        });
         self.screen.changed.notify_all();
     }
 
@@ -130,7 +170,10 @@ impl Editor {
     pub fn show_progress(&self, line: impl Fn(usize) -> String) {
         let mut state = self.screen.state.lock();
         if state.lines.is_empty() && !state.is_over {
-            state.lines.push_back(Line { text: line(machine::columns()), is_progress: true });
+            state.lines.push_back(Line {
+                text: line(machine::columns()),
+                is_progress: true,
+            });
             self.screen.changed.notify_all();
         }
     }
@@ -143,14 +186,19 @@ impl Editor {
     /// Ends the editing: what is to be shown is shown, and the terminal is as it was.
     pub fn end(&self) {
         let mut state = self.screen.state.lock();
-        let is_busy = |state: &mut State| !(state.is_over || state.is_open && state.lines.is_empty());
-        self.screen.changed.wait_while_for(&mut state, is_busy, END_TIME);
+        let is_busy =
+            |state: &mut State| !(state.is_over || state.is_open && state.lines.is_empty());
+        self.screen
+            .changed
+            .wait_while_for(&mut state, is_busy, END_TIME);
         if state.is_over {
             return;
         }
         state.is_ending = true;
         machine::interrupt();
-        self.screen.changed.wait_while_for(&mut state, |state| !state.is_over, END_TIME);
+        self.screen
+            .changed
+            .wait_while_for(&mut state, |state| !state.is_over, END_TIME);
         if !state.is_over {
             // The person searches the history, say, and the editor hears nothing but keys: without it, pasting is as it was, too.
             (self.restore_mode)();
@@ -165,7 +213,9 @@ impl Screen {
     fn showing_loop(&self, mut printer: impl ExternalPrinter) {
         loop {
             let mut state = self.state.lock();
-            self.changed.wait_while(&mut state, |state| !state.is_over && (!state.is_open || state.lines.is_empty()));
+            self.changed.wait_while(&mut state, |state| {
+                !state.is_over && (!state.is_open || state.lines.is_empty())
+            });
             let (text, is_progress) = match state.lines.front() {
                 Some(line) if !state.is_over => (format!("{}\n", line.text), line.is_progress),
                 _ => return,
@@ -179,7 +229,8 @@ impl Screen {
                 return;
             }
             let mut state = self.state.lock();
-            self.changed.wait_while(&mut state, |state| state.is_showing && !state.is_over);
+            self.changed
+                .wait_while(&mut state, |state| state.is_showing && !state.is_over);
             state.lines.pop_front();
             self.changed.notify_all();
         }
@@ -258,9 +309,16 @@ impl Editing {
     fn prompt(&self, need: Need) -> Prompt {
         let name: String = match need.question() {
             Some(question) => format!("{question}: "),
-            None => harmless(&self.room.name).chars().take(MAX_NAME).chain("> ".chars()).collect(),
+            None => harmless(&self.room.name)
+                .chars()
+                .take(MAX_NAME)
+                .chain("> ".chars())
+                .collect(),
         };
-        Prompt { text: name, screen: Arc::clone(&self.screen) }
+        Prompt {
+            text: name,
+            screen: Arc::clone(&self.screen),
+        }
     }
 
     /// What will be asked for after this line, of which `need` was asked for.
@@ -268,14 +326,25 @@ impl Editing {
         if need != Need::Nothing || self.people.lock().is_waiting {
             return Need::Nothing;
         }
-        self.room.commands.iter().find(|(word, _)| *word == line.trim_end()).map_or(Need::Nothing, |(_, need)| *need)
+        self.room
+            .commands
+            .iter()
+            .find(|(word, _)| *word == line.trim_end())
+            .map_or(Need::Nothing, |(_, need)| *need)
     }
 
     fn remember(&mut self, text: &str) {
-        let is_new = !text.trim().is_empty() && self.lines.add_history_entry(text).is_ok_and(|is_new| is_new);
+        let is_new = !text.trim().is_empty()
+            && self
+                .lines
+                .add_history_entry(text)
+                .is_ok_and(|is_new| is_new);
         if let (true, Some(path)) = (is_new, &self.history) {
             if let Err(error) = self.lines.append_history(path) {
-                print(&format!("Cannot keep the history in {}: {error}.", path.display()));
+                print(&format!(
+                    "Cannot keep the history in {}: {error}.",
+                    path.display()
+                ));
                 self.history = None;
             }
         }
@@ -308,8 +377,18 @@ impl Helper for Helping {}
 impl Completer for Helping {
     type Candidate = String;
 
-    fn complete(&self, line: &str, at: usize, _: &rustyline::Context<'_>) -> rustyline::Result<(usize, Vec<String>)> {
-        Ok(completion::candidates(&line[..at], self.need, &self.commands, &self.notice.people.lock()))
+    fn complete(
+        &self,
+        line: &str,
+        at: usize,
+        _: &rustyline::Context<'_>,
+    ) -> rustyline::Result<(usize, Vec<String>)> {
+        Ok(completion::candidates(
+            &line[..at],
+            self.need,
+            &self.commands,
+            &self.notice.people.lock(),
+        ))
     }
 }
 
@@ -344,7 +423,10 @@ struct Notice {
 
 impl Hint for Notice {
     fn display(&self) -> &str {
-        match (self.screen.state.lock().notice, self.people.lock().is_waiting) {
+        match (
+            self.screen.state.lock().notice,
+            self.people.lock().is_waiting,
+        ) {
             ("", true) => "(waiting; /1 leaves)",
             (notice, _) => notice,
         }

@@ -30,7 +30,10 @@ impl Log {
     /// # Errors
     /// Nothing can be written there.
     pub fn open(path: &Path) -> Result<Log, LogError> {
-        let file = machine::append_private(path).map_err(|error| LogError { path: path.to_owned(), error })?;
+        let file = machine::append_private(path).map_err(|error| LogError {
+            path: path.to_owned(),
+            error,
+        })?;
         Ok(Log { file })
     }
 
@@ -39,7 +42,8 @@ impl Log {
     /// # Errors
     /// It cannot be written.
     pub fn write(&mut self, room: &str, line: &str) -> io::Result<()> {
-        self.file.write_all(format!("{} [{room}] {line}\n", machine::local_time()).as_bytes())
+        self.file
+            .write_all(format!("{} [{room}] {line}\n", machine::local_time()).as_bytes())
     }
 
     /// The last lines of this room, each with its date and minute.
@@ -56,7 +60,12 @@ impl Log {
             let text = line.get(TIME_LEN..)?.strip_prefix(&format!("[{room}] "))?;
             Some(format!("{} {text}", line.get(..MINUTE_LEN)?))
         };
-        let mut lines: Vec<String> = tail.lines().rev().filter_map(of_room).take(EARLIER).collect();
+        let mut lines: Vec<String> = tail
+            .lines()
+            .rev()
+            .filter_map(of_room)
+            .take(EARLIER)
+            .collect();
         lines.reverse();
         Ok(lines)
     }
@@ -71,7 +80,12 @@ pub struct LogError {
 
 impl fmt::Display for LogError {
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
-        write!(f, "cannot write the log {}: {}; choose another file with --log", self.path.display(), self.error)
+        write!(
+            f,
+            "cannot write the log {}: {}; choose another file with --log",
+            self.path.display(),
+            self.error
+        )
     }
 }
 
@@ -91,7 +105,10 @@ mod tests {
         let path = folder.path().join("log");
         std::fs::write(&path, "no line\n2026-11-22 09:05:00 [team] alice: héllo\n").unwrap();
         let mut log = Log::open(&path).unwrap();
-        assert_eq!(log.earlier("team").unwrap(), ["2026-11-22 09:05 alice: héllo"]);
+        assert_eq!(
+            log.earlier("team").unwrap(),
+            ["2026-11-22 09:05 alice: héllo"]
+        );
         assert_eq!(log.earlier("tea").unwrap(), [""; 0]);
         for n in 0..30 {
             log.write("team", &format!("alice: {n}")).unwrap();
@@ -99,7 +116,10 @@ mod tests {
         }
         let lines = Log::open(&path).unwrap().earlier("team").unwrap();
         assert_eq!(lines.len(), EARLIER);
-        assert!(lines[0].ends_with(" alice: 10") && lines[19].ends_with(" alice: 29"), "{lines:?}");
+        assert!(
+            lines[0].ends_with(" alice: 10") && lines[19].ends_with(" alice: 29"),
+            "{lines:?}"
+        );
         // What is longer than the tail is cut at its beginning, and what is cut is no line.
         log.write("team", &"x".repeat(TAIL_LEN as usize)).unwrap();
         assert_eq!(log.earlier("team").unwrap(), [""; 0]);

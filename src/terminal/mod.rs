@@ -115,7 +115,9 @@ impl Need {
     pub fn question(self) -> Option<&'static str> {
         match self {
             Need::Nothing => None,
-            Need::Request(question) | Need::Member(question) | Need::File(question) => Some(question),
+            Need::Request(question) | Need::Member(question) | Need::File(question) => {
+                Some(question)
+            }
         }
     }
 }
@@ -154,9 +156,13 @@ impl People {
             self.requests.insert(name.to_owned());
         }
         match &self.admin {
-            Some(admin) if *admin == self.me => Some(format!("Answer with /approve {name} or /deny {name}.")),
+            Some(admin) if *admin == self.me => {
+                Some(format!("Answer with /approve {name} or /deny {name}."))
+            }
             Some(_) => None,
-            None => Some(format!("If you administer the group: /approve {name} or /deny {name}.")),
+            None => Some(format!(
+                "If you administer the group: /approve {name} or /deny {name}."
+            )),
         }
     }
 }
@@ -173,14 +179,32 @@ impl Terminal {
         let is_interactive = io::stdin().is_terminal() && io::stdout().is_terminal();
         let is_set = |name| std::env::var_os(name).is_some_and(|value: OsString| !value.is_empty());
         let color = match options.color {
-            Color::Auto => is_interactive && !is_set("NO_COLOR") && std::env::var_os("TERM").is_none_or(|term| term != "dumb"),
+            Color::Auto => {
+                is_interactive
+                    && !is_set("NO_COLOR")
+                    && std::env::var_os("TERM").is_none_or(|term| term != "dumb")
+            }
             Color::Always => true,
             Color::Never => false,
         };
-        let style = Style { color, time: options.time.unwrap_or(is_interactive) };
+        let style = Style {
+            color,
+            time: options.time.unwrap_or(is_interactive),
+        };
         let log = options.log.as_deref().map(Log::open).transpose()?;
-        let shown = Mutex::new(Shown { day: Day::today(), log, room: None });
-        Ok(Terminal { is_interactive, style, options, shown, editor: OnceLock::new(), people: Arc::default() })
+        let shown = Mutex::new(Shown {
+            day: Day::today(),
+            log,
+            room: None,
+        });
+        Ok(Terminal {
+            is_interactive,
+            style,
+            options,
+            shown,
+            editor: OnceLock::new(),
+            people: Arc::default(),
+        })
     }
 
     /// Whether a person sits there.
@@ -197,14 +221,24 @@ impl Terminal {
     /// What was said there before, as far as the log has it, comes first.
     pub fn enter(&self, room: Room) -> impl Drop {
         let mut shown = self.shown.lock();
-        let earlier = shown.log.as_mut().map_or(Ok(Vec::new()), |log| log.earlier(&harmless(&room.name)));
-        for line in earlier.unwrap_or_else(|error| vec![format!("The log cannot be read: {error}.")]) {
+        let earlier = shown
+            .log
+            .as_mut()
+            .map_or(Ok(Vec::new()), |log| log.earlier(&harmless(&room.name)));
+        for line in
+            earlier.unwrap_or_else(|error| vec![format!("The log cannot be read: {error}.")])
+        {
             self.write(self.style.quiet(&format!("earlier: {}", harmless(&line))));
         }
         shown.room = Some(harmless(&room.name));
         drop(shown);
         let editor = match self.is_interactive {
-            true => Editor::start(room, Arc::clone(&self.people), self.options.history.clone(), self.style.color),
+            true => Editor::start(
+                room,
+                Arc::clone(&self.people),
+                self.options.history.clone(),
+                self.style.color,
+            ),
             false => None,
         };
         Visit(editor.map(|editor| Arc::clone(self.editor.get_or_init(|| Arc::new(editor)))))
@@ -235,7 +269,9 @@ impl Terminal {
 
     /// Shows a line that was said before the person came, at this time, in seconds since 1970; where nobody sits there, as any other.
     pub fn hear_earlier(&self, line: &str, said_at: u64) {
-        let said_at = i64::try_from(said_at).ok().and_then(|said_at| DateTime::from_timestamp(said_at, 0));
+        let said_at = i64::try_from(said_at)
+            .ok()
+            .and_then(|said_at| DateTime::from_timestamp(said_at, 0));
         // A date that no calendar has is none, nor is one to come.
         let said_at = said_at.filter(|said_at| *said_at <= Local::now());
         match (Line::parse(line), line.split_once(": "), said_at) {
@@ -243,8 +279,20 @@ impl Terminal {
                 let said_at = said_at.with_timezone(&Local).naive_local();
                 let is_today = said_at.date() == machine::local_time().date();
                 let minute = minute(said_at);
-                let time = if is_today { minute } else { format!("{} {minute}", said_at.date()) };
-                self.put(Some(&time), &format!("{} {}", self.style.quiet("(earlier)"), self.talk(name, text)), line);
+                let time = if is_today {
+                    minute
+                } else {
+                    format!("{} {minute}", said_at.date())
+                };
+                self.put(
+                    Some(&time),
+                    &format!(
+                        "{} {}",
+                        self.style.quiet("(earlier)"),
+                        self.talk(name, text)
+                    ),
+                    line,
+                );
             }
             _ => self.hear(line),
         }
@@ -270,8 +318,16 @@ impl Terminal {
     fn talk(&self, name: &str, text: &str) -> String {
         let (name, text) = (harmless(name), harmless(text));
         let is_mention = style::mentions(&text, &self.people().me);
-        let bell = if is_mention && self.options.bell && self.is_interactive { "\x07" } else { "" };
-        let text = if is_mention { self.style.loud(&text) } else { text };
+        let bell = if is_mention && self.options.bell && self.is_interactive {
+            "\x07"
+        } else {
+            ""
+        };
+        let text = if is_mention {
+            self.style.loud(&text)
+        } else {
+            text
+        };
         format!("{}: {text}{bell}", self.style.name(&name))
     }
 
@@ -281,7 +337,13 @@ impl Terminal {
             return self.show(&format!("{title}: nobody"));
         }
         let admin = self.people().admin.clone().filter(|_| self.is_interactive);
-        let mark = |name: &String| if admin.as_ref() == Some(name) { format!("{name} (admin)") } else { name.clone() };
+        let mark = |name: &String| {
+            if admin.as_ref() == Some(name) {
+                format!("{name} (admin)")
+            } else {
+                name.clone()
+            }
+        };
         let list = names.iter().map(mark).collect::<Vec<_>>().join(", ");
         match self.is_interactive {
             true => self.show(&format!("{title} ({}): {list}", names.len())),
@@ -309,7 +371,12 @@ impl Terminal {
     }
 
     fn log(&self, shown: &mut Shown, line: &str) {
-        if let Shown { log: Some(log), room: Some(room), .. } = shown {
+        if let Shown {
+            log: Some(log),
+            room: Some(room),
+            ..
+        } = shown
+        {
             if let Err(error) = log.write(room, &harmless(line)) {
                 self.write(format!("The log cannot be written any more: {error}."));
                 shown.log = None;
@@ -329,7 +396,9 @@ impl Terminal {
     /// Shows how far a file has come, in the place of the line that said so before, if that is the last one.
     fn show_progress(&self, line: &str) {
         match self.editor.get() {
-            Some(editor) => editor.show_progress(|columns| self.style.quiet(style::cut(line, columns))),
+            Some(editor) => {
+                editor.show_progress(|columns| self.style.quiet(style::cut(line, columns)))
+            }
             None => self.show(line),
         }
     }
@@ -369,7 +438,9 @@ impl Terminal {
                 result => return result,
             }
         }
-        Err(NameError::new(format!("the input ended before the {question} was given; give it as a line, or as an option")))
+        Err(NameError::new(format!(
+            "the input ended before the {question} was given; give it as a line, or as an option"
+        )))
     }
 
     /// Reads the next line, without its end; `None` at the end of the input. What is not UTF-8 is replaced.
@@ -412,5 +483,7 @@ fn print(line: &str) {
 fn write(text: &str) {
     let mut stdout = io::stdout().lock();
     // Nobody is left to be told that nobody listens.
-    let _ = stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush());
+    let _ = stdout
+        .write_all(text.as_bytes())
+        .and_then(|()| stdout.flush());
 }

@@ -26,7 +26,8 @@ impl Progress<'_> {
         if is_last || seconds >= self.shown_at + self.terminal.progress_time() {
             self.shown_at = seconds;
             let text = text(self.n_done, self.len, self.start.elapsed().as_secs_f64());
-            self.terminal.show_progress(&format!("{text}: {}", harmless(&self.title)));
+            self.terminal
+                .show_progress(&format!("{text}: {}", harmless(&self.title)));
         }
     }
 }
@@ -34,7 +35,14 @@ impl Progress<'_> {
 impl Terminal {
     /// Begins to show how a file comes along.
     pub fn progress(&self, title: String, len: u64) -> Progress<'_> {
-        Progress { terminal: self, title, len, n_done: 0, start: Instant::now(), shown_at: 0 }
+        Progress {
+            terminal: self,
+            title,
+            len,
+            n_done: 0,
+            start: Instant::now(),
+            shown_at: 0,
+        }
     }
 }
 
@@ -43,7 +51,12 @@ fn text(n_done: u64, len: u64, seconds: f64) -> String {
     let rate = n_done as f64 / seconds.max(0.001);
     let left = ((len - n_done.min(len)) as f64 / rate.max(1.0)) as u64;
     let percent = n_done as u128 * 100 / u128::from(len.max(1));
-    format!("{percent} %, {}/s, {}:{:02} left", size((rate * 0.75) as u64), left / 60, left % 60)
+    format!(
+        "{percent} %, {}/s, {}:{:02} left",
+        size((rate * 0.75) as u64),
+        left / 60,
+        left % 60
+    )
 }
 
 #[cfg(test)]

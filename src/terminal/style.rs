@@ -25,8 +25,13 @@ impl Style {
     /// A name in its colour.
     pub fn name(&self, name: &str) -> String {
         // FNV-1a: short, and the same in every version.
-        let hash = name.bytes().fold(0x811c_9dc5, |hash: u32, byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193));
-        self.paint(&format!("38;5;{}", COLORS[hash as usize % COLORS.len()]), name)
+        let hash = name.bytes().fold(0x811c_9dc5, |hash: u32, byte| {
+            (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193)
+        });
+        self.paint(
+            &format!("38;5;{}", COLORS[hash as usize % COLORS.len()]),
+            name,
+        )
     }
 
     /// What is quieter than talk.
@@ -48,7 +53,15 @@ impl Style {
 }
 
 /// The days of the week.
-const DAYS: [&str; 7] = ["Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday"];
+const DAYS: [&str; 7] = [
+    "Monday",
+    "Tuesday",
+    "Wednesday",
+    "Thursday",
+    "Friday",
+    "Saturday",
+    "Sunday",
+];
 
 /// The day whose lines are being shown.
 pub struct Day(NaiveDate);
@@ -72,7 +85,9 @@ pub fn mentions(text: &str, name: &str) -> bool {
     let (text, name) = (text.to_lowercase(), name.to_lowercase());
     let is_end = |c: Option<char>| !c.is_some_and(char::is_alphanumeric);
     text.match_indices(&name).any(|(at, found)| {
-        !found.is_empty() && is_end(text[..at].chars().next_back()) && is_end(text[at + found.len()..].chars().next())
+        !found.is_empty()
+            && is_end(text[..at].chars().next_back())
+            && is_end(text[at + found.len()..].chars().next())
     })
 }
 
@@ -97,7 +112,10 @@ pub fn cut(text: &str, columns: usize) -> &str {
         *width += if c < '\u{1100}' { 1 } else { 2 };
         Some((at, *width))
     });
-    widths.into_iter().find(|(_, width)| *width > columns).map_or(text, |(at, _)| &text[..at])
+    widths
+        .into_iter()
+        .find(|(_, width)| *width > columns)
+        .map_or(text, |(at, _)| &text[..at])
 }
 
 /// A number of bytes as people read it.
@@ -121,14 +139,20 @@ mod tests {
     #[test]
     fn what_a_terminal_would_obey_is_written_out() {
         assert_eq!(harmless("bob: \x1b[2J\x07"), "bob: ^[[2J^G");
-        assert_eq!(harmless("a\u{202e}b\u{9b}31m\x7f"), "a<U+202E>b<U+009B>31m<U+007F>");
+        assert_eq!(
+            harmless("a\u{202e}b\u{9b}31m\x7f"),
+            "a<U+202E>b<U+009B>31m<U+007F>"
+        );
         assert_eq!(harmless("bob: one\r\nAdmin: two"), "bob: one^M^JAdmin: two");
         assert_eq!(harmless("Grüße\t👩‍👩‍👧 مرحبا"), "Grüße\t👩‍👩‍👧 مرحبا");
     }
 
     #[test]
     fn a_text_is_cut_between_characters_where_it_would_not_fit() {
-        assert_eq!((cut("abc", 3), cut("abc", 2), cut("語語", 3), cut("", 0)), ("abc", "ab", "語", ""));
+        assert_eq!(
+            (cut("abc", 3), cut("abc", 2), cut("語語", 3), cut("", 0)),
+            ("abc", "ab", "語", "")
+        );
     }
 
     #[test]
@@ -165,15 +189,28 @@ mod tests {
         let day = |n| Day(NaiveDate::from_ymd_opt(2026, 11, n).unwrap());
         let mut shown = day(22);
         assert_eq!(shown.turn(day(22)), None);
-        assert_eq!(shown.turn(day(23)).as_deref(), Some("--- Monday, 2026-11-23 ---"));
+        assert_eq!(
+            shown.turn(day(23)).as_deref(),
+            Some("--- Monday, 2026-11-23 ---")
+        );
         assert_eq!(shown.turn(day(23)), None);
     }
 
     #[test]
     fn a_name_keeps_its_colour_and_colours_can_be_read_on_dark_and_light() {
-        let style = Style { color: true, time: false };
+        let style = Style {
+            color: true,
+            time: false,
+        };
         assert_eq!(style.name("alice"), style.name("alice"));
-        assert_eq!(Style { color: false, time: false }.name("alice"), "alice");
+        assert_eq!(
+            Style {
+                color: false,
+                time: false
+            }
+            .name("alice"),
+            "alice"
+        );
         let linear = |level: u8| match level {
             0 => 0.0,
             level => ((f64::from(55 + 40 * level) / 255.0 + 0.055) / 1.055).powf(2.4),
@@ -181,7 +218,10 @@ mod tests {
         for color in COLORS {
             let (red, green, blue) = ((color - 16) / 36, (color - 16) / 6 % 6, (color - 16) % 6);
             let light = 0.2126 * linear(red) + 0.7152 * linear(green) + 0.0722 * linear(blue);
-            assert!(1.05 / (light + 0.05) > 3.5 && (light + 0.05) / 0.05 > 3.5, "{color}: {light}");
+            assert!(
+                1.05 / (light + 0.05) > 3.5 && (light + 0.05) / 0.05 > 3.5,
+                "{color}: {light}"
+            );
         }
     }
 }

@@ -65,7 +65,9 @@ impl Command {
 
     /// The command whose word this text is, if it is one.
     pub fn parse(text: &str) -> Option<Command> {
-        Command::ALL.into_iter().find(|command| command.word() == text)
+        Command::ALL
+            .into_iter()
+            .find(|command| command.word() == text)
     }
 }
 
@@ -162,7 +164,11 @@ const STEPS: [&str; 17] = [
 /// The word that this text is, or begins with in front of a blank.
 pub fn word_of(text: &str) -> Option<&'static str> {
     let is_it = |word: &&'static str| after(word, text).is_some();
-    Command::ALL.map(Command::word).into_iter().chain(STEPS).find(is_it)
+    Command::ALL
+        .map(Command::word)
+        .into_iter()
+        .chain(STEPS)
+        .find(is_it)
 }
 
 /// What stands behind `word` and a blank, if the text is that word: `Some("")` for the bare word.
@@ -219,6 +225,9 @@ mod tests {
         assert_eq!(after(SEND_FILE, "/sendFile"), Some(""));
         assert_eq!(after(SEND_FILE, "/sendFile 123"), Some("123"));
         assert_eq!(after(SEND_FILE, "/sendFilename"), None);
-        assert_eq!(after(REFUSED, "/refused denied by the admin"), Some("denied by the admin"));
+        assert_eq!(
+            after(REFUSED, "/refused denied by the admin"),
+            Some("denied by the admin")
+        );
     }
 }

@@ -109,7 +109,15 @@ enum Cut {
 impl<R: Read> FrameReader<R> {
     /// Reads from `stream`; a frame with a longer token than `max_frame` bytes is an error.
     pub fn new(stream: R, max_frame: usize) -> FrameReader<R> {
-        FrameReader { stream, buffer: Vec::new(), used: 0, owed: Vec::new(), refuted: 0, n_chances: 0, max_frame }
+        FrameReader {
+            stream,
+            buffer: Vec::new(),
+            used: 0,
+            owed: Vec::new(),
+            refuted: 0,
+            n_chances: 0,
+            max_frame,
+        }
     }
 
     /// Sets the limit for the frames that come from now on.
@@ -140,7 +148,10 @@ impl<R: Read> FrameReader<R> {
     ///
     /// # Errors
     /// The stream is past saving after any of them: the caller ends the connection.
-    pub fn next_frame(&mut self, opens: &dyn Fn(&[u8]) -> bool) -> Result<Option<Vec<u8>>, WireError> {
+    pub fn next_frame(
+        &mut self,
+        opens: &dyn Fn(&[u8]) -> bool,
+    ) -> Result<Option<Vec<u8>>, WireError> {
         loop {
             match self.front().first() {
                 Some(0) if self.front().len() >= 4 => {
@@ -164,7 +175,11 @@ impl<R: Read> FrameReader<R> {
             }
             if self.fill()? == 0 {
                 let clean = self.front().is_empty() && self.owed.is_empty();
-                return if clean { Ok(None) } else { Err(WireError::CutOff) };
+                return if clean {
+                    Ok(None)
+                } else {
+                    Err(WireError::CutOff)
+                };
             }
         }
     }
@@ -173,7 +188,12 @@ impl<R: Read> FrameReader<R> {
     ///
     /// # Errors
     /// As [`FrameReader::next_frame`]; the end of the stream is one here.
-    pub fn next_piece(&mut self, left: u64, piece: &mut [u8], opens: &dyn Fn(&[u8]) -> bool) -> Result<Piece, WireError> {
+    pub fn next_piece(
+        &mut self,
+        left: u64,
+        piece: &mut [u8],
+        opens: &dyn Fn(&[u8]) -> bool,
+    ) -> Result<Piece, WireError> {
         let most = usize::try_from(left).unwrap_or(usize::MAX).min(piece.len());
         if self.front().is_empty() && self.owed.is_empty() {
             // The plain case, and the fast one: straight into the caller's buffer.
@@ -200,7 +220,9 @@ impl<R: Read> FrameReader<R> {
                 Some(_) => match self.cut_token(opens) {
                     Cut::Token(token) => return Ok(Piece::Frame(token)),
                     Cut::TooEarly => {}
-                    Cut::NoToken if self.n_chances == MAX_CHANCES => return Err(WireError::NoneOpens(self.owed.len())),
+                    Cut::NoToken if self.n_chances == MAX_CHANCES => {
+                        return Err(WireError::NoneOpens(self.owed.len()))
+                    }
                     Cut::NoToken => {
                         self.n_chances += 1;
                         return Ok(self.take_body(1, piece));
@@ -215,18 +237,27 @@ impl<R: Read> FrameReader<R> {
 
     /// How many bytes at the front of the buffer are body beyond doubt.
     fn plain_len(&self) -> usize {
-        let zero = self.front().iter().position(|byte| *byte == 0).unwrap_or(self.front().len());
+        let zero = self
+            .front()
+            .iter()
+            .position(|byte| *byte == 0)
+            .unwrap_or(self.front().len());
         if self.owed.is_empty() {
             return zero;
         }
-        (0..zero).find(|at| begins_token(&self.front()[*at..zero])).unwrap_or(zero)
+        (0..zero)
+            .find(|at| begins_token(&self.front()[*at..zero]))
+            .unwrap_or(zero)
     }
 
     /// Moves the length at the front of the buffer to the owed ones.
     fn take_length(&mut self) -> Result<(), WireError> {
         let length = BigEndian::read_u32(&self.take(4)) as usize;
         if length > self.max_frame {
-            return Err(WireError::TooLong { length, limit: self.max_frame });
+            return Err(WireError::TooLong {
+                length,
+                limit: self.max_frame,
+            });
         }
         if length < MIN_TOKEN || length % 4 != 0 {
             return Err(WireError::NoTokenIs(length));
@@ -299,7 +330,10 @@ impl<R: Read> FrameReader<R> {
         Ok(n)
     }
 
-    fn read(&mut self, mut read: impl FnMut(&mut R) -> io::Result<usize>) -> Result<usize, WireError> {
+    fn read(
+        &mut self,
+        mut read: impl FnMut(&mut R) -> io::Result<usize>,
+    ) -> Result<usize, WireError> {
         loop {
             match read(&mut self.stream) {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
@@ -414,12 +448,16 @@ mod tests {
     }
 
     fn check_of(token: &[u8]) -> [u8; 4] {
-        let sum = token.iter().fold(token.len(), |sum, byte| (sum * 31 + usize::from(*byte)) & 0xffff);
+        let sum = token.iter().fold(token.len(), |sum, byte| {
+            (sum * 31 + usize::from(*byte)) & 0xffff
+        });
         [0, 4, 8, 12].map(|shift| b'a' + (sum >> shift & 15) as u8)
     }
 
     fn opens(token: &[u8]) -> bool {
-        token.split_last_chunk().is_some_and(|(rest, check)| *check == check_of(rest))
+        token
+            .split_last_chunk()
+            .is_some_and(|(rest, check)| *check == check_of(rest))
     }
 
     /// A body that begins like any token, looks like one again in its third part, and like the beginning of one at its end.
@@ -473,7 +511,12 @@ mod tests {
         letters
     }
 
-    fn read_all(pieces: &[&[u8]], body_len: usize, opens: &dyn Fn(&[u8]) -> bool, letters: &mut String) -> Result<(), WireError> {
+    fn read_all(
+        pieces: &[&[u8]],
+        body_len: usize,
+        opens: &dyn Fn(&[u8]) -> bool,
+        letters: &mut String,
+    ) -> Result<(), WireError> {
         let letter_of = |token: &[u8]| {
             assert_eq!(token, token_of(token[6]));
             char::from(token[6])
@@ -649,7 +692,11 @@ mod tests {
             (0xff_fffc, MAX_FRAME, too_long(0xff_fffc, MAX_FRAME)),
             (MAX_GREETING_FRAME - 1, MAX_GREETING_FRAME, no_token(1023)),
             (MAX_GREETING_FRAME, MAX_GREETING_FRAME, cut_off()),
-            (MAX_GREETING_FRAME + 1, MAX_GREETING_FRAME, too_long(1025, MAX_GREETING_FRAME)),
+            (
+                MAX_GREETING_FRAME + 1,
+                MAX_GREETING_FRAME,
+                too_long(1025, MAX_GREETING_FRAME),
+            ),
             // No length begins with another byte than zero.
             (1 << 24, MAX_FRAME, WireError::NoLength.to_string()),
             (0xffff_ffff, MAX_FRAME, WireError::NoLength.to_string()),
@@ -680,7 +727,11 @@ mod tests {
         assert_eq!(reader.next_frame(&opens).unwrap().unwrap(), greeting[4..]);
         reader.allow(MAX_FRAME);
         assert_eq!(reader.next_frame(&opens).unwrap().unwrap(), longest);
-        assert_eq!(reader.buffer.capacity(), 0, "an idle client keeps no buffer");
+        assert_eq!(
+            reader.buffer.capacity(),
+            0,
+            "an idle client keeps no buffer"
+        );
     }
 
     #[test]
@@ -689,9 +740,18 @@ mod tests {
         let many = bytes_of(&"A".repeat(MAX_OWED + 1));
         let cases: [(Vec<u8>, &str); 5] = [
             (garbage.to_vec(), " bytes that are no frame"),
-            ([bytes_of("Aa"), garbage.to_vec()].concat(), "a bytes that are no frame"),
-            ([bytes_of("AB"), garbage.to_vec()].concat(), " 2 torn frames of which none opens"),
-            ([bytes_of("ABCb"), garbage.to_vec()].concat(), "b 2 torn frames of which none opens"),
+            (
+                [bytes_of("Aa"), garbage.to_vec()].concat(),
+                "a bytes that are no frame",
+            ),
+            (
+                [bytes_of("AB"), garbage.to_vec()].concat(),
+                " 2 torn frames of which none opens",
+            ),
+            (
+                [bytes_of("ABCb"), garbage.to_vec()].concat(),
+                "b 2 torn frames of which none opens",
+            ),
             (many, " more than 64 lengths without their tokens"),
         ];
         for (bytes, expected) in cases {
@@ -734,7 +794,10 @@ mod tests {
                 Err(self.0.remove(0).into())
             }
         }
-        let failing = Failing(vec![io::ErrorKind::Interrupted, io::ErrorKind::ConnectionReset]);
+        let failing = Failing(vec![
+            io::ErrorKind::Interrupted,
+            io::ErrorKind::ConnectionReset,
+        ]);
         match FrameReader::new(failing, MAX_FRAME).next_frame(&opens) {
             Err(WireError::Io(error)) => assert_eq!(error.kind(), io::ErrorKind::ConnectionReset),
             other => panic!("{other:?}"),

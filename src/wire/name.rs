@@ -27,7 +27,9 @@ impl UserName {
             return Err(NameError("a user name has no colon".into()));
         }
         match RESERVED.iter().find(|name| text.eq_ignore_ascii_case(name)) {
-            Some(name) => Err(NameError(format!("the user name {name} is reserved for the server"))),
+            Some(name) => Err(NameError(format!(
+                "the user name {name} is reserved for the server"
+            ))),
             None => Ok(UserName(text.into())),
         }
     }
@@ -231,8 +233,9 @@ mod tests {
     use proptest::prelude::*;
 
     const HARMFUL: [char; 23] = [
-        '\0', '\t', '\n', '\r', '\u{1B}', '\u{7F}', '\u{80}', '\u{85}', '\u{9B}', '\u{9F}', '\u{61C}', '\u{200B}', '\u{200E}',
-        '\u{200F}', '\u{202A}', '\u{202E}', '\u{2028}', '\u{2029}', '\u{2060}', '\u{2066}', '\u{2069}', '\u{3164}', '\u{FEFF}',
+        '\0', '\t', '\n', '\r', '\u{1B}', '\u{7F}', '\u{80}', '\u{85}', '\u{9B}', '\u{9F}',
+        '\u{61C}', '\u{200B}', '\u{200E}', '\u{200F}', '\u{202A}', '\u{202E}', '\u{2028}',
+        '\u{2029}', '\u{2060}', '\u{2066}', '\u{2069}', '\u{3164}', '\u{FEFF}',
     ];
 
     fn user_error(text: &str) -> String {
@@ -245,9 +248,17 @@ mod tests {
 
     #[test]
     fn ordinary_names_are_legal_and_unchanged() {
-        for text in
-            ["a", "Jörg Müller", "山田", "O'Neil", "a/b!c~d", "نمی\u{200C}دانم", "👩\u{200D}🔬", "Admin 2", "administrator"]
-        {
+        for text in [
+            "a",
+            "Jörg Müller",
+            "山田",
+            "O'Neil",
+            "a/b!c~d",
+            "نمی\u{200C}دانم",
+            "👩\u{200D}🔬",
+            "Admin 2",
+            "administrator",
+        ] {
             assert_eq!(UserName::parse(text).unwrap().as_str(), text);
             assert_eq!(GroupName::parse(text).unwrap().to_string(), text);
         }
@@ -256,14 +267,22 @@ mod tests {
     #[test]
     fn names_have_1_to_64_characters_whatever_their_bytes() {
         for letter in ["a", "é", "山", "🦀"] {
-            for (n_characters, legal) in [(0, false), (1, true), (63, true), (64, true), (65, false)] {
+            for (n_characters, legal) in
+                [(0, false), (1, true), (63, true), (64, true), (65, false)]
+            {
                 let text = letter.repeat(n_characters);
                 assert_eq!(UserName::parse(&text).is_ok(), legal, "{text}");
                 assert_eq!(GroupName::parse(&text).is_ok(), legal, "{text}");
             }
         }
-        assert_eq!(user_error(&"x".repeat(70)), "a user name has 1 to 64 characters, this one has 70");
-        assert_eq!(GroupName::parse("").unwrap_err().to_string(), "a group name has 1 to 64 characters, this one has 0");
+        assert_eq!(
+            user_error(&"x".repeat(70)),
+            "a user name has 1 to 64 characters, this one has 70"
+        );
+        assert_eq!(
+            GroupName::parse("").unwrap_err().to_string(),
+            "a group name has 1 to 64 characters, this one has 0"
+        );
     }
 
     #[test]
@@ -276,8 +295,13 @@ mod tests {
                 assert!(GroupName::parse(&text).is_err());
             }
         }
-        assert_eq!(user_error("a\u{202E}b"), "a user name has no invisible or control characters, this one has U+202E");
-        for c in ['a', ' ', 'é', '\u{A0}', '\u{200C}', '\u{200D}', '\u{FE0F}', '🦀'] {
+        assert_eq!(
+            user_error("a\u{202E}b"),
+            "a user name has no invisible or control characters, this one has U+202E"
+        );
+        for c in [
+            'a', ' ', 'é', '\u{A0}', '\u{200C}', '\u{200D}', '\u{FE0F}', '🦀',
+        ] {
             assert!(!is_harmful(c));
         }
     }
@@ -300,7 +324,10 @@ mod tests {
             assert!(UserName::parse(text).is_err());
             assert!(GroupName::parse(text).is_err());
         }
-        assert_eq!(user_error("!bob"), "a user name does not begin with / or ! or ~");
+        assert_eq!(
+            user_error("!bob"),
+            "a user name does not begin with / or ! or ~"
+        );
     }
 
     #[test]
@@ -311,7 +338,12 @@ mod tests {
 
     #[test]
     fn reserved_names_are_for_groups_only() {
-        for (text, name) in [("PyChat", "PyChat"), ("PYCHAT", "PyChat"), ("Admin", "Admin"), ("admin", "Admin")] {
+        for (text, name) in [
+            ("PyChat", "PyChat"),
+            ("PYCHAT", "PyChat"),
+            ("Admin", "Admin"),
+            ("admin", "Admin"),
+        ] {
             let error = format!("the user name {name} is reserved for the server");
             assert_eq!(user_error(text), error);
             assert!(GroupName::parse(text).is_ok());
@@ -320,7 +352,16 @@ mod tests {
 
     #[test]
     fn a_safe_file_name_stays_as_it_is() {
-        for text in ["a", "report.pdf", "archive.tar.gz", "Übung 3 (neu).txt", "a.-~b", "COM10", "CONSOLE.txt", "x.CON"] {
+        for text in [
+            "a",
+            "report.pdf",
+            "archive.tar.gz",
+            "Übung 3 (neu).txt",
+            "a.-~b",
+            "COM10",
+            "CONSOLE.txt",
+            "x.CON",
+        ] {
             assert_eq!(file(text), text);
         }
     }
@@ -373,8 +414,14 @@ mod tests {
 
     #[test]
     fn device_names_get_a_guard() {
-        for device in ["CON", "prn", "Aux", "NUL", "com1", "LPT9", "COM¹", "lpt³", "conin$"] {
-            for text in [device.to_string(), format!("{device}.txt"), format!("{device} .tar.gz")] {
+        for device in [
+            "CON", "prn", "Aux", "NUL", "com1", "LPT9", "COM¹", "lpt³", "conin$",
+        ] {
+            for text in [
+                device.to_string(),
+                format!("{device}.txt"),
+                format!("{device} .tar.gz"),
+            ] {
                 assert_eq!(file(&text), format!("_{text}"));
             }
         }
@@ -387,16 +434,28 @@ mod tests {
             assert_eq!(name, format!("{}.txt", "x".repeat(kept)));
         }
         assert_eq!(file(&"é".repeat(200)), "é".repeat(127));
-        assert_eq!(file(&format!("{}.{}", "x".repeat(250), "y".repeat(40))).len(), 255);
-        assert_eq!(file(&format!("a{}{}", ".".repeat(300), "y".repeat(40))), "a");
-        assert_eq!(file(&format!("~{}", "x".repeat(300))), format!("_~{}", "x".repeat(253)));
+        assert_eq!(
+            file(&format!("{}.{}", "x".repeat(250), "y".repeat(40))).len(),
+            255
+        );
+        assert_eq!(
+            file(&format!("a{}{}", ".".repeat(300), "y".repeat(40))),
+            "a"
+        );
+        assert_eq!(
+            file(&format!("~{}", "x".repeat(300))),
+            format!("_~{}", "x".repeat(253))
+        );
     }
 
     #[test]
     fn a_number_goes_before_the_extension() {
-        for (text, name) in
-            [("x", "x (7)"), ("x.txt", "x (7).txt"), ("archive.tar.gz", "archive.tar (7).gz"), ("Mr. Smith", "Mr. Smith (7)")]
-        {
+        for (text, name) in [
+            ("x", "x (7)"),
+            ("x.txt", "x (7).txt"),
+            ("archive.tar.gz", "archive.tar (7).gz"),
+            ("Mr. Smith", "Mr. Smith (7)"),
+        ] {
             assert_eq!(FileName::from_peer(text).numbered(7).as_str(), name);
         }
         let long = FileName::from_peer(&format!("{}.txt", "é".repeat(300)));
@@ -428,7 +487,8 @@ mod tests {
             Just("\n"),
         ];
         let run = (piece, prop_oneof![4 => 1..3usize, 1 => 60..260usize]);
-        proptest::collection::vec(run, 0..8).prop_map(|runs| runs.iter().map(|(piece, n)| piece.repeat(*n)).collect())
+        proptest::collection::vec(run, 0..8)
+            .prop_map(|runs| runs.iter().map(|(piece, n)| piece.repeat(*n)).collect())
     }
 
     fn assert_safe(name: &FileName) {

@@ -20,7 +20,9 @@ use std::fmt;
 /// Writes a set of names, of which none comes twice. No names at all make the empty set, not nothing: the Python client compares with one.
 pub fn encode<'a>(names: impl IntoIterator<Item = &'a str>) -> Vec<u8> {
     let mut bytes = vec![PROTO, 4, EMPTY_SET, MARK];
-    names.into_iter().for_each(|name| encode_string(&mut bytes, name));
+    names
+        .into_iter()
+        .for_each(|name| encode_string(&mut bytes, name));
     bytes.extend([ADDITEMS, STOP]);
     bytes
 }
@@ -54,7 +56,10 @@ pub struct NameSetError;
 
 impl fmt::Display for NameSetError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "not a set of at most {MAX_NAMES} names as Python writes it")
+        write!(
+            f,
+            "not a set of at most {MAX_NAMES} names as Python writes it"
+        )
     }
 }
 
@@ -279,7 +284,8 @@ mod tests {
     fn long_strings_and_frames_in_odd_places_are_read() {
         // Python ends a frame before a string of 64 KiB and may begin the next one between that string and its memo.
         let long = "x".repeat(70_000);
-        let mut bytes = b"\x80\x05\x95\x03\x00\x00\x00\x00\x00\x00\x00\x8F\x94(X\x70\x11\x01\x00".to_vec();
+        let mut bytes =
+            b"\x80\x05\x95\x03\x00\x00\x00\x00\x00\x00\x00\x8F\x94(X\x70\x11\x01\x00".to_vec();
         bytes.extend(long.as_bytes());
         bytes.extend(b"\x95\x0F\x00\x00\x00\x00\x00\x00\x00\x94\x8D\x02\x00\x00\x00\x00\x00\x00\x00\xC3\xA9\x94\x90.");
         assert_eq!(decode(&bytes), Ok(set([long.as_str(), "é"])));
@@ -288,8 +294,14 @@ mod tests {
     #[test]
     fn a_written_set_is_short_and_complete() {
         assert_eq!(encode([]), b"\x80\x04\x8F(\x90.");
-        assert_eq!(encode(["b", "é"]), b"\x80\x04\x8F(\x8C\x01b\x8C\x02\xC3\xA9\x90.");
-        for (len, head) in [(255, &b"(\x8C\xFF"[..]), (256, b"(\x8D\x00\x01\x00\x00\x00\x00\x00\x00")] {
+        assert_eq!(
+            encode(["b", "é"]),
+            b"\x80\x04\x8F(\x8C\x01b\x8C\x02\xC3\xA9\x90."
+        );
+        for (len, head) in [
+            (255, &b"(\x8C\xFF"[..]),
+            (256, b"(\x8D\x00\x01\x00\x00\x00\x00\x00\x00"),
+        ] {
             let bytes = encode([&*"x".repeat(len)]);
             assert!(bytes[3..].starts_with(head));
         }
@@ -325,7 +337,10 @@ mod tests {
         let others: [(&str, &[u8]); 22] = [
             ("nothing", b""),
             ("text", b"alice: hello"),
-            ("protocol 2", b"\x80\x02c__builtin__\nset\nq\x00]q\x01\x85q\x02Rq\x03."),
+            (
+                "protocol 2",
+                b"\x80\x02c__builtin__\nset\nq\x00]q\x01\x85q\x02Rq\x03.",
+            ),
             ("protocol 6", b"\x80\x06\x8F\x94."),
             ("None", b"\x80\x04N."),
             ("dict", b"\x80\x04}\x94."),
@@ -337,14 +352,32 @@ mod tests {
             ("set in a list", b"\x80\x04]\x94\x8F\x94a."),
             ("set of int", b"\x80\x04\x8F\x94(K\x01\x90."),
             ("set of bytes", b"\x80\x04\x8F\x94(C\x01a\x94\x90."),
-            ("set of int, protocol 3", b"\x80\x03cbuiltins\nset\nq\x00]q\x01K\x01a\x85q\x02Rq\x03."),
-            ("set with a get", b"\x80\x04\x8F\x94(\x8C\x01a\x94h\x01\x90."),
-            ("os.system", b"\x80\x03cposix\nsystem\nq\x00X\x02\x00\x00\x00idq\x01\x85q\x02Rq\x03."),
-            ("os.system, protocol 4", b"\x80\x04\x8C\x05posix\x94\x8C\x06system\x94\x93\x94\x8C\x02id\x94\x85\x94R\x94."),
-            ("os.system in a set", b"\x80\x04\x8F\x94(cposix\nsystem\n\x8C\x02id\x85R\x90."),
+            (
+                "set of int, protocol 3",
+                b"\x80\x03cbuiltins\nset\nq\x00]q\x01K\x01a\x85q\x02Rq\x03.",
+            ),
+            (
+                "set with a get",
+                b"\x80\x04\x8F\x94(\x8C\x01a\x94h\x01\x90.",
+            ),
+            (
+                "os.system",
+                b"\x80\x03cposix\nsystem\nq\x00X\x02\x00\x00\x00idq\x01\x85q\x02Rq\x03.",
+            ),
+            (
+                "os.system, protocol 4",
+                b"\x80\x04\x8C\x05posix\x94\x8C\x06system\x94\x93\x94\x8C\x02id\x94\x85\x94R\x94.",
+            ),
+            (
+                "os.system in a set",
+                b"\x80\x04\x8F\x94(cposix\nsystem\n\x8C\x02id\x85R\x90.",
+            ),
             ("None in a set", b"\x80\x04\x8FN."),
             ("append to a set", b"\x80\x04\x8F\x8C\x01aa."),
-            ("frame at protocol 3", b"\x80\x03\x95\x00\x00\x00\x00\x00\x00\x00\x00cbuiltins\nset\n]\x85R."),
+            (
+                "frame at protocol 3",
+                b"\x80\x03\x95\x00\x00\x00\x00\x00\x00\x00\x00cbuiltins\nset\n]\x85R.",
+            ),
         ];
         for (what, bytes) in others {
             assert!(decode(bytes).is_err(), "{what}");

@@ -36,7 +36,9 @@ pub fn goes(to: impl Display, token_len: usize, text: &[u8]) {
 /// What kind of text this is.
 fn kind(text: &[u8]) -> &'static str {
     // A pickled set begins with a byte that begins no text.
-    let Ok(text) = std::str::from_utf8(text) else { return "set" };
+    let Ok(text) = std::str::from_utf8(text) else {
+        return "set";
+    };
     match word_of(text) {
         Some(word) => word,
         None if text == ACKNOWLEDGEMENT => "acknowledgement",

@@ -27,7 +27,9 @@ impl End {
                 let _ = socket.shutdown(Shutdown::Write);
                 while matches!(socket.read(&mut [0; 4096]), Ok(n) if n > 0) {}
             }
-            End::Reset => socket2::SockRef::from(&socket).set_linger(Some(Duration::ZERO)).unwrap(),
+            End::Reset => socket2::SockRef::from(&socket)
+                .set_linger(Some(Duration::ZERO))
+                .unwrap(),
         }
     }
 }
@@ -44,8 +46,13 @@ pub struct Footprint {
 
 impl Footprint {
     pub fn of(process: u32) -> Footprint {
-        let descriptors = std::fs::read_dir(format!("/proc/{process}/fd")).unwrap().count();
-        Footprint { threads: status_of(process, "Threads"), descriptors }
+        let descriptors = std::fs::read_dir(format!("/proc/{process}/fd"))
+            .unwrap()
+            .count();
+        Footprint {
+            threads: status_of(process, "Threads"),
+            descriptors,
+        }
     }
 
     /// The process comes back to this.
@@ -59,9 +66,15 @@ impl Footprint {
     pub fn comes_back_while(&self, process: u32, mut act: impl FnMut()) {
         let until = Instant::now() + DEADLINE;
         // Each of the members that stay may have got its writer meanwhile, which starts when it is needed.
-        let is_back = |now: Footprint| now.descriptors == self.descriptors && now.threads <= self.threads + MEMBERS;
+        let is_back = |now: Footprint| {
+            now.descriptors == self.descriptors && now.threads <= self.threads + MEMBERS
+        };
         while !is_back(Footprint::of(process)) {
-            assert!(Instant::now() < until, "{self:?} became {:?}", Footprint::of(process));
+            assert!(
+                Instant::now() < until,
+                "{self:?} became {:?}",
+                Footprint::of(process)
+            );
             act();
         }
     }
@@ -72,7 +85,10 @@ impl Footprint {
 #[track_caller]
 pub fn is_idle(process: u32, member: &Peer) {
     let before = cpu_ticks(process);
-    member.socket.set_read_timeout(Some(Duration::from_secs(1))).unwrap();
+    member
+        .socket
+        .set_read_timeout(Some(Duration::from_secs(1)))
+        .unwrap();
     assert!(member.socket.peek(&mut [0]).is_err(), "nothing was to come");
     member.socket.set_read_timeout(Some(DEADLINE)).unwrap();
     let ticks = cpu_ticks(process) - before;
@@ -83,6 +99,14 @@ pub fn is_idle(process: u32, member: &Peer) {
 pub fn cpu_ticks(process: u32) -> u64 {
     let stat = std::fs::read_to_string(format!("/proc/{process}/stat")).unwrap();
     // The name of the program, in brackets, may hold blanks; user and system time are the 12th and 13th field after it.
-    let fields: Vec<&str> = stat.rsplit(')').next().unwrap().split_whitespace().collect();
-    fields[11..=12].iter().map(|ticks| ticks.parse::<u64>().unwrap()).sum()
+    let fields: Vec<&str> = stat
+        .rsplit(')')
+        .next()
+        .unwrap()
+        .split_whitespace()
+        .collect();
+    fields[11..=12]
+        .iter()
+        .map(|ticks| ticks.parse::<u64>().unwrap())
+        .sum()
 }

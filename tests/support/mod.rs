@@ -30,14 +30,21 @@ pub fn fernchat() -> Command {
 /// One of the Python programs, or `None` where Python with `cryptography` cannot be had: said loudly, and a failure in CI.
 pub fn python(script: &str) -> Option<Command> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let python = std::env::var_os("FERNCHAT_PYTHON").map_or_else(|| root.join("target/python/bin/python3"), PathBuf::from);
+    let python = std::env::var_os("FERNCHAT_PYTHON")
+        .map_or_else(|| root.join("target/python/bin/python3"), PathBuf::from);
     if !python.exists() {
-        assert!(std::env::var_os("CI").is_none(), "no Python at {}: run make test", python.display());
+        assert!(
+            std::env::var_os("CI").is_none(),
+            "no Python at {}: run make test",
+            python.display()
+        );
         eprintln!("SKIPPED: no Python at {}; run make test", python.display());
         return None;
     }
     let mut command = Command::new(python);
-    command.arg("-B").arg(root.join("tests/python").join(script));
+    command
+        .arg("-B")
+        .arg(root.join("tests/python").join(script));
     Some(command)
 }
 
@@ -54,12 +61,22 @@ pub struct Program {
 
 impl Program {
     pub fn start(mut command: Command) -> Program {
-        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
         let mut child = command.spawn().unwrap();
         let lines = lines_of(child.stdout.take().unwrap());
         let errors = lines_of(child.stderr.take().unwrap());
         let stdin = child.stdin.take();
-        Program { child, stdin, lines, heard: Vec::new(), errors, logged: Vec::new() }
+        Program {
+            child,
+            stdin,
+            lines,
+            heard: Vec::new(),
+            errors,
+            logged: Vec::new(),
+        }
     }
 
     pub fn id(&self) -> u32 {
@@ -94,7 +111,10 @@ impl Program {
     pub fn hears_within(&mut self, limit: Duration, part: &str) -> String {
         let start = self.heard.len();
         let until = Instant::now() + limit;
-        while let Ok(line) = self.lines.recv_timeout(until.saturating_duration_since(Instant::now())) {
+        while let Ok(line) = self
+            .lines
+            .recv_timeout(until.saturating_duration_since(Instant::now()))
+        {
             self.heard.push(line.clone());
             if line.contains(part) {
                 return line;
@@ -129,7 +149,12 @@ impl Program {
     pub fn hears_next(&mut self, line: &str) {
         let heard = self.lines.recv_timeout(DEADLINE);
         let logged: Vec<String> = self.errors.try_iter().collect();
-        assert_eq!(heard.as_deref(), Ok(line), "before: {:#?}; on stderr: {logged:#?}", self.heard);
+        assert_eq!(
+            heard.as_deref(),
+            Ok(line),
+            "before: {:#?}; on stderr: {logged:#?}",
+            self.heard
+        );
         self.heard.push(line.into());
     }
 
@@ -137,7 +162,10 @@ impl Program {
     pub fn rest(&mut self) -> Vec<String> {
         let until = Instant::now() + DEADLINE;
         let mut rest = Vec::new();
-        while let Ok(line) = self.lines.recv_timeout(until.saturating_duration_since(Instant::now())) {
+        while let Ok(line) = self
+            .lines
+            .recv_timeout(until.saturating_duration_since(Instant::now()))
+        {
             rest.push(line);
         }
         self.heard.extend(rest.iter().cloned());
@@ -148,7 +176,10 @@ impl Program {
     #[track_caller]
     pub fn logs(&mut self, part: &str) -> String {
         let until = Instant::now() + DEADLINE;
-        while let Ok(line) = self.errors.recv_timeout(until.saturating_duration_since(Instant::now())) {
+        while let Ok(line) = self
+            .errors
+            .recv_timeout(until.saturating_duration_since(Instant::now()))
+        {
             self.logged.push(line.clone());
             if line.contains(part) {
                 return line;
@@ -207,18 +238,29 @@ impl Program {
         self.signal("STOP");
         let is_still = |task: std::io::Result<std::fs::DirEntry>| {
             // A thread that has ended meanwhile is still, too.
-            let status = task.and_then(|task| std::fs::read_to_string(task.path().join("status"))).unwrap_or_default();
-            !status.lines().any(|line| line.starts_with("State:") && !line.contains('T'))
+            let status = task
+                .and_then(|task| std::fs::read_to_string(task.path().join("status")))
+                .unwrap_or_default();
+            !status
+                .lines()
+                .any(|line| line.starts_with("State:") && !line.contains('T'))
         };
         let until = Instant::now() + DEADLINE;
-        while !std::fs::read_dir(format!("/proc/{}/task", self.id())).unwrap().all(is_still) {
+        while !std::fs::read_dir(format!("/proc/{}/task", self.id()))
+            .unwrap()
+            .all(is_still)
+        {
             assert!(Instant::now() < until, "does not stand still");
             thread::yield_now();
         }
     }
 
     pub fn signal(&self, name: &str) {
-        assert!(Command::new("kill").args([&format!("-{name}"), &self.id().to_string()]).status().unwrap().success());
+        assert!(Command::new("kill")
+            .args([&format!("-{name}"), &self.id().to_string()])
+            .status()
+            .unwrap()
+            .success());
     }
 }
 
@@ -236,7 +278,9 @@ fn lines_of(output: impl Read + Send + 'static) -> Receiver<String> {
         let mut output = BufReader::new(output);
         let mut bytes = Vec::new();
         while matches!(output.read_until(b'\n', &mut bytes), Ok(n) if n > 0) {
-            let line = String::from_utf8_lossy(&bytes).trim_end_matches(['\n', '\r']).to_owned();
+            let line = String::from_utf8_lossy(&bytes)
+                .trim_end_matches(['\n', '\r'])
+                .to_owned();
             bytes.clear();
             if sender.send(line).is_err() {
                 return;
@@ -259,21 +303,28 @@ impl Server {
 
     pub fn start_with(options: &[&str]) -> Server {
         let mut command = fernchat();
-        command.args(["server", "127.0.0.1", "0"]).args(options).env("RUST_LOG", "fernchat=debug");
+        command
+            .args(["server", "127.0.0.1", "0"])
+            .args(options)
+            .env("RUST_LOG", "fernchat=debug");
         Server::of(command)
     }
 
     /// A server whose wire is watched.
     pub fn watched() -> Server {
         let mut command = fernchat();
-        command.args(["server", "127.0.0.1", "0"]).env("RUST_LOG", "fernchat::wire=trace");
+        command
+            .args(["server", "127.0.0.1", "0"])
+            .env("RUST_LOG", "fernchat::wire=trace");
         Server::of(command)
     }
 
     /// A server at a port that was another's before.
     pub fn start_at(port: u16) -> Server {
         let mut command = fernchat();
-        command.args(["server", "127.0.0.1", &port.to_string()]).env("RUST_LOG", "fernchat=debug");
+        command
+            .args(["server", "127.0.0.1", &port.to_string()])
+            .env("RUST_LOG", "fernchat=debug");
         Server::of(command)
     }
 
@@ -281,7 +332,12 @@ impl Server {
     pub fn of(command: Command) -> Server {
         let mut program = Program::start(command);
         let banner = program.hears("listening on 127.0.0.1:");
-        let port = banner["listening on 127.0.0.1:".len()..].split(',').next().unwrap().parse().unwrap();
+        let port = banner["listening on 127.0.0.1:".len()..]
+            .split(',')
+            .next()
+            .unwrap()
+            .parse()
+            .unwrap();
         Server { program, port }
     }
 
@@ -307,7 +363,17 @@ pub fn lasting_client(port: u16, name: &str, options: &[&str]) -> Program {
 
 /// The client that this command starts, joined to the group `team`.
 pub fn joins(mut command: Command, port: u16, name: &str, options: &[&str]) -> Program {
-    command.args(["client", "127.0.0.1", &port.to_string(), "--name", name, "--group", "team"]).args(options);
+    command
+        .args([
+            "client",
+            "127.0.0.1",
+            &port.to_string(),
+            "--name",
+            name,
+            "--group",
+            "team",
+        ])
+        .args(options);
     Program::start(command)
 }
 
@@ -328,7 +394,11 @@ impl Peer {
         let mut key = [0; 44];
         socket.read_exact(&mut key).unwrap();
         let key = String::from_utf8(key.to_vec()).unwrap();
-        Peer { socket, fernet: Fernet::new(&key).unwrap(), key }
+        Peer {
+            socket,
+            fernet: Fernet::new(&key).unwrap(),
+            key,
+        }
     }
 
     /// Connects to a closed server, with the key that Python derives from this secret and the salt.
@@ -338,7 +408,10 @@ impl Peer {
                       key = hashlib.pbkdf2_hmac('sha256', sys.argv[1].encode(), salt, 600000, 32); \
                       print(base64.urlsafe_b64encode(key).decode())";
         let python = python("pychat_client.py")?;
-        let output = Command::new(python.get_program()).args(["-c", derive, secret, &peer.key]).output().unwrap();
+        let output = Command::new(python.get_program())
+            .args(["-c", derive, secret, &peer.key])
+            .output()
+            .unwrap();
         peer.key = String::from_utf8(output.stdout).unwrap().trim().to_owned();
         peer.fernet = Fernet::new(&peer.key).unwrap();
         Some(peer)
@@ -352,7 +425,11 @@ impl Peer {
         socket.set_write_timeout(Some(DEADLINE)).unwrap();
         let key = Fernet::generate_key();
         socket.write_all(key.as_bytes()).unwrap();
-        Peer { socket, fernet: Fernet::new(&key).unwrap(), key }
+        Peer {
+            socket,
+            fernet: Fernet::new(&key).unwrap(),
+            key,
+        }
     }
 
     /// In the place of a Python server: waits for a client and asks for both names; step 5 is not yet said.
@@ -443,7 +520,11 @@ impl Peer {
         self.socket.read_exact(&mut length).ok()?;
         let mut token = vec![0; u32::from_be_bytes(length) as usize];
         self.socket.read_exact(&mut token).unwrap();
-        Some(self.fernet.decrypt(std::str::from_utf8(&token).unwrap()).unwrap())
+        Some(
+            self.fernet
+                .decrypt(std::str::from_utf8(&token).unwrap())
+                .unwrap(),
+        )
     }
 
     #[track_caller]
@@ -471,7 +552,11 @@ impl Peer {
     /// The server closes the connection, without a reset.
     #[track_caller]
     pub fn hears_end(&mut self) {
-        assert_eq!(self.socket.read(&mut [0; 1]).expect("an end, not a reset"), 0, "an end, not another frame");
+        assert_eq!(
+            self.socket.read(&mut [0; 1]).expect("an end, not a reset"),
+            0,
+            "an end, not another frame"
+        );
     }
 }
 
@@ -530,14 +615,19 @@ pub fn memory_holds(process: u32, wanted: &[u8]) -> bool {
     let memory = std::fs::File::open(format!("/proc/{process}/mem")).unwrap();
     maps.lines().any(|line| {
         let (from, to) = line.split(' ').next().unwrap().split_once('-').unwrap();
-        let (from, to) = (u64::from_str_radix(from, 16).unwrap(), u64::from_str_radix(to, 16).unwrap());
+        let (from, to) = (
+            u64::from_str_radix(from, 16).unwrap(),
+            u64::from_str_radix(to, 16).unwrap(),
+        );
         // Untouched parts of an arena and what belongs to the kernel cannot be read; nothing of ours is there.
         let pages = (from..to).step_by(1 << 16);
         let mut bytes = vec![0; (1 << 16) + wanted.len()];
         pages.into_iter().any(|at| {
             let most = bytes.len().min((to - at) as usize);
             let n = memory.read_at(&mut bytes[..most], at).unwrap_or(0);
-            bytes[..n].windows(wanted.len()).any(|window| window == wanted)
+            bytes[..n]
+                .windows(wanted.len())
+                .any(|window| window == wanted)
         })
     })
 }
@@ -559,20 +649,34 @@ impl Tap {
     pub fn before(server: u16) -> Tap {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let port = listener.local_addr().unwrap().port();
-        let tap = Tap { port, heard: Default::default(), sockets: Arc::default(), is_shut: Arc::default() };
-        let (heard, sockets, is_shut) = (tap.heard.clone(), Arc::clone(&tap.sockets), Arc::clone(&tap.is_shut));
+        let tap = Tap {
+            port,
+            heard: Default::default(),
+            sockets: Arc::default(),
+            is_shut: Arc::default(),
+        };
+        let (heard, sockets, is_shut) = (
+            tap.heard.clone(),
+            Arc::clone(&tap.sockets),
+            Arc::clone(&tap.is_shut),
+        );
         thread::spawn(move || {
             for client in listener.incoming() {
                 if is_shut.load(Ordering::SeqCst) {
                     continue;
                 }
                 let client = client.unwrap();
-                let Ok(server) = TcpStream::connect(("127.0.0.1", server)) else { continue };
+                let Ok(server) = TcpStream::connect(("127.0.0.1", server)) else {
+                    continue;
+                };
                 for socket in [&client, &server] {
                     socket.set_nodelay(true).unwrap();
                     sockets.lock().unwrap().push(socket.try_clone().unwrap());
                 }
-                let ways = [(client.try_clone().unwrap(), server.try_clone().unwrap()), (server, client)];
+                let ways = [
+                    (client.try_clone().unwrap(), server.try_clone().unwrap()),
+                    (server, client),
+                ];
                 for ((from, to), heard) in ways.into_iter().zip(heard.clone()) {
                     thread::spawn(move || pass_on(from, to, &heard));
                 }
@@ -632,7 +736,9 @@ pub fn opened(mut bytes: &[u8], key: &str) -> String {
     let mut texts = String::new();
     while let Some((length, rest)) = bytes.split_first_chunk() {
         let (token, rest) = rest.split_at(u32::from_be_bytes(*length) as usize);
-        let text = fernet.decrypt(std::str::from_utf8(token).unwrap()).unwrap_or_default();
+        let text = fernet
+            .decrypt(std::str::from_utf8(token).unwrap())
+            .unwrap_or_default();
         texts.push_str(&String::from_utf8_lossy(&text));
         texts.push('\n');
         bytes = rest;

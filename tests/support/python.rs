@@ -37,23 +37,28 @@ impl Python {
     #[track_caller]
     pub fn has_file(&self, owner: &str, name: &str, size: usize) {
         let found = std::fs::read(self.folder(owner).join(name)).unwrap();
-        assert!(found == content(size), "{name} of {owner}: {} bytes of {size}", found.len());
+        assert!(
+            found == content(size),
+            "{name} of {owner}: {} bytes of {size}",
+            found.len()
+        );
     }
 
     /// What lies in somebody's folder.
     pub fn files(&self, owner: &str) -> BTreeSet<String> {
         let files = self.folder(owner).read_dir().unwrap();
-        files.map(|file| file.unwrap().file_name().into_string().unwrap()).collect()
+        files
+            .map(|file| file.unwrap().file_name().into_string().unwrap())
+            .collect()
     }
 
     /// A Python client that has sent these names; what it says about joining is not yet heard.
     pub fn client_in(&self, port: u16, name: &str, group: &str, switches: &[&str]) -> Program {
         let mut command = python("pychat_client.py").unwrap();
-        command.args(["127.0.0.1", &port.to_string(), "--log"]).args(switches).current_dir(self.folder(if name.contains('/') {
-            "nobody"
-        } else {
-            name
-        }));
+        command
+            .args(["127.0.0.1", &port.to_string(), "--log"])
+            .args(switches)
+            .current_dir(self.folder(if name.contains('/') { "nobody" } else { name }));
         let mut program = Program::start(command);
         program.pastes(&[name, group]);
         program
@@ -109,7 +114,10 @@ impl Python {
     /// The Python server, in the folder `server`.
     pub fn server(&self, switches: &[&str]) -> PythonServer {
         let mut command = python("pychat_server.py").unwrap();
-        command.args(["127.0.0.1", "0", "--log"]).args(switches).current_dir(self.folder("server"));
+        command
+            .args(["127.0.0.1", "0", "--log"])
+            .args(switches)
+            .current_dir(self.folder("server"));
         let mut program = Program::start(command);
         let banner = program.hears("listening on");
         let port = banner.rsplit(':').next().unwrap().parse().unwrap();
