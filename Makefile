@@ -99,11 +99,11 @@ static:
 	RUSTFLAGS="-C target-feature=+crt-static" cargo build --release --locked --target $(HOST) --target-dir target/static
 	@ls -l target/static/$(HOST)/release/fernchat
 
-# The oldest Rust that Cargo.toml names builds it, without the line editor.
-MSRV = $(shell sed -n 's/^rust-version = "\(.*\)"/\1/p' Cargo.toml)
+# The program without its line editor, built with the oldest Rust that can.
+OLDEST = 1.85
 msrv:
-	cargo +$(MSRV) --version || rustup toolchain install $(MSRV) --profile minimal
-	cargo +$(MSRV) build --locked --no-default-features --target-dir target/msrv
+	cargo +$(OLDEST) --version || rustup toolchain install $(OLDEST) --profile minimal
+	cargo +$(OLDEST) build --locked --no-default-features --ignore-rust-version --target-dir target/msrv
 
 # All machines that it claims to run on, built, run where that is possible, and in a table. Takes some twenty minutes.
 cross:

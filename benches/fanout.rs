@@ -29,9 +29,9 @@ use std::process::{Command as Program, ExitCode};
 use std::time::{Duration, Instant};
 
 use fernchat::machine;
-use fernchat::seal::{token_len, Key};
+use fernchat::seal::{Key, token_len};
 use fernchat::wire::command::{
-    line, Command, ACCEPTED, ACKNOWLEDGEMENT, ADMIN_READY, FERNCHAT, PROCEED, WAIT,
+    ACCEPTED, ACKNOWLEDGEMENT, ADMIN_READY, Command, FERNCHAT, PROCEED, WAIT, line,
 };
 use fernchat::wire::frame;
 
@@ -51,7 +51,7 @@ mod talk;
 mod tls;
 
 use peers::{Broker, MOSQUITTO, MOSQUITTO_TLS, REDIS};
-use sockets::{cpu_secs, relay, Outcome, Poller, Process, Stream};
+use sockets::{Outcome, Poller, Process, Stream, cpu_secs, relay};
 
 /// The length of a line's text, in bytes.
 const TEXT_LEN: usize = 100;
@@ -229,9 +229,10 @@ impl Row {
 }
 
 fn print_rows(load: &Load, rows: &[Row]) {
-    let window = match load.pace.is_zero() {
-        true => load.window.to_string(),
-        false => format!("{} ms", load.pace.as_millis()),
+    let window = if load.pace.is_zero() {
+        load.window.to_string()
+    } else {
+        format!("{} ms", load.pace.as_millis())
     };
     for row in rows {
         let cell = |column, digits| {
@@ -453,9 +454,10 @@ impl Group {
             if now - last > PATIENCE {
                 return Err(format!("{n_missing} deliveries are lost").into());
             }
-            let limit = match load.pace.is_zero() {
-                true => PATIENCE,
-                false => due.saturating_duration_since(now),
+            let limit = if load.pace.is_zero() {
+                PATIENCE
+            } else {
+                due.saturating_duration_since(now)
             };
             if self.listen(limit)? {
                 last = Instant::now();
@@ -572,9 +574,10 @@ impl Tally {
             len => return Err(format!("member {member} heard a frame of {len} bytes").into()),
         }
         // Behind the version and the time stamp, which are 9 bytes or 12 characters.
-        let mark: [u8; 16] = match self.is_sealed_once {
-            true => token[12..28].try_into()?,
-            false => (number(&self.key, token)? as u128).to_be_bytes(),
+        let mark: [u8; 16] = if self.is_sealed_once {
+            token[12..28].try_into()?
+        } else {
+            (number(&self.key, token)? as u128).to_be_bytes()
         };
         let mut line = match self.heard.entry(mark) {
             Entry::Occupied(line) => line,

@@ -165,7 +165,7 @@ pub fn parse() -> Result<Args, String> {
             return Err(wrong(
                 &format_args!("no command is called '{}'", command.to_string_lossy()),
                 USAGE,
-            ))
+            ));
         }
     };
     match command(&mut parser) {

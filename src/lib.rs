@@ -95,8 +95,10 @@
 //! must look at; what was posted to an outbox and, under it, who is due in the next round; the bell that wakes whoever waits for room;
 //! the list of deliveries that failed. The round has one of its own, taken without any of these; under it a client's writer is started.
 
-#![forbid(unsafe_code)]
-#![warn(missing_docs)]
+#![cfg_attr(
+    not(test),
+    warn(clippy::unwrap_used, clippy::print_stdout, clippy::print_stderr)
+)]
 // The documentation is read beside the source, or with --document-private-items.
 #![allow(rustdoc::private_intra_doc_links)]
 

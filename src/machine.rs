@@ -29,7 +29,7 @@ pub fn client_ceiling() -> usize {
 
 #[cfg(unix)]
 fn descriptors() -> u64 {
-    use rustix::process::{getrlimit, setrlimit, Resource, Rlimit};
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
     let limit = getrlimit(Resource::Nofile);
     // Refused, the soft limit stays as it is, and the next line reads it.
     let _ = setrlimit(

@@ -19,8 +19,8 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use fernchat::machine;
-use fernchat::seal::{token_len, BodyOpener, BodySealer, Key};
-use support::{status_of, Server, DEADLINE};
+use fernchat::seal::{BodyOpener, BodySealer, Key, token_len};
+use support::{DEADLINE, Server, status_of};
 
 /// By how much the peak of a process's resident memory may grow through a file, in KiB.
 const MORE_MEMORY: u64 = 16 << 10;

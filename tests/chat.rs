@@ -7,7 +7,7 @@ use std::io::Write;
 use std::net::{TcpListener, TcpStream};
 use std::thread;
 
-use support::{fernchat, folder, set, status_of, upload, Peer, Program, Server, DEADLINE};
+use support::{DEADLINE, Peer, Program, Server, fernchat, folder, set, status_of, upload};
 
 /// The group name as a fernchat client sends it.
 const FERNCHAT: &str = "team\nfernchat/1";
@@ -74,14 +74,18 @@ fn a_name_that_breaks_a_rule_is_refused_with_the_rule() {
 fn a_name_that_is_in_use_is_refused_and_its_owner_stays() {
     let server = Server::start();
     let mut alice = Peer::join(server.port, "alice", None);
-    assert!(Peer::greet(server.port, "alice", FERNCHAT)
-        .hears_text()
-        .starts_with("/refused name-taken "));
+    assert!(
+        Peer::greet(server.port, "alice", FERNCHAT)
+            .hears_text()
+            .starts_with("/refused name-taken ")
+    );
     let mut bob = Peer::greet(server.port, "bob", "team");
     bob.hears("/wait");
-    assert!(Peer::greet(server.port, "bob", FERNCHAT)
-        .hears_text()
-        .starts_with("/refused name-taken "));
+    assert!(
+        Peer::greet(server.port, "bob", FERNCHAT)
+            .hears_text()
+            .starts_with("/refused name-taken ")
+    );
     alice.hears("PyChat: bob has requested to join the group.");
     alice.hears_nothing();
 }
@@ -114,9 +118,11 @@ fn a_denied_request_is_dropped_and_both_kinds_of_client_are_told() {
     python.hears_end();
     ours.hears("/refused denied The admin denied your request to join.");
     ours.hears_end();
-    assert!(alice
-        .decides("/approveRequest", "pat")
-        .contains("has asked to join"));
+    assert!(
+        alice
+            .decides("/approveRequest", "pat")
+            .contains("has asked to join")
+    );
 }
 
 #[test]
@@ -125,9 +131,11 @@ fn a_full_server_says_so_and_one_that_is_full_of_silence_makes_room() {
     // Everybody who connects and says nothing; 65 places are 64 for these and one for a client.
     let silent: Vec<Peer> = (0..80).map(|_| Peer::connect(server.port)).collect();
     let mut alice = Peer::join(server.port, "alice", None);
-    assert!(Peer::greet(server.port, "bob", FERNCHAT)
-        .hears_text()
-        .starts_with("/refused full "));
+    assert!(
+        Peer::greet(server.port, "bob", FERNCHAT)
+            .hears_text()
+            .starts_with("/refused full ")
+    );
     let n_closed = silent
         .iter()
         .filter(|peer| peer.socket.peek(&mut [0]).is_ok_and(|n| n == 0))
@@ -401,10 +409,14 @@ fn a_file_too_large_for_a_python_client_is_announced_to_it_and_offered_to_ours()
     olga.hears("/ready");
     let body = alice.fernet.encrypt(&[7; (64 << 10) + 20]);
     let result = upload(&mut alice, "big.bin", body.as_bytes());
-    assert_eq!(result, "big.bin is on its way to 1 member; 1 more cannot receive a file of this size and were told.");
-    assert!(bob
-        .hears_text()
-        .starts_with("PyChat: alice shared big.bin (64.1 KiB)"));
+    assert_eq!(
+        result,
+        "big.bin is on its way to 1 member; 1 more cannot receive a file of this size and were told."
+    );
+    assert!(
+        bob.hears_text()
+            .starts_with("PyChat: alice shared big.bin (64.1 KiB)")
+    );
     olga.hears("/receiveFile alice");
     olga.says("/sendFilename");
     olga.hears("big.bin");
@@ -467,9 +479,10 @@ fn what_breaks_the_protocol_ends_one_connection_with_one_line_and_nobody_else_no
     for (i, (reason, bytes)) in cases.into_iter().enumerate() {
         let mut bob = Peer::join(server.port, &format!("bob{i}"), Some(&mut alice));
         bob.says_raw(&bytes);
-        assert!(bob
-            .hears_text()
-            .starts_with("PyChat: The connection is closed: "));
+        assert!(
+            bob.hears_text()
+                .starts_with("PyChat: The connection is closed: ")
+        );
         bob.hears("/kicked");
         bob.hears_end();
         let line = server.program.logs("broke the protocol");
@@ -550,11 +563,13 @@ fn a_stop_tells_a_hundred_clients_and_ends_cleanly() {
     greeting.hears_end();
     drop((clients, alice, waiting, ours, greeting));
     assert!(server.program.ends().success());
-    assert!(server
-        .program
-        .log_so_far()
-        .iter()
-        .any(|line| line.ends_with("stopped")));
+    assert!(
+        server
+            .program
+            .log_so_far()
+            .iter()
+            .any(|line| line.ends_with("stopped"))
+    );
 }
 
 #[test]

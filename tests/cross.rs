@@ -9,7 +9,7 @@ mod support;
 use std::fs;
 use std::process::Command;
 
-use support::{ends_well, fernchat, folder, Server};
+use support::{Server, ends_well, fernchat, folder};
 
 /// More than one piece of a file's body, and no multiple of anything.
 const FILE_LEN: usize = 1_234_567;

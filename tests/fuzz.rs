@@ -10,24 +10,24 @@ mod support;
 use std::io::{self, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::panic::resume_unwind;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::mpsc::{channel, RecvTimeoutError};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::thread;
 use std::time::{Duration, Instant, SystemTime};
 
-use base64::engine::general_purpose::URL_SAFE;
 use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE;
 use fernchat::client::room;
-use fernchat::relay::splitter::{Piece, Splitter, MAX_TOKEN};
+use fernchat::relay::splitter::{MAX_TOKEN, Piece, Splitter};
 use fernchat::seal::{BodyCheck, BodyOpener, BodySealer, Key, Line};
 use fernchat::wire::command::Command;
 use fernchat::wire::frame::{self, FrameReader};
-use fernchat::wire::name::{is_harmful, FileName, GroupName, UserName};
+use fernchat::wire::name::{FileName, GroupName, UserName, is_harmful};
 use fernchat::wire::name_set;
 use fernet::Fernet;
 use support::faults::{End, Footprint};
-use support::{fernchat, folder, Peer, Program, Server, DEADLINE};
+use support::{DEADLINE, Peer, Program, Server, fernchat, folder};
 
 /// The number of tests here, which share the time.
 const N_TESTS: u32 = 8;
@@ -225,13 +225,14 @@ fn heard(key: &Key, pieces: Vec<&[u8]>, body_len: usize) -> (Vec<Vec<u8>>, Vec<u
     let mut buffer = [0; 50];
     let end = loop {
         let is_body_due = !tokens.is_empty() && body.len() < body_len;
-        let next = match is_body_due {
-            true => frames
+        let next = if is_body_due {
+            frames
                 .next_piece((body_len - body.len()) as u64, &mut buffer, &opens)
-                .map(Some),
-            false => frames
+                .map(Some)
+        } else {
+            frames
                 .next_frame(&opens)
-                .map(|token| token.map(frame::Piece::Frame)),
+                .map(|token| token.map(frame::Piece::Frame))
         };
         match next {
             Ok(Some(frame::Piece::Frame(token))) => tokens.push(token),

@@ -48,10 +48,10 @@ use std::time::{Duration, Instant};
 use fernchat::wire::name::is_harmful;
 use fernet::Fernet;
 use socket2::SockRef;
-use support::faults::{is_idle, End, Footprint};
+use support::faults::{End, Footprint, is_idle};
 use support::{
-    ends_badly, ends_well, fernchat, folder, frame, set, status_of, upload, Peer, Program, Server,
-    DEADLINE,
+    DEADLINE, Peer, Program, Server, ends_badly, ends_well, fernchat, folder, frame, set,
+    status_of, upload,
 };
 
 /// The group name as a fernchat client sends it.
@@ -242,11 +242,13 @@ fn a_server_out_of_descriptors_says_so_and_serves_again() {
     let before = Footprint::of(process);
     let limits = |n: u64| {
         let (process, limit) = (format!("--pid={process}"), format!("--nofile={n}:"));
-        assert!(Command::new("prlimit")
-            .args([process, limit])
-            .status()
-            .unwrap()
-            .success());
+        assert!(
+            Command::new("prlimit")
+                .args([process, limit])
+                .status()
+                .unwrap()
+                .success()
+        );
     };
     limits(30);
     let sockets: Vec<TcpStream> = (0..40)
@@ -262,12 +264,14 @@ fn a_server_out_of_descriptors_says_so_and_serves_again() {
         alice.tells("is it full?");
         bob.hears("alice: is it full?");
     }
-    assert!(!server
-        .program
-        .log_so_far()
-        .iter()
-        .skip(n_logged)
-        .any(|line| line.contains("cannot accept")));
+    assert!(
+        !server
+            .program
+            .log_so_far()
+            .iter()
+            .skip(n_logged)
+            .any(|line| line.contains("cannot accept"))
+    );
     // A file needs a descriptor, too.
     let body = alice.fernet.encrypt(b"some text");
     let result = upload(&mut alice, "notes.txt", body.as_bytes());
@@ -401,9 +405,11 @@ fn a_name_that_steers_terminals_is_refused_and_a_text_passes_as_it_is() {
         }
         alice.tells(steering);
         bob.hears(&format!("alice: {steering}"));
-        assert!(alice
-            .decides("/approveRequest", steering)
-            .contains("has asked to join"));
+        assert!(
+            alice
+                .decides("/approveRequest", steering)
+                .contains("has asked to join")
+        );
     }
     assert!(
         !server
@@ -441,10 +447,12 @@ fn a_shared_file_s_name_is_made_harmless_whatever_it_was() {
     alice.says("/fileTransfer");
     alice.hears("/fileTransfer");
     alice.says_raw(&frame(alice.fernet.encrypt(b"caf\xe9.txt").as_bytes()));
-    assert!(server
-        .program
-        .logs("departed: broke the protocol")
-        .contains("not UTF-8"));
+    assert!(
+        server
+            .program
+            .logs("departed: broke the protocol")
+            .contains("not UTF-8")
+    );
     bob.hears_nothing();
 }
 

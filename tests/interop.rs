@@ -7,8 +7,8 @@ use std::collections::BTreeSet;
 use std::net::TcpListener;
 use std::path::Path;
 
-use support::python::{approves, content, Python};
-use support::{client, ends_badly, ends_well, set, Peer, Program, Server};
+use support::python::{Python, approves, content};
+use support::{Peer, Program, Server, client, ends_badly, ends_well, set};
 
 /// Sizes around the blocks of the cipher and of base64, and the largest that Python can be trusted with.
 const SIZES: [usize; 7] = [0, 1, 15, 16, 17, 1000, 40 << 10];
@@ -527,7 +527,11 @@ mod python_client {
 
         let size = 5_000_000;
         python.file("alice", "film", size);
-        shares(&mut alice, "film", "film is on its way to 1 member; 1 more cannot receive a file of this size and were told.");
+        shares(
+            &mut alice,
+            "film",
+            "film is on its way to 1 member; 1 more cannot receive a file of this size and were told.",
+        );
         bob.hears_next("PyChat: alice shared film (4.8 MiB), too large for this program.");
         carol.hears("Received film from alice: ");
         python.has_file("carol", "film", size);

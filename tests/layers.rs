@@ -43,9 +43,10 @@ fn sources() -> Vec<(String, String)> {
     fn walk(folder: &Path, files: &mut Vec<PathBuf>) {
         for entry in fs::read_dir(folder).unwrap() {
             let path = entry.unwrap().path();
-            match path.is_dir() {
-                true => walk(&path, files),
-                false => files.push(path),
+            if path.is_dir() {
+                walk(&path, files)
+            } else {
+                files.push(path)
             }
         }
     }

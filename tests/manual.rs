@@ -157,12 +157,14 @@ fn what_is_installed_is_all_there_and_goes_again() {
             folder.path().display()
         )) && !unit.contains("/usr/local")
     );
-    assert!(Command::new(folder.path().join("bin/fernchat"))
-        .arg("--version")
-        .output()
-        .unwrap()
-        .status
-        .success());
+    assert!(
+        Command::new(folder.path().join("bin/fernchat"))
+            .arg("--version")
+            .output()
+            .unwrap()
+            .status
+            .success()
+    );
     make("uninstall");
     assert!(!all.iter().any(|path| installed(path)));
 }

@@ -11,8 +11,8 @@ use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::thread;
 
-use support::faults::{is_idle, End, Footprint};
-use support::{fernchat, set, status_of, Peer, Server};
+use support::faults::{End, Footprint, is_idle};
+use support::{Peer, Server, fernchat, set, status_of};
 
 #[test]
 fn a_session_closed_after_any_of_its_bytes_leaves_nothing_and_disturbs_nobody() {

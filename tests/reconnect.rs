@@ -4,8 +4,8 @@ mod support;
 
 use std::time::Duration;
 
-use support::python::{approves, Python};
-use support::{ends_well, fernchat, folder, lasting_client, Peer, Program, Server, Tap};
+use support::python::{Python, approves};
+use support::{Peer, Program, Server, Tap, ends_well, fernchat, folder, lasting_client};
 
 /// Alice and bob in the group `team`; bob's connection goes through a tap.
 struct Pair {
@@ -306,12 +306,14 @@ fn a_script_says_everything_before_it_ends_or_gives_up_after_a_minute() {
 fn a_closed_server_is_joined_again_without_deriving_the_key_again() {
     let home = folder();
     let secret = home.path().join("secret").display().to_string();
-    assert!(fernchat()
-        .args(["keygen", &secret])
-        .output()
-        .unwrap()
-        .status
-        .success());
+    assert!(
+        fernchat()
+            .args(["keygen", &secret])
+            .output()
+            .unwrap()
+            .status
+            .success()
+    );
     let server = Server::start_with(&["--secret-file", &secret]);
     let tap = Tap::before(server.port);
     let mut alice = lasting_client(tap.port, "alice", &["--secret-file", &secret]);

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use fernchat::relay::splitter::{Piece, Splitter};
 use fernet::Fernet;
-use support::{fernchat, folder, memory_holds, python, status_of, Program, DEADLINE};
+use support::{DEADLINE, Program, fernchat, folder, memory_holds, python, status_of};
 
 /// A relay on a free port of loopback.
 struct Relay {
@@ -92,12 +92,14 @@ fn texts(fernet: &Fernet, tokens: Vec<String>) -> Vec<String> {
 /// A key in a file, as friends hand it around.
 fn key_file(folder: &tempfile::TempDir) -> (String, Fernet) {
     let path = folder.path().join("friends.key").display().to_string();
-    assert!(fernchat()
-        .args(["keygen", &path])
-        .output()
-        .unwrap()
-        .status
-        .success());
+    assert!(
+        fernchat()
+            .args(["keygen", &path])
+            .output()
+            .unwrap()
+            .status
+            .success()
+    );
     let key = fs::read_to_string(&path).unwrap();
     (path, Fernet::new(key.trim()).unwrap())
 }
@@ -264,9 +266,11 @@ fn a_token_that_does_not_open_is_mentioned_once_and_ends_nothing() {
         ])
         .output()
         .unwrap();
-    assert!(String::from_utf8(output.stderr)
-        .unwrap()
-        .contains("stands for oneself"));
+    assert!(
+        String::from_utf8(output.stderr)
+            .unwrap()
+            .contains("stands for oneself")
+    );
     let mut mallory = client(relay.port, "mallory", &wrong);
     for _ in 0..3 {
         mallory.types("can you read this?");
@@ -422,11 +426,13 @@ fn one_who_floods_with_crumbs_puts_nobody_out() {
             read => assert!(read.unwrap() > 0, "put out"),
         }
     }
-    assert!(!relay
-        .program
-        .log_so_far()
-        .iter()
-        .any(|line| line.contains("too slow")));
+    assert!(
+        !relay
+            .program
+            .log_so_far()
+            .iter()
+            .any(|line| line.contains("too slow"))
+    );
 }
 
 #[test]
@@ -472,9 +478,11 @@ fn a_key_is_made_for_its_owner_and_never_replaced() {
     let before = fs::read(&path).unwrap();
     let output = fernchat().args(["keygen", &path]).output().unwrap();
     assert_eq!(output.status.code(), Some(1));
-    assert!(String::from_utf8(output.stderr)
-        .unwrap()
-        .contains("must not be lost"));
+    assert!(
+        String::from_utf8(output.stderr)
+            .unwrap()
+            .contains("must not be lost")
+    );
     assert_eq!(fs::read(&path).unwrap(), before);
     let printed = String::from_utf8(fernchat().arg("keygen").output().unwrap().stdout).unwrap();
     assert!(Fernet::new(printed.trim()).is_some() && printed.trim().len() == 44);
@@ -545,7 +553,9 @@ fn the_port_comes_from_the_environment_if_nowhere_else() {
     command.args(["relay", "127.0.0.1"]).env("PORT", "x");
     let output = command.output().unwrap();
     assert_eq!(output.status.code(), Some(2));
-    assert!(String::from_utf8(output.stderr)
-        .unwrap()
-        .contains("PORT is no port"));
+    assert!(
+        String::from_utf8(output.stderr)
+            .unwrap()
+            .contains("PORT is no port")
+    );
 }

@@ -9,10 +9,10 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use fernet::Fernet;
-use support::python::{approves, content, Python};
+use support::python::{Python, approves, content};
 use support::{
-    client, ends_badly, ends_well, fernchat, folder, memory_holds, opened, Peer, Program, Server,
-    Tap,
+    Peer, Program, Server, Tap, client, ends_badly, ends_well, fernchat, folder, memory_holds,
+    opened,
 };
 
 const PHRASE: &str = "the correct horse";
@@ -71,10 +71,12 @@ fn those_with_the_secret_chat_and_share_files() {
     server.program.ends();
     for program in [&mut server.program, &mut alice, &mut bob] {
         program.rest();
-        assert!(!program
-            .log_so_far()
-            .iter()
-            .any(|line| line.contains(PHRASE) || line.contains("hello")));
+        assert!(
+            !program
+                .log_so_far()
+                .iter()
+                .any(|line| line.contains(PHRASE) || line.contains("hello"))
+        );
     }
 }
 
@@ -158,10 +160,11 @@ fn a_client_with_a_secret_never_talks_to_a_plain_server() {
         let mut peer = Peer::accept(&listener);
         // The client's name, which this key does not open.
         let name = peer.hears_raw(104);
-        assert!(peer
-            .fernet
-            .decrypt(std::str::from_utf8(&name[4..]).unwrap())
-            .is_err());
+        assert!(
+            peer.fernet
+                .decrypt(std::str::from_utf8(&name[4..]).unwrap())
+                .is_err()
+        );
         says.into_iter().for_each(|text| peer.says(text));
         drop(peer);
         ends_badly(
@@ -261,12 +264,14 @@ fn what_is_wrong_with_a_secret_is_said_with_the_remedy() {
 /// A key in a file.
 fn room_key(folder: &Path) -> (String, Fernet) {
     let path = folder.join("room.key").display().to_string();
-    assert!(fernchat()
-        .args(["keygen", &path])
-        .output()
-        .unwrap()
-        .status
-        .success());
+    assert!(
+        fernchat()
+            .args(["keygen", &path])
+            .output()
+            .unwrap()
+            .status
+            .success()
+    );
     let key = fs::read_to_string(&path).unwrap();
     (path, Fernet::new(key.trim()).unwrap())
 }
@@ -309,11 +314,13 @@ fn the_server_holds_nothing_of_what_is_sealed_with_a_room_key_nor_does_the_wire(
     );
     server.program.signal("TERM");
     server.program.ends();
-    assert!(!server
-        .program
-        .log_so_far()
-        .iter()
-        .any(|line| line.contains("canary")));
+    assert!(
+        !server
+            .program
+            .log_so_far()
+            .iter()
+            .any(|line| line.contains("canary"))
+    );
 }
 
 #[test]
@@ -345,10 +352,12 @@ fn a_line_is_shown_as_what_it_is_to_those_with_the_room_key_and_without() {
     for program in [&mut alice, &mut bob, &mut carol] {
         program.types("/3");
         ends_well(program);
-        assert!(!program
-            .rest()
-            .iter()
-            .any(|line| line.contains("money") || line.contains("gAAAAA")));
+        assert!(
+            !program
+                .rest()
+                .iter()
+                .any(|line| line.contains("money") || line.contains("gAAAAA"))
+        );
     }
 }
 
@@ -488,10 +497,12 @@ fn a_room_key_works_over_a_python_server() {
     hears_sealed(&mut bob, "alice: the canary sings");
     let line = carol.hears("alice: gAAAAA");
     let token = line.split_once(": ").unwrap().1;
-    assert!(fernet
-        .decrypt(token)
-        .unwrap()
-        .ends_with(b"] alice: the canary sings"));
+    assert!(
+        fernet
+            .decrypt(token)
+            .unwrap()
+            .ends_with(b"] alice: the canary sings")
+    );
     carol.types("good morning");
     bob.hears_next("carol (not sealed): good morning");
     let path = python.file("alice", "plan.txt", 2000);
@@ -500,9 +511,11 @@ fn a_room_key_works_over_a_python_server() {
     python.has_file("bob", "plan.txt", 2000);
     server.program.signal("TERM");
     server.program.ends();
-    assert!(!server
-        .program
-        .log_so_far()
-        .iter()
-        .any(|line| line.contains("canary")));
+    assert!(
+        !server
+            .program
+            .log_so_far()
+            .iter()
+            .any(|line| line.contains("canary"))
+    );
 }

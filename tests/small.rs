@@ -15,7 +15,7 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use fernchat::seal::{BodySealer, Key};
-use support::{ends_well, fernchat, Peer, Program, Server};
+use support::{Peer, Program, Server, ends_well, fernchat};
 
 const MEMORY: &str = "33554432";
 const FILE_LEN: u64 = 200 << 20;

@@ -12,7 +12,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use support::faults::Footprint;
-use support::{folder, lasting_client, status_of, Program, Server, Tap};
+use support::{Program, Server, Tap, folder, lasting_client, status_of};
 
 const N_STEADY: usize = 40;
 const N_MORTAL: usize = 10;
@@ -256,7 +256,10 @@ impl Crowd<'_> {
                 n_files += 1;
             }
         }
-        println!("{:?}; {n_heard} lines heard, {n_files} files received; lost 0, doubled 0, one order for all", self.n_done);
+        println!(
+            "{:?}; {n_heard} lines heard, {n_files} files received; lost 0, doubled 0, one order for all",
+            self.n_done
+        );
     }
 }
 

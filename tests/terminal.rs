@@ -8,7 +8,7 @@ use std::process::{Command, Output};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
-use support::{folder, Peer, Server, DEADLINE};
+use support::{DEADLINE, Peer, Server, folder};
 
 /// A terminal with a program in it. Closed when dropped.
 struct Screen {
@@ -522,12 +522,14 @@ fn friends_at_a_relay_have_the_same_terminal() {
     let Some(_) = server() else { return };
     let home = folder();
     let key = home.path().join("key").display().to_string();
-    assert!(support::fernchat()
-        .args(["keygen", &key])
-        .output()
-        .unwrap()
-        .status
-        .success());
+    assert!(
+        support::fernchat()
+            .args(["keygen", &key])
+            .output()
+            .unwrap()
+            .status
+            .success()
+    );
     let mut relay = support::fernchat();
     relay.args(["relay", "127.0.0.1", "0"]);
     let relay = Server::of(relay);
@@ -648,10 +650,12 @@ fn an_upload_to_a_python_server_is_stopped_in_step_and_spoiled() {
     alice.presses(&["C-c"]);
     alice.ends_in("team> (stopped)");
     let body = python.hears_raw(length);
-    assert!(python
-        .fernet
-        .decrypt(std::str::from_utf8(&body).unwrap())
-        .is_err());
+    assert!(
+        python
+            .fernet
+            .decrypt(std::str::from_utf8(&body).unwrap())
+            .is_err()
+    );
     python.says("large.bin could not be opened");
     alice.shows("large.bin was not shared: it was stopped.");
     alice.types("hello");

@@ -25,7 +25,7 @@ mod support;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use support::{fernchat, set, Peer, Program};
+use support::{Peer, Program, fernchat, set};
 
 /// How long a vanished peer may go unnoticed.
 const LIMIT: Duration = Duration::from_secs(90);
@@ -125,7 +125,14 @@ fn those_who_vanish_are_noticed_by_both_ends_and_disturb_nobody(link: &Link) {
     let mut clara = joins(port, "clara", "loud", &mut carl);
     let mut lea = Peer::greet(port, "lea", "late");
     lea.hears("/adminReady");
-    let [mut vera, mut victor, mut vince, mut viola, mut vivian, mut vesna] = [
+    let [
+        mut vera,
+        mut victor,
+        mut vince,
+        mut viola,
+        mut vivian,
+        mut vesna,
+    ] = [
         ("vera", "quiet"),
         ("victor", "loud"),
         ("vince", "late"),

@@ -8,7 +8,7 @@ use std::path::Path;
 use std::process::Command;
 
 use super::sockets::{Outcome, Pipe, Process};
-use super::tls::{certify, Dress};
+use super::tls::{Dress, certify};
 
 type Pipes = Vec<Box<dyn Pipe>>;
 
@@ -102,7 +102,9 @@ fn start_mosquitto(
     tls: &str,
 ) -> Outcome<Process> {
     let setup = folder.join("setup");
-    let plain = format!("listener {port} 127.0.0.1\nallow_anonymous true\nset_tcp_nodelay true\nmax_queued_messages 0\n");
+    let plain = format!(
+        "listener {port} 127.0.0.1\nallow_anonymous true\nset_tcp_nodelay true\nmax_queued_messages 0\n"
+    );
     fs::write(&setup, plain + tls)?;
     mosquitto.arg("-c").arg(setup);
     Process::start_at(mosquitto, port)

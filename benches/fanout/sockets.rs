@@ -201,7 +201,7 @@ pub fn cpu_secs(process: &str) -> Outcome<f64> {
 #[cfg(target_os = "linux")]
 mod poller {
     use super::*;
-    use rustix::event::{epoll, Timespec};
+    use rustix::event::{Timespec, epoll};
     use std::os::fd::OwnedFd;
 
     /// Tells which of many streams have something to read.

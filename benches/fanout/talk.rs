@@ -35,7 +35,9 @@ pub fn measure(n_lines: usize) -> Outcome<()> {
         .args(["server", "127.0.0.1", "0"])
         .env("RUST_LOG", "warn");
     let ours = talk(&Process::start(server)?, n_lines)?;
-    println!("\nAs a Python client talks, to one receiver, p50 of {n_lines} lines: group chat {ours:.2?}");
+    println!(
+        "\nAs a Python client talks, to one receiver, p50 of {n_lines} lines: group chat {ours:.2?}"
+    );
     if let Some(server) = python_server()? {
         let theirs = talk(&server, n_lines)?;
         println!(

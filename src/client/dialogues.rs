@@ -8,20 +8,20 @@
 
 use std::borrow::Cow;
 use std::collections::BTreeSet;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
 use crossbeam_channel::{Receiver, RecvTimeoutError};
 
-use super::link::{Link, Membership, ANSWER_DELAY};
+use super::link::{ANSWER_DELAY, Link, Membership};
 use super::room;
 use super::step::Expected;
-use super::typed::{Action, Wish, ACTIONS};
+use super::typed::{ACTIONS, Action, Wish};
 use crate::terminal::Terminal;
 use crate::wire::command::{
-    Command, Peer, ACCEPTED, ACKNOWLEDGEMENT, ADMIN, DENY, PROCEED, READY_FOR_DATA, SENDING_DATA,
+    ACCEPTED, ACKNOWLEDGEMENT, ADMIN, Command, DENY, PROCEED, Peer, READY_FOR_DATA, SENDING_DATA,
     TAKEN, WAIT_DISCONNECT,
 };
 use crate::wire::frame::MAX_TEXT;

@@ -11,12 +11,12 @@ use tempfile::NamedTempFile;
 
 use super::dialogues::{Silence, Stop, Talk};
 use super::step::Expected;
-use super::{link, ClientError};
+use super::{ClientError, link};
 use crate::machine;
-use crate::seal::{is_token_len, token_len, BodyOpener, BodySealer, Key, SealError};
+use crate::seal::{BodyOpener, BodySealer, Key, SealError, is_token_len, token_len};
 use crate::terminal::completion;
 use crate::terminal::style::size;
-use crate::wire::command::{after, Command, Peer, BODY_END, NO_BODY, SEND_FILE};
+use crate::wire::command::{BODY_END, Command, NO_BODY, Peer, SEND_FILE, after};
 use crate::wire::frame::{BODY_STEP, TOKEN_START};
 use crate::wire::name::FileName;
 
@@ -29,9 +29,10 @@ const MAX_NUMBER: u32 = 9999;
 /// They cannot.
 pub fn check_folder(folder: &Path) -> Result<(), ClientError> {
     let refuse = |error| ClientError::Downloads(folder.to_owned(), error);
-    match folder.metadata().map_err(refuse)?.is_dir() {
-        true => Ok(()),
-        false => Err(refuse(io::ErrorKind::NotADirectory.into())),
+    if folder.metadata().map_err(refuse)?.is_dir() {
+        Ok(())
+    } else {
+        Err(refuse(io::ErrorKind::NotADirectory.into()))
     }
 }
 
@@ -148,9 +149,10 @@ struct Stoppable<'a, R> {
 
 impl<R: Read> Read for Stoppable<'_, R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        match self.stop.is_asked_for() {
-            true => Err(io::Error::other(STOPPED)),
-            false => self.plain.read(buffer),
+        if self.stop.is_asked_for() {
+            Err(io::Error::other(STOPPED))
+        } else {
+            self.plain.read(buffer)
         }
     }
 }

@@ -7,23 +7,23 @@
 
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, TcpStream};
-use std::sync::atomic::AtomicBool;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::thread;
 use std::time::Duration;
 
 use parking_lot::{Condvar, Mutex};
 
-use super::step::Dialogue;
 use super::ClientError;
+use super::step::Dialogue;
 use crate::net::connection::Quick;
 use crate::net::{connect, is_late};
-use crate::seal::{challenge, stamp_of, Key, Secret};
+use crate::seal::{Key, Secret, challenge, stamp_of};
 use crate::terminal::Terminal;
 use crate::wire::command::{
-    after, refusal, Peer, ADMIN_READY, FERNCHAT, READY, SEND_GROUP_NAME, WAIT,
+    ADMIN_READY, FERNCHAT, Peer, READY, SEND_GROUP_NAME, WAIT, after, refusal,
 };
-use crate::wire::frame::{self, FrameReader, WireError, MAX_FRAME};
+use crate::wire::frame::{self, FrameReader, MAX_FRAME, WireError};
 use crate::wire::name::{GroupName, UserName};
 use crate::wire::watch;
 
@@ -106,9 +106,10 @@ pub struct Incoming {
 impl Read for Incoming {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let Some(link) = &self.python else {
-            return match self.is_joining {
-                true => Quick(&self.socket).read(buffer),
-                false => (&*self.socket).read(buffer),
+            return if self.is_joining {
+                Quick(&self.socket).read(buffer)
+            } else {
+                (&*self.socket).read(buffer)
             };
         };
         loop {
@@ -217,12 +218,18 @@ impl Link {
         drop(people);
         let greeting = match verdict {
             ADMIN_READY if again => {
-                format!("Connected again, to a server that has forgotten the group {group}: you administer it now.")
+                format!(
+                    "Connected again, to a server that has forgotten the group {group}: you administer it now."
+                )
             }
-            ADMIN_READY => format!("The group {group} is new: you administer it. /help lists the commands."),
+            ADMIN_READY => {
+                format!("The group {group} is new: you administer it. /help lists the commands.")
+            }
             READY if again => format!("Connected again: you are in the group {group}."),
             READY => format!("You are in the group {group}. /help lists the commands."),
-            _ if again => format!("Connected again, but you wait again for the admin of {group} to approve you. /1 leaves."),
+            _ if again => format!(
+                "Connected again, but you wait again for the admin of {group} to approve you. /1 leaves."
+            ),
             _ => format!("You wait for the admin of {group} to approve you. /1 leaves."),
         };
 

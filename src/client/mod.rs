@@ -42,7 +42,7 @@ use self::receiving::Receiving;
 use self::sending::Sending;
 use crate::machine;
 use crate::net::ConnectError;
-use crate::seal::{challenge, Key, KeyFileError, Secret};
+use crate::seal::{Key, KeyFileError, Secret, challenge};
 use crate::terminal::log::LogError;
 use crate::terminal::{self, Room, Terminal};
 use crate::wire::command::Refused;
@@ -172,12 +172,15 @@ pub fn run(setup: Setup) -> Result<(), ClientError> {
         joined = match end {
             Ok(()) => return Ok(()),
             Err(_) if sender.is_leaving() => return Ok(()),
-            Err(error) if reconnect && error.is_passing() => match sender.set_rejoining(true) {
-                true => rejoin(&membership, &terminal, error).inspect_err(|_| {
-                    sender.set_rejoining(false);
-                })?,
-                false => return Ok(()),
-            },
+            Err(error) if reconnect && error.is_passing() => {
+                if sender.set_rejoining(true) {
+                    rejoin(&membership, &terminal, error).inspect_err(|_| {
+                        sender.set_rejoining(false);
+                    })?
+                } else {
+                    return Ok(());
+                }
+            }
             Err(error) => return Err(error),
         };
     }
@@ -282,7 +285,11 @@ impl fmt::Display for ClientError {
         match self {
             ClientError::Name(error) => error.fmt(f),
             ClientError::Downloads(folder, error) => {
-                write!(f, "cannot receive files into {}: {error}; choose another folder with --downloads", folder.display())
+                write!(
+                    f,
+                    "cannot receive files into {}: {error}; choose another folder with --downloads",
+                    folder.display()
+                )
             }
             ClientError::Key(error) => error.fmt(f),
             ClientError::Log(error) => error.fmt(f),
@@ -296,7 +303,10 @@ impl fmt::Display for ClientError {
                 "no chat server answers there, or it is full; is the port right? Friends at a relay join with fernchat relay-client"
             ),
             ClientError::NoAnswer(step) => {
-                write!(f, "the server does not answer: {step} did not come; try again, or ask for the server to be restarted")
+                write!(
+                    f,
+                    "the server does not answer: {step} did not come; try again, or ask for the server to be restarted"
+                )
             }
             ClientError::Refused { reason, .. } => write!(f, "the server refused: {reason}"),
             ClientError::Closed(reason) => write!(f, "the server closed the connection: {reason}"),

@@ -11,26 +11,26 @@
 
 use std::collections::VecDeque;
 use std::path::PathBuf;
-use std::sync::atomic::Ordering;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use crossbeam_channel::Sender;
 use log::debug;
 
+use super::ClientError;
 use super::files::{Download, Seal};
 use super::link::{Incoming, Link, SERVER};
 use super::room;
 use super::sending::Sending;
 use super::step::is_line;
-use super::ClientError;
 use crate::seal::stamp_of;
-use crate::terminal::style::size;
 use crate::terminal::Terminal;
+use crate::terminal::style::size;
 use crate::wire::command::{
-    after, refusal, Peer, ACCEPTED, CLOSING, KICKED, PYCHAT, RECEIVE_FILE, SEND_FILE,
-    SEND_FILENAME, WAIT_DISCONNECT,
+    ACCEPTED, CLOSING, KICKED, PYCHAT, Peer, RECEIVE_FILE, SEND_FILE, SEND_FILENAME,
+    WAIT_DISCONNECT, after, refusal,
 };
-use crate::wire::frame::{mark, FrameReader, Piece, WireError, BODY_STEP};
+use crate::wire::frame::{BODY_STEP, FrameReader, Piece, WireError, mark};
 use crate::wire::name::FileName;
 use crate::wire::name_set;
 use crate::wire::watch;
@@ -144,7 +144,7 @@ impl Receiving {
             WAIT_DISCONNECT => {
                 return Err(ClientError::Closed(
                     "it ends those who wait for approval".into(),
-                ))
+                ));
             }
             ACCEPTED => {
                 self.link.is_member.store(true, Ordering::SeqCst);

@@ -8,7 +8,7 @@
 use std::borrow::Cow;
 
 use crate::machine;
-use crate::seal::{has_token_form, Key, Line};
+use crate::seal::{Key, Line, has_token_form};
 use crate::wire::command::PYCHAT;
 use crate::wire::name::UserName;
 

@@ -17,7 +17,7 @@ use std::thread;
 use log::debug;
 use parking_lot::Mutex;
 
-use super::dialogues::{Patience, Silence, Talk, LEAVE_TIME};
+use super::dialogues::{LEAVE_TIME, Patience, Silence, Talk};
 use super::typed::{Action, Typed, Wish};
 use crate::terminal::Terminal;
 

@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use crate::wire::command::{after, Peer, ACCEPTED, CLOSING, KICKED, RECEIVE_FILE};
+use crate::wire::command::{ACCEPTED, CLOSING, KICKED, Peer, RECEIVE_FILE, after};
 
 /// What the receiving thread must know of the dialogue that is open.
 #[derive(Default)]

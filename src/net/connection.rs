@@ -17,7 +17,7 @@
 use std::fmt;
 use std::io::{self, Read};
 use std::net::{Shutdown, SocketAddr, TcpStream};
-use std::panic::{catch_unwind, resume_unwind, AssertUnwindSafe};
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::{Arc, OnceLock};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
@@ -29,7 +29,7 @@ use socket2::{SockRef, TcpKeepalive};
 
 use super::departure::Departure;
 use super::is_late;
-use super::outbox::{write_loop, Item, Outbox, Pace, Post, Way, CLOSE_TIME};
+use super::outbox::{CLOSE_TIME, Item, Outbox, Pace, Post, Way, write_loop};
 use crate::machine;
 
 /// The stack of each thread of a client: almost three times what a debug build needs. On 32-bit machines address space is
@@ -240,9 +240,10 @@ impl Way for Line {
 
     fn challenge(&self, is_on: bool) {
         // Refused, it takes as long as it always does.
-        let _ = match is_on {
-            true => keep_alive(&self.socket, CHALLENGE_INTERVAL, CHALLENGE_INTERVAL),
-            false => keep_alive(&self.socket, KEEPALIVE_TIME, KEEPALIVE_INTERVAL),
+        let _ = if is_on {
+            keep_alive(&self.socket, CHALLENGE_INTERVAL, CHALLENGE_INTERVAL)
+        } else {
+            keep_alive(&self.socket, KEEPALIVE_TIME, KEEPALIVE_INTERVAL)
         };
         #[cfg(any(target_os = "linux", target_os = "android"))]
         let _ = SockRef::from(&self.socket).set_tcp_user_timeout(Some(if is_on {

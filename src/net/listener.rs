@@ -9,17 +9,17 @@ use std::collections::HashMap;
 use std::fmt;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream};
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, Scope};
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::{bounded, Receiver, RecvTimeoutError};
+use crossbeam_channel::{Receiver, RecvTimeoutError, bounded};
 use log::{debug, error, info, warn};
 use parking_lot::{Condvar, Mutex, MutexGuard};
 use socket2::SockRef;
 
-use super::connection::{tune, ClientId, Connection, STACK_LEN};
+use super::connection::{ClientId, Connection, STACK_LEN, tune};
 use super::departure::Departure;
 use super::outbox::{Pace, Post};
 use super::resolve;
@@ -122,12 +122,13 @@ impl Listener {
                 .map(|ip| SocketAddr::new(ip, address.port()).to_string())
                 .collect(),
         };
-        match reach.is_empty() {
-            true => format!("listening on {address}, reachable only from this machine"),
-            false => format!(
+        if reach.is_empty() {
+            format!("listening on {address}, reachable only from this machine")
+        } else {
+            format!(
                 "listening on {address}, reachable by others at {}",
                 reach.join(" or ")
-            ),
+            )
         }
     }
 

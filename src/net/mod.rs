@@ -26,12 +26,13 @@ pub fn resolve(host: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
         .to_socket_addrs()?
         .partition(SocketAddr::is_ipv4);
     addresses.extend(others);
-    match addresses.is_empty() {
-        true => Err(io::Error::new(
+    if addresses.is_empty() {
+        Err(io::Error::new(
             io::ErrorKind::NotFound,
             "the name has no address",
-        )),
-        false => Ok(addresses),
+        ))
+    } else {
+        Ok(addresses)
     }
 }
 

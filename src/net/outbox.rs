@@ -23,7 +23,7 @@ use std::sync::{Arc, OnceLock, Weak};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::{bounded, select, unbounded, Receiver, Sender};
+use crossbeam_channel::{Receiver, Sender, bounded, select, unbounded};
 use parking_lot::{Condvar, Mutex, MutexGuard};
 
 use super::departure::Departure;
@@ -370,10 +370,10 @@ impl Outbox {
                 }
                 Item::End => {
                     self.write_straight(batch, last_line);
-                    match self.goes_straight() && self.way.finish(self) {
-                        // What comes too late goes into a channel that nobody has, and starts no writer.
-                        true => drop(self.items.set(unbounded().0)),
-                        false => self.hand_over(Item::End),
+                    if self.goes_straight() && self.way.finish(self) {
+                        drop(self.items.set(unbounded().0))
+                    } else {
+                        self.hand_over(Item::End)
                     }
                     // Nothing goes straight any more.
                     self.n_handed.fetch_add(1, Ordering::Relaxed);

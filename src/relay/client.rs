@@ -7,16 +7,16 @@ use std::fmt;
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, TcpStream};
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
-use super::splitter::{Piece, Splitter, REST_TIME};
+use super::splitter::{Piece, REST_TIME, Splitter};
 use super::{PAUSE, READ_LEN};
 use crate::machine;
-use crate::net::{connect, is_late, ConnectError};
-use crate::seal::{token_len, Key, KeyFileError, Line};
+use crate::net::{ConnectError, connect, is_late};
+use crate::seal::{Key, KeyFileError, Line, token_len};
 use crate::terminal::log::LogError;
 use crate::terminal::{self, Room, Terminal};
 use crate::wire::name::{NameError, UserName};
@@ -147,16 +147,17 @@ impl Chat {
         for text in pieces(line, stamp("").len()) {
             (&self.socket).write_all(self.key.seal(stamp(text).as_bytes()).as_bytes())?;
             // On a terminal it stands there already.
-            match self.terminal.is_interactive() {
-                true => self.terminal.said(text),
-                false => self.terminal.hear_stamped(
+            if self.terminal.is_interactive() {
+                self.terminal.said(text)
+            } else {
+                self.terminal.hear_stamped(
                     &format!("{time} "),
                     Line {
                         time: &time,
                         name: SELF,
                         text,
                     },
-                ),
+                )
             }
             thread::sleep(PAUSE);
         }

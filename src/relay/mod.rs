@@ -30,7 +30,7 @@ use self::splitter::{Piece, Splitter};
 use crate::net::connection::Connection;
 use crate::net::departure::Departure;
 use crate::net::is_late;
-use crate::net::listener::{bearable, BindError, Listener, Service};
+use crate::net::listener::{BindError, Listener, Service, bearable};
 use crate::net::outbox::Pace;
 
 /// The pause between two tokens for one peer, unless it is told otherwise. Measured with a Python reader that takes one read for

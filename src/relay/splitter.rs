@@ -44,7 +44,7 @@
 
 use std::time::Duration;
 
-use crate::wire::frame::{begins_token, TOKEN_START};
+use crate::wire::frame::{TOKEN_START, begins_token};
 
 /// The longest token that is held back until it is whole, in bytes. A longer one is passed on in pieces.
 pub const MAX_TOKEN: usize = 64 << 10;
@@ -153,7 +153,7 @@ fn front(bytes: &[u8]) -> Front {
             [] => return Front::MaybeWhole,
             rest if begins_token(rest) && rest.len() < TOKEN_START.len() => return Front::Part,
             rest if begins_token(rest) || !is_letter(rest[0]) && rest[0] != b'=' => {
-                return Front::Token(end)
+                return Front::Token(end);
             }
             _ => {}
         }

@@ -18,12 +18,12 @@
 use std::fmt;
 use std::io::{self, Read};
 
+use aes::Aes128;
 use aes::cipher::block_padding::Pkcs7;
 use aes::cipher::inout::InOutBuf;
 use aes::cipher::{BlockDecryptMut, BlockEncryptMut, KeyIvInit};
-use aes::Aes128;
-use base64::engine::general_purpose::URL_SAFE;
 use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE;
 use hmac::{Hmac, Mac};
 use sha2::Sha256;
 use zeroize::Zeroizing;
@@ -328,9 +328,10 @@ impl BodyOpener {
             decryptor.decrypt_blocks_inout_mut(blocks);
             out.extend_from_slice(ready);
         });
-        match self.check.is_broken {
-            true => Err(SealError::NotOpened),
-            false => Ok(()),
+        if self.check.is_broken {
+            Err(SealError::NotOpened)
+        } else {
+            Ok(())
         }
     }
 

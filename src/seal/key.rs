@@ -7,8 +7,8 @@
 
 use std::fmt;
 
-use base64::engine::general_purpose::URL_SAFE;
 use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE;
 use fernet::Fernet;
 use zeroize::Zeroizing;
 
@@ -93,7 +93,9 @@ mod tests {
         );
         assert_eq!(
             *key.encryption,
-            [16, 17, 18, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 29, 30, 31]
+            [
+                16, 17, 18, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 29, 30, 31
+            ]
         );
     }
 

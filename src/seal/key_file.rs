@@ -112,21 +112,33 @@ impl fmt::Display for KeyFileError {
         match self {
             KeyFileError::Unreadable(path, error) => {
                 let path = path.display();
-                write!(f, "cannot read the file {path}: {error}; get it from a friend, or make one with: fernchat keygen FILE")
+                write!(
+                    f,
+                    "cannot read the file {path}: {error}; get it from a friend, or make one with: fernchat keygen FILE"
+                )
             }
             KeyFileError::NoKey(path, error) => {
                 let path = path.display();
-                write!(f, "the file {path} holds no key: {error}; a key file is one line, as fernchat keygen makes it")
+                write!(
+                    f,
+                    "the file {path} holds no key: {error}; a key file is one line, as fernchat keygen makes it"
+                )
             }
             KeyFileError::NoSecret(path) => {
                 let path = path.display();
-                write!(f, "the file {path} holds no secret: that is one line of at least {MIN_SECRET} characters; fernchat keygen makes a good one")
+                write!(
+                    f,
+                    "the file {path} holds no secret: that is one line of at least {MIN_SECRET} characters; fernchat keygen makes a good one"
+                )
             }
             KeyFileError::NotCreated(path, error)
                 if error.kind() == io::ErrorKind::AlreadyExists =>
             {
                 let path = path.display();
-                write!(f, "{path} exists, and a key that is in use must not be lost; remove it, or choose another name")
+                write!(
+                    f,
+                    "{path} exists, and a key that is in use must not be lost; remove it, or choose another name"
+                )
             }
             KeyFileError::NotCreated(path, error) => {
                 write!(f, "cannot make the key file {}: {error}", path.display())
@@ -135,7 +147,10 @@ impl fmt::Display for KeyFileError {
                 write!(f, "the environment variable {VARIABLE} is no key: {error}")
             }
             KeyFileError::Missing => {
-                write!(f, "a key is missing; give it with --key-file FILE, and make one with: fernchat keygen FILE")
+                write!(
+                    f,
+                    "a key is missing; give it with --key-file FILE, and make one with: fernchat keygen FILE"
+                )
             }
         }
     }

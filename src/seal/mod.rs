@@ -26,7 +26,7 @@ pub use body::{BodyCheck, BodyFault, BodyOpener, BodySealer};
 pub use key::Key;
 pub use key_file::KeyFileError;
 pub use line::Line;
-pub use secret::{challenge, Secret};
+pub use secret::{Secret, challenge};
 pub use token::{has_token_form, is_token_len, stamp_of, token_len};
 
 /// Why a key, a token or a body that came from outside was not accepted.
@@ -56,16 +56,21 @@ mod vectors {
     pub const KEY: &str = "cw_0x689RpI-jtRR7oE8h_eQsKImvJapLeSbXpwF4e4=";
 
     /// `generate.json` and `verify.json`: "hello", at [`HELLO_SECS`], with the bytes 0 to 15 as IV.
-    pub const HELLO: &str =
-        "gAAAAAAdwJ6wAAECAwQFBgcICQoLDA0ODy021cpGVWKZ_eEwCGM4BLLF_5CV9dOPmrhuVUPgJobwOz7JcbmrR64jVmpU4IwqDA==";
+    pub const HELLO: &str = "gAAAAAAdwJ6wAAECAwQFBgcICQoLDA0ODy021cpGVWKZ_eEwCGM4BLLF_5CV9dOPmrhuVUPgJobwOz7JcbmrR64jVmpU4IwqDA==";
 
     /// 1985-10-26T01:20:00-07:00 in seconds since 1970.
     pub const HELLO_SECS: u64 = 499_162_800;
 
     /// `invalid.json`: what is wrong, and the token.
     pub const INVALID: [(&str, &str); 6] = [
-        ("incorrect mac", "gAAAAAAdwJ6xAAECAwQFBgcICQoLDA0OD3HkMATM5lFqGaerZ-fWPAl1-szkFVzXTuGb4hR8AKtwcaX1YdykQUFBQUFBQUFBQQ=="),
-        ("too short", "gAAAAAAdwJ6xAAECAwQFBgcICQoLDA0OD3HkMATM5lFqGaerZ-fWPA=="),
+        (
+            "incorrect mac",
+            "gAAAAAAdwJ6xAAECAwQFBgcICQoLDA0OD3HkMATM5lFqGaerZ-fWPAl1-szkFVzXTuGb4hR8AKtwcaX1YdykQUFBQUFBQUFBQQ==",
+        ),
+        (
+            "too short",
+            "gAAAAAAdwJ6xAAECAwQFBgcICQoLDA0OD3HkMATM5lFqGaerZ-fWPA==",
+        ),
         (
             "invalid base64",
             "%%%%%%%%%%%%%AECAwQFBgcICQoLDA0OD3HkMATM5lFqGaerZ-fWPAl1-szkFVzXTuGb4hR8AKtwcaX1YdykRtfsH-p1YsUD2Q==",

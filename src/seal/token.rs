@@ -14,8 +14,8 @@
 use std::str;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use base64::engine::general_purpose::URL_SAFE;
 use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE;
 
 use super::{Key, SealError};
 

@@ -273,9 +273,10 @@ impl Group {
     }
 
     fn member(&self, seat: &Seat) -> Result<(), Refusal> {
-        match self.has_member(seat.id, &seat.name) {
-            true => Ok(()),
-            false => Err(Refusal::NotMember),
+        if self.has_member(seat.id, &seat.name) {
+            Ok(())
+        } else {
+            Err(Refusal::NotMember)
         }
     }
 
@@ -285,9 +286,10 @@ impl Group {
     /// [`Refusal::NotAdmin`], [`Refusal::NotMember`].
     pub fn may_decide(&self, seat: &Seat) -> Result<(), Refusal> {
         self.member(seat)?;
-        match self.admin == seat.name {
-            true => Ok(()),
-            false => Err(Refusal::NotAdmin),
+        if self.admin == seat.name {
+            Ok(())
+        } else {
+            Err(Refusal::NotAdmin)
         }
     }
 

@@ -25,19 +25,19 @@ mod testkit;
 use std::fmt;
 use std::io;
 use std::path::PathBuf;
-use std::sync::atomic::AtomicUsize;
 use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
 
 use log::{error, info};
 
-use self::seat::{seal, Failure};
+use self::seat::{Failure, seal};
 use self::session::{House, Session};
 use self::spool::Spool;
 use self::table::GroupTable;
-use crate::net::connection::{aside, Connection};
+use crate::net::connection::{Connection, aside};
 use crate::net::departure::Departure;
-use crate::net::listener::{bearable, BindError, Listener, Service, GREETING_PLACES};
-use crate::net::outbox::{Pace, CHALLENGE_TIME};
+use crate::net::listener::{BindError, GREETING_PLACES, Listener, Service, bearable};
+use crate::net::outbox::{CHALLENGE_TIME, Pace};
 use crate::seal::{Key, KeyFileError, Secret};
 use crate::wire::command::notice;
 

@@ -8,7 +8,7 @@ use std::io::{self, Write};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use log::{log_enabled, Level};
+use log::{Level, log_enabled};
 use parking_lot::Mutex;
 
 use super::spool::Body;
@@ -17,8 +17,8 @@ use crate::net::connection::ClientId;
 use crate::net::departure::Departure;
 use crate::net::outbox::{Job, Outbox};
 use crate::seal::Key;
-use crate::wire::command::{self, Peer, CLOSING, KICKED, NO_BODY, WAIT_DISCONNECT};
-use crate::wire::frame::{self, FrameReader, BODY_STEP, MAX_FRAME};
+use crate::wire::command::{self, CLOSING, KICKED, NO_BODY, Peer, WAIT_DISCONNECT};
+use crate::wire::frame::{self, BODY_STEP, FrameReader, MAX_FRAME};
 use crate::wire::name::{FileName, UserName};
 use crate::wire::watch;
 

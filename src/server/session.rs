@@ -10,27 +10,27 @@
 
 use std::collections::VecDeque;
 use std::io::Read;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use log::{debug, info};
 use parking_lot::Mutex;
 
 use super::group::{Group, JoinFrames, Joined, Refusal};
-use super::seat::{farewell, seal, send, Failures, Seat};
+use super::seat::{Failures, Seat, farewell, seal, send};
 use super::spool::Spool;
 use super::table::GroupTable;
 use crate::net::connection::ClientId;
 use crate::net::departure::Departure;
 use crate::net::outbox::Outbox;
-use crate::seal::{challenge, Key};
+use crate::seal::{Key, challenge};
 use crate::wire::command::{
-    self, Command, Peer, ACCEPTED, ADMIN_READY, DENY, FERNCHAT, HAS_REQUESTED, KICKED, MADE_ADMIN,
-    PROCEED, READY, REFUSED, SENDING_DATA, SEND_FILE, SEND_FILENAME, SEND_GROUP_NAME, TAKEN, WAIT,
-    WAIT_DISCONNECT,
+    self, ACCEPTED, ADMIN_READY, Command, DENY, FERNCHAT, HAS_REQUESTED, KICKED, MADE_ADMIN,
+    PROCEED, Peer, READY, REFUSED, SEND_FILE, SEND_FILENAME, SEND_GROUP_NAME, SENDING_DATA, TAKEN,
+    WAIT, WAIT_DISCONNECT,
 };
-use crate::wire::frame::{FrameReader, WireError, MAX_FRAME, MAX_GREETING_FRAME, MAX_TEXT};
+use crate::wire::frame::{FrameReader, MAX_FRAME, MAX_GREETING_FRAME, MAX_TEXT, WireError};
 use crate::wire::name::{GroupName, UserName};
 use crate::wire::name_set;
 use crate::wire::watch;
@@ -230,7 +230,7 @@ impl<'a, R: Read> Session<'a, R> {
                 Err(Refusal::NameTaken(_))
                     if Instant::now() < deadline && outbox.pause(NAME_TIME) => {}
                 Err(refusal @ (Refusal::Full | Refusal::NoMoreGroups)) => {
-                    return Err(refuse("full", refusal.to_string()))
+                    return Err(refuse("full", refusal.to_string()));
                 }
                 Err(refusal) => return Err(refuse("name-taken", refusal.to_string())),
             }
@@ -269,9 +269,10 @@ impl<'a, R: Read> Session<'a, R> {
                     let reason = format!("The connection is closed: {reason}.");
                     let is_waiting = |seat: &Arc<Seat>| seat.id == self.seat.id;
                     let is_waiting = self.group.lock().waiting().any(is_waiting);
-                    match is_waiting {
-                        true => self.seat.close_waiting(&reason, departure.clone()),
-                        false => self.seat.close(&reason, departure.clone()),
+                    if is_waiting {
+                        self.seat.close_waiting(&reason, departure.clone())
+                    } else {
+                        self.seat.close(&reason, departure.clone())
                     }
                 }
                 return departure;
@@ -429,21 +430,20 @@ impl<'a, R: Read> Session<'a, R> {
             Some(text) => text,
             None => self.incoming.text()?,
         };
-        let (number, text) = match self.seat.run.is_empty() {
-            true => (None, text.as_str()),
-            false => {
-                let (number, text) = text
-                    .split_once(' ')
-                    .ok_or(WireError::NotTheStep("a numbered line"))?;
-                (
-                    Some(
-                        number
-                            .parse()
-                            .map_err(|_| WireError::NotTheStep("a numbered line"))?,
-                    ),
-                    text,
-                )
-            }
+        let (number, text) = if self.seat.run.is_empty() {
+            (None, text.as_str())
+        } else {
+            let (number, text) = text
+                .split_once(' ')
+                .ok_or(WireError::NotTheStep("a numbered line"))?;
+            (
+                Some(
+                    number
+                        .parse()
+                        .map_err(|_| WireError::NotTheStep("a numbered line"))?,
+                ),
+                text,
+            )
         };
         let line = seal(&self.house.key, command::line(&self.seat.name, text));
         self.wait_for_room();
@@ -589,12 +589,12 @@ impl Drop for Place<'_> {
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeSet;
-    use std::panic::{catch_unwind, AssertUnwindSafe};
+    use std::panic::{AssertUnwindSafe, catch_unwind};
     use std::time::{Duration, Instant};
 
     use super::*;
     use crate::seal::token_len;
-    use crate::server::testkit::{Kit, Person, Script, DEN};
+    use crate::server::testkit::{DEN, Kit, Person, Script};
 
     const CLOSED: &str = "The connection is closed: ";
 

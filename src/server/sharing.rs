@@ -10,15 +10,15 @@ use std::time::Duration;
 use log::{debug, info};
 
 use super::group::Refusal;
-use super::seat::{seal, Delivery, Failure, Receipt};
+use super::seat::{Delivery, Failure, Receipt, seal};
 use super::session::Session;
 use super::spool::{self, Body, SpoolError};
 use super::turn::{Frames, Offer};
 use crate::net::departure::Departure;
 use crate::seal::token_len;
 use crate::terminal::style::size;
-use crate::wire::command::{self, Command, Peer, BODY_END, FILE_ERROR, RECEIVE_FILE, SEND_FILE};
-use crate::wire::frame::{Piece, WireError, BODY_STEP};
+use crate::wire::command::{self, BODY_END, Command, FILE_ERROR, Peer, RECEIVE_FILE, SEND_FILE};
+use crate::wire::frame::{BODY_STEP, Piece, WireError};
 use crate::wire::name::FileName;
 
 /// How long an upload may stand still before its client is put out: until then it keeps room in the spool from others.
@@ -55,11 +55,12 @@ impl<R: Read> Session<'_, R> {
     /// so inside the body; what it says next is a frame, which no piece of a body goes beyond.
     fn store(&mut self, length: u64, longest: u64) -> Result<Result<Body, SpoolError>, Departure> {
         let house = self.house;
-        let mut stored = match length > longest {
-            true => Err(SpoolError::TooLarge {
+        let mut stored = if length > longest {
+            Err(SpoolError::TooLarge {
                 limit: house.max_file,
-            }),
-            false => house.spool.begin(&house.key),
+            })
+        } else {
+            house.spool.begin(&house.key)
         };
         let mut piece = vec![0; BODY_STEP];
         let mut left = length;

@@ -9,8 +9,8 @@ use std::fmt;
 use std::fs::File;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use crate::machine::{free_space, read_at};
 use crate::seal::{BodyCheck, Key, SealError};
@@ -64,9 +64,10 @@ impl Spool {
     /// The file cannot be made.
     pub fn begin(&self, key: &Key) -> Result<Incoming, SpoolError> {
         let n_bodies = self.room.n_bodies.fetch_add(1, Ordering::Relaxed);
-        let file = match n_bodies < MAX_BODIES {
-            true => tempfile::tempfile_in(&self.folder).map_err(SpoolError::Io),
-            false => Err(SpoolError::TooMany),
+        let file = if n_bodies < MAX_BODIES {
+            tempfile::tempfile_in(&self.folder).map_err(SpoolError::Io)
+        } else {
+            Err(SpoolError::TooMany)
         };
         if file.is_err() {
             self.room.n_bodies.fetch_sub(1, Ordering::Relaxed);

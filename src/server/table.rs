@@ -89,7 +89,7 @@ mod tests {
     use crossbeam_channel::bounded;
 
     use super::*;
-    use crate::server::testkit::{Kit, DEN};
+    use crate::server::testkit::{DEN, Kit};
 
     /// Fills the table up with other names of this group.
     fn fill(table: &GroupTable, group: &Arc<Mutex<Group>>) {

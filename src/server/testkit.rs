@@ -15,17 +15,17 @@ use crossbeam_channel::Receiver;
 use parking_lot::Mutex;
 
 use super::group::{Group, JoinFrames, Refusal};
-use super::seat::{seal, Delivery, Failure, Receipt, Seat};
+use super::seat::{Delivery, Failure, Receipt, Seat, seal};
 use super::session::{House, Session};
 use super::spool::{Body, Spool};
 use super::table::GroupTable;
 use super::turn::{Frames, Offer};
 use crate::net::departure::Departure;
-use crate::net::outbox::tests::{with_channel, NoWay};
+use crate::net::outbox::tests::{NoWay, with_channel};
 use crate::net::outbox::{Item, Outbox, Pace};
 use crate::seal::Key;
 use crate::wire::command::{
-    line, notice, Peer, ACCEPTED, ADMIN_READY, FERNCHAT, KICKED, READY, RECEIVE_FILE, WAIT,
+    ACCEPTED, ADMIN_READY, FERNCHAT, KICKED, Peer, READY, RECEIVE_FILE, WAIT, line, notice,
 };
 use crate::wire::frame::{FrameReader, MAX_FRAME};
 use crate::wire::name::{FileName, GroupName, UserName};

@@ -321,17 +321,19 @@ mod tests {
 
         /// The first answer of a delivery.
         fn name(&mut self) -> String {
-            match self.0.name_wanted() {
-                true => self.words(),
-                false => "not due".into(),
+            if self.0.name_wanted() {
+                self.words()
+            } else {
+                "not due".into()
             }
         }
 
         /// The second.
         fn body(&mut self) -> String {
-            match self.0.body_wanted() {
-                true => self.words(),
-                false => "not due".into(),
+            if self.0.body_wanted() {
+                self.words()
+            } else {
+                "not due".into()
             }
         }
 
@@ -687,9 +689,10 @@ mod tests {
                     ) => {
                         assert!(is_due);
                         let is_called_off = ticks >= ANSWER_TICKS;
-                        let (pass, stage) = match is_called_off {
-                            true => (Pass::NoBody, Stage::NoDelivery),
-                            false => (Pass::Body(file), Stage::Sending),
+                        let (pass, stage) = if is_called_off {
+                            (Pass::NoBody, Stage::NoDelivery)
+                        } else {
+                            (Pass::Body(file), Stage::Sending)
                         };
                         assert_eq!(self.turn.next_pass(), Some(pass));
                         self.stage = stage;

@@ -1,7 +1,7 @@
 //! What Tab completes: commands, then what the command needs: names or files; in what is said, names.
 
 use std::fs;
-use std::path::{is_separator, Path, PathBuf, MAIN_SEPARATOR};
+use std::path::{MAIN_SEPARATOR, Path, PathBuf, is_separator};
 
 use super::style::harmless;
 use super::{Need, People};
@@ -59,14 +59,15 @@ pub fn candidates(
 /// The file that a person means: as typed, or else without quotes and with the home folder in the place of `~`.
 pub fn path(typed: &str) -> PathBuf {
     let as_typed = PathBuf::from(typed);
-    match as_typed.exists() {
-        true => as_typed,
-        false => at_home(
+    if as_typed.exists() {
+        as_typed
+    } else {
+        at_home(
             ['"', '\'']
                 .iter()
                 .find_map(|quote| typed.strip_prefix(*quote)?.strip_suffix(*quote))
                 .unwrap_or(typed),
-        ),
+        )
     }
 }
 
@@ -106,9 +107,12 @@ fn files(begun: &str) -> Vec<String> {
         .filter(|(entry, _)| {
             entry.starts_with(name) && entry.starts_with('.') == name.starts_with('.')
         })
-        .map(|(entry, is_folder)| match is_folder {
-            true => format!("{quote}{folder}{entry}{MAIN_SEPARATOR}"),
-            false => format!("{quote}{folder}{entry}{quote}"),
+        .map(|(entry, is_folder)| {
+            if is_folder {
+                format!("{quote}{folder}{entry}{MAIN_SEPARATOR}")
+            } else {
+                format!("{quote}{folder}{entry}{quote}")
+            }
         })
         .collect();
     found.sort_unstable();

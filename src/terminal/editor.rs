@@ -18,7 +18,7 @@ use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
-use crossbeam_channel::{unbounded, Receiver, Sender};
+use crossbeam_channel::{Receiver, Sender, unbounded};
 use parking_lot::{Condvar, Mutex};
 use rustyline::completion::Completer;
 use rustyline::config::{BellStyle, ColorMode, CompletionType, Config};
@@ -30,7 +30,7 @@ use rustyline::validate::{ValidationContext, ValidationResult, Validator};
 use rustyline::{ExternalPrinter, Helper};
 
 use super::style::harmless;
-use super::{completion, print, Need, People, Room};
+use super::{Need, People, Room, completion, print};
 use crate::machine;
 
 /// How many lines wait to be shown while the person searches the history, say. Past it whoever shows a line waits, and then the server

@@ -32,7 +32,7 @@ use parking_lot::{Mutex, MutexGuard};
 
 use self::editor::Editor;
 use self::log::{Log, LogError};
-use self::style::{harmless, Day, Style};
+use self::style::{Day, Style, harmless};
 use crate::machine;
 use crate::seal::Line;
 use crate::wire::command::{HAS_REQUESTED, MADE_ADMIN, PYCHAT};
@@ -232,14 +232,15 @@ impl Terminal {
         }
         shown.room = Some(harmless(&room.name));
         drop(shown);
-        let editor = match self.is_interactive {
-            true => Editor::start(
+        let editor = if self.is_interactive {
+            Editor::start(
                 room,
                 Arc::clone(&self.people),
                 self.options.history.clone(),
                 self.style.color,
-            ),
-            false => None,
+            )
+        } else {
+            None
         };
         Visit(editor.map(|editor| Arc::clone(self.editor.get_or_init(|| Arc::new(editor)))))
     }
@@ -302,9 +303,10 @@ impl Terminal {
     pub fn hear_stamped(&self, head: &str, line: Line) {
         let Line { time, name, text } = line;
         let (talk, plain) = (self.talk(name, text), format!("{name}: {text}"));
-        match self.style.time {
-            true => self.put(time.get(..5), &talk, &plain),
-            false => self.put(None, &format!("{head}{talk}"), &plain),
+        if self.style.time {
+            self.put(time.get(..5), &talk, &plain)
+        } else {
+            self.put(None, &format!("{head}{talk}"), &plain)
         }
     }
 
@@ -345,9 +347,10 @@ impl Terminal {
             }
         };
         let list = names.iter().map(mark).collect::<Vec<_>>().join(", ");
-        match self.is_interactive {
-            true => self.show(&format!("{title} ({}): {list}", names.len())),
-            false => self.show(&format!("{title}: {list}")),
+        if self.is_interactive {
+            self.show(&format!("{title} ({}): {list}", names.len()))
+        } else {
+            self.show(&format!("{title}: {list}"))
         }
     }
 

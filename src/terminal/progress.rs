@@ -2,8 +2,8 @@
 
 use std::time::Instant;
 
-use super::style::{harmless, size};
 use super::Terminal;
+use super::style::{harmless, size};
 
 /// A file on its way.
 pub struct Progress<'a> {

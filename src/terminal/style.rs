@@ -45,9 +45,10 @@ impl Style {
     }
 
     fn paint(&self, how: &str, text: &str) -> String {
-        match self.color {
-            true => format!("\x1b[{how}m{text}\x1b[0m"),
-            false => text.to_owned(),
+        if self.color {
+            format!("\x1b[{how}m{text}\x1b[0m")
+        } else {
+            text.to_owned()
         }
     }
 }

@@ -221,7 +221,7 @@ impl<R: Read> FrameReader<R> {
                     Cut::Token(token) => return Ok(Piece::Frame(token)),
                     Cut::TooEarly => {}
                     Cut::NoToken if self.n_chances == MAX_CHANCES => {
-                        return Err(WireError::NoneOpens(self.owed.len()))
+                        return Err(WireError::NoneOpens(self.owed.len()));
                     }
                     Cut::NoToken => {
                         self.n_chances += 1;

@@ -410,9 +410,10 @@ mod tests {
         for n in [MAX_NAMES - 1, MAX_NAMES, MAX_NAMES + 1] {
             let names = set((0..n).map(|number| number.to_string()));
             let read = decode(&encode(names.iter().map(String::as_str)));
-            match n > MAX_NAMES {
-                true => assert_eq!(read, Err(NameSetError)),
-                false => assert_eq!(read, Ok(names)),
+            if n > MAX_NAMES {
+                assert_eq!(read, Err(NameSetError))
+            } else {
+                assert_eq!(read, Ok(names))
             }
         }
     }

@@ -18,7 +18,7 @@ use std::fmt::Display;
 
 use log::trace;
 
-use super::command::{word_of, ACKNOWLEDGEMENT};
+use super::command::{ACKNOWLEDGEMENT, word_of};
 
 /// What the log calls all this: the room.
 pub const TARGET: &str = "fernchat::wire";

@@ -5,7 +5,7 @@ use std::net::{Shutdown, TcpStream};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use super::{status_of, Peer, DEADLINE};
+use super::{DEADLINE, Peer, status_of};
 
 /// How a connection ends in the middle of something.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

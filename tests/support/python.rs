@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use tempfile::TempDir;
 
-use super::{client, folder, python, Program};
+use super::{Program, client, folder, python};
 
 /// The Python of a test, and a folder for each of its programs: what a program shares and receives lies in the folder of its name.
 pub struct Python {
