@@ -15,13 +15,13 @@ use fernchat::{client, server};
 /// What the program was asked to do.
 pub enum Args {
     /// Run a group chat's server.
-    Server(server::Setup),
+    Server(server::ServerSettings),
     /// Join a group chat.
-    Client(client::Setup),
+    Client(client::ClientSettings),
     /// Run a relay.
-    Relay(relay::Setup),
+    Relay(relay::RelaySettings),
     /// Join friends at a relay.
-    RelayClient(relay_client::Setup),
+    RelayClient(relay_client::RelayClientSettings),
     /// Make a key, in a file or for standard output.
     Keygen(Option<PathBuf>),
     /// Print this text.
@@ -200,15 +200,17 @@ fn options(
 }
 
 fn server(parser: &mut Parser) -> Result<Option<Args>, lexopt::Error> {
-    let mut setup = server::Setup::new(String::new(), 0);
+    let mut settings = server::ServerSettings::new(String::new(), 0);
     let values = options(parser, 2, |name, parser| {
         match name {
-            "max-clients" => setup.max_clients = parser.value()?.parse_with(at_least_one)?,
-            "max-file" => setup.max_file = parser.value()?.parse_with(size)?,
-            "python-file-limit" => setup.python_file_limit = parser.value()?.parse_with(limit)?,
-            "backlog" => setup.backlog = parser.value()?.parse()?,
-            "spool" => setup.spool = PathBuf::from(parser.value()?),
-            "secret-file" => setup.secret_file = Some(PathBuf::from(parser.value()?)),
+            "max-clients" => settings.max_clients = parser.value()?.parse_with(at_least_one)?,
+            "max-file" => settings.max_file = parser.value()?.parse_with(size)?,
+            "python-file-limit" => {
+                settings.python_file_limit = parser.value()?.parse_with(limit)?
+            }
+            "backlog" => settings.backlog = parser.value()?.parse()?,
+            "spool" => settings.spool = PathBuf::from(parser.value()?),
+            "secret-file" => settings.secret_file = Some(PathBuf::from(parser.value()?)),
             _ => return Ok(false),
         }
         Ok(true)
@@ -216,14 +218,14 @@ fn server(parser: &mut Parser) -> Result<Option<Args>, lexopt::Error> {
     let Some(values) = values else {
         return Ok(None);
     };
-    (setup.host, setup.port) = address(values, None, None)?;
-    Ok(Some(Args::Server(setup)))
+    (settings.host, settings.port) = address(values, None, None)?;
+    Ok(Some(Args::Server(settings)))
 }
 
 fn client(parser: &mut Parser) -> Result<Option<Args>, lexopt::Error> {
     let (mut name, mut group, mut downloads) = (None, None, PathBuf::from("."));
     let (mut secret_file, mut room_key_file, mut reconnect) = (None, None, true);
-    let mut terminal = terminal::Options::default();
+    let mut terminal = terminal::TerminalSettings::default();
     let values = options(parser, 2, |option, parser| {
         match option {
             "name" => name = Some(parser.value()?.string()?),
@@ -240,7 +242,7 @@ fn client(parser: &mut Parser) -> Result<Option<Args>, lexopt::Error> {
         return Ok(None);
     };
     let (host, port) = address(values, None, None)?;
-    Ok(Some(Args::Client(client::Setup {
+    Ok(Some(Args::Client(client::ClientSettings {
         host,
         port,
         name,
@@ -273,7 +275,7 @@ fn relay(parser: &mut Parser) -> Result<Option<Args>, lexopt::Error> {
         _ => RELAY_PORT,
     };
     let (host, port) = address(values, Some("0.0.0.0"), Some(default_port))?;
-    Ok(Some(Args::Relay(relay::Setup {
+    Ok(Some(Args::Relay(relay::RelaySettings {
         host,
         port,
         max_clients,
@@ -283,7 +285,7 @@ fn relay(parser: &mut Parser) -> Result<Option<Args>, lexopt::Error> {
 
 fn relay_client(parser: &mut Parser) -> Result<Option<Args>, lexopt::Error> {
     let (mut name, mut key_file) = (None, None);
-    let mut terminal = terminal::Options::default();
+    let mut terminal = terminal::TerminalSettings::default();
     let values = options(parser, 2, |option, parser| {
         match option {
             "name" => name = Some(parser.value()?.string()?),
@@ -296,7 +298,7 @@ fn relay_client(parser: &mut Parser) -> Result<Option<Args>, lexopt::Error> {
         return Ok(None);
     };
     let (host, port) = address(values, Some("127.0.0.1"), Some(RELAY_PORT))?;
-    Ok(Some(Args::RelayClient(relay_client::Setup {
+    Ok(Some(Args::RelayClient(relay_client::RelayClientSettings {
         host,
         port,
         name,
@@ -314,7 +316,7 @@ fn keygen(parser: &mut Parser) -> Result<Option<Args>, lexopt::Error> {
 fn of_terminal(
     option: &str,
     parser: &mut Parser,
-    terminal: &mut terminal::Options,
+    terminal: &mut terminal::TerminalSettings,
 ) -> Result<bool, lexopt::Error> {
     match option {
         "color" => terminal.color = parser.value()?.parse_with(color)?,

@@ -29,21 +29,21 @@ fn main() -> ExitCode {
 fn run(args: Args) -> Result<(), String> {
     match args {
         Args::Print(text) => print_line(&text),
-        Args::Server(setup) => {
+        Args::Server(settings) => {
             set_up_log("info");
-            serve(Server::bind(setup).map_err(in_words)?)
+            serve(Server::bind(settings).map_err(in_words)?)
         }
-        Args::Client(setup) => {
+        Args::Client(settings) => {
             set_up_log("warn");
-            client::run(setup).map_err(in_words)
+            client::run(settings).map_err(in_words)
         }
-        Args::Relay(setup) => {
+        Args::Relay(settings) => {
             set_up_log("info");
-            serve(Relay::bind(setup).map_err(in_words)?)
+            serve(Relay::bind(settings).map_err(in_words)?)
         }
-        Args::RelayClient(setup) => {
+        Args::RelayClient(settings) => {
             set_up_log("warn");
-            relay::client::run(setup).map_err(in_words)
+            relay::client::run(settings).map_err(in_words)
         }
         Args::Keygen(None) => print_line(Key::generate().as_str()),
         Args::Keygen(Some(path)) => {

@@ -18,9 +18,9 @@ use std::time::{Duration, Instant, SystemTime};
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE;
-use fernchat::client::room;
+use fernchat::client::room_key;
 use fernchat::relay::splitter::{MAX_TOKEN, Piece, Splitter};
-use fernchat::seal::{BodyCheck, BodyOpener, BodySealer, Key, Line};
+use fernchat::seal::{BodyCheck, BodyOpener, BodySealer, Key, StampedLine};
 use fernchat::wire::command::Command;
 use fernchat::wire::frame::{self, FrameReader};
 use fernchat::wire::name::{FileName, GroupName, UserName, is_harmful};
@@ -469,11 +469,11 @@ fn names_files_words_and_lines_are_legal_or_refused() {
         if let Some(command) = Command::parse(&text) {
             assert_eq!(command.word(), text);
         }
-        if let Some(line) = Line::parse(&text) {
+        if let Some(line) = StampedLine::parse(&text) {
             assert_eq!(line.to_string(), text);
         }
         for room_key in [None, Some(&key)] {
-            assert!(room::shown(&text, room_key).len() <= text.len() + 100);
+            assert!(room_key::shown(&text, room_key).len() <= text.len() + 100);
         }
         if let Ok(key) = Key::parse(&text) {
             assert_eq!(key.as_str(), text.trim());

@@ -16,13 +16,13 @@ use std::time::Duration;
 use crossbeam_channel::{Receiver, RecvTimeoutError};
 
 use super::link::{ANSWER_DELAY, Link, Membership};
-use super::room;
+use super::room_key;
 use super::step::Expected;
 use super::typed::{ACTIONS, Action, Wish};
 use crate::terminal::Terminal;
 use crate::wire::command::{
-    ACCEPTED, ACKNOWLEDGEMENT, ADMIN, Command, DENY, PROCEED, Peer, READY_FOR_DATA, SENDING_DATA,
-    TAKEN, WAIT_DISCONNECT,
+    ACCEPTED, ACKNOWLEDGEMENT, ADMIN, Command, DENY, Dialect, PROCEED, READY_FOR_DATA,
+    SENDING_DATA, TAKEN, WAIT_DISCONNECT,
 };
 use crate::wire::frame::MAX_TEXT;
 use crate::wire::name::UserName;
@@ -146,12 +146,12 @@ impl Talk {
         let Membership { name, room_key, .. } = &*self.link.membership;
         let said = text;
         let text = match room_key {
-            Some(room_key) => Cow::Owned(room::seal(room_key, name, text)),
+            Some(room_key) => Cow::Owned(room_key::seal(room_key, name, text)),
             None => Cow::Borrowed(text),
         };
         let (text, expected) = match self.link.server {
-            Peer::Fernchat => (Cow::Owned(format!("{number} {text}")), TAKEN),
-            Peer::Python => (text, Command::MessageSend.word()),
+            Dialect::Fernchat => (Cow::Owned(format!("{number} {text}")), TAKEN),
+            Dialect::Python => (text, Command::MessageSend.word()),
         };
         if text.len() > MAX_TEXT {
             self.terminal.show(&format!(
@@ -207,7 +207,7 @@ impl Talk {
     }
 
     fn deny(&self, name: &str) -> Result<(), Silence> {
-        if self.link.server == Peer::Python {
+        if self.link.server == Dialect::Python {
             // It would approve a user called `!NAME`.
             self.terminal
                 .show("This server cannot deny: who is not approved stays outside.");
@@ -222,7 +222,7 @@ impl Talk {
             self.terminal.show("Nobody named, nothing done.");
             return Ok(());
         }
-        if let (Peer::Fernchat, Err(error)) = (self.link.server, UserName::parse(name)) {
+        if let (Dialect::Fernchat, Err(error)) = (self.link.server, UserName::parse(name)) {
             self.terminal
                 .show(&format!("Nobody can be called '{name}': {error}."));
             return Ok(());
@@ -365,7 +365,7 @@ impl Talk {
                 Err(RecvTimeoutError::Disconnected) => return Err(Silence::Gone),
                 Err(RecvTimeoutError::Timeout) => {}
             }
-            let may_be_mistaken = self.link.server == Peer::Python
+            let may_be_mistaken = self.link.server == Dialect::Python
                 && matches!(
                     self.link.dialogue.lock().expected,
                     Some(Expected::Result(_) | Expected::WordOrResult(_))

@@ -16,7 +16,7 @@ use crate::machine;
 use crate::seal::{BodyOpener, BodySealer, Key, SealError, is_token_len, token_len};
 use crate::terminal::completion;
 use crate::terminal::style::size;
-use crate::wire::command::{BODY_END, Command, NO_BODY, Peer, SEND_FILE, after};
+use crate::wire::command::{BODY_END, Command, Dialect, NO_BODY, SEND_FILE, after};
 use crate::wire::frame::{BODY_STEP, TOKEN_START};
 use crate::wire::name::FileName;
 
@@ -115,7 +115,7 @@ impl Talk {
             progress.add(n);
             left -= n as u64;
             // Behind the last byte it would be no part of the body any more.
-            if left > 0 && self.stop.is_asked_for() && self.link.server == Peer::Fernchat {
+            if left > 0 && self.stop.is_asked_for() && self.link.server == Dialect::Fernchat {
                 self.link
                     .send_bytes(&[BODY_END])
                     .map_err(|_| Silence::Gone)?;

@@ -21,7 +21,7 @@ use crate::net::{connect, is_late};
 use crate::seal::{Key, Secret, challenge, stamp_of};
 use crate::terminal::Terminal;
 use crate::wire::command::{
-    ADMIN_READY, FERNCHAT, Peer, READY, SEND_GROUP_NAME, WAIT, after, refusal,
+    ADMIN_READY, Dialect, FERNCHAT, READY, SEND_GROUP_NAME, WAIT, after, refusal,
 };
 use crate::wire::frame::{self, FrameReader, MAX_FRAME, WireError};
 use crate::wire::name::{GroupName, UserName};
@@ -66,7 +66,7 @@ pub struct Membership {
 /// The connection to the server, after joining.
 pub struct Link {
     /// The program at the other end.
-    pub server: Peer,
+    pub server: Dialect,
     /// As whom.
     pub membership: Arc<Membership>,
     key: Arc<Key>,
@@ -194,10 +194,10 @@ impl Link {
         })?;
         let (server, answer) = match after(SEND_GROUP_NAME, &prompt) {
             Some(fernchat) if after(FERNCHAT, fernchat).is_some() => (
-                Peer::Fernchat,
+                Dialect::Fernchat,
                 format!("{group}\n{fernchat}{proof}\n{run} {}", heard.lock()),
             ),
-            _ => (Peer::Python, group.to_string()),
+            _ => (Dialect::Python, group.to_string()),
         };
         send(&socket, &seal(key, &answer))?; // 4
         let verdict_of = |text: &str| {
@@ -245,7 +245,7 @@ impl Link {
             dialogue: Mutex::default(),
             answered: Condvar::new(),
         });
-        let is_python = server == Peer::Python;
+        let is_python = server == Dialect::Python;
         link.socket.set_read_timeout(None).map_err(WireError::Io)?;
         let incoming = frames.stream();
         incoming.is_joining = false;
@@ -291,7 +291,7 @@ impl Link {
     /// As [`Link::send`].
     pub fn answer(&self, word: &'static str) -> io::Result<()> {
         self.dialogue.lock().last_answer = Some(word);
-        if self.server == Peer::Fernchat {
+        if self.server == Dialect::Fernchat {
             return self.send(&[word]);
         }
         self.socket.set_read_timeout(Some(ANSWER_AGAIN))?;

@@ -11,7 +11,7 @@
 //! - [`step`] and [`dialogues`]: what the server may say next, and the dialogues with it, one at a time.
 //! - [`receiving`]: what arrives: steps for the dialogue, events for the person, files.
 //! - [`files`]: a file is read and sealed, or received and opened, as a stream.
-//! - [`room`]: what members say to each other when they keep it from the server.
+//! - [`room_key`]: what members say to each other when they keep it from the server.
 //!
 //! The thread that receives is the main one: when the connection ends the program does, though the other still waits for a line
 //! that nobody types. That is the one thread which is not joined: a read of standard input cannot be woken.
@@ -20,7 +20,7 @@ pub mod dialogues;
 pub mod files;
 pub mod link;
 pub mod receiving;
-pub mod room;
+pub mod room_key;
 pub mod sending;
 pub mod step;
 pub mod typed;
@@ -44,13 +44,13 @@ use crate::machine;
 use crate::net::ConnectError;
 use crate::seal::{Key, KeyFileError, Secret, challenge};
 use crate::terminal::log::LogError;
-use crate::terminal::{self, Room, Terminal};
+use crate::terminal::{self, Conversation, Terminal};
 use crate::wire::command::Refused;
 use crate::wire::frame::WireError;
 use crate::wire::name::{GroupName, NameError, UserName};
 
 /// How a client is set up.
-pub struct Setup {
+pub struct ClientSettings {
     /// The server's host.
     pub host: String,
     /// The server's port.
@@ -68,7 +68,7 @@ pub struct Setup {
     /// Whether to join again when the connection breaks.
     pub reconnect: bool,
     /// What the person wishes of the terminal.
-    pub terminal: terminal::Options,
+    pub terminal: terminal::TerminalSettings,
 }
 
 /// The pauses between two tries to join again: none, this, and then twice the last ...
@@ -83,8 +83,8 @@ const PATIENCE: Duration = Duration::from_secs(60);
 ///
 /// # Errors
 /// No connection, no seat in the group, or an end that the person did not ask for.
-pub fn run(setup: Setup) -> Result<(), ClientError> {
-    let Setup {
+pub fn run(settings: ClientSettings) -> Result<(), ClientError> {
+    let ClientSettings {
         host,
         port,
         name,
@@ -94,7 +94,7 @@ pub fn run(setup: Setup) -> Result<(), ClientError> {
         room_key_file,
         reconnect,
         terminal,
-    } = setup;
+    } = settings;
     let terminal = Arc::new(Terminal::new(terminal).map_err(ClientError::Log)?);
     files::check_folder(&downloads)?;
     let secret = secret_file
@@ -131,7 +131,7 @@ pub fn run(setup: Setup) -> Result<(), ClientError> {
     // Without the handler a signal ends the program the hard way: no reason not to chat.
     let _ = machine::at_signal(Box::new(move || at_signal.leave_at_signal()));
     let (at_ctrl_c, at_second_ctrl_c) = (Arc::clone(&sender), Arc::clone(&sender));
-    let _visit = terminal.enter(Room {
+    let _visit = terminal.enter(Conversation {
         name: membership.group.to_string(),
         commands: typed::commands(),
         stop: Box::new(move || at_ctrl_c.stop()),

@@ -20,14 +20,14 @@ use log::debug;
 use super::ClientError;
 use super::files::{Download, Seal};
 use super::link::{Incoming, Link, SERVER};
-use super::room;
+use super::room_key;
 use super::sending::Sending;
 use super::step::is_line;
 use crate::seal::stamp_of;
 use crate::terminal::Terminal;
 use crate::terminal::style::size;
 use crate::wire::command::{
-    ACCEPTED, CLOSING, KICKED, PYCHAT, Peer, RECEIVE_FILE, SEND_FILE, SEND_FILENAME,
+    ACCEPTED, CLOSING, Dialect, KICKED, PYCHAT, RECEIVE_FILE, SEND_FILE, SEND_FILENAME,
     WAIT_DISCONNECT, after, refusal,
 };
 use crate::wire::frame::{BODY_STEP, FrameReader, Piece, WireError, mark};
@@ -165,7 +165,7 @@ impl Receiving {
         if let Some(from) = after(RECEIVE_FILE, &text) {
             return self.offer((!from.is_empty()).then(|| from.to_owned()));
         }
-        if self.link.server == Peer::Fernchat && text.starts_with('/') {
+        if self.link.server == Dialect::Fernchat && text.starts_with('/') {
             // No line and no file name begins like this: it is a word of a later version.
             debug!("the server sent a word that is not known here");
             return Ok(Next::Frame);
@@ -198,7 +198,7 @@ impl Receiving {
             .deliveries
             .iter()
             .any(|delivery| delivery.name.is_none());
-        if self.link.server == Peer::Python && is_name_due && !step.starts_with(b"/") {
+        if self.link.server == Dialect::Python && is_name_due && !step.starts_with(b"/") {
             self.mistaken = String::from_utf8_lossy(step).into_owned();
         }
     }
@@ -239,12 +239,12 @@ impl Receiving {
                 return Ok(delivery.map_or(Next::Frame, |delivery| Next::Body(delivery, length)));
             }
         }
-        let may_be_name = self.link.server == Peer::Fernchat || !is_line(text);
+        let may_be_name = self.link.server == Dialect::Fernchat || !is_line(text);
         if !may_be_name || !self.name_delivery(text)? {
             if let Some((name, _)) = text.split_once(": ") {
                 self.terminal.people().meet(name);
             }
-            let line = room::shown(text, self.link.membership.room_key.as_ref());
+            let line = room_key::shown(text, self.link.membership.room_key.as_ref());
             match said_at.filter(|said_at| *said_at < self.link.joined_at) {
                 Some(said_at) => self.terminal.hear_earlier(&line, said_at),
                 None => self.terminal.hear(&line),

@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use crate::wire::command::{ACCEPTED, CLOSING, KICKED, Peer, RECEIVE_FILE, after};
+use crate::wire::command::{ACCEPTED, CLOSING, Dialect, KICKED, RECEIVE_FILE, after};
 
 /// What the receiving thread must know of the dialogue that is open.
 #[derive(Default)]
@@ -32,14 +32,14 @@ pub enum Expected {
 
 impl Expected {
     /// Whether these bytes are the step.
-    pub fn is(&self, bytes: &[u8], server: Peer) -> bool {
+    pub fn is(&self, bytes: &[u8], server: Dialect) -> bool {
         let Ok(text) = std::str::from_utf8(bytes) else {
             return matches!(self, Expected::Set);
         };
         let is_word = |words: &[&str]| words.iter().any(|word| after(word, text).is_some());
         let is_event = || match server {
-            Peer::Fernchat => is_word(&[RECEIVE_FILE, KICKED, CLOSING]),
-            Peer::Python => {
+            Dialect::Fernchat => is_word(&[RECEIVE_FILE, KICKED, CLOSING]),
+            Dialect::Python => {
                 let is_length = text.bytes().all(|byte| byte.is_ascii_digit());
                 is_word(&[RECEIVE_FILE, KICKED, ACCEPTED]) || is_line(text) || is_length
             }
@@ -84,12 +84,12 @@ mod tests {
             (&Expected::Set, "bob: hello", false),
         ] {
             assert_eq!(
-                expected.is(text.as_bytes(), Peer::Python),
+                expected.is(text.as_bytes(), Dialect::Python),
                 is_step,
                 "{expected:?} {text}"
             );
         }
-        assert!(result.is(b"Note: this server says it with a colon", Peer::Fernchat));
-        assert!(Expected::Set.is(b"\x80\x04\x8f.", Peer::Python));
+        assert!(result.is(b"Note: this server says it with a colon", Dialect::Fernchat));
+        assert!(Expected::Set.is(b"\x80\x04\x8f.", Dialect::Python));
     }
 }

@@ -61,10 +61,10 @@ const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(5);
 const USER_TIMEOUT: Duration = Duration::from_secs(40);
 
 /// A peer whose name somebody else wants must show that it is there: after this time, and then this often, three times ...
-const CHALLENGE_INTERVAL: Duration = Duration::from_secs(1);
+const PROBE_INTERVAL: Duration = Duration::from_secs(1);
 /// ... and what is on its way to it must have arrived by then.
 #[cfg(any(target_os = "linux", target_os = "android"))]
-const CHALLENGE_TIMEOUT: Duration = Duration::from_secs(4);
+const PROBE_TIMEOUT: Duration = Duration::from_secs(4);
 
 /// How much the system takes of what it cannot send yet, in bytes. Left to itself it takes megabytes, and then nothing for a long
 /// time: a slow peer would look like one that has stopped.
@@ -238,16 +238,16 @@ impl Way for Line {
         }
     }
 
-    fn challenge(&self, is_on: bool) {
+    fn probe(&self, is_on: bool) {
         // Refused, it takes as long as it always does.
         let _ = if is_on {
-            keep_alive(&self.socket, CHALLENGE_INTERVAL, CHALLENGE_INTERVAL)
+            keep_alive(&self.socket, PROBE_INTERVAL, PROBE_INTERVAL)
         } else {
             keep_alive(&self.socket, KEEPALIVE_TIME, KEEPALIVE_INTERVAL)
         };
         #[cfg(any(target_os = "linux", target_os = "android"))]
         let _ = SockRef::from(&self.socket).set_tcp_user_timeout(Some(if is_on {
-            CHALLENGE_TIMEOUT
+            PROBE_TIMEOUT
         } else {
             USER_TIMEOUT
         }));

@@ -51,8 +51,8 @@ pub const MAX_PAUSE: Duration = Duration::from_millis(50);
 /// wire is: so no length of a frame is ever split between two writes.
 const MAX_WRITE: usize = 64 << 10;
 
-/// How long a peer is challenged whose name somebody else wants. One that is not there any more has failed sooner.
-pub const CHALLENGE_TIME: Duration = Duration::from_secs(5);
+/// How long a peer is probed whose name somebody else wants. One that is not there any more has failed sooner.
+pub const PROBE_TIME: Duration = Duration::from_secs(5);
 
 /// How long the peer may take to read the last bytes and to close, once they are written.
 pub const CLOSE_TIME: Duration = Duration::from_secs(1);
@@ -86,7 +86,7 @@ pub trait Way: Send + Sync {
     /// Something does not go at once, for the first time: starts the writer, which takes it out of the channel.
     fn start_writer(self: Arc<Self>, outbox: &Arc<Outbox>, items: Receiver<Item>);
     /// The peer must soon show that it is still there, or the connection fails; or it has as long as ever again.
-    fn challenge(&self, _is_on: bool) {}
+    fn probe(&self, _is_on: bool) {}
     /// Everything is written: ends the sending side. `false`: there is a writer, whose part that is.
     fn finish(&self, outbox: &Arc<Outbox>) -> bool;
     /// Ends both directions, which wakes all who read or write.
@@ -262,8 +262,8 @@ struct State {
     over_since: Option<(Instant, u64)>,
     /// When a peer that is in the middle of something must have sent more of it.
     more_by: Option<Instant>,
-    /// Until when the peer is challenged.
-    challenged_until: Option<Instant>,
+    /// Until when the peer is probed.
+    probed_until: Option<Instant>,
     /// Whether the clock looks at this outbox.
     is_watched: bool,
 }
@@ -325,13 +325,13 @@ impl Outbox {
                 .compare_exchange(number - 1, number, Ordering::Relaxed, Ordering::Relaxed);
     }
 
-    /// Has the system find out quickly whether the peer is still there, for [`CHALLENGE_TIME`]. Waits for nothing.
-    pub fn challenge(self: &Arc<Self>) {
+    /// Has the system find out quickly whether the peer is still there, for [`PROBE_TIME`]. Waits for nothing.
+    pub fn probe(self: &Arc<Self>) {
         let mut state = self.state.lock();
-        if state.challenged_until.is_none() {
-            state.challenged_until = Some(Instant::now() + CHALLENGE_TIME);
+        if state.probed_until.is_none() {
+            state.probed_until = Some(Instant::now() + PROBE_TIME);
             self.watch(&mut state);
-            self.way.challenge(true);
+            self.way.probe(true);
         }
     }
 
@@ -508,12 +508,8 @@ impl Outbox {
     /// Shuts the connection if a deadline has passed, or the client is too slow.
     fn look_at_clock(self: &Arc<Self>, now: Instant) -> Look {
         let mut state = self.state.lock();
-        if state
-            .challenged_until
-            .take_if(|until| now >= *until)
-            .is_some()
-        {
-            self.way.challenge(false);
+        if state.probed_until.take_if(|until| now >= *until).is_some() {
+            self.way.probe(false);
         }
         let written = self.written.load(Ordering::Relaxed);
         let queued = self.queued.load(Ordering::Relaxed);
@@ -537,7 +533,7 @@ impl Outbox {
             _ => {
                 let is_timed = state.deadline.is_some()
                     || state.more_by.is_some()
-                    || state.challenged_until.is_some();
+                    || state.probed_until.is_some();
                 // From here on whoever finds something for the clock puts it on the list again.
                 state.is_watched = is_timed || state.over_since.is_some();
                 return if state.is_watched {
@@ -750,7 +746,7 @@ pub(crate) mod tests {
             self.1.send("finish").is_ok()
         }
 
-        fn challenge(&self, is_on: bool) {
+        fn probe(&self, is_on: bool) {
             let _ = self.1.send(if is_on {
                 "challenge"
             } else {
@@ -1200,10 +1196,7 @@ pub(crate) mod tests {
                 &["shut"],
             ),
             (|outbox| outbox.expect_more(Some(LIMIT)), &["shut"]),
-            (
-                |outbox| outbox.challenge(),
-                &["challenge", "challenge no more"],
-            ),
+            (|outbox| outbox.probe(), &["challenge", "challenge no more"]),
         ];
         for (event, asked) in cases {
             let (ask, asks) = unbounded();

@@ -16,9 +16,9 @@ use super::splitter::{Piece, REST_TIME, Splitter};
 use super::{PAUSE, READ_LEN};
 use crate::machine;
 use crate::net::{ConnectError, connect, is_late};
-use crate::seal::{Key, KeyFileError, Line, token_len};
+use crate::seal::{Key, KeyFileError, StampedLine, token_len};
 use crate::terminal::log::LogError;
-use crate::terminal::{self, Room, Terminal};
+use crate::terminal::{self, Conversation, Terminal};
 use crate::wire::name::{NameError, UserName};
 
 /// The longest token that is sent, in bytes: what a Python peer reads at once.
@@ -31,7 +31,7 @@ const SELF: &str = "You";
 const LEAVE_TIME: Duration = Duration::from_secs(2);
 
 /// How a client is set up.
-pub struct Setup {
+pub struct RelayClientSettings {
     /// The relay's host.
     pub host: String,
     /// The relay's port.
@@ -41,7 +41,7 @@ pub struct Setup {
     /// The file with the key that all friends hold; without one, the environment has the key.
     pub key_file: Option<PathBuf>,
     /// What the person wishes of the terminal.
-    pub terminal: terminal::Options,
+    pub terminal: terminal::TerminalSettings,
 }
 
 /// What both threads share.
@@ -58,19 +58,19 @@ struct Chat {
 ///
 /// # Errors
 /// No key, no connection, or an end that the person did not ask for.
-pub fn run(setup: Setup) -> Result<(), ClientError> {
-    let key = Key::find(setup.key_file.as_deref()).map_err(ClientError::Key)?;
-    let terminal = Terminal::new(setup.terminal).map_err(ClientError::Log)?;
+pub fn run(settings: RelayClientSettings) -> Result<(), ClientError> {
+    let key = Key::find(settings.key_file.as_deref()).map_err(ClientError::Key)?;
+    let terminal = Terminal::new(settings.terminal).map_err(ClientError::Log)?;
     let name = terminal
-        .name("name", setup.name, name)
+        .name("name", settings.name, name)
         .map_err(ClientError::Name)?;
-    let socket = connect(&setup.host, setup.port).map_err(ClientError::Connect)?;
+    let socket = connect(&settings.host, settings.port).map_err(ClientError::Connect)?;
     terminal.people().me = name.to_string();
     terminal.show(&format!(
         "{} {name} joined {}:{}",
         machine::local_time(),
-        setup.host,
-        setup.port
+        settings.host,
+        settings.port
     ));
     let chat = Arc::new(Chat {
         name,
@@ -83,8 +83,8 @@ pub fn run(setup: Setup) -> Result<(), ClientError> {
     // Without the handler a signal ends the program the hard way, which a relay takes as well.
     let _ = machine::at_signal(Box::new(move || at_signal.leave(Shutdown::Both)));
     let at_second_ctrl_c = Arc::clone(&chat);
-    let _visit = chat.terminal.enter(Room {
-        name: setup.host,
+    let _visit = chat.terminal.enter(Conversation {
+        name: settings.host,
         commands: Vec::new(),
         stop: Box::new(|| false),
         leave: Box::new(move || at_second_ctrl_c.leave(Shutdown::Both)),
@@ -137,7 +137,7 @@ impl Chat {
     fn say(&self, line: &str) -> io::Result<()> {
         let time = machine::local_time().time().to_string();
         let stamp = |text| {
-            Line {
+            StampedLine {
                 time: &time,
                 name: self.name.as_str(),
                 text,
@@ -152,7 +152,7 @@ impl Chat {
             } else {
                 self.terminal.hear_stamped(
                     &format!("{time} "),
-                    Line {
+                    StampedLine {
                         time: &time,
                         name: SELF,
                         text,
@@ -166,7 +166,7 @@ impl Chat {
 
     /// Shows a line as people know it from the scripts.
     fn hear(&self, text: &str) {
-        match Line::parse(text) {
+        match StampedLine::parse(text) {
             Some(line) => {
                 self.terminal.people().meet(line.name);
                 self.terminal.hear_stamped(&format!("{} ", line.time), line);

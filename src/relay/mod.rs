@@ -41,7 +41,7 @@ pub const PAUSE: Duration = Duration::from_millis(5);
 const READ_LEN: usize = 8 << 10;
 
 /// How a relay is set up.
-pub struct Setup {
+pub struct RelaySettings {
     /// The host to listen on.
     pub host: String,
     /// The port; 0 takes a free one.
@@ -63,12 +63,12 @@ impl Relay {
     ///
     /// # Errors
     /// The address cannot be used.
-    pub fn bind(setup: Setup) -> Result<Relay, BindError> {
-        let max_clients = bearable(setup.max_clients, 0, "relay");
-        let listener = Listener::bind(&setup.host, setup.port, max_clients)?;
+    pub fn bind(settings: RelaySettings) -> Result<Relay, BindError> {
+        let max_clients = bearable(settings.max_clients, 0, "relay");
+        let listener = Listener::bind(&settings.host, settings.port, max_clients)?;
         Ok(Relay {
             listener,
-            pause: setup.pause,
+            pause: settings.pause,
         })
     }
 

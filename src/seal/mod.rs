@@ -1,7 +1,7 @@
 //! The secrets: keys, and what is sealed under them. Bytes in, bytes out.
 //!
 //! In reading order: a [`Key`], and where it comes from: a file (`key_file.rs`), or a [`Secret`]; a text sealed into one token and opened
-//! again (`token.rs`), and the line that friends seal (`line.rs`); a whole file as one token, sealed and opened piece by piece so that its
+//! again (`token.rs`), and the line that friends seal (`stamped_line.rs`); a whole file as one token, sealed and opened piece by piece so that its
 //! size costs no memory (`body.rs`). Knows nothing of frames, commands or sockets: a caller brings a `Read` or pieces of bytes.
 //!
 //! Texts go through the `fernet` package. Bodies are put together here from the same parts (AES-CBC, HMAC-SHA256, base64),
@@ -15,8 +15,8 @@
 mod body;
 mod key;
 mod key_file;
-mod line;
 mod secret;
+mod stamped_line;
 mod token;
 
 use std::error::Error;
@@ -25,8 +25,8 @@ use std::fmt;
 pub use body::{BodyCheck, BodyFault, BodyOpener, BodySealer};
 pub use key::Key;
 pub use key_file::KeyFileError;
-pub use line::Line;
 pub use secret::{Secret, challenge};
+pub use stamped_line::StampedLine;
 pub use token::{has_token_form, is_token_len, stamp_of, token_len};
 
 /// Why a key, a token or a body that came from outside was not accepted.

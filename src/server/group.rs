@@ -1,7 +1,7 @@
 //! A group: its roster, who may do what, and the one order in which all members hear its lines.
 //!
-//! The roster holds the admin, all members (also those offline), the pending requests, and the seats of those who are online or wait.
-//! Every right is looked at here, when the group changes, and nowhere else. No sockets: a group pushes towards its members' seats.
+//! The roster holds the admin, all members (also those offline), the pending requests, and the clients of those who are online or wait.
+//! Every right is looked at here, when the group changes, and nowhere else. No sockets: a group pushes towards its members' clients.
 //!
 //! Each group stands behind one mutex. Whoever holds it does no I/O, seals nothing and waits for nothing; frames are sealed before.
 //! Because lines are pushed under it, all members hear the same lines in the same order.
@@ -11,7 +11,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use super::backlog::Backlog;
-use super::seat::Seat;
+use super::client::Client;
 use super::turn::{Frames, Line};
 use crate::net::connection::ClientId;
 use crate::wire::name::UserName;
@@ -27,8 +27,8 @@ const MAX_REQUESTS: usize = 10_000;
 pub struct Group {
     admin: UserName,
     members: BTreeMap<UserName, Member>,
-    /// The pending requests, and the seats of those who wait.
-    requests: BTreeMap<UserName, Option<Arc<Seat>>>,
+    /// The pending requests, and the clients of those who wait.
+    requests: BTreeMap<UserName, Option<Arc<Client>>>,
     backlog: Backlog,
     /// The table has dropped this group: whoever still holds it must look for it again.
     pub(super) is_dropped: bool,
@@ -37,24 +37,24 @@ pub struct Group {
 /// What a group knows of a member, online or not.
 struct Member {
     /// While it is online.
-    seat: Option<Arc<Seat>>,
+    client: Option<Arc<Client>>,
     /// The number of the last line that went out to it. While it is online the outbox knows better.
     heard: u64,
     /// The number from which on it was to hear everything since it joined last.
     since: u64,
-    /// The run of its client, and the last of the lines that came from there. See [`Seat::run`].
+    /// The run of its client, and the last of the lines that came from there. See [`Client::run`].
     run: Arc<str>,
     n_taken: u64,
 }
 
 impl Member {
     /// A member that is to hear what comes behind the line of this number.
-    fn new(seat: Option<Arc<Seat>>, since: u64) -> Member {
-        let run = seat
+    fn new(client: Option<Arc<Client>>, since: u64) -> Member {
+        let run = client
             .as_ref()
-            .map_or_else(Arc::default, |seat| Arc::clone(&seat.run));
+            .map_or_else(Arc::default, |client| Arc::clone(&client.run));
         Member {
-            seat,
+            client,
             heard: since,
             since,
             run,
@@ -63,9 +63,9 @@ impl Member {
     }
 
     /// The number of the last line that it heard, as far as can be known: its client knows best, if it is still the same.
-    fn heard(&self, seat: &Seat, backlog: &Backlog) -> u64 {
-        match &*seat.heard {
-            _ if seat.run.is_empty() || seat.run != self.run => self.heard,
+    fn heard(&self, client: &Client, backlog: &Backlog) -> u64 {
+        match &*client.heard {
+            _ if client.run.is_empty() || client.run != self.run => self.heard,
             "" => self.since,
             // A mark that is not found is older than all that is kept, whatever was written since into a link that was broken.
             mark => backlog
@@ -76,22 +76,22 @@ impl Member {
     }
 
     /// Comes back, or comes for the first time.
-    fn sit_down(&mut self, seat: &Arc<Seat>, backlog: &Backlog) {
-        self.since = self.heard(seat, backlog);
-        if self.run != seat.run {
-            self.run = Arc::clone(&seat.run);
+    fn sit_down(&mut self, client: &Arc<Client>, backlog: &Backlog) {
+        self.since = self.heard(client, backlog);
+        if self.run != client.run {
+            self.run = Arc::clone(&client.run);
             self.n_taken = 0;
         }
-        self.seat = Some(Arc::clone(seat));
-        seat.outbox().has_heard(self.since);
-        let (n_lost, missed) = backlog.since(self.since, &seat.name);
+        self.client = Some(Arc::clone(client));
+        client.outbox().has_heard(self.since);
+        let (n_lost, missed) = backlog.since(self.since, &client.name);
         let mut missed = missed.peekable();
         if n_lost == 0 && missed.peek().is_none() {
             // What is behind it, the member said itself.
-            seat.outbox().has_heard(backlog.last());
+            client.outbox().has_heard(backlog.last());
         }
-        seat.lose(n_lost);
-        missed.for_each(|line| seat.hear_line(line));
+        client.lose(n_lost);
+        missed.for_each(|line| client.hear_line(line));
     }
 }
 
@@ -148,9 +148,9 @@ impl fmt::Display for Refusal {
     }
 }
 
-/// The name is in use by this one, which is challenged: if it is not really there any more, the name is soon free.
-fn taken(by: &Seat) -> Refusal {
-    by.outbox().challenge();
+/// The name is in use by this one, which is probed: if it is not really there any more, the name is soon free.
+fn taken(by: &Client) -> Refusal {
+    by.outbox().probe();
     Refusal::NameTaken(by.name.clone())
 }
 
@@ -195,8 +195,8 @@ impl Group {
     ///
     /// # Errors
     /// The name is in use, or the group is full.
-    pub fn join(&mut self, seat: &Arc<Seat>, frames: &JoinFrames) -> Result<Joined, Refusal> {
-        let name = &seat.name;
+    pub fn join(&mut self, client: &Arc<Client>, frames: &JoinFrames) -> Result<Joined, Refusal> {
+        let name = &client.name;
         let is_new = self.members.is_empty();
         if is_new || self.members.contains_key(name) {
             let last = self.backlog.last();
@@ -204,18 +204,18 @@ impl Group {
                 .members
                 .entry(name.clone())
                 .or_insert_with(|| Member::new(None, last));
-            if let Some(sitting) = &member.seat {
+            if let Some(sitting) = &member.client {
                 return Err(taken(sitting));
             }
             if is_new {
                 self.admin = name.clone();
             }
-            seat.reply(Arc::clone(if is_new {
+            client.reply(Arc::clone(if is_new {
                 &frames.admin_ready
             } else {
                 &frames.ready
             }));
-            member.sit_down(seat, &self.backlog);
+            member.sit_down(client, &self.backlog);
             return Ok(if is_new {
                 Joined::AsAdmin
             } else {
@@ -228,8 +228,8 @@ impl Group {
             None if self.requests.len() >= MAX_REQUESTS => return Err(Refusal::Full),
             None => false,
         };
-        self.requests.insert(name.clone(), Some(Arc::clone(seat)));
-        seat.reply(Arc::clone(&frames.wait));
+        self.requests.insert(name.clone(), Some(Arc::clone(client)));
+        client.reply(Arc::clone(&frames.wait));
         if !is_known {
             self.online()
                 .for_each(|member| member.hear(Arc::clone(&frames.request)));
@@ -237,28 +237,32 @@ impl Group {
         Ok(Joined::Waiting)
     }
 
-    /// The connection has ended: the member is offline, the request stays. A late goodbye takes nobody else's seat.
-    pub fn leave(&mut self, seat: &Seat) {
-        if let Some(member) = self.members.get_mut(&seat.name) {
+    /// The connection has ended: the member is offline, the request stays. A late goodbye takes nobody else's client.
+    pub fn leave(&mut self, client: &Client) {
+        if let Some(member) = self.members.get_mut(&client.name) {
             if member
-                .seat
-                .take_if(|sitting| sitting.id == seat.id)
+                .client
+                .take_if(|sitting| sitting.id == client.id)
                 .is_some()
             {
-                member.heard = seat.outbox().heard().max(member.since);
+                member.heard = client.outbox().heard().max(member.since);
             }
         }
-        if let Some(place) = self.requests.get_mut(&seat.name) {
-            place.take_if(|waiting| waiting.id == seat.id);
+        if let Some(place) = self.requests.get_mut(&client.name) {
+            place.take_if(|waiting| waiting.id == client.id);
         }
     }
 
     /// A waiting client leaves; its request stays. `false` if it has been approved meanwhile.
-    pub fn stop_waiting(&mut self, seat: &Seat, farewell: &Frames) -> bool {
-        match self.requests.get_mut(&seat.name) {
-            Some(place) if place.as_ref().is_some_and(|waiting| waiting.id == seat.id) => {
+    pub fn stop_waiting(&mut self, client: &Client, farewell: &Frames) -> bool {
+        match self.requests.get_mut(&client.name) {
+            Some(place)
+                if place
+                    .as_ref()
+                    .is_some_and(|waiting| waiting.id == client.id) =>
+            {
                 *place = None;
-                seat.reply(Arc::clone(farewell));
+                client.reply(Arc::clone(farewell));
                 true
             }
             _ => false,
@@ -269,11 +273,11 @@ impl Group {
     pub fn has_member(&self, id: ClientId, name: &UserName) -> bool {
         self.members
             .get(name)
-            .is_some_and(|member| member.seat.as_ref().is_some_and(|seat| seat.id == id))
+            .is_some_and(|member| member.client.as_ref().is_some_and(|client| client.id == id))
     }
 
-    fn member(&self, seat: &Seat) -> Result<(), Refusal> {
-        if self.has_member(seat.id, &seat.name) {
+    fn member(&self, client: &Client) -> Result<(), Refusal> {
+        if self.has_member(client.id, &client.name) {
             Ok(())
         } else {
             Err(Refusal::NotMember)
@@ -284,9 +288,9 @@ impl Group {
     ///
     /// # Errors
     /// [`Refusal::NotAdmin`], [`Refusal::NotMember`].
-    pub fn may_decide(&self, seat: &Seat) -> Result<(), Refusal> {
-        self.member(seat)?;
-        if self.admin == seat.name {
+    pub fn may_decide(&self, client: &Client) -> Result<(), Refusal> {
+        self.member(client)?;
+        if self.admin == client.name {
             Ok(())
         } else {
             Err(Refusal::NotAdmin)
@@ -297,7 +301,7 @@ impl Group {
     ///
     /// # Errors
     /// [`Refusal::NotAdmin`], [`Refusal::NotMember`].
-    pub fn requests(&self, by: &Seat) -> Result<Vec<UserName>, Refusal> {
+    pub fn requests(&self, by: &Client) -> Result<Vec<UserName>, Refusal> {
         self.may_decide(by)?;
         Ok(self.requests.keys().cloned().collect())
     }
@@ -306,31 +310,31 @@ impl Group {
     ///
     /// # Errors
     /// [`Refusal::NoRequest`], [`Refusal::Full`], or no right to.
-    pub fn approve(&mut self, by: &Seat, name: &str, accepted: &Frames) -> Result<(), Refusal> {
+    pub fn approve(&mut self, by: &Client, name: &str, accepted: &Frames) -> Result<(), Refusal> {
         self.may_decide(by)?;
         if self.members.len() >= MAX_MEMBERS {
             return Err(Refusal::Full);
         }
         let (name, place) = self.take_request(name)?;
-        if let Some(seat) = &place {
-            seat.outbox().has_heard(self.backlog.last());
-            seat.reply(Arc::clone(accepted));
+        if let Some(client) = &place {
+            client.outbox().has_heard(self.backlog.last());
+            client.reply(Arc::clone(accepted));
         }
         self.members
             .insert(name, Member::new(place, self.backlog.last()));
         Ok(())
     }
 
-    /// Drops a request. Returns the seat of whoever waits, which the caller ends.
+    /// Drops a request. Returns the client of whoever waits, which the caller ends.
     ///
     /// # Errors
     /// [`Refusal::NoRequest`], or no right to.
-    pub fn deny(&mut self, by: &Seat, name: &str) -> Result<Option<Arc<Seat>>, Refusal> {
+    pub fn deny(&mut self, by: &Client, name: &str) -> Result<Option<Arc<Client>>, Refusal> {
         self.may_decide(by)?;
         Ok(self.take_request(name)?.1)
     }
 
-    fn take_request(&mut self, name: &str) -> Result<(UserName, Option<Arc<Seat>>), Refusal> {
+    fn take_request(&mut self, name: &str) -> Result<(UserName, Option<Arc<Client>>), Refusal> {
         self.requests
             .remove_entry(name)
             .ok_or_else(|| Refusal::NoRequest(name.to_owned()))
@@ -340,7 +344,7 @@ impl Group {
     ///
     /// # Errors
     /// [`Refusal::NoMember`], [`Refusal::AdminAlready`], or no right to.
-    pub fn hand_over(&mut self, by: &Seat, name: &str, notice: &Frames) -> Result<(), Refusal> {
+    pub fn hand_over(&mut self, by: &Client, name: &str, notice: &Frames) -> Result<(), Refusal> {
         self.may_decide(by)?;
         let Some((name, member)) = self.members.get_key_value(name) else {
             return Err(Refusal::NoMember(name.to_owned()));
@@ -349,17 +353,17 @@ impl Group {
             return Err(Refusal::AdminAlready);
         }
         self.admin = name.clone();
-        if let Some(seat) = &member.seat {
-            seat.hear(Arc::clone(notice));
+        if let Some(client) = &member.client {
+            client.hear(Arc::clone(notice));
         }
         Ok(())
     }
 
-    /// Takes a member out of the group. Returns its seat if it is online, which the caller ends.
+    /// Takes a member out of the group. Returns its client if it is online, which the caller ends.
     ///
     /// # Errors
     /// [`Refusal::NoMember`], [`Refusal::AdminStays`], or no right to.
-    pub fn kick(&mut self, by: &Seat, name: &str) -> Result<Option<Arc<Seat>>, Refusal> {
+    pub fn kick(&mut self, by: &Client, name: &str) -> Result<Option<Arc<Client>>, Refusal> {
         self.may_decide(by)?;
         if self.admin.as_str() == name {
             return Err(Refusal::AdminStays);
@@ -368,14 +372,14 @@ impl Group {
             .members
             .remove(name)
             .ok_or_else(|| Refusal::NoMember(name.to_owned()))?;
-        Ok(member.seat)
+        Ok(member.client)
     }
 
     /// The names of all members.
     ///
     /// # Errors
     /// [`Refusal::NotMember`].
-    pub fn members(&self, by: &Seat) -> Result<Vec<UserName>, Refusal> {
+    pub fn members(&self, by: &Client) -> Result<Vec<UserName>, Refusal> {
         self.member(by)?;
         Ok(self.members.keys().cloned().collect())
     }
@@ -384,16 +388,16 @@ impl Group {
     ///
     /// # Errors
     /// [`Refusal::NotMember`].
-    pub fn members_online(&self, by: &Seat) -> Result<Vec<UserName>, Refusal> {
+    pub fn members_online(&self, by: &Client) -> Result<Vec<UserName>, Refusal> {
         self.member(by)?;
-        Ok(self.online().map(|seat| seat.name.clone()).collect())
+        Ok(self.online().map(|client| client.name.clone()).collect())
     }
 
     /// Who the admin is.
     ///
     /// # Errors
     /// [`Refusal::NotMember`].
-    pub fn who_administers(&self, by: &Seat) -> Result<UserName, Refusal> {
+    pub fn who_administers(&self, by: &Client) -> Result<UserName, Refusal> {
         self.member(by)?;
         Ok(self.admin.clone())
     }
@@ -403,7 +407,12 @@ impl Group {
     ///
     /// # Errors
     /// [`Refusal::NotMember`]: it is not passed on.
-    pub fn say(&mut self, by: &Seat, number: Option<u64>, frames: &Frames) -> Result<(), Refusal> {
+    pub fn say(
+        &mut self,
+        by: &Client,
+        number: Option<u64>,
+        frames: &Frames,
+    ) -> Result<(), Refusal> {
         self.member(by)?;
         if let (Some(number), Some(member)) = (number, self.members.get_mut(&by.name)) {
             if number <= member.n_taken {
@@ -416,8 +425,8 @@ impl Group {
         }
         let number = self.backlog.push(&by.name, frames);
         by.outbox().has_said(number);
-        self.others(by)?.for_each(|seat| {
-            seat.hear_line(Line {
+        self.others(by)?.for_each(|client| {
+            client.hear_line(Line {
                 frames: Arc::clone(frames),
                 number,
             })
@@ -425,27 +434,27 @@ impl Group {
         Ok(())
     }
 
-    /// The seats of every other member online.
+    /// The clients of every other member online.
     ///
     /// # Errors
     /// [`Refusal::NotMember`].
     pub fn others<'a>(
         &'a self,
-        by: &'a Seat,
-    ) -> Result<impl Iterator<Item = &'a Arc<Seat>>, Refusal> {
+        by: &'a Client,
+    ) -> Result<impl Iterator<Item = &'a Arc<Client>>, Refusal> {
         self.member(by)?;
-        Ok(self.online().filter(|seat| seat.id != by.id))
+        Ok(self.online().filter(|client| client.id != by.id))
     }
 
-    /// The seats of all members online.
-    pub fn online(&self) -> impl Iterator<Item = &Arc<Seat>> {
+    /// The clients of all members online.
+    pub fn online(&self) -> impl Iterator<Item = &Arc<Client>> {
         self.members
             .values()
-            .filter_map(|member| member.seat.as_ref())
+            .filter_map(|member| member.client.as_ref())
     }
 
-    /// The seats of all who wait for approval.
-    pub fn waiting(&self) -> impl Iterator<Item = &Arc<Seat>> {
+    /// The clients of all who wait for approval.
+    pub fn waiting(&self) -> impl Iterator<Item = &Arc<Client>> {
         self.requests.values().flatten()
     }
 
@@ -485,10 +494,10 @@ mod tests {
         alice.hears(&["/adminReady"]);
         let group = alice.group.lock();
         assert_eq!(
-            group.who_administers(&alice.seat).unwrap().as_str(),
+            group.who_administers(&alice.client).unwrap().as_str(),
             "alice"
         );
-        assert_eq!(group.members(&alice.seat), names(&["alice"]));
+        assert_eq!(group.members(&alice.client), names(&["alice"]));
     }
 
     #[test]
@@ -509,9 +518,9 @@ mod tests {
         carol.says("hello").unwrap();
         alice.hears(&["carol: hello"]);
         let group = alice.group.lock();
-        assert_eq!(group.requests(&alice.seat), names(&[]));
+        assert_eq!(group.requests(&alice.client), names(&[]));
         assert_eq!(
-            group.members(&carol.seat),
+            group.members(&carol.client),
             names(&["alice", "bob", "carol"])
         );
     }
@@ -527,10 +536,13 @@ mod tests {
         carol.hears(&["/wait"]);
         alice.hears_nothing();
         carol.leaves();
-        assert_eq!(alice.group.lock().requests(&alice.seat), names(&["carol"]));
+        assert_eq!(
+            alice.group.lock().requests(&alice.client),
+            names(&["carol"])
+        );
         alice.approves("carol").unwrap();
         assert_eq!(
-            alice.group.lock().members(&alice.seat),
+            alice.group.lock().members(&alice.client),
             names(&["alice", "carol"])
         );
         kit.joins("carol").hears(&["/ready"]);
@@ -542,8 +554,11 @@ mod tests {
         let [alice, bob] = kit.members(["alice", "bob"]);
         let carol = kit.joins("carol");
         for person in [&alice, &bob, &carol] {
-            let refusal = kit.tries_to_join(person.seat.name.as_str()).err();
-            assert_eq!(refusal, Some(Refusal::NameTaken(person.seat.name.clone())));
+            let refusal = kit.tries_to_join(person.client.name.as_str()).err();
+            assert_eq!(
+                refusal,
+                Some(Refusal::NameTaken(person.client.name.clone()))
+            );
         }
         alice.leaves();
         bob.leaves();
@@ -582,7 +597,7 @@ mod tests {
         let [alice, bob] = kit.members(["alice", "bob"]);
         alice.says("one").unwrap();
         // The writer has written this, and then the connection breaks.
-        bob.seat.outbox().has_heard(1);
+        bob.client.outbox().has_heard(1);
         alice.says("two").unwrap();
         bob.leaves();
         bob.says("I am not here").unwrap_err();
@@ -604,11 +619,11 @@ mod tests {
             .map(|text| alice.says_frames(text).unwrap())
             .collect();
         // Both were written into a link that was broken.
-        bob.seat.outbox().has_heard(2);
+        bob.client.outbox().has_heard(2);
         let says = |bob: &Person, number| {
             bob.group
                 .lock()
-                .say(&bob.seat, Some(number), &kit.frame("bob: hello"))
+                .say(&bob.client, Some(number), &kit.frame("bob: hello"))
                 .unwrap()
         };
         says(&bob, 1);
@@ -677,7 +692,7 @@ mod tests {
         let bob = known("");
         let lines = ["1", "2", "3"].map(|text| alice.says_frames(text).unwrap());
         // All were written, but 2 and 3 into a link that was broken.
-        bob.seat.outbox().has_heard(3);
+        bob.client.outbox().has_heard(3);
         bob.leaves();
         alice.says("4").unwrap();
         known(&frame::mark(&lines[0])).hears(&["/ready", "alice: 2", "alice: 3", "alice: 4"]);
@@ -694,12 +709,12 @@ mod tests {
                 alice
                     .group
                     .lock()
-                    .say(&alice.seat, Some(n), &kit.frame("alice: x"))
+                    .say(&alice.client, Some(n), &kit.frame("alice: x"))
                     .unwrap()
             });
         };
         let alice = kit.tries_to_join_known("alice", ("run", "")).unwrap();
-        alice.seat.outbox().has_heard(1);
+        alice.client.outbox().has_heard(1);
         says(&alice, 1..3);
         alice.leaves();
         let alice = kit
@@ -732,22 +747,22 @@ mod tests {
             assert_eq!(person.kicks("bob").err(), Some(refusal.clone()));
             assert_eq!(person.hands_over("bob"), Err(refusal.clone()));
             let group = person.group.lock();
-            assert_eq!(group.requests(&person.seat), Err(refusal.clone()));
-            assert_eq!(group.may_decide(&person.seat), Err(refusal));
+            assert_eq!(group.requests(&person.client), Err(refusal.clone()));
+            assert_eq!(group.may_decide(&person.client), Err(refusal));
             let refused = (!is_member).then_some(Refusal::NotMember);
-            assert_eq!(group.members(&person.seat).err(), refused);
-            assert_eq!(group.members_online(&person.seat).err(), refused);
-            assert_eq!(group.who_administers(&person.seat).err(), refused);
-            assert_eq!(group.others(&person.seat).err().is_some(), !is_member);
+            assert_eq!(group.members(&person.client).err(), refused);
+            assert_eq!(group.members_online(&person.client).err(), refused);
+            assert_eq!(group.who_administers(&person.client).err(), refused);
+            assert_eq!(group.others(&person.client).err().is_some(), !is_member);
             drop(group);
             assert_eq!(person.says("hi").err(), refused);
         }
         alice.hears(&[CAROL_ASKS, "bob: hi"]);
         let group = alice.group.lock();
-        assert_eq!(group.may_decide(&alice.seat), Ok(()));
-        assert_eq!(group.requests(&alice.seat), names(&["carol"]));
-        assert_eq!(group.members(&bob.seat), names(&["alice", "bob", "gone"]));
-        assert_eq!(group.members_online(&bob.seat), names(&["alice", "bob"]));
+        assert_eq!(group.may_decide(&alice.client), Ok(()));
+        assert_eq!(group.requests(&alice.client), names(&["carol"]));
+        assert_eq!(group.members(&bob.client), names(&["alice", "bob", "gone"]));
+        assert_eq!(group.members_online(&bob.client), names(&["alice", "bob"]));
     }
 
     #[test]
@@ -757,8 +772,8 @@ mod tests {
         let carol = kit.joins("carol");
         assert_eq!(alice.denies("dave").err(), Some(no_request("dave")));
         assert_eq!(alice.denies("alice").err(), Some(no_request("alice")));
-        let seat = alice.denies("carol").unwrap();
-        assert_eq!(seat.map(|seat| seat.id), Some(carol.seat.id));
+        let client = alice.denies("carol").unwrap();
+        assert_eq!(client.map(|client| client.id), Some(carol.client.id));
         assert_eq!(alice.approves("carol"), Err(no_request("carol")));
         carol.leaves();
         kit.joins("carol").leaves();
@@ -773,8 +788,8 @@ mod tests {
         let [alice, bob] = kit.members(["alice", "bob"]);
         assert_eq!(alice.kicks("dave").err(), Some(no_member("dave")));
         assert_eq!(alice.kicks("alice").err(), Some(Refusal::AdminStays));
-        let seat = alice.kicks("bob").unwrap();
-        assert_eq!(seat.map(|seat| seat.id), Some(bob.seat.id));
+        let client = alice.kicks("bob").unwrap();
+        assert_eq!(client.map(|client| client.id), Some(bob.client.id));
         alice.says("without bob").unwrap();
         bob.hears_nothing();
         let again = kit.joins("bob");
@@ -818,7 +833,7 @@ mod tests {
         let kit = Kit::new();
         let [alice, bob, carol, gone] = kit.members(["alice", "bob", "carol", "gone"]);
         gone.leaves();
-        assert!(carol.seat.open_dialogue());
+        assert!(carol.client.open_dialogue());
         alice.says("one").unwrap();
         bob.says("two").unwrap();
         carol.says("three").unwrap();
@@ -826,7 +841,7 @@ mod tests {
         alice.hears(&["bob: two", "carol: three"]);
         bob.hears(&["alice: one", "carol: three", "alice: four"]);
         carol.hears_nothing();
-        carol.seat.close_dialogue();
+        carol.client.close_dialogue();
         carol.hears(&["alice: one", "bob: two", "alice: four"]);
         gone.hears_nothing();
     }

@@ -2,17 +2,17 @@
 //! them.
 //!
 //! ```text
-//!   client's socket ─▶ session (reader thread) ─▶ group (mutex) ─▶ seat of each member: turn ─▶ outbox ─▶ round ─▶ socket
+//!   client's socket ─▶ session (reader thread) ─▶ group (mutex) ─▶ client of each member: turn ─▶ outbox ─▶ round ─▶ socket
 //! ```
 //!
 //! - [`session`]: one client's way through the protocol, straight-line code.
 //! - [`group`] and [`table`]: who is who, who may do what, and the order of what is heard; [`backlog`]: what those heard later who were offline.
-//! - [`seat`] and [`turn`]: what may go to a client now, and what must wait.
+//! - [`client`] and [`turn`]: what may go to a client now, and what must wait.
 //! - [`sharing`] and [`spool`]: a file's upload and its offers, and its body in a temporary file meanwhile.
 
 pub mod backlog;
+pub mod client;
 pub mod group;
-pub mod seat;
 pub mod session;
 mod sharing;
 pub mod spool;
@@ -30,19 +30,19 @@ use std::sync::atomic::AtomicUsize;
 
 use log::{error, info};
 
-use self::seat::{Failure, seal};
-use self::session::{House, Session};
+use self::client::{Failure, seal};
+use self::session::{Session, Shared};
 use self::spool::Spool;
 use self::table::GroupTable;
 use crate::net::connection::{Connection, aside};
 use crate::net::departure::Departure;
 use crate::net::listener::{BindError, GREETING_PLACES, Listener, Service, bearable};
-use crate::net::outbox::{CHALLENGE_TIME, Pace};
+use crate::net::outbox::{PROBE_TIME, Pace};
 use crate::seal::{Key, KeyFileError, Secret};
 use crate::wire::command::notice;
 
-/// How a server is set up. The defaults are in [`Setup::new`].
-pub struct Setup {
+/// How a server is set up. The defaults are in [`ServerSettings::new`].
+pub struct ServerSettings {
     /// The host to listen on: an address of this machine, or a name of it.
     pub host: String,
     /// The port; 0 takes a free one.
@@ -61,10 +61,10 @@ pub struct Setup {
     pub backlog: usize,
 }
 
-impl Setup {
+impl ServerSettings {
     /// A server at this address, with the limits that suit a local network.
-    pub fn new(host: String, port: u16) -> Setup {
-        Setup {
+    pub fn new(host: String, port: u16) -> ServerSettings {
+        ServerSettings {
             host,
             port,
             max_clients: 1000,
@@ -81,7 +81,7 @@ impl Setup {
 
 /// A server that listens.
 pub struct Server {
-    house: House,
+    shared: Shared,
     listener: Listener,
 }
 
@@ -90,8 +90,8 @@ impl Server {
     ///
     /// # Errors
     /// The address, the spool's folder or the secret cannot be used.
-    pub fn bind(setup: Setup) -> Result<Server, ServerError> {
-        let Setup {
+    pub fn bind(settings: ServerSettings) -> Result<Server, ServerError> {
+        let ServerSettings {
             host,
             port,
             max_clients,
@@ -100,7 +100,7 @@ impl Server {
             spool,
             secret_file,
             backlog,
-        } = setup;
+        } = settings;
         let max_clients = bearable(max_clients, GREETING_PLACES, "server");
         let listener = Listener::bind(&host, port, max_clients + GREETING_PLACES)
             .map_err(ServerError::Bind)?;
@@ -117,7 +117,7 @@ impl Server {
                 (secret.derive(&salt), Some(salt))
             }
         };
-        let house = House {
+        let shared = Shared {
             key,
             salt,
             table: GroupTable::new(backlog),
@@ -127,9 +127,9 @@ impl Server {
             max_file,
             python_file_limit,
             failures: Arc::default(),
-            challenge_time: CHALLENGE_TIME,
+            probe_time: PROBE_TIME,
         };
-        Ok(Server { house, listener })
+        Ok(Server { shared, listener })
     }
 }
 
@@ -139,7 +139,7 @@ impl Service for Server {
     }
 
     fn banner(&self) -> String {
-        let who = match self.house.salt {
+        let who = match self.shared.salt {
             None => "everyone on the network can read the key, and so all that is said",
             Some(_) => "closed: only those who have the secret can join and read",
         };
@@ -153,7 +153,7 @@ impl Service for Server {
     fn serve(&self, connection: &Connection) -> Departure {
         let greet = || {
             let session = Session::greet(
-                &self.house,
+                &self.shared,
                 connection.id,
                 connection.outbox(),
                 connection.incoming(),
@@ -174,7 +174,7 @@ impl Service for Server {
     }
 
     fn tick(&self) {
-        let failures = std::mem::take(&mut *self.house.failures.lock());
+        let failures = std::mem::take(&mut *self.shared.failures.lock());
         for Failure {
             uploader,
             receiver,
@@ -183,27 +183,27 @@ impl Service for Server {
         {
             if let Some(uploader) = uploader.upgrade() {
                 uploader.hear(seal(
-                    &self.house.key,
+                    &self.shared.key,
                     notice(format!("{file} did not reach {receiver}.")),
                 ));
             }
         }
-        // Only a file on offer makes a seat look at the clock.
-        let groups = if self.house.spool.is_empty() {
+        // Only a file on offer makes a client look at the clock.
+        let groups = if self.shared.spool.is_empty() {
             Vec::new()
         } else {
-            self.house.table.all()
+            self.shared.table.all()
         };
         for group in groups {
             // A body may end here, and with it a file: not under the group's lock.
-            let seats: Vec<_> = group.lock().online().cloned().collect();
-            seats.iter().for_each(|seat| seat.tick());
+            let clients: Vec<_> = group.lock().online().cloned().collect();
+            clients.iter().for_each(|client| client.tick());
         }
     }
 
     fn say_goodbye(&self) {
         let reason = "The server stops.";
-        for group in self.house.table.all() {
+        for group in self.shared.table.all() {
             let (online, waiting): (Vec<_>, Vec<_>) = {
                 let group = group.lock();
                 (
@@ -213,10 +213,10 @@ impl Service for Server {
             };
             online
                 .iter()
-                .for_each(|seat| seat.close(reason, Departure::Stopping));
+                .for_each(|client| client.close(reason, Departure::Stopping));
             waiting
                 .iter()
-                .for_each(|seat| seat.close_waiting(reason, Departure::Stopping));
+                .for_each(|client| client.close_waiting(reason, Departure::Stopping));
         }
     }
 }

@@ -17,8 +17,8 @@ use std::time::{Duration, Instant};
 use log::{debug, info};
 use parking_lot::Mutex;
 
+use super::client::{Client, Failures, farewell, seal, send};
 use super::group::{Group, JoinFrames, Joined, Refusal};
-use super::seat::{Failures, Seat, farewell, seal, send};
 use super::spool::Spool;
 use super::table::GroupTable;
 use crate::net::connection::ClientId;
@@ -26,9 +26,9 @@ use crate::net::departure::Departure;
 use crate::net::outbox::Outbox;
 use crate::seal::{Key, challenge};
 use crate::wire::command::{
-    self, ACCEPTED, ADMIN_READY, Command, DENY, FERNCHAT, HAS_REQUESTED, KICKED, MADE_ADMIN,
-    PROCEED, Peer, READY, REFUSED, SEND_FILE, SEND_FILENAME, SEND_GROUP_NAME, SENDING_DATA, TAKEN,
-    WAIT, WAIT_DISCONNECT,
+    self, ACCEPTED, ADMIN_READY, Command, DENY, Dialect, FERNCHAT, HAS_REQUESTED, KICKED,
+    MADE_ADMIN, PROCEED, READY, REFUSED, SEND_FILE, SEND_FILENAME, SEND_GROUP_NAME, SENDING_DATA,
+    TAKEN, WAIT, WAIT_DISCONNECT,
 };
 use crate::wire::frame::{FrameReader, MAX_FRAME, MAX_GREETING_FRAME, MAX_TEXT, WireError};
 use crate::wire::name::{GroupName, UserName};
@@ -42,7 +42,7 @@ const MAX_HELD: usize = 4096;
 const NAME_TIME: Duration = Duration::from_millis(100);
 
 /// What all sessions of a server share.
-pub struct House {
+pub struct Shared {
     /// The key of this run, the same for every client.
     pub key: Arc<Key>,
     /// What a closed server sends in place of its key: what its key was derived with.
@@ -62,14 +62,14 @@ pub struct House {
     /// Where deliveries that failed are reported.
     pub failures: Arc<Failures>,
     /// How long a newcomer waits for a name, for the case that whoever has it is not there any more.
-    pub challenge_time: Duration,
+    pub probe_time: Duration,
 }
 
 /// See the module's page.
 pub struct Session<'a, R> {
-    pub(super) house: &'a House,
+    pub(super) shared: &'a Shared,
     pub(super) incoming: Incoming<'a, R>,
-    pub(super) seat: Arc<Seat>,
+    pub(super) client: Arc<Client>,
     pub(super) group: Arc<Mutex<Group>>,
     group_name: GroupName,
     /// Commands that came where an answer was due.
@@ -79,7 +79,7 @@ pub struct Session<'a, R> {
     _place: Place<'a>,
 }
 
-impl House {
+impl Shared {
     /// Refuses a client whose first frame does not open: one end was given a secret and the other was not, or another one.
     /// It is told so under what the first 44 bytes are as a key, which all who connect have, and in a form that both kinds of
     /// client take for what comes next.
@@ -103,7 +103,13 @@ impl House {
             outbox,
             who,
             opening,
-            farewell(opening, Peer::Python, &[&refused, READY], REFUSED, reason),
+            farewell(
+                opening,
+                Dialect::Python,
+                &[&refused, READY],
+                REFUSED,
+                reason,
+            ),
         );
         Departure::Refused(reason.to_owned())
     }
@@ -154,13 +160,13 @@ impl<'a, R: Read> Session<'a, R> {
     /// # Errors
     /// The client is not seated: it went away, broke the protocol, or was refused and told so.
     pub fn greet(
-        house: &'a House,
+        shared: &'a Shared,
         id: ClientId,
         outbox: &Arc<Outbox>,
         stream: R,
     ) -> Result<Session<'a, R>, Departure> {
-        let key = &house.key;
-        let opening = house.salt.as_ref().unwrap_or(key);
+        let key = &shared.key;
+        let opening = shared.salt.as_ref().unwrap_or(key);
         let who = format!("client {id}");
         let say = |frames| send(outbox, &who, key, frames);
         let mut incoming = Incoming {
@@ -171,10 +177,10 @@ impl<'a, R: Read> Session<'a, R> {
         outbox.push(opening.as_str().as_bytes().into()); // 1
         let first = incoming.token()?; // 2
         if !key.opens(&first) {
-            return Err(house.refuse_key(&who, &first, opening, outbox));
+            return Err(shared.refuse_key(&who, &first, opening, outbox));
         }
         let user = incoming.open(&first)?;
-        let fernchat = match house.salt {
+        let fernchat = match shared.salt {
             None => FERNCHAT.to_owned(),
             Some(_) => format!("{FERNCHAT} {}", challenge()),
         };
@@ -185,21 +191,21 @@ impl<'a, R: Read> Session<'a, R> {
         let mut lines = answer.splitn(3, '\n');
         let mut line = || lines.next().unwrap_or_default();
         let (group, words, run) = (line(), line(), line());
-        let (peer, group, proof) = match words.strip_prefix(&fernchat) {
-            Some(proof) => (Peer::Fernchat, group, proof),
-            None => (Peer::Python, answer.as_str(), ""),
+        let (dialect, group, proof) = match words.strip_prefix(&fernchat) {
+            Some(proof) => (Dialect::Fernchat, group, proof),
+            None => (Dialect::Python, answer.as_str(), ""),
         };
         let refuse = |code: &str, reason: String| {
             say(farewell(
                 key,
-                peer,
+                dialect,
                 &[READY],
                 &format!("{REFUSED} {code}"),
                 &reason,
             ));
             Departure::Refused(reason)
         };
-        if house.salt.is_some() && peer == Peer::Python {
+        if shared.salt.is_some() && dialect == Dialect::Python {
             return Err(refuse(
                 "secret",
                 "the answer to this server's challenge is missing, as in a recording".into(),
@@ -208,22 +214,29 @@ impl<'a, R: Read> Session<'a, R> {
         let name = UserName::parse(&user).map_err(|error| refuse("bad-name", error.to_string()))?;
         let group_name =
             GroupName::parse(group).map_err(|error| refuse("bad-name", error.to_string()))?;
-        let place = Place::take(house)
+        let place = Place::take(shared)
             .ok_or_else(|| refuse("full", "the server is full; try again later".into()))?;
         let known = run.split_once(' ').unwrap_or((run, ""));
-        let seat = Seat::new(id, name, peer, known, Arc::clone(key), Arc::clone(outbox));
+        let client = Client::new(
+            id,
+            name,
+            dialect,
+            known,
+            Arc::clone(key),
+            Arc::clone(outbox),
+        );
         let frames = JoinFrames {
             admin_ready: seal(key, format!("{ADMIN_READY}{proof}")),
             ready: seal(key, format!("{READY}{proof}")),
             wait: seal(key, format!("{WAIT}{proof}")),
             request: seal(
                 key,
-                command::notice(format!("{}{HAS_REQUESTED}", seat.name)),
+                command::notice(format!("{}{HAS_REQUESTED}", client.name)),
             ),
         };
-        let deadline = Instant::now() + house.challenge_time;
+        let deadline = Instant::now() + shared.probe_time;
         let (group, joined) = loop {
-            match house.table.join(&group_name, &seat, &frames) {
+            match shared.table.join(&group_name, &client, &frames) {
                 // 5
                 Ok(joined) => break joined,
                 // The one who has it may be gone already, and is challenged.
@@ -235,16 +248,16 @@ impl<'a, R: Read> Session<'a, R> {
                 Err(refusal) => return Err(refuse("name-taken", refusal.to_string())),
             }
         };
-        incoming.who = seat.to_string();
+        incoming.who = client.to_string();
         match joined {
-            Joined::AsAdmin => info!("{} created group {group_name}", seat.name),
-            Joined::AsMember => info!("{} joined group {group_name}", seat.name),
-            Joined::Waiting => info!("{} asks to join group {group_name}", seat.name),
+            Joined::AsAdmin => info!("{} created group {group_name}", client.name),
+            Joined::AsMember => info!("{} joined group {group_name}", client.name),
+            Joined::Waiting => info!("{} asks to join group {group_name}", client.name),
         }
         Ok(Session {
-            house,
+            shared,
             incoming,
-            seat,
+            client,
             group,
             group_name,
             held: VecDeque::new(),
@@ -255,7 +268,7 @@ impl<'a, R: Read> Session<'a, R> {
 
     /// What the log calls this client.
     pub fn who(&self) -> String {
-        format!("{} in {}", self.seat.name, self.group_name)
+        format!("{} in {}", self.client.name, self.group_name)
     }
 
     /// Runs the dialogues, one after the other, until the client departs.
@@ -267,12 +280,12 @@ impl<'a, R: Read> Session<'a, R> {
             {
                 if let Departure::Broke(reason) = &departure {
                     let reason = format!("The connection is closed: {reason}.");
-                    let is_waiting = |seat: &Arc<Seat>| seat.id == self.seat.id;
+                    let is_waiting = |client: &Arc<Client>| client.id == self.client.id;
                     let is_waiting = self.group.lock().waiting().any(is_waiting);
                     if is_waiting {
-                        self.seat.close_waiting(&reason, departure.clone())
+                        self.client.close_waiting(&reason, departure.clone())
                     } else {
-                        self.seat.close(&reason, departure.clone())
+                        self.client.close(&reason, departure.clone())
                     }
                 }
                 return departure;
@@ -284,15 +297,19 @@ impl<'a, R: Read> Session<'a, R> {
     #[inline(never)]
     fn run_dialogue(&mut self, command: Command) -> Result<(), Departure> {
         // A client that floods commands and does not read the answers waits for itself.
-        let own = self.seat.outbox();
+        let own = self.client.outbox();
         own.wait_for_room(|| (!own.has_room()).then(|| Arc::clone(own)));
-        if !self.group.lock().has_member(self.seat.id, &self.seat.name) {
-            debug!("{} is no member: {command} has no effect", self.seat.name);
-            self.seat.close_dialogue();
+        if !self
+            .group
+            .lock()
+            .has_member(self.client.id, &self.client.name)
+        {
+            debug!("{} is no member: {command} has no effect", self.client.name);
+            self.client.close_dialogue();
             return Ok(());
         }
-        debug!("{} {command}", self.seat.name);
-        if command != Command::MessageSend || self.seat.run.is_empty() {
+        debug!("{} {command}", self.client.name);
+        if command != Command::MessageSend || self.client.run.is_empty() {
             // A numbered line is confirmed instead, when it has been passed on.
             self.reply(command.word());
         }
@@ -308,7 +325,7 @@ impl<'a, R: Read> Session<'a, R> {
             Command::FileTransfer => self.file_transfer(),
             Command::MessageSend => self.message_send(),
         }?;
-        self.seat.close_dialogue();
+        self.client.close_dialogue();
         Ok(())
     }
 
@@ -316,7 +333,7 @@ impl<'a, R: Read> Session<'a, R> {
 
     fn view_requests(&mut self) -> Result<(), Departure> {
         self.next_answer()?; // the acknowledgement
-        let requests = self.group.lock().requests(&self.seat);
+        let requests = self.group.lock().requests(&self.client);
         match requests {
             Ok(names) => {
                 self.reply(SENDING_DATA);
@@ -336,26 +353,26 @@ impl<'a, R: Read> Session<'a, R> {
     }
 
     fn approve(&self, name: &str) -> Result<String, Refusal> {
-        let accepted = seal(&self.house.key, ACCEPTED);
-        self.group.lock().approve(&self.seat, name, &accepted)?;
+        let accepted = seal(&self.shared.key, ACCEPTED);
+        self.group.lock().approve(&self.client, name, &accepted)?;
         info!(
             "{} approved {name} in group {}",
-            self.seat.name, self.group_name
+            self.client.name, self.group_name
         );
         Ok(format!("{name} is now a member of the group."))
     }
 
     fn deny(&self, name: &str) -> Result<String, Refusal> {
-        let waiting = self.group.lock().deny(&self.seat, name)?;
+        let waiting = self.group.lock().deny(&self.client, name)?;
         info!(
             "{} denied {name} in group {}",
-            self.seat.name, self.group_name
+            self.client.name, self.group_name
         );
-        if let Some(seat) = waiting {
+        if let Some(client) = waiting {
             let reason = "The admin denied your request to join.";
             let word = format!("{REFUSED} denied");
-            seat.end(
-                farewell(&self.house.key, seat.peer, &[ACCEPTED], &word, reason),
+            client.end(
+                farewell(&self.shared.key, client.dialect, &[ACCEPTED], &word, reason),
                 Departure::Denied,
             );
         }
@@ -369,10 +386,10 @@ impl<'a, R: Read> Session<'a, R> {
 
     fn members(
         &mut self,
-        names: fn(&Group, &Seat) -> Result<Vec<UserName>, Refusal>,
+        names: fn(&Group, &Client) -> Result<Vec<UserName>, Refusal>,
     ) -> Result<(), Departure> {
         self.next_answer()?; // the acknowledgement
-        let names = names(&self.group.lock(), &self.seat);
+        let names = names(&self.group.lock(), &self.client);
         // Kicked meanwhile: a set is due all the same, or the client would take the refusal for one.
         self.reply_set(&names.unwrap_or_default());
         Ok(())
@@ -380,15 +397,15 @@ impl<'a, R: Read> Session<'a, R> {
 
     fn change_admin(&mut self) -> Result<(), Departure> {
         self.decide_on(|session, name| {
-            let text = format!("{}{MADE_ADMIN}", session.seat.name);
-            let notice = seal(&session.house.key, command::notice(text));
+            let text = format!("{}{MADE_ADMIN}", session.client.name);
+            let notice = seal(&session.shared.key, command::notice(text));
             session
                 .group
                 .lock()
-                .hand_over(&session.seat, name, &notice)?;
+                .hand_over(&session.client, name, &notice)?;
             info!(
                 "{} handed group {} over to {name}",
-                session.seat.name, session.group_name
+                session.client.name, session.group_name
             );
             Ok(format!("{name} is now the admin of the group."))
         })
@@ -396,7 +413,7 @@ impl<'a, R: Read> Session<'a, R> {
 
     fn who_admin(&mut self) -> Result<(), Departure> {
         let asked = self.next_answer()?;
-        let admin = self.group.lock().who_administers(&self.seat);
+        let admin = self.group.lock().who_administers(&self.client);
         self.reply(match admin {
             _ if asked != self.group_name.as_str() => {
                 format!(
@@ -412,13 +429,13 @@ impl<'a, R: Read> Session<'a, R> {
 
     fn kick_member(&mut self) -> Result<(), Departure> {
         self.decide_on(|session, name| {
-            let kicked = session.group.lock().kick(&session.seat, name)?;
+            let kicked = session.group.lock().kick(&session.client, name)?;
             info!(
                 "{} kicked {name} out of group {}",
-                session.seat.name, session.group_name
+                session.client.name, session.group_name
             );
-            if let Some(seat) = kicked {
-                seat.end(seal(&session.house.key, KICKED), Departure::Kicked);
+            if let Some(client) = kicked {
+                client.end(seal(&session.shared.key, KICKED), Departure::Kicked);
             }
             Ok(format!("{name} is not a member of the group any more."))
         })
@@ -430,7 +447,7 @@ impl<'a, R: Read> Session<'a, R> {
             Some(text) => text,
             None => self.incoming.text()?,
         };
-        let (number, text) = if self.seat.run.is_empty() {
+        let (number, text) = if self.client.run.is_empty() {
             (None, text.as_str())
         } else {
             let (number, text) = text
@@ -445,13 +462,13 @@ impl<'a, R: Read> Session<'a, R> {
                 text,
             )
         };
-        let line = seal(&self.house.key, command::line(&self.seat.name, text));
+        let line = seal(&self.shared.key, command::line(&self.client.name, text));
         self.wait_for_room();
-        let said = self.group.lock().say(&self.seat, number, &line);
+        let said = self.group.lock().say(&self.client, number, &line);
         match (said, number) {
             (Ok(()), Some(number)) => self.reply(format!("{TAKEN} {number}")),
             (Ok(()), None) => {}
-            (Err(_), _) => debug!("{} was kicked before the text came", self.seat.name),
+            (Err(_), _) => debug!("{} was kicked before the text came", self.client.name),
         }
         Ok(())
     }
@@ -464,7 +481,7 @@ impl<'a, R: Read> Session<'a, R> {
         act: impl FnOnce(&Self, &str) -> Result<String, Refusal>,
     ) -> Result<(), Departure> {
         self.next_answer()?; // the acknowledgement
-        let right = self.group.lock().may_decide(&self.seat);
+        let right = self.group.lock().may_decide(&self.client);
         if let Err(refusal) = right {
             self.reply(refusal.to_string());
             return Ok(());
@@ -482,40 +499,40 @@ impl<'a, R: Read> Session<'a, R> {
 
     /// Waits, holding no lock, while some other member has no room for more: so a flood slows the flooder.
     fn wait_for_room(&self) {
-        self.seat.outbox().wait_for_room(|| {
+        self.client.outbox().wait_for_room(|| {
             let group = self.group.lock();
-            let mut others = group.others(&self.seat).ok()?;
+            let mut others = group.others(&self.client).ok()?;
             others
-                .find(|seat| !seat.outbox().has_room())
-                .map(|seat| Arc::clone(seat.outbox()))
+                .find(|client| !client.outbox().has_room())
+                .map(|client| Arc::clone(client.outbox()))
         });
     }
 
     /// The next command, kept from before or read now, with its dialogue open.
     fn next_command(&mut self) -> Result<Command, Departure> {
         loop {
-            if !self.held.is_empty() && self.seat.open_dialogue() {
+            if !self.held.is_empty() && self.client.open_dialogue() {
                 if let Some(command) = self.held.pop_front() {
                     return Ok(command);
                 }
             }
             let text = self.incoming.text()?;
             // Commands that are still held wait for the answers of a delivery.
-            let is_message_held =
-                self.seat.peer == Peer::Fernchat && self.held.back() == Some(&Command::MessageSend);
+            let is_message_held = self.client.dialect == Dialect::Fernchat
+                && self.held.back() == Some(&Command::MessageSend);
             match Command::parse(&text) {
                 // Our client sends it in one write with its command, so nothing can be between the two.
                 _ if is_message_held && self.early_text.is_none() => self.early_text = Some(text),
-                _ if text == SEND_FILENAME && self.seat.name_wanted() => {}
-                _ if text == SEND_FILE && self.seat.body_wanted() => {}
+                _ if text == SEND_FILENAME && self.client.name_wanted() => {}
+                _ if text == SEND_FILE && self.client.body_wanted() => {}
                 Some(command) => self.hold(command)?,
                 None if text == WAIT_DISCONNECT => {
-                    let farewell = seal(&self.house.key, WAIT_DISCONNECT);
-                    if self.group.lock().stop_waiting(&self.seat, &farewell) {
+                    let farewell = seal(&self.shared.key, WAIT_DISCONNECT);
+                    if self.group.lock().stop_waiting(&self.client, &farewell) {
                         return Err(Departure::Left);
                     }
                 }
-                None => debug!("{} sent a frame that is no command", self.seat.name),
+                None => debug!("{} sent a frame that is no command", self.client.name),
             }
         }
     }
@@ -543,7 +560,7 @@ impl<'a, R: Read> Session<'a, R> {
     }
 
     pub(super) fn reply(&self, text: impl AsRef<[u8]>) {
-        self.seat.reply(seal(&self.house.key, text));
+        self.client.reply(seal(&self.shared.key, text));
     }
 
     /// Replies with a set of names. What does not fit into a text is counted in one more element, which nobody can be called.
@@ -564,19 +581,22 @@ impl<'a, R: Read> Session<'a, R> {
 
 impl<R> Drop for Session<'_, R> {
     fn drop(&mut self) {
-        self.group.lock().leave(&self.seat);
-        debug!("{} is offline in group {}", self.seat.name, self.group_name);
+        self.group.lock().leave(&self.client);
+        debug!(
+            "{} is offline in group {}",
+            self.client.name, self.group_name
+        );
     }
 }
 
 /// One of the places for clients that have said who they are. Dropped, it is free again.
-struct Place<'a>(&'a House);
+struct Place<'a>(&'a Shared);
 
 impl<'a> Place<'a> {
-    fn take(house: &'a House) -> Option<Place<'a>> {
-        let n = house.n_seated.fetch_add(1, Ordering::Relaxed);
-        let place = Place(house);
-        (n < house.max_clients).then_some(place)
+    fn take(shared: &'a Shared) -> Option<Place<'a>> {
+        let n = shared.n_seated.fetch_add(1, Ordering::Relaxed);
+        let place = Place(shared);
+        (n < shared.max_clients).then_some(place)
     }
 }
 
@@ -620,7 +640,7 @@ mod tests {
                 .hears(&[step_5])
                 .departs(Departure::HungUp);
         }
-        assert_eq!(kit.house.n_seated.load(Ordering::Relaxed), 0);
+        assert_eq!(kit.shared.n_seated.load(Ordering::Relaxed), 0);
     }
 
     #[test]
@@ -659,10 +679,10 @@ mod tests {
         let reason = GroupName::parse("~den").unwrap_err().to_string();
         refused(&kit, "bob", "~den", "bad-name", &reason);
         kit.joins("bob").hears(&["/wait"]);
-        kit.house.max_clients = 0;
+        kit.shared.max_clients = 0;
         let full = "the server is full; try again later";
         refused(&kit, "carol", DEN, "full", full);
-        assert_eq!(kit.house.n_seated.load(Ordering::Relaxed), 0);
+        assert_eq!(kit.shared.n_seated.load(Ordering::Relaxed), 0);
     }
 
     #[test]
@@ -722,9 +742,9 @@ mod tests {
             .then(|| panic!("in the middle of a dialogue, as it was told"));
         let played = catch_unwind(AssertUnwindSafe(|| doomed.departs(Departure::HungUp)));
         assert!(played.is_err());
-        let online = alice.group.lock().members_online(&alice.seat).unwrap();
-        assert_eq!(online, std::slice::from_ref(&alice.seat.name));
-        assert_eq!(kit.house.n_seated.load(Ordering::Relaxed), 0);
+        let online = alice.group.lock().members_online(&alice.client).unwrap();
+        assert_eq!(online, std::slice::from_ref(&alice.client.name));
+        assert_eq!(kit.shared.n_seated.load(Ordering::Relaxed), 0);
         kit.joins("bob").hears(&["/ready"]);
     }
 
@@ -806,7 +826,7 @@ mod tests {
                 return script.says(text).hears(&replies);
             }
             let text_then = format!("while you are at {at}");
-            lines.push(command::line(&other.seat.name, &text_then));
+            lines.push(command::line(&other.client.name, &text_then));
             script = script
                 .says(text)
                 .hears(&replies)
@@ -885,7 +905,9 @@ mod tests {
         let kit = Kit::new();
         let alice = kit.joins("alice");
         alice.leaves();
-        let fred = kit.tries_to_join_with(Peer::Fernchat, "fred", DEN).unwrap();
+        let fred = kit
+            .tries_to_join_with(Dialect::Fernchat, "fred", DEN)
+            .unwrap();
         kit.python("alice")
             .says("/approveRequest")
             .says(".")
@@ -983,7 +1005,7 @@ mod tests {
                 }
                 let kit = Kit::new();
                 let people = people(&kit);
-                let is_named = |person: &&Person| person.seat.name.as_str() == name;
+                let is_named = |person: &&Person| person.client.name.as_str() == name;
                 people.iter().filter(is_named).for_each(Person::leaves);
                 let mut script = kit.python(name);
                 for (step, (text, mut replies)) in steps(talk).into_iter().enumerate() {
@@ -1156,7 +1178,10 @@ mod tests {
             }
         }
         bob.hears_nothing();
-        assert_eq!(bob.group.lock().members_online(&bob.seat).unwrap().len(), 1);
+        assert_eq!(
+            bob.group.lock().members_online(&bob.client).unwrap().len(),
+            1
+        );
     }
 
     #[test]
@@ -1193,7 +1218,7 @@ mod tests {
         let kit = Kit::new();
         let [alice, bob] = kit.members(["alice", "bob"]);
         alice.leaves();
-        let token = kit.house.key.seal(b"file");
+        let token = kit.shared.key.seal(b"file");
         let length = kit.frame(token.len().to_string());
         let bytes = [
             kit.frame("/messageSend").to_vec(),
@@ -1211,7 +1236,10 @@ mod tests {
             let heard = bob.ear.heard();
             assert!(heard.is_empty() || heard == ["alice: hello"], "{heard:?}");
         }
-        assert_eq!(bob.group.lock().members_online(&bob.seat).unwrap().len(), 1);
+        assert_eq!(
+            bob.group.lock().members_online(&bob.client).unwrap().len(),
+            1
+        );
     }
 
     #[test]
@@ -1264,11 +1292,11 @@ mod tests {
     fn kicked_member_that_does_not_finish_its_dialogue_is_ended_after_a_minute() {
         let kit = Kit::new();
         let [alice, bob] = kit.members(["alice", "bob"]);
-        assert!(bob.seat.open_dialogue());
+        assert!(bob.client.open_dialogue());
         alice.throws_out("bob");
         bob.hears_nothing();
         let after = |secs| Instant::now() + Duration::from_secs(secs);
-        let outbox = bob.seat.outbox();
+        let outbox = bob.client.outbox();
         assert!(!outbox.is_overdue(after(59)));
         assert!(outbox.is_overdue(after(61)));
         assert_eq!(outbox.ending(), Some(Departure::Kicked));
@@ -1284,7 +1312,7 @@ mod tests {
             .says(".")
             .hears(&["/kickMember", "/proceed"])
             .then(|| {
-                let alice = kit.house.table.all()[0]
+                let alice = kit.shared.table.all()[0]
                     .lock()
                     .online()
                     .next()
@@ -1312,7 +1340,9 @@ mod tests {
     /// Alice is offline; bob with a Python client and fred with a fernchat client are there.
     fn receivers(kit: &Kit) -> [Person<'_>; 2] {
         let [alice, bob] = kit.members(["alice", "bob"]);
-        let fred = kit.tries_to_join_with(Peer::Fernchat, "fred", DEN).unwrap();
+        let fred = kit
+            .tries_to_join_with(Dialect::Fernchat, "fred", DEN)
+            .unwrap();
         alice.approves("fred").unwrap();
         alice.leaves();
         bob.ear.heard();
@@ -1326,7 +1356,7 @@ mod tests {
         let [bob, fred] = receivers(&kit);
         let _waiting = kit.joins("carol");
         let asked = "PyChat: carol has requested to join the group.";
-        let token = kit.house.key.seal(b"hello, all");
+        let token = kit.shared.key.seal(b"hello, all");
         uploads(
             kit.python("alice"),
             "../secret/a.txt",
@@ -1341,19 +1371,19 @@ mod tests {
         .departs(Departure::HungUp);
         for (person, ask) in [(&bob, "/receiveFile"), (&fred, "/receiveFile alice")] {
             person.hears(&[asked, ask]);
-            assert!(person.seat.name_wanted());
+            assert!(person.client.name_wanted());
             person.hears(&["a.txt"]);
-            assert!(person.seat.body_wanted() && !person.seat.body_wanted());
+            assert!(person.client.body_wanted() && !person.client.body_wanted());
             person.hears(&["100", "<hello, all>"]);
         }
-        assert!(kit.house.failures.lock().is_empty());
+        assert!(kit.shared.failures.lock().is_empty());
     }
 
     #[test]
     fn file_that_a_python_client_cannot_receive_is_told_to_it_in_a_line() {
         let kit = Kit::new();
         let [bob, fred] = receivers(&kit);
-        let token = kit.house.key.seal(&[b'a'; 112]);
+        let token = kit.shared.key.seal(&[b'a'; 112]);
         let longest = format!("/sendFile {}", token_len(1000));
         uploads(kit.fernchat("alice"), "a.txt", token.len(), token.as_bytes())
             .hears(&[
@@ -1365,7 +1395,7 @@ mod tests {
         bob.hears(&["PyChat: alice shared a.txt (186 bytes), too large for this program."]);
         fred.hears(&["/receiveFile alice"]);
         // One byte less in the last block is the most that a Python client gets.
-        let token = kit.house.key.seal(&[b'a'; 111]);
+        let token = kit.shared.key.seal(&[b'a'; 111]);
         uploads(kit.python("alice"), "a.txt", token.len(), token.as_bytes())
             .departs(Departure::HungUp);
         bob.hears(&["/receiveFile"]);
@@ -1375,10 +1405,10 @@ mod tests {
     fn upload_that_fails_says_why_and_stays_in_step() {
         let kit = Kit::new();
         let [bob, fred] = receivers(&kit);
-        let token = kit.house.key.seal(b"hello").into_bytes();
+        let token = kit.shared.key.seal(b"hello").into_bytes();
         let foreign = Key::generate().seal(b"hello").into_bytes();
         let damaged = [&token[..50], b"AAAA", &token[54..]].concat();
-        let large = kit.house.key.seal(&[b'a'; 1008]).into_bytes();
+        let large = kit.shared.key.seal(&[b'a'; 1008]).into_bytes();
         let cases: [(&[u8], &str); 5] = [
             (
                 &foreign,
@@ -1408,7 +1438,7 @@ mod tests {
             assert!(heard[2].starts_with(&result), "{} {result}", heard[2]);
             assert_eq!(heard[3], "/onlineMembers");
         }
-        let largest = kit.house.key.seal(&[b'a'; 1007]);
+        let largest = kit.shared.key.seal(&[b'a'; 1007]);
         uploads(
             kit.python("alice"),
             "a.txt",
@@ -1432,7 +1462,7 @@ mod tests {
     fn commands_torn_into_a_body_run_after_it() {
         let kit = Kit::new();
         let [bob, _fred] = receivers(&kit);
-        let token = kit.house.key.seal(b"hello").into_bytes();
+        let token = kit.shared.key.seal(b"hello").into_bytes();
         let (one, two) = (kit.frame("/onlineMembers"), kit.frame("/whoAdmin"));
         let noise = kit.frame("no command");
         let (length, rest) = two.split_at(4);
@@ -1465,7 +1495,7 @@ mod tests {
         let kit = Kit::new();
         let [alice, bob] = kit.members(["alice", "bob"]);
         bob.leaves();
-        let token = kit.house.key.seal(b"hello");
+        let token = kit.shared.key.seal(b"hello");
         let (half, rest) = token.as_bytes().split_at(50);
         uploads(kit.python("bob"), "a.txt", token.len(), half)
             .hears(&["/fileTransfer", "/sendFile"])
@@ -1506,7 +1536,7 @@ mod tests {
             .says("/sendFilename")
             .hears(&["You are in the group the den; ask about that one."])
             .departs(Departure::HungUp);
-        assert!(kit.house.failures.lock().is_empty());
+        assert!(kit.shared.failures.lock().is_empty());
     }
 
     #[test]
@@ -1545,7 +1575,7 @@ mod tests {
             drop(person);
         }
         assert!(files.iter().all(|file| file.upgrade().is_none()));
-        assert_eq!(kit.house.failures.lock().len(), 2);
+        assert_eq!(kit.shared.failures.lock().len(), 2);
     }
 
     #[test]
@@ -1557,7 +1587,7 @@ mod tests {
             .then(|| drop(bob.shares("a.txt", "hello")))
             .says("/sendFilename")
             .departs(Departure::HungUp);
-        let failure = kit.house.failures.lock().pop().unwrap();
+        let failure = kit.shared.failures.lock().pop().unwrap();
         let told = (failure.receiver.as_str(), failure.file.as_str());
         assert_eq!(told, ("alice", "a.txt"));
     }

@@ -9,15 +9,15 @@ use std::time::Duration;
 
 use log::{debug, info};
 
+use super::client::{Delivery, Failure, Receipt, seal};
 use super::group::Refusal;
-use super::seat::{Delivery, Failure, Receipt, seal};
 use super::session::Session;
 use super::spool::{self, Body, SpoolError};
 use super::turn::{Frames, Offer};
 use crate::net::departure::Departure;
 use crate::seal::token_len;
 use crate::terminal::style::size;
-use crate::wire::command::{self, BODY_END, Command, FILE_ERROR, Peer, RECEIVE_FILE, SEND_FILE};
+use crate::wire::command::{self, BODY_END, Command, Dialect, FILE_ERROR, RECEIVE_FILE, SEND_FILE};
 use crate::wire::frame::{BODY_STEP, Piece, WireError};
 use crate::wire::name::FileName;
 
@@ -31,10 +31,10 @@ impl<R: Read> Session<'_, R> {
             return Ok(());
         }
         let file = FileName::from_peer(&answer);
-        let longest = token_len(self.house.max_file);
-        self.reply(match self.seat.peer {
-            Peer::Python => SEND_FILE.to_owned(),
-            Peer::Fernchat => format!("{SEND_FILE} {longest}"),
+        let longest = token_len(self.shared.max_file);
+        self.reply(match self.client.dialect {
+            Dialect::Python => SEND_FILE.to_owned(),
+            Dialect::Fernchat => format!("{SEND_FILE} {longest}"),
         });
         let length: u64 = self
             .next_answer()?
@@ -54,22 +54,22 @@ impl<R: Read> Session<'_, R> {
     /// Takes the `length` bytes of a body off the stream, whatever becomes of them, and stores them. A client that gives up on it says
     /// so inside the body; what it says next is a frame, which no piece of a body goes beyond.
     fn store(&mut self, length: u64, longest: u64) -> Result<Result<Body, SpoolError>, Departure> {
-        let house = self.house;
+        let shared = self.shared;
         let mut stored = if length > longest {
             Err(SpoolError::TooLarge {
-                limit: house.max_file,
+                limit: shared.max_file,
             })
         } else {
-            house.spool.begin(&house.key)
+            shared.spool.begin(&shared.key)
         };
         let mut piece = vec![0; BODY_STEP];
         let mut left = length;
         while left > 0 {
-            self.seat.outbox().expect_more(Some(MORE_TIME));
+            self.client.outbox().expect_more(Some(MORE_TIME));
             match self
                 .incoming
                 .frames
-                .next_piece(left, &mut piece, &|token| house.key.opens(token))?
+                .next_piece(left, &mut piece, &|token| shared.key.opens(token))?
             {
                 Piece::Body(n) => {
                     left = if piece[..n].contains(&BODY_END) {
@@ -88,19 +88,19 @@ impl<R: Read> Session<'_, R> {
                     Some(command) => self.hold(command)?,
                     None => debug!(
                         "{} sent a frame inside a body that is no command",
-                        self.seat.name
+                        self.client.name
                     ),
                 },
             }
         }
-        self.seat.outbox().expect_more(None);
+        self.client.outbox().expect_more(None);
         Ok(stored.and_then(spool::Incoming::finish))
     }
 
     /// Offers a body to every other member online. Returns the result in words, which begin with the file's name.
     fn share(&self, file: &FileName, body: Body) -> Result<String, Refusal> {
-        let house = self.house;
-        let (key, uploader) = (&house.key, &self.seat);
+        let shared = self.shared;
+        let (key, uploader) = (&shared.key, &self.client);
         let length = seal(key, body.token_len().to_string());
         let name = seal(key, file.as_str());
         let ask_python = seal(key, RECEIVE_FILE);
@@ -113,36 +113,36 @@ impl<R: Read> Session<'_, R> {
                 uploader.name
             )),
         );
-        let is_too_large = house
+        let is_too_large = shared
             .python_file_limit
             .is_some_and(|limit| body.token_len() > token_len(limit));
         let body = Arc::new(body);
 
         let (mut n_offered, mut n_told) = (0, 0);
         let group = self.group.lock();
-        for seat in group.others(uploader)? {
-            if seat.peer == Peer::Python && is_too_large {
-                seat.hear(Frames::clone(&too_large));
+        for client in group.others(uploader)? {
+            if client.dialect == Dialect::Python && is_too_large {
+                client.hear(Frames::clone(&too_large));
                 n_told += 1;
                 continue;
             }
-            let ask = match seat.peer {
-                Peer::Python => Frames::clone(&ask_python),
-                Peer::Fernchat => Frames::clone(&ask_fernchat),
+            let ask = match client.dialect {
+                Dialect::Python => Frames::clone(&ask_python),
+                Dialect::Fernchat => Frames::clone(&ask_fernchat),
             };
             let failure = Failure {
                 uploader: Arc::downgrade(uploader),
-                receiver: seat.name.clone(),
+                receiver: client.name.clone(),
                 file: file.clone(),
             };
-            let receipt = Receipt::new(Arc::clone(&house.failures), failure);
+            let receipt = Receipt::new(Arc::clone(&shared.failures), failure);
             let delivery = Delivery {
                 length: Frames::clone(&length),
                 body: Arc::clone(&body),
                 receipt,
             };
             // An offer that comes back is dropped, and reported by its receipt.
-            if seat
+            if client
                 .offer(Offer::new(ask, Frames::clone(&name), Box::new(delivery)))
                 .is_none()
             {

@@ -25,10 +25,10 @@ const MAX_BODIES: usize = 96;
 /// Where uploaded bodies are kept.
 pub struct Spool {
     folder: PathBuf,
-    room: Arc<Room>,
+    space: Arc<SpoolSpace>,
 }
 
-struct Room {
+struct SpoolSpace {
     limit: u64,
     taken: AtomicU64,
     n_bodies: AtomicUsize,
@@ -42,20 +42,20 @@ impl Spool {
     pub fn new(folder: &Path) -> io::Result<Spool> {
         tempfile::tempfile_in(folder)?;
         let limit = free_space(folder).map_or(MAX_SPOOL, |free| MAX_SPOOL.min(free / 2));
-        let room = Arc::new(Room {
+        let space = Arc::new(SpoolSpace {
             limit,
             taken: AtomicU64::new(0),
             n_bodies: AtomicUsize::new(0),
         });
         Ok(Spool {
             folder: folder.to_owned(),
-            room,
+            space,
         })
     }
 
     /// Whether there is no body at all.
     pub fn is_empty(&self) -> bool {
-        self.room.n_bodies.load(Ordering::Relaxed) == 0
+        self.space.n_bodies.load(Ordering::Relaxed) == 0
     }
 
     /// Begins a body.
@@ -63,19 +63,19 @@ impl Spool {
     /// # Errors
     /// The file cannot be made.
     pub fn begin(&self, key: &Key) -> Result<Incoming, SpoolError> {
-        let n_bodies = self.room.n_bodies.fetch_add(1, Ordering::Relaxed);
+        let n_bodies = self.space.n_bodies.fetch_add(1, Ordering::Relaxed);
         let file = if n_bodies < MAX_BODIES {
             tempfile::tempfile_in(&self.folder).map_err(SpoolError::Io)
         } else {
             Err(SpoolError::TooMany)
         };
         if file.is_err() {
-            self.room.n_bodies.fetch_sub(1, Ordering::Relaxed);
+            self.space.n_bodies.fetch_sub(1, Ordering::Relaxed);
         }
         let body = Body {
             file: file?,
             len: 0,
-            room: Arc::clone(&self.room),
+            space: Arc::clone(&self.space),
         };
         Ok(Incoming {
             body,
@@ -91,16 +91,16 @@ pub struct Incoming {
 }
 
 impl Incoming {
-    /// Stores the next bytes. Room is taken as they arrive, not as they are announced.
+    /// Stores the next bytes. SpoolSpace is taken as they arrive, not as they are announced.
     ///
     /// # Errors
     /// The spool is full, or the disk is full or broken.
     pub fn write(&mut self, bytes: &[u8]) -> Result<(), SpoolError> {
         let n = bytes.len() as u64;
-        let room = &self.body.room;
-        if room.taken.fetch_add(n, Ordering::Relaxed) + n > room.limit {
-            room.taken.fetch_sub(n, Ordering::Relaxed);
-            return Err(SpoolError::Full { limit: room.limit });
+        let space = &self.body.space;
+        if space.taken.fetch_add(n, Ordering::Relaxed) + n > space.limit {
+            space.taken.fetch_sub(n, Ordering::Relaxed);
+            return Err(SpoolError::Full { limit: space.limit });
         }
         self.body.len += n;
         self.check.update(bytes);
@@ -121,7 +121,7 @@ impl Incoming {
 pub struct Body {
     file: File,
     len: u64,
-    room: Arc<Room>,
+    space: Arc<SpoolSpace>,
 }
 
 impl Body {
@@ -144,8 +144,8 @@ impl Body {
 
 impl Drop for Body {
     fn drop(&mut self) {
-        self.room.taken.fetch_sub(self.len, Ordering::Relaxed);
-        self.room.n_bodies.fetch_sub(1, Ordering::Relaxed);
+        self.space.taken.fetch_sub(self.len, Ordering::Relaxed);
+        self.space.n_bodies.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -198,19 +198,19 @@ mod tests {
     const LIMIT: u64 = 1000;
 
     fn spool(folder: &Path) -> Spool {
-        let room = Arc::new(Room {
+        let space = Arc::new(SpoolSpace {
             limit: LIMIT,
             taken: AtomicU64::new(0),
             n_bodies: AtomicUsize::new(0),
         });
         Spool {
             folder: folder.to_owned(),
-            room,
+            space,
         }
     }
 
     fn taken(spool: &Spool) -> u64 {
-        spool.room.taken.load(Ordering::Relaxed)
+        spool.space.taken.load(Ordering::Relaxed)
     }
 
     fn n_files(folder: &Path) -> usize {

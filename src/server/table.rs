@@ -8,8 +8,8 @@ use std::sync::Arc;
 
 use parking_lot::{Mutex, RwLock};
 
+use super::client::Client;
 use super::group::{Group, JoinFrames, Joined, Refusal};
-use super::seat::Seat;
 use crate::wire::name::GroupName;
 
 /// The most groups. When the table is full, groups that nobody would miss give way.
@@ -38,14 +38,14 @@ impl GroupTable {
     pub fn join(
         &self,
         name: &GroupName,
-        seat: &Arc<Seat>,
+        client: &Arc<Client>,
         frames: &JoinFrames,
     ) -> Result<(Arc<Mutex<Group>>, Joined), Refusal> {
         loop {
-            let shared = self.find_or_create(name, seat)?;
+            let shared = self.find_or_create(name, client)?;
             let mut group = shared.lock();
             if !group.is_dropped {
-                let joined = group.join(seat, frames)?;
+                let joined = group.join(client, frames)?;
                 drop(group);
                 return Ok((shared, joined));
             }
@@ -55,7 +55,7 @@ impl GroupTable {
     fn find_or_create(
         &self,
         name: &GroupName,
-        founder: &Seat,
+        founder: &Client,
     ) -> Result<Arc<Mutex<Group>>, Refusal> {
         if let Some(group) = self.groups.read().get(name) {
             return Ok(Arc::clone(group));
@@ -104,7 +104,7 @@ mod tests {
     fn in_a_full_table_groups_that_nobody_would_miss_give_way() {
         let kit = Kit::new();
         let alice = kit.joins("alice");
-        let table = &kit.house.table;
+        let table = &kit.shared.table;
         fill(table, &alice.group);
         let refusal = kit.tries_to_join_group("bob", "one more").err();
         assert_eq!(refusal, Some(Refusal::NoMoreGroups));
@@ -124,13 +124,13 @@ mod tests {
         let kit = Kit::new();
         let bob = kit.tries_to_join_group("bob", "elsewhere").unwrap();
         let name = GroupName::parse(DEN).unwrap();
-        kit.house.table.find_or_create(&name, &bob.seat).unwrap();
+        kit.shared.table.find_or_create(&name, &bob.client).unwrap();
         let alice = kit.joins("alice");
         alice.hears(&["/adminReady"]);
         let group = alice.group.lock();
         assert_eq!(
-            group.who_administers(&alice.seat),
-            Ok(alice.seat.name.clone())
+            group.who_administers(&alice.client),
+            Ok(alice.client.name.clone())
         );
     }
 
@@ -156,7 +156,7 @@ mod tests {
                 thread::yield_now();
                 dropped.is_dropped = true;
                 let name = GroupName::parse(DEN).unwrap();
-                kit.house.table.groups.write().remove(&name);
+                kit.shared.table.groups.write().remove(&name);
                 drop(dropped);
                 assert_eq!(step.recv_timeout(deadline), Ok("joined"));
             });

@@ -1,6 +1,6 @@
-//! What the tests of this room have in common: a house, people in it, and what each of them hears. No threads, no sockets.
+//! What the tests of this room have in common: a shared, people in it, and what each of them hears. No threads, no sockets.
 //!
-//! A [`Person`] has a seat in the group and does what is asked of it at once. A [`Script`] is a client whose frames go through a
+//! A [`Person`] has a client in the group and does what is asked of it at once. A [`Script`] is a client whose frames go through a
 //! session: one line after the other, each read when the session asks for it, with whatever else happens between two of them.
 
 use std::cell::RefCell;
@@ -14,9 +14,9 @@ use std::time::Duration;
 use crossbeam_channel::Receiver;
 use parking_lot::Mutex;
 
+use super::client::{Client, Delivery, Failure, Receipt, seal};
 use super::group::{Group, JoinFrames, Refusal};
-use super::seat::{Delivery, Failure, Receipt, Seat, seal};
-use super::session::{House, Session};
+use super::session::{Session, Shared};
 use super::spool::{Body, Spool};
 use super::table::GroupTable;
 use super::turn::{Frames, Offer};
@@ -25,7 +25,7 @@ use crate::net::outbox::tests::{NoWay, with_channel};
 use crate::net::outbox::{Item, Outbox, Pace};
 use crate::seal::Key;
 use crate::wire::command::{
-    ACCEPTED, ADMIN_READY, FERNCHAT, KICKED, Peer, READY, RECEIVE_FILE, WAIT, line, notice,
+    ACCEPTED, ADMIN_READY, Dialect, FERNCHAT, KICKED, READY, RECEIVE_FILE, WAIT, line, notice,
 };
 use crate::wire::frame::{FrameReader, MAX_FRAME};
 use crate::wire::name::{FileName, GroupName, UserName};
@@ -35,7 +35,7 @@ use crate::wire::name_set;
 pub const DEN: &str = "the den";
 
 pub struct Kit {
-    pub house: House,
+    pub shared: Shared,
     /// The spool's.
     _folder: tempfile::TempDir,
     next_id: AtomicU64,
@@ -45,7 +45,7 @@ impl Kit {
     pub fn new() -> Kit {
         let folder = tempfile::tempdir().unwrap();
         Kit {
-            house: House {
+            shared: Shared {
                 key: Arc::new(Key::generate()),
                 salt: None,
                 table: GroupTable::new(3),
@@ -55,7 +55,7 @@ impl Kit {
                 max_file: 1000,
                 python_file_limit: Some(100),
                 failures: Arc::default(),
-                challenge_time: Duration::ZERO,
+                probe_time: Duration::ZERO,
             },
             _folder: folder,
             next_id: AtomicU64::new(1),
@@ -64,7 +64,7 @@ impl Kit {
 
     /// A frame with this text.
     pub fn frame(&self, text: impl AsRef<[u8]>) -> Frames {
-        seal(&self.house.key, text)
+        seal(&self.shared.key, text)
     }
 
     fn ear(&self) -> Ear {
@@ -72,7 +72,7 @@ impl Kit {
         Ear {
             outbox,
             items,
-            key: Arc::clone(&self.house.key),
+            key: Arc::clone(&self.shared.key),
             heard: RefCell::default(),
         }
     }
@@ -92,16 +92,16 @@ impl Kit {
     }
 
     pub fn tries_to_join_group(&self, name: &str, group: &str) -> Result<Person<'_>, Refusal> {
-        self.tries_to_join_with(Peer::Python, name, group)
+        self.tries_to_join_with(Dialect::Python, name, group)
     }
 
     pub fn tries_to_join_with(
         &self,
-        peer: Peer,
+        dialect: Dialect,
         name: &str,
         group: &str,
     ) -> Result<Person<'_>, Refusal> {
-        self.tries(peer, name, ("", ""), group)
+        self.tries(dialect, name, ("", ""), group)
     }
 
     /// A fernchat client of this run, which has heard so much.
@@ -110,21 +110,21 @@ impl Kit {
         name: &str,
         known: (&str, &str),
     ) -> Result<Person<'_>, Refusal> {
-        self.tries(Peer::Fernchat, name, known, DEN)
+        self.tries(Dialect::Fernchat, name, known, DEN)
     }
 
     fn tries(
         &self,
-        peer: Peer,
+        dialect: Dialect,
         name: &str,
         known: (&str, &str),
         group: &str,
     ) -> Result<Person<'_>, Refusal> {
         let ear = self.ear();
-        let (key, outbox) = (Arc::clone(&self.house.key), Arc::clone(&ear.outbox));
+        let (key, outbox) = (Arc::clone(&self.shared.key), Arc::clone(&ear.outbox));
         let name = UserName::parse(name).unwrap();
         let request = notice(format!("{name} has requested to join the group."));
-        let seat = Seat::new(self.id(), name, peer, known, key, outbox);
+        let client = Client::new(self.id(), name, dialect, known, key, outbox);
         let frames = JoinFrames {
             admin_ready: self.frame(ADMIN_READY),
             ready: self.frame(READY),
@@ -132,10 +132,10 @@ impl Kit {
             request: self.frame(request),
         };
         let name = GroupName::parse(group).unwrap();
-        let (group, _) = self.house.table.join(&name, &seat, &frames)?;
+        let (group, _) = self.shared.table.join(&name, &client, &frames)?;
         Ok(Person {
             kit: self,
-            seat,
+            client,
             ear,
             group,
         })
@@ -254,7 +254,7 @@ fn frame_lens(mut bytes: &[u8]) -> impl Iterator<Item = usize> + '_ {
 /// Somebody in the group, or waiting for it.
 pub struct Person<'a> {
     kit: &'a Kit,
-    pub seat: Arc<Seat>,
+    pub client: Arc<Client>,
     pub group: Arc<Mutex<Group>>,
     pub ear: Ear,
 }
@@ -276,67 +276,67 @@ impl<'a> Person<'a> {
 
     /// Says something, and returns its frame.
     pub fn says_frames(&self, text: &str) -> Result<Frames, Refusal> {
-        let frames = self.kit.frame(line(&self.seat.name, text));
-        self.group.lock().say(&self.seat, None, &frames)?;
+        let frames = self.kit.frame(line(&self.client.name, text));
+        self.group.lock().say(&self.client, None, &frames)?;
         Ok(frames)
     }
 
     pub fn approves(&self, name: &str) -> Result<(), Refusal> {
         let accepted = self.kit.frame(ACCEPTED);
-        self.group.lock().approve(&self.seat, name, &accepted)
+        self.group.lock().approve(&self.client, name, &accepted)
     }
 
-    pub fn denies(&self, name: &str) -> Result<Option<Arc<Seat>>, Refusal> {
-        self.group.lock().deny(&self.seat, name)
+    pub fn denies(&self, name: &str) -> Result<Option<Arc<Client>>, Refusal> {
+        self.group.lock().deny(&self.client, name)
     }
 
-    pub fn kicks(&self, name: &str) -> Result<Option<Arc<Seat>>, Refusal> {
-        self.group.lock().kick(&self.seat, name)
+    pub fn kicks(&self, name: &str) -> Result<Option<Arc<Client>>, Refusal> {
+        self.group.lock().kick(&self.client, name)
     }
 
     /// Kicks somebody who is online, who is told.
     pub fn throws_out(&self, name: &str) {
-        let seat = self.kicks(name).unwrap().unwrap();
-        seat.end(self.kit.frame(KICKED), Departure::Kicked);
+        let client = self.kicks(name).unwrap().unwrap();
+        client.end(self.kit.frame(KICKED), Departure::Kicked);
     }
 
     /// Offers a file to every other member online.
     pub fn shares(&self, file: &str, content: &str) -> Weak<Body> {
-        let key = &self.kit.house.key;
+        let key = &self.kit.shared.key;
         let token = key.seal(content.as_bytes());
-        let mut body = self.kit.house.spool.begin(key).unwrap();
+        let mut body = self.kit.shared.spool.begin(key).unwrap();
         body.write(token.as_bytes()).unwrap();
         let body = Arc::new(body.finish().unwrap());
-        for seat in self.group.lock().others(&self.seat).unwrap() {
+        for client in self.group.lock().others(&self.client).unwrap() {
             let failure = Failure {
-                uploader: Arc::downgrade(&self.seat),
-                receiver: seat.name.clone(),
+                uploader: Arc::downgrade(&self.client),
+                receiver: client.name.clone(),
                 file: FileName::from_peer(file),
             };
             let delivery = Delivery {
                 length: self.kit.frame(token.len().to_string()),
                 body: Arc::clone(&body),
-                receipt: Receipt::new(Arc::clone(&self.kit.house.failures), failure),
+                receipt: Receipt::new(Arc::clone(&self.kit.shared.failures), failure),
             };
             let ask = self.kit.frame(RECEIVE_FILE);
             let name = self.kit.frame(file);
-            drop(seat.offer(Offer::new(ask, name, Box::new(delivery))));
+            drop(client.offer(Offer::new(ask, name, Box::new(delivery))));
         }
         Arc::downgrade(&body)
     }
 
     pub fn hands_over(&self, name: &str) -> Result<(), Refusal> {
         let notice = self.kit.frame("PyChat: it is yours");
-        self.group.lock().hand_over(&self.seat, name, &notice)
+        self.group.lock().hand_over(&self.client, name, &notice)
     }
 
     pub fn leaves(&self) {
-        self.group.lock().leave(&self.seat);
+        self.group.lock().leave(&self.client);
     }
 
     pub fn stops_waiting(&self) -> bool {
         let farewell = self.kit.frame("/waitDisconnect");
-        self.group.lock().stop_waiting(&self.seat, &farewell)
+        self.group.lock().stop_waiting(&self.client, &farewell)
     }
 }
 
@@ -395,8 +395,8 @@ impl<'a> Script<'a> {
     pub fn departs(self, reason: Departure) -> Rc<Ear> {
         let steps = Steps(RefCell::new(self.steps));
         let outbox = &self.ear.outbox;
-        let house = &self.kit.house;
-        let departure = match Session::greet(house, self.kit.id(), outbox, &steps) {
+        let shared = &self.kit.shared;
+        let departure = match Session::greet(shared, self.kit.id(), outbox, &steps) {
             Ok(session) => session.run(),
             Err(departure) => departure,
         };

@@ -30,7 +30,7 @@ use rustyline::validate::{ValidationContext, ValidationResult, Validator};
 use rustyline::{ExternalPrinter, Helper};
 
 use super::style::harmless;
-use super::{Need, People, Room, completion, print};
+use super::{Conversation, Need, People, completion, print};
 use crate::machine;
 
 /// How many lines wait to be shown while the person searches the history, say. Past it whoever shows a line waits, and then the server
@@ -90,7 +90,7 @@ struct Line {
 impl Editor {
     /// Starts editing; `None` on a terminal that is too plain for it.
     pub fn start(
-        room: Room,
+        room: Conversation,
         people: Arc<Mutex<People>>,
         history: Option<PathBuf>,
         color: bool,
@@ -254,7 +254,7 @@ impl Screen {
 /// The thread that is in the editor.
 struct Editing {
     lines: rustyline::Editor<Helping, FileHistory>,
-    room: Room,
+    room: Conversation,
     people: Arc<Mutex<People>>,
     history: Option<PathBuf>,
     typed: Sender<String>,

@@ -34,13 +34,13 @@ use self::editor::Editor;
 use self::log::{Log, LogError};
 use self::style::{Day, Style, harmless};
 use crate::machine;
-use crate::seal::Line;
+use crate::seal::StampedLine;
 use crate::wire::command::{HAS_REQUESTED, MADE_ADMIN, PYCHAT};
 use crate::wire::name::NameError;
 
 /// What a person wishes of the terminal.
 #[derive(Default)]
-pub struct Options {
+pub struct TerminalSettings {
     /// Where typed lines are kept between runs.
     pub history: Option<PathBuf>,
     /// Where what is shown is kept.
@@ -69,7 +69,7 @@ pub enum Color {
 pub struct Terminal {
     is_interactive: bool,
     style: Style,
-    options: Options,
+    options: TerminalSettings,
     /// What was shown. Held while a line is, so that screen and log have one order.
     shown: Mutex<Shown>,
     editor: OnceLock<Arc<Editor>>,
@@ -86,7 +86,7 @@ struct Shown {
 }
 
 /// Where the person is, and what can be typed there.
-pub struct Room {
+pub struct Conversation {
     /// The group, or what stands for it in the prompt.
     pub name: String,
     /// Every word that is a command, and what it needs to know.
@@ -175,7 +175,7 @@ impl Terminal {
     ///
     /// # Errors
     /// There is to be a log, and it cannot be written.
-    pub fn new(options: Options) -> Result<Terminal, LogError> {
+    pub fn new(options: TerminalSettings) -> Result<Terminal, LogError> {
         let is_interactive = io::stdin().is_terminal() && io::stdout().is_terminal();
         let is_set = |name| std::env::var_os(name).is_some_and(|value: OsString| !value.is_empty());
         let color = match options.color {
@@ -219,7 +219,7 @@ impl Terminal {
 
     /// From here on lines are edited where that can be, until what is returned is dropped: the terminal is then as it was before.
     /// What was said there before, as far as the log has it, comes first.
-    pub fn enter(&self, room: Room) -> impl Drop {
+    pub fn enter(&self, room: Conversation) -> impl Drop {
         let mut shown = self.shown.lock();
         let earlier = shown
             .log
@@ -254,7 +254,7 @@ impl Terminal {
 
     /// Shows what the server passed on: a line that somebody said, stamped or not, or a notice of its own.
     pub fn hear(&self, line: &str) {
-        match (Line::parse(line), line.split_once(": ")) {
+        match (StampedLine::parse(line), line.split_once(": ")) {
             (Some(stamped), _) => self.hear_stamped(&format!("[{}] ", stamped.time), stamped),
             (None, Some((PYCHAT, notice))) => {
                 self.show(line);
@@ -275,7 +275,7 @@ impl Terminal {
             .and_then(|said_at| DateTime::from_timestamp(said_at, 0));
         // A date that no calendar has is none, nor is one to come.
         let said_at = said_at.filter(|said_at| *said_at <= Local::now());
-        match (Line::parse(line), line.split_once(": "), said_at) {
+        match (StampedLine::parse(line), line.split_once(": "), said_at) {
             (None, Some((name, text)), Some(said_at)) if self.is_interactive && name != PYCHAT => {
                 let said_at = said_at.with_timezone(&Local).naive_local();
                 let is_today = said_at.date() == machine::local_time().date();
@@ -300,8 +300,8 @@ impl Terminal {
     }
 
     /// Shows a line that brings its own time, which stands in front of it as `head` where lines have no time.
-    pub fn hear_stamped(&self, head: &str, line: Line) {
-        let Line { time, name, text } = line;
+    pub fn hear_stamped(&self, head: &str, line: StampedLine) {
+        let StampedLine { time, name, text } = line;
         let (talk, plain) = (self.talk(name, text), format!("{name}: {text}"));
         if self.style.time {
             self.put(time.get(..5), &talk, &plain)

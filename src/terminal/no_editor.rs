@@ -6,14 +6,19 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 
-use super::{People, Room};
+use super::{Conversation, People};
 
 /// There is none.
 pub struct Editor(Infallible);
 
 impl Editor {
     /// Never.
-    pub fn start(_: Room, _: Arc<Mutex<People>>, _: Option<PathBuf>, _: bool) -> Option<Editor> {
+    pub fn start(
+        _: Conversation,
+        _: Arc<Mutex<People>>,
+        _: Option<PathBuf>,
+        _: bool,
+    ) -> Option<Editor> {
         None
     }
 

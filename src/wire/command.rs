@@ -79,7 +79,7 @@ impl fmt::Display for Command {
 
 /// What the program at the other end is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Peer {
+pub enum Dialect {
     /// A Python program, or another that does not say [`FERNCHAT`]. A Python server sends events also inside dialogues.
     Python,
     /// A fernchat program, which knows the words marked so and takes files of any size.

@@ -115,7 +115,7 @@
 //! # Room keys
 //! Members who share a *room key* keep what they say from the server: the text of a message is then a token under the room key, of
 //! `[HH:MM:SS] NAME: TEXT`, and a file's content is such a token. A receiver shows the line only if NAME is the name under which the server
-//! delivered it ([`client::room`](crate::client::room)). The server notices nothing.
+//! delivered it ([`client::room_key`](crate::client::room_key)). The server notices nothing.
 
 pub mod bytes;
 pub mod command;

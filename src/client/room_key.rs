@@ -8,7 +8,7 @@
 use std::borrow::Cow;
 
 use crate::machine;
-use crate::seal::{Key, Line, has_token_form};
+use crate::seal::{Key, StampedLine, has_token_form};
 use crate::wire::command::PYCHAT;
 use crate::wire::name::UserName;
 
@@ -16,7 +16,7 @@ use crate::wire::name::UserName;
 pub fn seal(room_key: &Key, name: &UserName, text: &str) -> String {
     let time = machine::local_time().time().to_string();
     room_key.seal(
-        Line {
+        StampedLine {
             time: &time,
             name: name.as_str(),
             text,
@@ -42,7 +42,7 @@ pub fn shown<'a>(line: &'a str, room_key: Option<&Key>) -> Cow<'a, str> {
     let Ok(opened) = opened else {
         return format!("{name} says something that this room key does not open.").into();
     };
-    match Line::parse(&opened) {
+    match StampedLine::parse(&opened) {
         Some(line) if line.name == name => opened.into(),
         Some(line) => format!(
             "Not shown: a line that the server says is {name}'s was sealed as {}'s.",
@@ -72,7 +72,7 @@ mod tests {
         let (key, other) = (Key::generate(), Key::generate());
         let alice = UserName::parse("alice").unwrap();
         let token = seal(&key, &alice, "meet: at noon");
-        let stamped = Line::parse("[09:05:00] alice: meet: at noon").unwrap();
+        let stamped = StampedLine::parse("[09:05:00] alice: meet: at noon").unwrap();
         let fixed = key.seal(stamped.to_string().as_bytes());
         let loose = key.seal(b"no line at all");
         for (line, room_key, expected) in [
@@ -128,7 +128,7 @@ mod tests {
         }
         let now = shown(&format!("alice: {token}"), Some(&key)).into_owned();
         assert_eq!(
-            Line::parse(&now).map(|line| (line.name, line.text)),
+            StampedLine::parse(&now).map(|line| (line.name, line.text)),
             Some(("alice", "meet: at noon"))
         );
     }

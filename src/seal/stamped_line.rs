@@ -4,7 +4,7 @@
 
 /// A stamped line, taken apart.
 #[derive(Debug, PartialEq, Eq)]
-pub struct Line<'a> {
+pub struct StampedLine<'a> {
     /// `HH:MM:SS`, as the sender's clock had it.
     pub time: &'a str,
     /// Who says it.
@@ -13,9 +13,9 @@ pub struct Line<'a> {
     pub text: &'a str,
 }
 
-impl<'a> Line<'a> {
+impl<'a> StampedLine<'a> {
     /// Takes a line apart; `None` if it has another form.
-    pub fn parse(line: &'a str) -> Option<Line<'a>> {
+    pub fn parse(line: &'a str) -> Option<StampedLine<'a>> {
         let (time, rest) = line.strip_prefix('[')?.split_once("] ")?;
         let (name, text) = rest.split_once(": ")?;
         let has_form = time.len() == 8
@@ -23,11 +23,11 @@ impl<'a> Line<'a> {
                 2 | 5 => byte == b':',
                 _ => byte.is_ascii_digit(),
             });
-        has_form.then_some(Line { time, name, text })
+        has_form.then_some(StampedLine { time, name, text })
     }
 }
 
-impl std::fmt::Display for Line<'_> {
+impl std::fmt::Display for StampedLine<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter) -> std::fmt::Result {
         write!(f, "[{}] {}: {}", self.time, self.name, self.text)
     }
@@ -39,13 +39,13 @@ mod tests {
 
     #[test]
     fn a_line_is_taken_apart_and_put_together() {
-        let line = Line {
+        let line = StampedLine {
             time: "09:05:00",
             name: "bob",
             text: "a: [b] c",
         };
         assert_eq!(line.to_string(), "[09:05:00] bob: a: [b] c");
-        assert_eq!(Line::parse("[09:05:00] bob: a: [b] c"), Some(line));
+        assert_eq!(StampedLine::parse("[09:05:00] bob: a: [b] c"), Some(line));
         for other in [
             "",
             "bob: hello",
@@ -54,7 +54,7 @@ mod tests {
             "[09:05:00] bob",
             "[09-05-00] b: x",
         ] {
-            assert_eq!(Line::parse(other), None, "{other}");
+            assert_eq!(StampedLine::parse(other), None, "{other}");
         }
     }
 }

@@ -1,4 +1,4 @@
-//! A seat: one client's place in a group, towards which everybody else pushes.
+//! A client: one client's place in a group, towards which everybody else pushes.
 //!
 //! In front of the client's outbox stands its [`Turn`], under a small mutex: what the turn lets pass goes into the outbox before the
 //! mutex is released, so that the order is one. Knows neither the group nor the dialogues.
@@ -17,7 +17,7 @@ use crate::net::connection::ClientId;
 use crate::net::departure::Departure;
 use crate::net::outbox::{Job, Outbox};
 use crate::seal::Key;
-use crate::wire::command::{self, CLOSING, KICKED, NO_BODY, Peer, WAIT_DISCONNECT};
+use crate::wire::command::{self, CLOSING, Dialect, KICKED, NO_BODY, WAIT_DISCONNECT};
 use crate::wire::frame::{self, BODY_STEP, FrameReader, MAX_FRAME};
 use crate::wire::name::{FileName, UserName};
 use crate::wire::watch;
@@ -29,13 +29,13 @@ const END_TIME: Duration = Duration::from_secs(30);
 const KICK_TIME: Duration = Duration::from_secs(60);
 
 /// See the module's page.
-pub struct Seat {
+pub struct Client {
     /// The client that sits here.
     pub id: ClientId,
     /// Its user.
     pub name: UserName,
     /// Its program.
-    pub peer: Peer,
+    pub dialect: Dialect,
     /// What a fernchat client calls its run, from its start to its end: by this it is known again over another connection, and its lines
     /// have numbers. Empty for others.
     pub run: Arc<str>,
@@ -68,9 +68,9 @@ pub type Failures = Mutex<Vec<Failure>>;
 
 /// A delivery that failed.
 pub struct Failure {
-    /// Who is to be told, if still there. Weak, because a seat holds the offers to it: two that offered each other
+    /// Who is to be told, if still there. Weak, because a client holds the offers to it: two that offered each other
     /// files would otherwise keep both, and the bodies, for ever.
-    pub uploader: Weak<Seat>,
+    pub uploader: Weak<Client>,
     /// Who did not get it.
     pub receiver: UserName,
     /// What.
@@ -104,10 +104,10 @@ pub fn seal(key: &Key, text: impl AsRef<[u8]>) -> Frames {
 
 /// The last that a client hears, sealed and framed: `word` and the reason, if it is one of ours. All that a Python client can show of a reason is a
 /// line, before it is put out; one that is not a member yet must be let in first, by the words in `before`.
-pub fn farewell(key: &Key, peer: Peer, before: &[&str], word: &str, reason: &str) -> Frames {
-    match peer {
-        Peer::Python => seal_all(key, &[before, &[&command::notice(reason), KICKED]].concat()),
-        Peer::Fernchat => seal(key, format!("{word} {reason}")),
+pub fn farewell(key: &Key, dialect: Dialect, before: &[&str], word: &str, reason: &str) -> Frames {
+    match dialect {
+        Dialect::Python => seal_all(key, &[before, &[&command::notice(reason), KICKED]].concat()),
+        Dialect::Fernchat => seal(key, format!("{word} {reason}")),
     }
 }
 
@@ -118,7 +118,7 @@ fn seal_all(key: &Key, texts: &[&str]) -> Frames {
         .collect()
 }
 
-/// Sends frames to a client that has no seat yet, or through [`Seat::reply`].
+/// Sends frames to a client that has no client yet, or through [`Client::reply`].
 pub fn send(outbox: &Arc<Outbox>, to: impl fmt::Display, key: &Key, frames: Frames) {
     watch_go(to, key, &frames);
     outbox.push(frames);
@@ -135,27 +135,27 @@ fn watch_go(to: impl fmt::Display, key: &Key, frames: &[u8]) {
     }
 }
 
-impl fmt::Display for Seat {
+impl fmt::Display for Client {
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
         write!(f, "client {} {}", self.id, self.name)
     }
 }
 
-impl Seat {
-    /// A seat for the client with this outbox, which is known by this run and has heard so much.
+impl Client {
+    /// A client for the client with this outbox, which is known by this run and has heard so much.
     pub fn new(
         id: ClientId,
         name: UserName,
-        peer: Peer,
+        dialect: Dialect,
         (run, heard): (&str, &str),
         key: Arc<Key>,
         outbox: Arc<Outbox>,
-    ) -> Arc<Seat> {
+    ) -> Arc<Client> {
         let (run, heard) = (run.into(), heard.into());
-        Arc::new(Seat {
+        Arc::new(Client {
             id,
             name,
-            peer,
+            dialect,
             run,
             heard,
             key,
@@ -175,22 +175,22 @@ impl Seat {
     }
 
     /// Sends a notice when its turn comes.
-    pub fn hear(self: &Arc<Seat>, frames: Frames) {
+    pub fn hear(self: &Arc<Client>, frames: Frames) {
         self.hear_line(Line { frames, number: 0 });
     }
 
     /// Sends a line when its turn comes.
-    pub fn hear_line(self: &Arc<Seat>, line: Line) {
+    pub fn hear_line(self: &Arc<Client>, line: Line) {
         self.take_turn(|turn| turn.event(Event::Line(line)));
     }
 
     /// Says, when it may be said, that so many lines were not kept.
-    pub fn lose(self: &Arc<Seat>, n: u64) {
+    pub fn lose(self: &Arc<Client>, n: u64) {
         self.take_turn(|turn| turn.lost(n));
     }
 
     /// Offers a file when its turn comes. `None` gives the offer back: too many are waiting.
-    pub fn offer(self: &Arc<Seat>, offer: Offer<Box<Delivery>>) -> Option<Offer<Box<Delivery>>> {
+    pub fn offer(self: &Arc<Client>, offer: Offer<Box<Delivery>>) -> Option<Offer<Box<Delivery>>> {
         self.take_turn(|turn| {
             if !turn.has_room_for_offer() {
                 return Some(offer);
@@ -201,22 +201,22 @@ impl Seat {
     }
 
     /// Ends the client when its turn comes, these frames being the last that it hears.
-    pub fn end(self: &Arc<Seat>, frames: Frames, reason: Departure) {
+    pub fn end(self: &Arc<Client>, frames: Frames, reason: Departure) {
         self.outbox.end_within(KICK_TIME, reason.clone());
         self.take_turn(|turn| turn.event(Event::End(frames, reason)));
     }
 
     /// Tells a member why the server closes its connection. What is said after it is not sent.
     pub fn close(&self, reason: &str, departure: Departure) {
-        self.reply(farewell(&self.key, self.peer, &[], CLOSING, reason));
+        self.reply(farewell(&self.key, self.dialect, &[], CLOSING, reason));
         self.outbox.end(departure, END_TIME);
     }
 
     /// Tells a client that waits for approval why the server closes its connection. A Python client understands one word only.
     pub fn close_waiting(&self, reason: &str, departure: Departure) {
-        match self.peer {
-            Peer::Python => self.reply(seal(&self.key, WAIT_DISCONNECT)),
-            Peer::Fernchat => return self.close(reason, departure),
+        match self.dialect {
+            Dialect::Python => self.reply(seal(&self.key, WAIT_DISCONNECT)),
+            Dialect::Fernchat => return self.close(reason, departure),
         }
         self.outbox.end(departure, END_TIME);
     }
@@ -227,17 +227,17 @@ impl Seat {
     }
 
     /// Closes the dialogue, and lets go what was parked.
-    pub fn close_dialogue(self: &Arc<Seat>) {
+    pub fn close_dialogue(self: &Arc<Client>) {
         self.take_turn(Turn::close_dialogue);
     }
 
     /// The client asks for the name of the file on offer. `false` if that is not due.
-    pub fn name_wanted(self: &Arc<Seat>) -> bool {
+    pub fn name_wanted(self: &Arc<Client>) -> bool {
         self.take_turn(Turn::name_wanted)
     }
 
     /// The client asks for the body of the file on offer. `false` if that is not due.
-    pub fn body_wanted(self: &Arc<Seat>) -> bool {
+    pub fn body_wanted(self: &Arc<Client>) -> bool {
         self.take_turn(Turn::body_wanted)
     }
 
@@ -249,7 +249,7 @@ impl Seat {
     }
 
     /// Tells the turn something and sends what it lets pass, all while it is held, so that nothing overtakes.
-    fn take_turn<T>(self: &Arc<Seat>, tell: impl FnOnce(&mut Turn<Box<Delivery>>) -> T) -> T {
+    fn take_turn<T>(self: &Arc<Client>, tell: impl FnOnce(&mut Turn<Box<Delivery>>) -> T) -> T {
         let mut turn = self.turn.lock();
         let answer = tell(&mut turn);
         while let Some(pass) = turn.next_pass() {
@@ -278,8 +278,8 @@ impl Seat {
     }
 
     /// The job that writes a body in the writer's thread, in constant memory.
-    fn writing(self: &Arc<Seat>, delivery: Box<Delivery>) -> Job {
-        let seat = Arc::clone(self);
+    fn writing(self: &Arc<Client>, delivery: Box<Delivery>) -> Job {
+        let client = Arc::clone(self);
         Box::new(move |stream| {
             let Delivery {
                 length,
@@ -288,7 +288,7 @@ impl Seat {
             } = *delivery;
             write_body(&length, &body, stream)?;
             receipt.delivered();
-            seat.take_turn(Turn::body_out);
+            client.take_turn(Turn::body_out);
             Ok(())
         })
     }
