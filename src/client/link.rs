@@ -20,10 +20,9 @@ use crate::net::connection::Quick;
 use crate::net::{connect, is_late};
 use crate::seal::{Key, Secret, challenge, stamp_of};
 use crate::terminal::Terminal;
-use crate::wire::command::{
-    ADMIN_READY, Dialect, FERNCHAT, READY, SEND_GROUP_NAME, WAIT, after, refusal,
-};
+use crate::wire::command::{ADMIN_READY, Dialect, READY, SEND_GROUP_NAME, WAIT, after, refusal};
 use crate::wire::frame::{self, FrameReader, MAX_FRAME, WireError};
+use crate::wire::joining::{self, Introduction};
 use crate::wire::name::{GroupName, UserName};
 use crate::wire::watch;
 
@@ -174,9 +173,7 @@ impl Link {
         });
         let key = derived.as_deref().unwrap_or(&opening);
         // What the server must repeat to show that it is no recording.
-        let proof = secret
-            .as_ref()
-            .map_or(String::new(), |_| format!(" {}", challenge()));
+        let proof = secret.as_ref().map_or(String::new(), |_| challenge());
         let plain = secret.is_some().then_some(&opening);
         let mut next_step = |step, is_step: &dyn Fn(&str) -> bool| {
             next_step(&mut frames, key, plain, terminal, step, is_step)
@@ -192,19 +189,23 @@ impl Link {
             }
             other => other,
         })?;
-        let (server, answer) = match after(SEND_GROUP_NAME, &prompt) {
-            Some(fernchat) if after(FERNCHAT, fernchat).is_some() => (
-                Dialect::Fernchat,
-                format!("{group}\n{fernchat}{proof}\n{run} {}", heard.lock()),
-            ),
-            _ => (Dialect::Python, group.to_string()),
+        let (server, answer) = match joining::challenge_of(&prompt) {
+            Some(server_challenge) => {
+                let introduction = Introduction {
+                    challenge: &proof,
+                    run,
+                    last_mark: &heard.lock(),
+                };
+                let answer = introduction.answer(group.as_str(), server_challenge);
+                (Dialect::Fernchat, answer)
+            }
+            None => (Dialect::Python, group.to_string()),
         };
         send(&socket, &seal(key, &answer))?; // 4
         let verdict_of = |text: &str| {
-            let word = text.strip_suffix(&proof)?;
             [ADMIN_READY, READY, WAIT]
                 .into_iter()
-                .find(|verdict| *verdict == word)
+                .find(|verdict| after(verdict, text) == Some(&proof))
         };
         let (verdict, joined_at) =
             next_step("the answer to joining", &|text| verdict_of(text).is_some())?; // 5

@@ -45,7 +45,7 @@ use crate::net::ConnectError;
 use crate::seal::{Key, KeyFileError, Secret, challenge};
 use crate::terminal::log::LogError;
 use crate::terminal::{self, Conversation, Terminal};
-use crate::wire::command::Refused;
+use crate::wire::command::{RefusalCode, Refused};
 use crate::wire::frame::WireError;
 use crate::wire::name::{GroupName, NameError, UserName};
 
@@ -250,8 +250,8 @@ pub enum ClientError {
     NoAnswer(&'static str),
     /// The server does not let this user in.
     Refused {
-        /// The word for it.
-        code: String,
+        /// Why, if this version knows the code.
+        code: Option<RefusalCode>,
         /// The server's reason.
         reason: String,
     },
@@ -270,7 +270,9 @@ impl ClientError {
             | ClientError::NoAnswer(_)
             | ClientError::Closed(_) => true,
             ClientError::Lost(error) => matches!(error, WireError::Io(_) | WireError::CutOff),
-            ClientError::Refused { code, .. } => ["name-taken", "full"].contains(&code.as_str()),
+            ClientError::Refused { code, .. } => {
+                matches!(code, Some(RefusalCode::NameTaken | RefusalCode::Full))
+            }
             ClientError::Name(_)
             | ClientError::Downloads(..)
             | ClientError::Key(_)
@@ -320,7 +322,7 @@ impl std::error::Error for ClientError {}
 impl From<Refused<'_>> for ClientError {
     fn from(Refused { code, reason }: Refused) -> ClientError {
         ClientError::Refused {
-            code: code.to_owned(),
+            code,
             reason: reason.to_owned(),
         }
     }

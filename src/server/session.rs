@@ -26,12 +26,13 @@ use crate::net::departure::Departure;
 use crate::net::outbox::Outbox;
 use crate::seal::{Key, challenge};
 use crate::wire::command::{
-    self, ACCEPTED, ADMIN_READY, Command, DENY, Dialect, FERNCHAT, HAS_REQUESTED, KICKED,
-    MADE_ADMIN, PROCEED, READY, REFUSED, SEND_FILE, SEND_FILENAME, SEND_GROUP_NAME, SENDING_DATA,
-    TAKEN, WAIT, WAIT_DISCONNECT,
+    self, ACCEPTED, ADMIN_READY, Command, DENY, Dialect, HAS_REQUESTED, KICKED, MADE_ADMIN,
+    PROCEED, READY, REFUSED, RefusalCode, SEND_FILE, SEND_FILENAME, SENDING_DATA, TAKEN, WAIT,
+    WAIT_DISCONNECT, with,
 };
 use crate::wire::frame::{FrameReader, MAX_FRAME, MAX_GREETING_FRAME, MAX_TEXT, WireError};
-use crate::wire::name::{GroupName, UserName};
+use crate::wire::joining::{self, Introduction};
+use crate::wire::name::{GroupName, NameError, UserName};
 use crate::wire::name_set;
 use crate::wire::watch;
 
@@ -97,7 +98,7 @@ impl Shared {
             }
             Some(_) => "this server is closed, and the client's secret is another",
         };
-        let refused = format!("{REFUSED} secret {reason}");
+        let refused = with(REFUSED, &with(RefusalCode::Secret.word(), reason));
         // Nobody knows yet which kind it is; ours looks no further than the first word.
         send(
             outbox,
@@ -180,43 +181,44 @@ impl<'a, R: Read> Session<'a, R> {
             return Err(shared.refuse_key(&who, &first, opening, outbox));
         }
         let user = incoming.open(&first)?;
-        let fernchat = match shared.salt {
-            None => FERNCHAT.to_owned(),
-            Some(_) => format!("{FERNCHAT} {}", challenge()),
+        let server_challenge = match shared.salt {
+            None => String::new(),
+            Some(_) => challenge(),
         };
-        say(seal(key, format!("{SEND_GROUP_NAME} {fernchat}"))); // 3
+        say(seal(key, joining::question(&server_challenge))); // 3
         let answer = incoming.text()?; // 4
         incoming.frames.allow(MAX_FRAME);
 
-        let mut lines = answer.splitn(3, '\n');
-        let mut line = || lines.next().unwrap_or_default();
-        let (group, words, run) = (line(), line(), line());
-        let (dialect, group, proof) = match words.strip_prefix(&fernchat) {
-            Some(proof) => (Dialect::Fernchat, group, proof),
-            None => (Dialect::Python, answer.as_str(), ""),
+        let (group, introduction) = Introduction::parse(&answer, &server_challenge);
+        let (dialect, proof, known) = match introduction {
+            Some(its) => (Dialect::Fernchat, its.challenge, (its.run, its.last_mark)),
+            None => (Dialect::Python, "", ("", "")),
         };
-        let refuse = |code: &str, reason: String| {
+        let refuse = |code: RefusalCode, reason: String| {
             say(farewell(
                 key,
                 dialect,
                 &[READY],
-                &format!("{REFUSED} {code}"),
+                &with(REFUSED, code.word()),
                 &reason,
             ));
             Departure::Refused(reason)
         };
         if shared.salt.is_some() && dialect == Dialect::Python {
             return Err(refuse(
-                "secret",
+                RefusalCode::Secret,
                 "the answer to this server's challenge is missing, as in a recording".into(),
             ));
         }
-        let name = UserName::parse(&user).map_err(|error| refuse("bad-name", error.to_string()))?;
-        let group_name =
-            GroupName::parse(group).map_err(|error| refuse("bad-name", error.to_string()))?;
-        let place = Place::take(shared)
-            .ok_or_else(|| refuse("full", "the server is full; try again later".into()))?;
-        let known = run.split_once(' ').unwrap_or((run, ""));
+        let bad_name = |error: NameError| refuse(RefusalCode::BadName, error.to_string());
+        let name = UserName::parse(&user).map_err(bad_name)?;
+        let group_name = GroupName::parse(group).map_err(bad_name)?;
+        let place = Place::take(shared).ok_or_else(|| {
+            refuse(
+                RefusalCode::Full,
+                "the server is full; try again later".into(),
+            )
+        })?;
         let client = Client::new(
             id,
             name,
@@ -226,9 +228,9 @@ impl<'a, R: Read> Session<'a, R> {
             Arc::clone(outbox),
         );
         let frames = JoinFrames {
-            admin_ready: seal(key, format!("{ADMIN_READY}{proof}")),
-            ready: seal(key, format!("{READY}{proof}")),
-            wait: seal(key, format!("{WAIT}{proof}")),
+            admin_ready: seal(key, with(ADMIN_READY, proof)),
+            ready: seal(key, with(READY, proof)),
+            wait: seal(key, with(WAIT, proof)),
             request: seal(
                 key,
                 command::notice(format!("{}{HAS_REQUESTED}", client.name)),
@@ -243,9 +245,9 @@ impl<'a, R: Read> Session<'a, R> {
                 Err(Refusal::NameTaken(_))
                     if Instant::now() < deadline && outbox.pause(NAME_TIME) => {}
                 Err(refusal @ (Refusal::Full | Refusal::NoMoreGroups)) => {
-                    return Err(refuse("full", refusal.to_string()));
+                    return Err(refuse(RefusalCode::Full, refusal.to_string()));
                 }
-                Err(refusal) => return Err(refuse("name-taken", refusal.to_string())),
+                Err(refusal) => return Err(refuse(RefusalCode::NameTaken, refusal.to_string())),
             }
         };
         incoming.who = client.to_string();
@@ -370,7 +372,7 @@ impl<'a, R: Read> Session<'a, R> {
         );
         if let Some(client) = waiting {
             let reason = "The admin denied your request to join.";
-            let word = format!("{REFUSED} denied");
+            let word = with(REFUSED, RefusalCode::Denied.word());
             client.end(
                 farewell(&self.shared.key, client.dialect, &[ACCEPTED], &word, reason),
                 Departure::Denied,
@@ -647,15 +649,14 @@ mod tests {
     fn refused_client_is_told_why_in_its_own_words() {
         let mut kit = Kit::new();
         let refused = |kit: &Kit, user: &str, group: &str, code: &str, reason: &str| {
+            let for_python = vec![
+                "/ready".into(),
+                format!("PyChat: {reason}"),
+                "/kicked".into(),
+            ];
             let told = [
-                (
-                    group.to_owned(),
-                    vec![
-                        "/ready".into(),
-                        format!("PyChat: {reason}"),
-                        "/kicked".into(),
-                    ],
-                ),
+                (group.to_owned(), for_python.clone()),
+                (format!("{group}\nfernchat/10"), for_python),
                 (
                     format!("{group}\nfernchat/1"),
                     vec![format!("/refused {code} {reason}")],

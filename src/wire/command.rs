@@ -171,7 +171,7 @@ pub fn word_of(text: &str) -> Option<&'static str> {
         .find(is_it)
 }
 
-/// What stands behind `word` and a blank, if the text is that word: `Some("")` for the bare word.
+/// What stands behind `word` and a blank, if the text is that word: `Some("")` for the bare word. So `fernchat/10` is not `fernchat/1`.
 pub fn after<'a>(word: &str, text: &'a str) -> Option<&'a str> {
     let rest = text.strip_prefix(word)?;
     if rest.is_empty() {
@@ -180,18 +180,64 @@ pub fn after<'a>(word: &str, text: &'a str) -> Option<&'a str> {
     rest.strip_prefix(' ')
 }
 
+/// The text that [`after`] takes apart: the word, then a blank and `rest`, if there is a rest.
+pub fn with(word: &str, rest: &str) -> String {
+    let blank = if rest.is_empty() { "" } else { " " };
+    format!("{word}{blank}{rest}")
+}
+
+/// Why a server refuses a client (*fernchat only*).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RefusalCode {
+    /// The two ends do not have the same secret, or only one of them has one.
+    Secret,
+    /// The user name or the group name breaks a rule.
+    BadName,
+    /// Another client has the name, or waits for the admin under it.
+    NameTaken,
+    /// The server or the group has no place left.
+    Full,
+    /// The admin denied the request to join.
+    Denied,
+}
+
+impl RefusalCode {
+    const ALL: [RefusalCode; 5] = [
+        RefusalCode::Secret,
+        RefusalCode::BadName,
+        RefusalCode::NameTaken,
+        RefusalCode::Full,
+        RefusalCode::Denied,
+    ];
+
+    /// The code as it stands on the wire.
+    pub fn word(self) -> &'static str {
+        match self {
+            RefusalCode::Secret => "secret",
+            RefusalCode::BadName => "bad-name",
+            RefusalCode::NameTaken => "name-taken",
+            RefusalCode::Full => "full",
+            RefusalCode::Denied => "denied",
+        }
+    }
+}
+
 /// A refusal, taken apart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Refused<'a> {
-    /// The word for the reason.
-    pub code: &'a str,
-    /// The reason in words.
+    /// `None`: a code of a later version.
+    pub code: Option<RefusalCode>,
+    /// The reason in words. Without one, the code.
     pub reason: &'a str,
 }
 
 /// The refusal that this text is, if it is one.
 pub fn refusal(text: &str) -> Option<Refused<'_>> {
     let refusal = after(REFUSED, text)?;
-    let (code, reason) = refusal.split_once(' ').unwrap_or((refusal, refusal));
+    let (word, reason) = refusal.split_once(' ').unwrap_or((refusal, refusal));
+    let code = RefusalCode::ALL
+        .into_iter()
+        .find(|code| code.word() == word);
     Some(Refused { code, reason })
 }
 
@@ -229,5 +275,29 @@ mod tests {
             after(REFUSED, "/refused denied by the admin"),
             Some("denied by the admin")
         );
+        assert_eq!(after(FERNCHAT, "fernchat/10 challenge"), None);
+        for rest in ["", "123", "1 2"] {
+            assert_eq!(after(SEND_FILE, &with(SEND_FILE, rest)), Some(rest));
+        }
+    }
+
+    #[test]
+    fn a_refusal_is_read_with_and_without_a_code_that_is_known() {
+        for code in RefusalCode::ALL {
+            let text = format!("{REFUSED} {} try another name", code.word());
+            let reason = "try another name";
+            let code = Some(code);
+            assert_eq!(refusal(&text), Some(Refused { code, reason }));
+        }
+        for (text, reason) in [
+            ("/refused", ""),
+            ("/refused later", "later"),
+            ("/refused later because", "because"),
+            ("/refused full-moon because", "because"),
+        ] {
+            let code = None;
+            assert_eq!(refusal(text), Some(Refused { code, reason }), "{text}");
+        }
+        assert_eq!(refusal("/refusedly full no"), None);
     }
 }

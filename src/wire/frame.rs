@@ -130,6 +130,11 @@ impl<R: Read> FrameReader<R> {
         &mut self.stream
     }
 
+    /// Whether something was read that is not yet used, so that the next call may return without reading.
+    pub fn has_buffered(&self) -> bool {
+        !self.front().is_empty()
+    }
+
     /// Reads the next `n` bytes, which stand bare on the wire: the key at the beginning of a connection.
     ///
     /// # Errors

@@ -78,7 +78,8 @@
 //!
 //! # Between two fernchat ends
 //! At step 3 a fernchat server says `/sendGroupname fernchat/1`; Python clients do not look at the text. A fernchat client that read
-//! it sends, at step 4, the group name, a line feed, and `fernchat/1`. Neither Python program ever sees these words:
+//! it sends, at step 4, the group name, a line feed, and `fernchat/1` ([`joining`]). An end that does not say exactly this, say
+//! `fernchat/2`, is treated as a Python program. Neither Python program ever sees these words:
 //!
 //! | word | from | in place of |
 //! | --- | --- | --- |
@@ -120,6 +121,7 @@
 pub mod bytes;
 pub mod command;
 pub mod frame;
+pub mod joining;
 pub mod name;
 pub mod name_set;
 pub mod watch;
