@@ -15,10 +15,10 @@ use super::{ClientError, link};
 use crate::machine;
 use crate::seal::{BodyOpener, BodySealer, Key, SealError, is_token_len, token_len};
 use crate::terminal::completion;
-use crate::terminal::style::size;
 use crate::wire::command::{BODY_END, Command, Dialect, NO_BODY, SEND_FILE, after};
 use crate::wire::frame::{BODY_STEP, TOKEN_START};
 use crate::wire::name::FileName;
+use crate::wire::size;
 
 /// How many names are tried for a received file: `name (1).ext` and so on.
 const MAX_NUMBER: u32 = 9999;
@@ -72,15 +72,17 @@ impl Talk {
         if longest.is_some_and(|longest: u64| length > longest) {
             self.terminal.show(&format!(
                 "{name} has {}: more than this server takes.",
-                size(len)
+                size::in_words(len)
             ));
             self.link.send(&[NO_BODY]).map_err(|_| Silence::Gone)?;
             return self.upload_result().map(drop);
         }
 
         if self.terminal.is_interactive() {
-            self.terminal
-                .show(&format!("Sharing {name} ({}). Ctrl-C stops it.", size(len)));
+            self.terminal.show(&format!(
+                "Sharing {name} ({}). Ctrl-C stops it.",
+                size::in_words(len)
+            ));
         }
         let under_way = self.stop.under_way();
         let mut inner = room_key.map(|room_key| BodySealer::new(room_key, &file, len));

@@ -25,7 +25,6 @@ use super::sending::Sending;
 use super::step::is_line;
 use crate::seal::stamp_of;
 use crate::terminal::Terminal;
-use crate::terminal::style::size;
 use crate::wire::command::{
     ACCEPTED, CLOSING, Dialect, KICKED, PYCHAT, RECEIVE_FILE, SEND_FILE, SEND_FILENAME,
     WAIT_DISCONNECT, after, refusal,
@@ -33,6 +32,7 @@ use crate::wire::command::{
 use crate::wire::frame::{BODY_STEP, FrameReader, Piece, WireError, mark};
 use crate::wire::name::FileName;
 use crate::wire::name_set;
+use crate::wire::size;
 use crate::wire::watch;
 
 /// How many deliveries a server may begin without ending one.
@@ -313,7 +313,7 @@ impl Receiving {
             title = format!(
                 "{title} ({})",
                 path.metadata()
-                    .map_or_else(|error| error.to_string(), |file| size(file.len()))
+                    .map_or_else(|error| error.to_string(), |file| size::in_words(file.len()))
             );
         }
         terminal.show(&match received {

@@ -16,10 +16,10 @@ use super::spool::{self, Body, SpoolError};
 use super::turn::{Frames, Offer};
 use crate::net::departure::Departure;
 use crate::seal::token_len;
-use crate::terminal::style::size;
 use crate::wire::command::{self, BODY_END, Command, Dialect, FILE_ERROR, RECEIVE_FILE, SEND_FILE};
 use crate::wire::frame::{BODY_STEP, Piece, WireError};
 use crate::wire::name::FileName;
+use crate::wire::size;
 
 /// How long an upload may stand still before its client is put out: until then it keeps room in the spool from others.
 const MORE_TIME: Duration = Duration::from_secs(60);
@@ -105,7 +105,7 @@ impl<R: Read> Session<'_, R> {
         let name = seal(key, file.as_str());
         let ask_python = seal(key, RECEIVE_FILE);
         let ask_fernchat = seal(key, format!("{RECEIVE_FILE} {}", uploader.name));
-        let file_size = size(body.token_len() / 4 * 3);
+        let file_size = size::in_words(body.token_len() / 4 * 3);
         let too_large = seal(
             key,
             command::notice(format!(

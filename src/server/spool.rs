@@ -14,7 +14,7 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use crate::machine::{free_space, read_at};
 use crate::seal::{BodyCheck, Key, SealError};
-use crate::terminal::style::size;
+use crate::wire::size;
 
 /// The most that all spooled bodies may take, in bytes. Half of the free room of the disk, if that is less.
 pub const MAX_SPOOL: u64 = 16 << 30;
@@ -174,12 +174,16 @@ impl fmt::Display for SpoolError {
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
         match self {
             SpoolError::TooLarge { limit } => {
-                write!(f, "this server takes files of at most {}", size(*limit))
+                write!(
+                    f,
+                    "this server takes files of at most {}",
+                    size::in_words(*limit)
+                )
             }
             SpoolError::Full { limit } => write!(
                 f,
                 "the server has room for {} of files in all; try again later",
-                size(*limit)
+                size::in_words(*limit)
             ),
             SpoolError::TooMany => write!(
                 f,

@@ -3,7 +3,8 @@
 use std::time::Instant;
 
 use super::Terminal;
-use super::style::{harmless, size};
+use super::style::harmless;
+use crate::wire::size;
 
 /// A file on its way.
 pub struct Progress<'a> {
@@ -53,7 +54,7 @@ fn text(n_done: u64, len: u64, seconds: f64) -> String {
     let percent = n_done as u128 * 100 / u128::from(len.max(1));
     format!(
         "{percent} %, {}/s, {}:{:02} left",
-        size((rate * 0.75) as u64),
+        size::in_words((rate * 0.75) as u64),
         left / 60,
         left % 60
     )

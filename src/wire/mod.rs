@@ -124,4 +124,5 @@ pub mod frame;
 pub mod joining;
 pub mod name;
 pub mod name_set;
+pub mod size;
 pub mod watch;
