@@ -338,7 +338,7 @@ impl Link {
 /// Seals and frames a text that is sent at once.
 pub(super) fn seal(key: &Key, text: &str) -> Vec<u8> {
     let token = key.seal(text.as_bytes());
-    watch::goes(SERVER, token.len(), text.as_bytes());
+    watch::goes(SERVER, token.len(), watch::kind(text.as_bytes()));
     frame::encode(token.as_bytes())
 }
 

@@ -5,7 +5,8 @@
 
 use std::collections::VecDeque;
 
-use super::turn::{Frames, Line};
+use super::sealed_frame::SealedFrame;
+use super::turn::Line;
 use crate::wire::name::UserName;
 
 /// The most that is kept of a group, in bytes of frames. A page of pasted text fits.
@@ -13,7 +14,7 @@ const MAX_KEPT: usize = 64 << 10;
 
 /// See the module's page.
 pub struct Backlog {
-    lines: VecDeque<(UserName, Frames)>,
+    lines: VecDeque<(UserName, SealedFrame)>,
     n_bytes: usize,
     /// The number of the last line.
     last: u64,
@@ -37,12 +38,15 @@ impl Backlog {
     }
 
     /// Keeps a line that somebody said, in place of the oldest. Returns its number.
-    pub fn push(&mut self, by: &UserName, frames: &Frames) -> u64 {
+    pub fn push(&mut self, by: &UserName, frame: &SealedFrame) -> u64 {
         self.last += 1;
-        self.n_bytes += frames.len();
-        self.lines.push_back((by.clone(), Frames::clone(frames)));
+        self.n_bytes += frame.bytes.len();
+        self.lines.push_back((by.clone(), frame.clone()));
         while self.lines.len() > self.max_lines || self.n_bytes > MAX_KEPT {
-            self.n_bytes -= self.lines.pop_front().map_or(0, |(_, frames)| frames.len());
+            self.n_bytes -= self
+                .lines
+                .pop_front()
+                .map_or(0, |(_, frame)| frame.bytes.len());
         }
         self.last
     }
@@ -52,7 +56,7 @@ impl Backlog {
         let at = self
             .lines
             .iter()
-            .position(|(_, frames)| !mark.is_empty() && frames.ends_with(mark.as_bytes()))?;
+            .position(|(_, frame)| !mark.is_empty() && frame.bytes.ends_with(mark.as_bytes()))?;
         Some(self.oldest() + at as u64)
     }
 
@@ -67,8 +71,8 @@ impl Backlog {
         let missed = numbered.filter(move |(at, (by, _))| *at > number && by != name);
         (
             lost,
-            missed.map(|(number, (_, frames))| Line {
-                frames: Frames::clone(frames),
+            missed.map(|(number, (_, frame))| Line {
+                frame: frame.clone(),
                 number,
             }),
         )
@@ -92,8 +96,8 @@ mod tests {
     fn missed(backlog: &Backlog, since: u64, by: &str) -> (u64, String) {
         let by = name(by);
         let (lost, lines) = backlog.since(since, &by);
-        let words = lines.map(|Line { frames, number }| {
-            format!("{number}:{}", String::from_utf8_lossy(&frames))
+        let words = lines.map(|Line { frame, number }| {
+            format!("{number}:{}", String::from_utf8_lossy(&frame.bytes))
         });
         (lost, words.collect::<Vec<_>>().join(" "))
     }
@@ -103,13 +107,13 @@ mod tests {
         let mut backlog = Backlog::new(3);
         assert_eq!(missed(&backlog, 0, "bob"), (0, String::new()));
         for (by, text) in [("alice", "one"), ("bob", "two"), ("alice", "three")] {
-            backlog.push(&name(by), &text.as_bytes().into());
+            backlog.push(&name(by), &SealedFrame::plain(text));
         }
         assert_eq!(missed(&backlog, 0, "bob"), (0, "1:one 3:three".into()));
         assert_eq!(missed(&backlog, 1, "alice"), (0, "2:two".into()));
         assert_eq!(missed(&backlog, 3, "carol"), (0, String::new()));
         assert_eq!(backlog.find("ree"), Some(3));
-        backlog.push(&name("alice"), &b"four"[..].into());
+        backlog.push(&name("alice"), &SealedFrame::plain("four"));
         assert_eq!(missed(&backlog, 0, "bob"), (1, "3:three 4:four".into()));
         assert_eq!(
             (backlog.find("one"), backlog.find("our"), backlog.find("")),
@@ -121,7 +125,7 @@ mod tests {
     #[test]
     fn long_lines_give_way_sooner_and_without_room_nothing_is_kept() {
         let mut backlog = Backlog::new(200);
-        let long: Frames = vec![b'x'; MAX_KEPT / 2].into();
+        let long = SealedFrame::plain(vec![b'x'; MAX_KEPT / 2]);
         let numbers = [1, 2, 3].map(|_| backlog.push(&name("alice"), &long));
         assert_eq!(numbers, [1, 2, 3]);
         assert_eq!(backlog.since(0, &name("bob")).0, 1);

@@ -8,19 +8,18 @@ use std::io::{self, Write};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use log::{Level, log_enabled};
 use parking_lot::Mutex;
 
+use super::sealed_frame::{SealedFrame, farewell, sealed_frame};
 use super::spool::Body;
-use super::turn::{Event, Frames, Line, Offer, Pass, Turn};
+use super::turn::{Event, Line, Offer, Pass, Turn};
 use crate::net::connection::ClientId;
 use crate::net::departure::Departure;
 use crate::net::outbox::{Job, Outbox};
 use crate::seal::Key;
-use crate::wire::command::{self, CLOSING, Dialect, KICKED, NO_BODY, WAIT_DISCONNECT};
-use crate::wire::frame::{self, BODY_STEP, FrameReader, MAX_FRAME};
+use crate::wire::command::{self, CLOSING, Dialect, NO_BODY, WAIT_DISCONNECT};
+use crate::wire::frame::BODY_STEP;
 use crate::wire::name::{FileName, UserName};
-use crate::wire::watch;
 
 /// How long what is queued for a client that is ended may take to be written.
 const END_TIME: Duration = Duration::from_secs(30);
@@ -49,7 +48,7 @@ pub struct Client {
 /// What it takes to write a file's body to one receiver.
 pub struct Delivery {
     /// The frame with the body's length.
-    pub length: Frames,
+    pub length: SealedFrame,
     /// The body.
     pub body: Arc<Body>,
     /// Tells the uploader if this comes to nothing.
@@ -97,44 +96,6 @@ impl Drop for Receipt {
     }
 }
 
-/// Seals a text and frames it.
-pub fn seal(key: &Key, text: impl AsRef<[u8]>) -> Frames {
-    frame::encode(key.seal(text.as_ref()).as_bytes()).into()
-}
-
-/// The last that a client hears, sealed and framed: `word` and the reason, if it is one of ours. All that a Python client can show of a reason is a
-/// line, before it is put out; one that is not a member yet must be let in first, by the words in `before`.
-pub fn farewell(key: &Key, dialect: Dialect, before: &[&str], word: &str, reason: &str) -> Frames {
-    match dialect {
-        Dialect::Python => seal_all(key, &[before, &[&command::notice(reason), KICKED]].concat()),
-        Dialect::Fernchat => seal(key, format!("{word} {reason}")),
-    }
-}
-
-fn seal_all(key: &Key, texts: &[&str]) -> Frames {
-    texts
-        .iter()
-        .flat_map(|text| frame::encode(key.seal(text.as_bytes()).as_bytes()))
-        .collect()
-}
-
-/// Sends frames to a client that has no client yet, or through [`Client::reply`].
-pub fn send(outbox: &Arc<Outbox>, to: impl fmt::Display, key: &Key, frames: Frames) {
-    watch_go(to, key, &frames);
-    outbox.push(frames);
-}
-
-/// Tells whoever watches what goes out. A line is sealed once for all, so it is opened again to see what it is: only if it is watched.
-fn watch_go(to: impl fmt::Display, key: &Key, frames: &[u8]) {
-    if !log_enabled!(target: watch::TARGET, Level::Trace) {
-        return;
-    }
-    let mut frames = FrameReader::new(frames, MAX_FRAME);
-    while let Ok(Some(token)) = frames.next_frame(&|_| true) {
-        watch::goes(&to, token.len(), &key.open(&token).unwrap_or_default());
-    }
-}
-
 impl fmt::Display for Client {
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
         write!(f, "client {} {}", self.id, self.name)
@@ -170,13 +131,13 @@ impl Client {
     }
 
     /// Sends a reply inside a dialogue, or what else is in turn by nature.
-    pub fn reply(&self, frames: Frames) {
-        send(&self.outbox, self, &self.key, frames);
+    pub fn reply(&self, frame: &SealedFrame) {
+        frame.send(self, &self.outbox);
     }
 
     /// Sends a notice when its turn comes.
-    pub fn hear(self: &Arc<Client>, frames: Frames) {
-        self.hear_line(Line { frames, number: 0 });
+    pub fn hear(self: &Arc<Client>, frame: SealedFrame) {
+        self.hear_line(Line { frame, number: 0 });
     }
 
     /// Sends a line when its turn comes.
@@ -201,21 +162,23 @@ impl Client {
     }
 
     /// Ends the client when its turn comes, these frames being the last that it hears.
-    pub fn end(self: &Arc<Client>, frames: Frames, reason: Departure) {
+    pub fn end(self: &Arc<Client>, frames: Vec<SealedFrame>, reason: Departure) {
         self.outbox.end_within(KICK_TIME, reason.clone());
         self.take_turn(|turn| turn.event(Event::End(frames, reason)));
     }
 
     /// Tells a member why the server closes its connection. What is said after it is not sent.
     pub fn close(&self, reason: &str, departure: Departure) {
-        self.reply(farewell(&self.key, self.dialect, &[], CLOSING, reason));
+        for frame in farewell(&self.key, self.dialect, &[], CLOSING, reason) {
+            self.reply(&frame);
+        }
         self.outbox.end(departure, END_TIME);
     }
 
     /// Tells a client that waits for approval why the server closes its connection. A Python client understands one word only.
     pub fn close_waiting(&self, reason: &str, departure: Departure) {
         match self.dialect {
-            Dialect::Python => self.reply(seal(&self.key, WAIT_DISCONNECT)),
+            Dialect::Python => self.reply(&sealed_frame(&self.key, WAIT_DISCONNECT)),
             Dialect::Fernchat => return self.close(reason, departure),
         }
         self.outbox.end(departure, END_TIME);
@@ -254,22 +217,22 @@ impl Client {
         let answer = tell(&mut turn);
         while let Some(pass) = turn.next_pass() {
             match pass {
-                Pass::Frames(frames) => self.reply(frames),
-                Pass::Line(Line { frames, number }) => {
-                    watch_go(self, &self.key, &frames);
-                    self.outbox.push_line(frames, number);
+                Pass::Frame(frame) => self.reply(&frame),
+                Pass::Line(Line { frame, number }) => {
+                    frame.goes_to(self);
+                    self.outbox.push_line(frame.bytes, number);
                 }
                 Pass::Lost(n) => {
                     let text = format!("{n} earlier lines were not kept.");
-                    self.reply(seal(&self.key, command::notice(text)));
+                    self.reply(&sealed_frame(&self.key, command::notice(text)));
                 }
                 Pass::Body(delivery) => {
-                    watch_go(self, &self.key, &delivery.length);
+                    delivery.length.goes_to(self);
                     self.outbox.push_job(self.writing(delivery));
                 }
-                Pass::NoBody => self.reply(seal(&self.key, NO_BODY)),
+                Pass::NoBody => self.reply(&sealed_frame(&self.key, NO_BODY)),
                 Pass::End(frames, reason) => {
-                    self.reply(frames);
+                    frames.iter().for_each(|frame| self.reply(frame));
                     self.outbox.end(reason, END_TIME);
                 }
             }
@@ -286,7 +249,7 @@ impl Client {
                 body,
                 receipt,
             } = *delivery;
-            write_body(&length, &body, stream)?;
+            write_body(&length.bytes, &body, stream)?;
             receipt.delivered();
             client.take_turn(Turn::body_out);
             Ok(())
@@ -296,7 +259,7 @@ impl Client {
 
 /// Writes the length's frame and the beginning of the body in one piece: a Python client reads the body with one single call,
 /// and this gives it the best chance.
-fn write_body(length: &Frames, body: &Body, stream: &mut dyn Write) -> io::Result<()> {
+fn write_body(length: &[u8], body: &Body, stream: &mut dyn Write) -> io::Result<()> {
     let mut step = vec![0; BODY_STEP];
     step[..length.len()].copy_from_slice(length);
     let mut filled = length.len();

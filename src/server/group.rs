@@ -12,7 +12,8 @@ use std::sync::Arc;
 
 use super::backlog::Backlog;
 use super::client::Client;
-use super::turn::{Frames, Line};
+use super::sealed_frame::SealedFrame;
+use super::turn::Line;
 use crate::net::connection::ClientId;
 use crate::wire::name::UserName;
 
@@ -157,13 +158,13 @@ fn taken(by: &Client) -> Refusal {
 /// The frames that a join may need, sealed before the group is locked.
 pub struct JoinFrames {
     /// Step 5 for whoever created the group.
-    pub admin_ready: Frames,
+    pub admin_ready: SealedFrame,
     /// Step 5 for a member.
-    pub ready: Frames,
+    pub ready: SealedFrame,
     /// Step 5 for whoever must wait.
-    pub wait: Frames,
+    pub wait: SealedFrame,
     /// What the members hear of it.
-    pub request: Frames,
+    pub request: SealedFrame,
 }
 
 /// What became of a join.
@@ -210,11 +211,11 @@ impl Group {
             if is_new {
                 self.admin = name.clone();
             }
-            client.reply(Arc::clone(if is_new {
+            client.reply(if is_new {
                 &frames.admin_ready
             } else {
                 &frames.ready
-            }));
+            });
             member.sit_down(client, &self.backlog);
             return Ok(if is_new {
                 Joined::AsAdmin
@@ -229,10 +230,10 @@ impl Group {
             None => false,
         };
         self.requests.insert(name.clone(), Some(Arc::clone(client)));
-        client.reply(Arc::clone(&frames.wait));
+        client.reply(&frames.wait);
         if !is_known {
             self.online()
-                .for_each(|member| member.hear(Arc::clone(&frames.request)));
+                .for_each(|member| member.hear(frames.request.clone()));
         }
         Ok(Joined::Waiting)
     }
@@ -254,7 +255,7 @@ impl Group {
     }
 
     /// A waiting client leaves; its request stays. `false` if it has been approved meanwhile.
-    pub fn stop_waiting(&mut self, client: &Client, farewell: &Frames) -> bool {
+    pub fn stop_waiting(&mut self, client: &Client, farewell: &SealedFrame) -> bool {
         match self.requests.get_mut(&client.name) {
             Some(place)
                 if place
@@ -262,7 +263,7 @@ impl Group {
                     .is_some_and(|waiting| waiting.id == client.id) =>
             {
                 *place = None;
-                client.reply(Arc::clone(farewell));
+                client.reply(farewell);
                 true
             }
             _ => false,
@@ -310,7 +311,12 @@ impl Group {
     ///
     /// # Errors
     /// [`Refusal::NoRequest`], [`Refusal::Full`], or no right to.
-    pub fn approve(&mut self, by: &Client, name: &str, accepted: &Frames) -> Result<(), Refusal> {
+    pub fn approve(
+        &mut self,
+        by: &Client,
+        name: &str,
+        accepted: &SealedFrame,
+    ) -> Result<(), Refusal> {
         self.may_decide(by)?;
         if self.members.len() >= MAX_MEMBERS {
             return Err(Refusal::Full);
@@ -318,7 +324,7 @@ impl Group {
         let (name, place) = self.take_request(name)?;
         if let Some(client) = &place {
             client.outbox().has_heard(self.backlog.last());
-            client.reply(Arc::clone(accepted));
+            client.reply(accepted);
         }
         self.members
             .insert(name, Member::new(place, self.backlog.last()));
@@ -344,7 +350,12 @@ impl Group {
     ///
     /// # Errors
     /// [`Refusal::NoMember`], [`Refusal::AdminAlready`], or no right to.
-    pub fn hand_over(&mut self, by: &Client, name: &str, notice: &Frames) -> Result<(), Refusal> {
+    pub fn hand_over(
+        &mut self,
+        by: &Client,
+        name: &str,
+        notice: &SealedFrame,
+    ) -> Result<(), Refusal> {
         self.may_decide(by)?;
         let Some((name, member)) = self.members.get_key_value(name) else {
             return Err(Refusal::NoMember(name.to_owned()));
@@ -354,7 +365,7 @@ impl Group {
         }
         self.admin = name.clone();
         if let Some(client) = &member.client {
-            client.hear(Arc::clone(notice));
+            client.hear(notice.clone());
         }
         Ok(())
     }
@@ -411,7 +422,7 @@ impl Group {
         &mut self,
         by: &Client,
         number: Option<u64>,
-        frames: &Frames,
+        frame: &SealedFrame,
     ) -> Result<(), Refusal> {
         self.member(by)?;
         if let (Some(number), Some(member)) = (number, self.members.get_mut(&by.name)) {
@@ -423,11 +434,11 @@ impl Group {
         if self.members.len() == 1 {
             return Ok(());
         }
-        let number = self.backlog.push(&by.name, frames);
+        let number = self.backlog.push(&by.name, frame);
         by.outbox().has_said(number);
         self.others(by)?.for_each(|client| {
             client.hear_line(Line {
-                frames: Arc::clone(frames),
+                frame: frame.clone(),
                 number,
             })
         });
@@ -614,9 +625,9 @@ mod tests {
         let known = |heard: &str| kit.tries_to_join_known("bob", ("run", heard)).unwrap();
         let bob = known("");
         bob.hears(&["/ready"]);
-        let lines: Vec<Frames> = ["one", "two"]
+        let lines: Vec<SealedFrame> = ["one", "two"]
             .iter()
-            .map(|text| alice.says_frames(text).unwrap())
+            .map(|text| alice.says_frame(text).unwrap())
             .collect();
         // Both were written into a link that was broken.
         bob.client.outbox().has_heard(2);
@@ -632,7 +643,7 @@ mod tests {
         let bob = known("");
         bob.hears(&["/ready", "alice: one", "alice: two"]);
         bob.leaves();
-        let bob = known(&frame::mark(&lines[0]));
+        let bob = known(&frame::mark(&lines[0].bytes));
         bob.hears(&["/ready", "alice: two"]);
         says(&bob, 1);
         alice.hears_nothing();
@@ -651,11 +662,11 @@ mod tests {
         let kit = Kit::new();
         let [alice, _bob] = kit.members(["alice", "bob"]);
         let carol = kit.tries_to_join_known("carol", ("run", "")).unwrap();
-        let line = alice.says_frames("among us").unwrap();
+        let line = alice.says_frame("among us").unwrap();
         alice.approves("carol").unwrap();
         carol.hears(&["/wait", "/accepted"]);
         carol.leaves();
-        kit.tries_to_join_known("carol", ("run", &frame::mark(&line)))
+        kit.tries_to_join_known("carol", ("run", &frame::mark(&line.bytes)))
             .unwrap()
             .hears(&["/ready"]);
     }
@@ -690,19 +701,19 @@ mod tests {
         bob.leaves();
         let known = |heard: &str| kit.tries_to_join_known("bob", ("run", heard)).unwrap();
         let bob = known("");
-        let lines = ["1", "2", "3"].map(|text| alice.says_frames(text).unwrap());
+        let lines = ["1", "2", "3"].map(|text| alice.says_frame(text).unwrap());
         // All were written, but 2 and 3 into a link that was broken.
         bob.client.outbox().has_heard(3);
         bob.leaves();
         alice.says("4").unwrap();
-        known(&frame::mark(&lines[0])).hears(&["/ready", "alice: 2", "alice: 3", "alice: 4"]);
+        known(&frame::mark(&lines[0].bytes)).hears(&["/ready", "alice: 2", "alice: 3", "alice: 4"]);
     }
 
     #[test]
     fn one_s_own_lines_are_never_missing() {
         let kit = Kit::new();
         let [alice, bob] = kit.members(["alice", "bob"]);
-        let hi = bob.says_frames("hi").unwrap();
+        let hi = bob.says_frame("hi").unwrap();
         alice.leaves();
         let says = |alice: &Person, numbers: std::ops::Range<u64>| {
             numbers.for_each(|n| {
@@ -718,7 +729,7 @@ mod tests {
         says(&alice, 1..3);
         alice.leaves();
         let alice = kit
-            .tries_to_join_known("alice", ("run", &frame::mark(&hi)))
+            .tries_to_join_known("alice", ("run", &frame::mark(&hi.bytes)))
             .unwrap();
         says(&alice, 3..9);
         alice.leaves();

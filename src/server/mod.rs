@@ -13,6 +13,7 @@
 pub mod backlog;
 pub mod client;
 pub mod group;
+mod sealed_frame;
 pub mod session;
 mod sharing;
 pub mod spool;
@@ -30,7 +31,8 @@ use std::sync::atomic::AtomicUsize;
 
 use log::{error, info};
 
-use self::client::{Failure, seal};
+use self::client::Failure;
+use self::sealed_frame::sealed_frame;
 use self::session::{Session, Shared};
 use self::spool::Spool;
 use self::table::GroupTable;
@@ -182,7 +184,7 @@ impl Service for Server {
         } in failures
         {
             if let Some(uploader) = uploader.upgrade() {
-                uploader.hear(seal(
+                uploader.hear(sealed_frame(
                     &self.shared.key,
                     notice(format!("{file} did not reach {receiver}.")),
                 ));

@@ -17,8 +17,9 @@ use std::time::{Duration, Instant};
 use log::{debug, info};
 use parking_lot::Mutex;
 
-use super::client::{Client, Failures, farewell, seal, send};
+use super::client::{Client, Failures};
 use super::group::{Group, JoinFrames, Joined, Refusal};
+use super::sealed_frame::{SealedFrame, farewell, sealed_frame};
 use super::spool::Spool;
 use super::table::GroupTable;
 use crate::net::connection::ClientId;
@@ -100,18 +101,15 @@ impl Shared {
         };
         let refused = with(REFUSED, &with(RefusalCode::Secret.word(), reason));
         // Nobody knows yet which kind it is; ours looks no further than the first word.
-        send(
-            outbox,
-            who,
+        for frame in farewell(
             opening,
-            farewell(
-                opening,
-                Dialect::Python,
-                &[&refused, READY],
-                REFUSED,
-                reason,
-            ),
-        );
+            Dialect::Python,
+            &[&refused, READY],
+            REFUSED,
+            reason,
+        ) {
+            frame.send(who, outbox);
+        }
         Departure::Refused(reason.to_owned())
     }
 }
@@ -169,7 +167,7 @@ impl<'a, R: Read> Session<'a, R> {
         let key = &shared.key;
         let opening = shared.salt.as_ref().unwrap_or(key);
         let who = format!("client {id}");
-        let say = |frames| send(outbox, &who, key, frames);
+        let say = |frame: SealedFrame| frame.send(&who, outbox);
         let mut incoming = Incoming {
             frames: FrameReader::new(stream, MAX_GREETING_FRAME),
             key,
@@ -185,7 +183,7 @@ impl<'a, R: Read> Session<'a, R> {
             None => String::new(),
             Some(_) => challenge(),
         };
-        say(seal(key, joining::question(&server_challenge))); // 3
+        say(sealed_frame(key, joining::question(&server_challenge))); // 3
         let answer = incoming.text()?; // 4
         incoming.frames.allow(MAX_FRAME);
 
@@ -195,13 +193,10 @@ impl<'a, R: Read> Session<'a, R> {
             None => (Dialect::Python, "", ("", "")),
         };
         let refuse = |code: RefusalCode, reason: String| {
-            say(farewell(
-                key,
-                dialect,
-                &[READY],
-                &with(REFUSED, code.word()),
-                &reason,
-            ));
+            let word = with(REFUSED, code.word());
+            farewell(key, dialect, &[READY], &word, &reason)
+                .into_iter()
+                .for_each(say);
             Departure::Refused(reason)
         };
         if shared.salt.is_some() && dialect == Dialect::Python {
@@ -228,10 +223,10 @@ impl<'a, R: Read> Session<'a, R> {
             Arc::clone(outbox),
         );
         let frames = JoinFrames {
-            admin_ready: seal(key, with(ADMIN_READY, proof)),
-            ready: seal(key, with(READY, proof)),
-            wait: seal(key, with(WAIT, proof)),
-            request: seal(
+            admin_ready: sealed_frame(key, with(ADMIN_READY, proof)),
+            ready: sealed_frame(key, with(READY, proof)),
+            wait: sealed_frame(key, with(WAIT, proof)),
+            request: sealed_frame(
                 key,
                 command::notice(format!("{}{HAS_REQUESTED}", client.name)),
             ),
@@ -355,7 +350,7 @@ impl<'a, R: Read> Session<'a, R> {
     }
 
     fn approve(&self, name: &str) -> Result<String, Refusal> {
-        let accepted = seal(&self.shared.key, ACCEPTED);
+        let accepted = sealed_frame(&self.shared.key, ACCEPTED);
         self.group.lock().approve(&self.client, name, &accepted)?;
         info!(
             "{} approved {name} in group {}",
@@ -400,7 +395,7 @@ impl<'a, R: Read> Session<'a, R> {
     fn change_admin(&mut self) -> Result<(), Departure> {
         self.decide_on(|session, name| {
             let text = format!("{}{MADE_ADMIN}", session.client.name);
-            let notice = seal(&session.shared.key, command::notice(text));
+            let notice = sealed_frame(&session.shared.key, command::notice(text));
             session
                 .group
                 .lock()
@@ -437,7 +432,10 @@ impl<'a, R: Read> Session<'a, R> {
                 session.client.name, session.group_name
             );
             if let Some(client) = kicked {
-                client.end(seal(&session.shared.key, KICKED), Departure::Kicked);
+                client.end(
+                    vec![sealed_frame(&session.shared.key, KICKED)],
+                    Departure::Kicked,
+                );
             }
             Ok(format!("{name} is not a member of the group any more."))
         })
@@ -464,7 +462,7 @@ impl<'a, R: Read> Session<'a, R> {
                 text,
             )
         };
-        let line = seal(&self.shared.key, command::line(&self.client.name, text));
+        let line = sealed_frame(&self.shared.key, command::line(&self.client.name, text));
         self.wait_for_room();
         let said = self.group.lock().say(&self.client, number, &line);
         match (said, number) {
@@ -529,7 +527,7 @@ impl<'a, R: Read> Session<'a, R> {
                 _ if text == SEND_FILE && self.client.body_wanted() => {}
                 Some(command) => self.hold(command)?,
                 None if text == WAIT_DISCONNECT => {
-                    let farewell = seal(&self.shared.key, WAIT_DISCONNECT);
+                    let farewell = sealed_frame(&self.shared.key, WAIT_DISCONNECT);
                     if self.group.lock().stop_waiting(&self.client, &farewell) {
                         return Err(Departure::Left);
                     }
@@ -562,7 +560,7 @@ impl<'a, R: Read> Session<'a, R> {
     }
 
     pub(super) fn reply(&self, text: impl AsRef<[u8]>) {
-        self.client.reply(seal(&self.shared.key, text));
+        self.client.reply(&sealed_frame(&self.shared.key, text));
     }
 
     /// Replies with a set of names. What does not fit into a text is counted in one more element, which nobody can be called.
@@ -689,8 +687,8 @@ mod tests {
     #[test]
     fn stranger_gets_no_further_than_one_bad_frame() {
         let kit = Kit::new();
-        let foreign = seal(&Key::generate(), "alice");
-        let long = kit.frame([b'a'; 800]);
+        let foreign = sealed_frame(&Key::generate(), "alice").bytes;
+        let long = kit.bytes([b'a'; 800]);
         let too_long = WireError::TooLong {
             length: long.len() - 4,
             limit: MAX_GREETING_FRAME,
@@ -714,7 +712,7 @@ mod tests {
     #[test]
     fn stranger_that_has_another_key_is_told_so_under_this_one() {
         let kit = Kit::new();
-        let foreign = seal(&Key::generate(), "alice");
+        let foreign = sealed_frame(&Key::generate(), "alice").bytes;
         let reason = "this server has no secret, and what came does not open without one";
         let departure = Departure::Refused(reason.into());
         let end = format!("<end: {departure}>");
@@ -1061,7 +1059,7 @@ mod tests {
     #[test]
     fn more_commands_typed_ahead_than_anybody_types_end_the_connection() {
         let kit = Kit::new();
-        let all = kit.frame("/allMembers").repeat(MAX_HELD + 1);
+        let all = kit.bytes("/allMembers").repeat(MAX_HELD + 1);
         let one = all.len() / (MAX_HELD + 1);
         let set: &[&str] = &[r#"{"alice"}"#, "/allMembers"];
         kit.python("alice")
@@ -1143,11 +1141,11 @@ mod tests {
         let [alice, bob] = kit.members(["alice", "bob"]);
         alice.leaves();
         let long = [b'a'; MAX_TEXT + 1];
-        let not_open = seal(&Key::generate(), "hello");
+        let not_open = sealed_frame(&Key::generate(), "hello").bytes;
         let cases: [(&[u8], WireError); 6] = [
             (&not_open, WireError::NotOpened),
-            (&kit.frame(b"\xff\xfe"), WireError::NotUtf8),
-            (&kit.frame(long), WireError::TextTooLong(long.len())),
+            (&kit.bytes(b"\xff\xfe"), WireError::NotUtf8),
+            (&kit.bytes(long), WireError::TextTooLong(long.len())),
             (b"hello", WireError::NoLength),
             (&[0, 0, 0, 99], WireError::NoTokenIs(99)),
             (
@@ -1189,7 +1187,10 @@ mod tests {
     fn waiting_client_that_breaks_the_protocol_is_ended_in_words_that_it_knows() {
         let kit = Kit::new();
         let _alice = kit.joins("alice");
-        let (foreign, departure) = (seal(&Key::generate(), "hello"), broke(WireError::NotOpened));
+        let (foreign, departure) = (
+            sealed_frame(&Key::generate(), "hello").bytes,
+            broke(WireError::NotOpened),
+        );
         let end = format!("<end: {departure}>");
         let ear = kit
             .python("carol")
@@ -1220,14 +1221,14 @@ mod tests {
         let [alice, bob] = kit.members(["alice", "bob"]);
         alice.leaves();
         let token = kit.shared.key.seal(b"file");
-        let length = kit.frame(token.len().to_string());
+        let length = kit.bytes(token.len().to_string());
         let bytes = [
-            kit.frame("/messageSend").to_vec(),
-            kit.frame("hello").to_vec(),
-            kit.frame("/fileTransfer").to_vec(),
-            kit.frame("a.txt").to_vec(),
-            length.to_vec(),
-            token.as_bytes()[..99].to_vec(),
+            &kit.bytes("/messageSend"),
+            &kit.bytes("hello"),
+            &kit.bytes("/fileTransfer"),
+            &kit.bytes("a.txt"),
+            &length,
+            &token.as_bytes()[..99],
         ]
         .concat();
         for at in 0..=bytes.len() {
@@ -1464,8 +1465,8 @@ mod tests {
         let kit = Kit::new();
         let [bob, _fred] = receivers(&kit);
         let token = kit.shared.key.seal(b"hello").into_bytes();
-        let (one, two) = (kit.frame("/onlineMembers"), kit.frame("/whoAdmin"));
-        let noise = kit.frame("no command");
+        let (one, two) = (kit.bytes("/onlineMembers"), kit.bytes("/whoAdmin"));
+        let noise = kit.bytes("no command");
         let (length, rest) = two.split_at(4);
         // One whole, one whose length comes before the body and whose token comes inside it, and something else.
         let body = [
@@ -1481,7 +1482,7 @@ mod tests {
         kit.python("alice")
             .says("/fileTransfer")
             .says("a.txt")
-            .sends(&[length, &kit.frame("100")].concat())
+            .sends(&[length, &kit.bytes("100")].concat())
             .hears(&["/fileTransfer", "/sendFile"])
             .sends(&body)
             .hears(&["a.txt is on its way to 2 members.", "/onlineMembers"])
@@ -1549,7 +1550,7 @@ mod tests {
             kit.fernchat("alice")
                 .then(|| drop(bob.shares("a.txt", "hello")))
                 .hears(&["/receiveFile"])
-                .sends(&[kit.frame("/messageSend"), kit.frame(text)].concat())
+                .sends(&[kit.bytes("/messageSend"), kit.bytes(text)].concat())
                 .hears_nothing()
                 .says("/sendFilename")
                 .hears(&["a.txt"])

@@ -9,11 +9,12 @@ use std::time::Duration;
 
 use log::{debug, info};
 
-use super::client::{Delivery, Failure, Receipt, seal};
+use super::client::{Delivery, Failure, Receipt};
 use super::group::Refusal;
+use super::sealed_frame::sealed_frame;
 use super::session::Session;
 use super::spool::{self, Body, SpoolError};
-use super::turn::{Frames, Offer};
+use super::turn::Offer;
 use crate::net::departure::Departure;
 use crate::seal::token_len;
 use crate::wire::command::{self, BODY_END, Command, Dialect, FILE_ERROR, RECEIVE_FILE, SEND_FILE};
@@ -101,12 +102,12 @@ impl<R: Read> Session<'_, R> {
     fn share(&self, file: &FileName, body: Body) -> Result<String, Refusal> {
         let shared = self.shared;
         let (key, uploader) = (&shared.key, &self.client);
-        let length = seal(key, body.token_len().to_string());
-        let name = seal(key, file.as_str());
-        let ask_python = seal(key, RECEIVE_FILE);
-        let ask_fernchat = seal(key, format!("{RECEIVE_FILE} {}", uploader.name));
+        let length = sealed_frame(key, body.token_len().to_string());
+        let name = sealed_frame(key, file.as_str());
+        let ask_python = sealed_frame(key, RECEIVE_FILE);
+        let ask_fernchat = sealed_frame(key, format!("{RECEIVE_FILE} {}", uploader.name));
         let file_size = size::in_words(body.token_len() / 4 * 3);
-        let too_large = seal(
+        let too_large = sealed_frame(
             key,
             command::notice(format!(
                 "{} shared {file} ({file_size}), too large for this program.",
@@ -122,13 +123,13 @@ impl<R: Read> Session<'_, R> {
         let group = self.group.lock();
         for client in group.others(uploader)? {
             if client.dialect == Dialect::Python && is_too_large {
-                client.hear(Frames::clone(&too_large));
+                client.hear(too_large.clone());
                 n_told += 1;
                 continue;
             }
             let ask = match client.dialect {
-                Dialect::Python => Frames::clone(&ask_python),
-                Dialect::Fernchat => Frames::clone(&ask_fernchat),
+                Dialect::Python => ask_python.clone(),
+                Dialect::Fernchat => ask_fernchat.clone(),
             };
             let failure = Failure {
                 uploader: Arc::downgrade(uploader),
@@ -137,13 +138,13 @@ impl<R: Read> Session<'_, R> {
             };
             let receipt = Receipt::new(Arc::clone(&shared.failures), failure);
             let delivery = Delivery {
-                length: Frames::clone(&length),
+                length: length.clone(),
                 body: Arc::clone(&body),
                 receipt,
             };
             // An offer that comes back is dropped, and reported by its receipt.
             if client
-                .offer(Offer::new(ask, Frames::clone(&name), Box::new(delivery)))
+                .offer(Offer::new(ask, name.clone(), Box::new(delivery)))
                 .is_none()
             {
                 n_offered += 1;

@@ -14,12 +14,13 @@ use std::time::Duration;
 use crossbeam_channel::Receiver;
 use parking_lot::Mutex;
 
-use super::client::{Client, Delivery, Failure, Receipt, seal};
+use super::client::{Client, Delivery, Failure, Receipt};
 use super::group::{Group, JoinFrames, Refusal};
+use super::sealed_frame::{SealedFrame, sealed_frame};
 use super::session::{Session, Shared};
 use super::spool::{Body, Spool};
 use super::table::GroupTable;
-use super::turn::{Frames, Offer};
+use super::turn::Offer;
 use crate::net::departure::Departure;
 use crate::net::outbox::tests::{NoWay, with_channel};
 use crate::net::outbox::{Item, Outbox, Pace};
@@ -63,8 +64,13 @@ impl Kit {
     }
 
     /// A frame with this text.
-    pub fn frame(&self, text: impl AsRef<[u8]>) -> Frames {
-        seal(&self.shared.key, text)
+    pub fn frame(&self, text: impl AsRef<[u8]>) -> SealedFrame {
+        sealed_frame(&self.shared.key, text)
+    }
+
+    /// Its bytes.
+    pub fn bytes(&self, text: impl AsRef<[u8]>) -> Arc<[u8]> {
+        self.frame(text).bytes
     }
 
     fn ear(&self) -> Ear {
@@ -271,14 +277,14 @@ impl<'a> Person<'a> {
     }
 
     pub fn says(&self, text: &str) -> Result<(), Refusal> {
-        self.says_frames(text).map(drop)
+        self.says_frame(text).map(drop)
     }
 
     /// Says something, and returns its frame.
-    pub fn says_frames(&self, text: &str) -> Result<Frames, Refusal> {
-        let frames = self.kit.frame(line(&self.client.name, text));
-        self.group.lock().say(&self.client, None, &frames)?;
-        Ok(frames)
+    pub fn says_frame(&self, text: &str) -> Result<SealedFrame, Refusal> {
+        let frame = self.kit.frame(line(&self.client.name, text));
+        self.group.lock().say(&self.client, None, &frame)?;
+        Ok(frame)
     }
 
     pub fn approves(&self, name: &str) -> Result<(), Refusal> {
@@ -297,7 +303,7 @@ impl<'a> Person<'a> {
     /// Kicks somebody who is online, who is told.
     pub fn throws_out(&self, name: &str) {
         let client = self.kicks(name).unwrap().unwrap();
-        client.end(self.kit.frame(KICKED), Departure::Kicked);
+        client.end(vec![self.kit.frame(KICKED)], Departure::Kicked);
     }
 
     /// Offers a file to every other member online.
@@ -356,7 +362,7 @@ enum Step<'a> {
 
 impl<'a> Script<'a> {
     pub fn says(self, text: &str) -> Script<'a> {
-        let frame = self.kit.frame(text);
+        let frame = self.kit.bytes(text);
         self.sends(&frame)
     }
 

@@ -16,13 +16,9 @@
 //! Replies inside a dialogue do not come here: they are in turn by nature, and go straight into the outbox.
 //! Invariant: whatever went in comes out once, in order, but for lines that gave way to [`Pass::Lost`] and what follows an ending.
 
-use std::collections::VecDeque;
-use std::sync::Arc;
-
+use super::sealed_frame::SealedFrame;
 use crate::net::departure::Departure;
-
-/// The bytes of one or more whole frames.
-pub type Frames = Arc<[u8]>;
+use std::collections::VecDeque;
 
 /// How many bytes may be parked for a client. A person may be typing a name meanwhile, and a file may take minutes.
 const MAX_PARKED: usize = 8 << 20;
@@ -37,9 +33,9 @@ const ANSWER_TICKS: u32 = 10 * 60 * 4;
 /// A file that is offered to one client. `B` is what it takes to write the body; this room does not look into it.
 pub struct Offer<B> {
     /// The frame that begins the delivery.
-    pub ask: Frames,
+    pub ask: SealedFrame,
     /// The frame with the file's name.
-    pub name: Frames,
+    pub name: SealedFrame,
     /// The body, with its length.
     pub body: B,
     /// The tick at which it was parked. Set by the turn.
@@ -48,7 +44,7 @@ pub struct Offer<B> {
 
 impl<B> Offer<B> {
     /// A file with these frames and this body.
-    pub fn new(ask: Frames, name: Frames, body: B) -> Offer<B> {
+    pub fn new(ask: SealedFrame, name: SealedFrame, body: B) -> Offer<B> {
         Offer {
             ask,
             name,
@@ -62,7 +58,7 @@ impl<B> Offer<B> {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Line {
     /// Its frame.
-    pub frames: Frames,
+    pub frame: SealedFrame,
     /// Its number in the group; 0 for a notice.
     pub number: u64,
 }
@@ -74,14 +70,14 @@ pub enum Event<B> {
     /// A file.
     Offer(Offer<B>),
     /// The last thing this client hears, and why.
-    End(Frames, Departure),
+    End(Vec<SealedFrame>, Departure),
 }
 
 /// What may go out now.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Pass<B> {
-    /// These frames.
-    Frames(Frames),
+    /// This frame.
+    Frame(SealedFrame),
     /// This line.
     Line(Line),
     /// A notice that says how many older lines were not kept.
@@ -91,7 +87,7 @@ pub enum Pass<B> {
     /// In place of length and body: nothing follows.
     NoBody,
     /// These frames, and then the connection ends for this reason.
-    End(Frames, Departure),
+    End(Vec<SealedFrame>, Departure),
 }
 
 /// See the module's page.
@@ -111,7 +107,7 @@ pub struct Turn<B> {
 enum Delivery<B> {
     /// `/receiveFile` went out. No body: the delivery was called off.
     Offered {
-        name: Frames,
+        name: SealedFrame,
         body: Option<B>,
         ticks: u32,
     },
@@ -159,7 +155,7 @@ impl<B> Turn<B> {
             return;
         }
         match &mut event {
-            Event::Line(line) => self.parked_len += line.frames.len(),
+            Event::Line(line) => self.parked_len += line.frame.bytes.len(),
             Event::Offer(offer) => {
                 offer.parked_at = self.n_ticks;
                 self.n_offers += 1;
@@ -176,7 +172,7 @@ impl<B> Turn<B> {
                 return;
             };
             if let Some(Event::Line(line)) = self.parked.remove(at) {
-                self.parked_len -= line.frames.len();
+                self.parked_len -= line.frame.bytes.len();
                 self.n_lost += 1;
             }
         }
@@ -244,7 +240,7 @@ impl<B> Turn<B> {
             match self.delivery.take() {
                 Some(Delivery::Offered { name, body, .. }) => {
                     self.delivery = Some(Delivery::Named { body, ticks: 0 });
-                    return Some(Pass::Frames(name));
+                    return Some(Pass::Frame(name));
                 }
                 Some(Delivery::Named {
                     body: Some(body), ..
@@ -264,7 +260,7 @@ impl<B> Turn<B> {
         }
         Some(match self.parked.pop_front()? {
             Event::Line(line) => {
-                self.parked_len -= line.frames.len();
+                self.parked_len -= line.frame.bytes.len();
                 Pass::Line(line)
             }
             Event::Offer(Offer {
@@ -276,7 +272,7 @@ impl<B> Turn<B> {
                     body: Some(body),
                     ticks: 0,
                 });
-                Pass::Frames(ask)
+                Pass::Frame(ask)
             }
             Event::End(frames, reason) => Pass::End(frames, reason),
         })
@@ -285,6 +281,8 @@ impl<B> Turn<B> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use proptest::prelude::*;
 
     use super::*;
@@ -306,7 +304,7 @@ mod tests {
 
         fn kick(&mut self) -> String {
             self.0
-                .event(Event::End(frames("/kicked"), Departure::Kicked));
+                .event(Event::End(vec![frame("/kicked")], Departure::Kicked));
             self.words()
         }
 
@@ -350,13 +348,13 @@ mod tests {
 
         /// What passes now.
         fn words(&mut self) -> String {
-            let text = |frames: Frames| String::from_utf8_lossy(&frames).into_owned();
+            let text = |frame: &SealedFrame| String::from_utf8_lossy(&frame.bytes).into_owned();
             let word = |pass| match pass {
-                Pass::Frames(frames) | Pass::Line(Line { frames, .. }) => text(frames),
+                Pass::Frame(frame) | Pass::Line(Line { frame, .. }) => text(&frame),
                 Pass::Lost(n) => format!("lost:{n}"),
                 Pass::Body(file) => format!("body:{file}"),
                 Pass::NoBody => "no-body".into(),
-                Pass::End(frames, reason) => format!("{}:{reason}", text(frames)),
+                Pass::End(frames, reason) => format!("{}:{reason}", text(&frames[0])),
             };
             std::iter::from_fn(|| self.0.next_pass())
                 .map(word)
@@ -365,21 +363,21 @@ mod tests {
         }
     }
 
-    fn frames(text: &str) -> Frames {
-        text.as_bytes().into()
+    fn frame(text: &str) -> SealedFrame {
+        SealedFrame::plain(text)
     }
 
     fn line(text: &str) -> Line {
         Line {
-            frames: frames(text),
+            frame: frame(text),
             number: 1,
         }
     }
 
     fn offer<B>(file: &str, body: B) -> Offer<B> {
         Offer::new(
-            frames(&format!("{file}?")),
-            frames(&format!("name:{file}")),
+            frame(&format!("{file}?")),
+            frame(&format!("name:{file}")),
             body,
         )
     }
@@ -616,9 +614,9 @@ mod tests {
 
     #[derive(Debug)]
     enum Waiting {
-        Line(Frames),
+        Line(SealedFrame),
         Offer(usize, u32),
-        End(Frames),
+        End(Vec<SealedFrame>),
     }
 
     impl Model {
@@ -629,9 +627,9 @@ mod tests {
         fn does(&mut self, input: Input) {
             match input {
                 Input::Line(len) => {
-                    let line: Frames = vec![0; len].into();
+                    let line = SealedFrame::plain(vec![0; len]);
                     self.turn.event(Event::Line(Line {
-                        frames: Frames::clone(&line),
+                        frame: line.clone(),
                         number: 0,
                     }));
                     self.waits(Waiting::Line(line));
@@ -639,9 +637,9 @@ mod tests {
                 }
                 Input::Offers(n) => (0..n).for_each(|_| self.is_offered_a_file()),
                 Input::End => {
-                    let frames = frames("end");
+                    let frames = vec![frame("end")];
                     self.turn
-                        .event(Event::End(Frames::clone(&frames), Departure::Kicked));
+                        .event(Event::End(frames.clone(), Departure::Kicked));
                     self.waits(Waiting::End(frames));
                     self.is_ended = true;
                     self.hears();
@@ -668,7 +666,7 @@ mod tests {
                         assert!(is_due);
                         assert_eq!(
                             self.turn.next_pass(),
-                            Some(Pass::Frames(offer(&file.to_string(), ()).name))
+                            Some(Pass::Frame(offer(&file.to_string(), ()).name))
                         );
                         self.stage = Stage::Due {
                             file,
@@ -748,7 +746,7 @@ mod tests {
             }
             self.waiting.push_back(event);
             let len = |waiting: &Waiting| match waiting {
-                Waiting::Line(frames) => frames.len(),
+                Waiting::Line(frame) => frame.bytes.len(),
                 _ => 0,
             };
             while self.waiting.iter().map(len).sum::<usize>() > MAX_PARKED {
@@ -770,10 +768,10 @@ mod tests {
                     "the notice comes before what was said after it"
                 );
                 match (pass, self.waiting.pop_front().unwrap()) {
-                    (Pass::Line(Line { frames, .. }), Waiting::Line(line)) => {
-                        assert!(Arc::ptr_eq(&frames, &line), "out of order");
+                    (Pass::Line(Line { frame, .. }), Waiting::Line(line)) => {
+                        assert!(Arc::ptr_eq(&frame.bytes, &line.bytes), "out of order");
                     }
-                    (Pass::Frames(ask), Waiting::Offer(file, _)) => {
+                    (Pass::Frame(ask), Waiting::Offer(file, _)) => {
                         assert_eq!(ask, offer(&file.to_string(), ()).ask);
                         self.stage = Stage::Due {
                             file,
@@ -782,7 +780,7 @@ mod tests {
                         };
                     }
                     (Pass::End(frames, Departure::Kicked), Waiting::End(end)) => {
-                        assert!(Arc::ptr_eq(&frames, &end));
+                        assert!(Arc::ptr_eq(&frames[0].bytes, &end[0].bytes));
                         assert!(self.is_ended && self.waiting.is_empty());
                     }
                     other => panic!("out of order: {other:?}"),

@@ -11,8 +11,8 @@
 //! to client 1 alice: text, 100 bytes
 //! ```
 //!
-//! This room has no keys, so whoever opens and seals calls it. The lines of a server are written when a frame passes into the outbox, under
-//! the locks that make the order: good for a lesson, not for a busy server.
+//! There are no keys here: the code that opens or seals a token says what it holds. A server writes a line when a frame passes into an
+//! outbox, under the locks that make the order: good for a lesson, not for a busy server.
 
 use std::fmt::Display;
 
@@ -20,21 +20,21 @@ use log::trace;
 
 use super::command::{ACKNOWLEDGEMENT, word_of};
 
-/// What the log calls all this: the room.
-pub const TARGET: &str = "fernchat::wire";
+/// What these lines are called in the log.
+const TARGET: &str = "fernchat::wire";
 
-/// A frame came, with a token of so many bytes that opens to this text.
+/// A frame came, with a token of this many bytes that opens to this text.
 pub fn came(from: impl Display, token_len: usize, text: &[u8]) {
     trace!(target: TARGET, "from {from}: {}, {token_len} bytes", kind(text));
 }
 
-/// A frame goes out, with a token of so many bytes that opens to this text.
-pub fn goes(to: impl Display, token_len: usize, text: &[u8]) {
-    trace!(target: TARGET, "to {to}: {}, {token_len} bytes", kind(text));
+/// A frame goes out, with a token of this many bytes that opens to a text of this [`kind`].
+pub fn goes(to: impl Display, token_len: usize, kind: &str) {
+    trace!(target: TARGET, "to {to}: {kind}, {token_len} bytes");
 }
 
-/// What kind of text this is.
-fn kind(text: &[u8]) -> &'static str {
+/// What the log shows of a text: the word of the protocol that it is, or what else it is.
+pub fn kind(text: &[u8]) -> &'static str {
     // A pickled set begins with a byte that begins no text.
     let Ok(text) = std::str::from_utf8(text) else {
         return "set";

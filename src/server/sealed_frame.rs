@@ -1,0 +1,77 @@
+//! What goes out to clients: a text, sealed and in a frame.
+//!
+//! A frame is sealed before any lock is taken, and once however many clients get it: they share its bytes.
+//! It remembers what kind of text it holds, so that [`watch`] can show it when it goes out, and forgets the text.
+
+use std::fmt::Display;
+use std::sync::Arc;
+
+use crate::net::outbox::Outbox;
+use crate::seal::Key;
+use crate::wire::command::{Dialect, KICKED, notice, with};
+use crate::wire::frame;
+use crate::wire::watch;
+
+/// A sealed text in a frame, as it stands on the wire.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SealedFrame {
+    /// The length and the token.
+    pub bytes: Arc<[u8]>,
+    token_len: usize,
+    kind: &'static str,
+}
+
+/// Seals a text and puts it in a frame.
+pub fn sealed_frame(key: &Key, text: impl AsRef<[u8]>) -> SealedFrame {
+    let text = text.as_ref();
+    let token = key.seal(text);
+    SealedFrame {
+        bytes: frame::encode(token.as_bytes()).into(),
+        token_len: token.len(),
+        kind: watch::kind(text),
+    }
+}
+
+/// The last frames for a client that the server disconnects, with the reason.
+///
+/// A fernchat client gets them as one `word`. A Python client can show a reason only as a chat line, and ends at `/kicked`. If it is not
+/// a member yet, it understands both only after the words in `before`, which let it in.
+pub fn farewell(
+    key: &Key,
+    dialect: Dialect,
+    before: &[&str],
+    word: &str,
+    reason: &str,
+) -> Vec<SealedFrame> {
+    match dialect {
+        Dialect::Python => [before, &[&notice(reason), KICKED]]
+            .concat()
+            .into_iter()
+            .map(|text| sealed_frame(key, text))
+            .collect(),
+        Dialect::Fernchat => vec![sealed_frame(key, with(word, reason))],
+    }
+}
+
+impl SealedFrame {
+    /// Sends the frame to a client.
+    pub fn send(&self, client: impl Display, outbox: &Arc<Outbox>) {
+        self.goes_to(client);
+        outbox.push(Arc::clone(&self.bytes));
+    }
+
+    /// Shows in the log that this frame goes out to a client.
+    pub fn goes_to(&self, client: impl Display) {
+        watch::goes(client, self.token_len, self.kind);
+    }
+
+    /// A frame whose bytes are this text, not sealed.
+    #[cfg(test)]
+    pub fn plain(text: impl AsRef<[u8]>) -> SealedFrame {
+        SealedFrame {
+            bytes: text.as_ref().into(),
+            token_len: 0,
+            kind: "",
+        }
+    }
+}
