@@ -1140,12 +1140,12 @@ mod tests {
         let kit = Kit::new();
         let [alice, bob] = kit.members(["alice", "bob"]);
         alice.leaves();
-        let long = [b'a'; MAX_TEXT + 1];
+        let long = vec![b'a'; MAX_TEXT + 1];
         let not_open = sealed_frame(&Key::generate(), "hello").bytes;
         let cases: [(&[u8], WireError); 6] = [
             (&not_open, WireError::NotOpened),
             (&kit.bytes(b"\xff\xfe"), WireError::NotUtf8),
-            (&kit.bytes(long), WireError::TextTooLong(long.len())),
+            (&kit.bytes(&long), WireError::TextTooLong(long.len())),
             (b"hello", WireError::NoLength),
             (&[0, 0, 0, 99], WireError::NoTokenIs(99)),
             (
