@@ -16,7 +16,7 @@ use parking_lot::{Condvar, Mutex};
 
 use super::ClientError;
 use super::step::Dialogue;
-use crate::net::connection::Quick;
+use crate::net::connection::QuickAck;
 use crate::net::{connect, is_late};
 use crate::seal::{Key, Secret, challenge, stamp_of};
 use crate::terminal::Terminal;
@@ -106,13 +106,13 @@ impl Read for Incoming {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let Some(link) = &self.python else {
             return if self.is_joining {
-                Quick(&self.socket).read(buffer)
+                QuickAck(&self.socket).read(buffer)
             } else {
                 (&*self.socket).read(buffer)
             };
         };
         loop {
-            match Quick(&self.socket).read(buffer) {
+            match QuickAck(&self.socket).read(buffer) {
                 Err(error) if is_late(&error) => link.answer_again()?,
                 result => return result,
             }

@@ -1,48 +1,36 @@
-//! The one way a connection ends: for a reason, which the log tells.
+//! Why a connection ends. Every connection ends for exactly one of these reasons, and the log tells it.
 
-use std::fmt;
-
-/// Why a connection ended. Every one ends by exactly one of these.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// The reason.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Departure {
     /// The client said goodbye.
+    #[error("left")]
     Left,
-    /// The admin took the member out of the group.
-    Kicked,
-    /// The admin denied the request.
-    Denied,
-    /// A rule refused the client; this is what it was told.
-    Refused(String),
     /// The peer closed the connection, or the connection failed.
+    #[error("hung up")]
     HungUp,
     /// The peer sent what the protocol does not allow.
+    #[error("broke the protocol: {0}")]
     Broke(String),
-    /// The peer did not take what was sent to it, and others waited.
+    /// The peer did not take what was sent to it.
+    #[error("too slow")]
     TooSlow,
+    /// The peer began something and sent no more of it.
+    #[error("stalled: nothing more came of what it was sending")]
+    Stalled,
     /// The peer took too long to say who it is.
+    #[error("greeting too long")]
     GreetingTooLong,
-    /// The peer had not said who it is yet when the house was full.
+    /// All places were taken, and the peer had not said yet who it is.
+    #[error("made room while greeting")]
     MadeRoom,
+    /// The service ended the connection, for this reason: "kicked", say.
+    #[error("{0}")]
+    Ended(String),
     /// The server stops.
+    #[error("the server stops")]
     Stopping,
-    /// The thread of this client panicked: a defect of ours that ends one client only.
+    /// A thread of this client panicked: a defect of ours that ends one client only.
+    #[error("its thread panicked")]
     Panicked,
-}
-
-impl fmt::Display for Departure {
-    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
-        match self {
-            Departure::Left => write!(f, "left"),
-            Departure::Kicked => write!(f, "kicked"),
-            Departure::Denied => write!(f, "denied"),
-            Departure::Refused(reason) => write!(f, "refused: {reason}"),
-            Departure::HungUp => write!(f, "hung up"),
-            Departure::Broke(reason) => write!(f, "broke the protocol: {reason}"),
-            Departure::TooSlow => write!(f, "too slow"),
-            Departure::GreetingTooLong => write!(f, "greeting too long"),
-            Departure::MadeRoom => write!(f, "made room while greeting"),
-            Departure::Stopping => write!(f, "the server stops"),
-            Departure::Panicked => write!(f, "its thread panicked"),
-        }
-    }
 }

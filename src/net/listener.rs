@@ -6,9 +6,9 @@
 //! A stop wakes the accept loop; every client is told and has [`STOP_TIME`] to take it in; then its socket is shut.
 
 use std::collections::HashMap;
-use std::fmt;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, Scope};
@@ -20,8 +20,10 @@ use parking_lot::{Condvar, Mutex, MutexGuard};
 use socket2::SockRef;
 
 use super::connection::{ClientId, Connection, STACK_LEN, tune};
+use super::deadlines::Awaited;
 use super::departure::Departure;
-use super::outbox::{Pace, Post};
+use super::fanout::Fanout;
+use super::outbox::Pace;
 use super::resolve;
 use crate::machine;
 
@@ -37,7 +39,7 @@ const STOP_TIME: Duration = Duration::from_secs(2);
 /// Places for those who have not said yet who they are, beyond the places of those who have.
 pub const GREETING_PLACES: usize = 64;
 
-/// How long a newcomer to a full house waits for the one that makes room.
+/// How long a newcomer waits for the client that makes room.
 const ROOM_TIME: Duration = Duration::from_secs(1);
 
 /// The pause after an accept that failed, so that a lack of descriptors does not become a busy loop.
@@ -76,7 +78,7 @@ pub trait Service: Sync {
 pub struct Listener {
     socket: TcpListener,
     address: SocketAddr,
-    post: Arc<Post>,
+    fanout: Arc<Fanout>,
     places: usize,
     /// In the order in which they came.
     connections: Mutex<Vec<Arc<Connection>>>,
@@ -86,22 +88,15 @@ pub struct Listener {
 }
 
 impl Listener {
-    /// Listens at this host, which may be a name, for at most so many clients at one time.
-    ///
-    /// # Errors
-    /// The host is unknown, or is not ours, or the port cannot be had.
-    pub fn bind(host: &str, port: u16, places: usize) -> Result<Listener, BindError> {
-        let refuse = |error| BindError {
-            host: host.to_owned(),
-            port,
-            error,
-        };
+    /// Listens at this host, which may be a name, for at most so many clients at one time. The error is in words.
+    pub fn bind(host: &str, port: u16, places: usize) -> Result<Listener, String> {
+        let refuse = |error| format!("cannot listen on {host}:{port}: {}", advice(&error));
         let addresses = resolve(host, port).map_err(refuse)?;
         let socket = TcpListener::bind(addresses.as_slice()).map_err(refuse)?;
         Ok(Listener {
             address: socket.local_addr().map_err(refuse)?,
             socket,
-            post: Arc::default(),
+            fanout: Arc::default(),
             places,
             connections: Mutex::default(),
             gone: Condvar::new(),
@@ -137,33 +132,28 @@ impl Listener {
         self.connections.lock()
     }
 
-    /// Serves clients until [`Listener::stop`]; then every client is told, drained and joined.
-    ///
-    /// # Errors
-    /// The system has no thread for the clock.
+    /// Serves clients until [`Listener::stop`]. Then every client is told, drained and joined.
     pub fn run(&self, service: &dyn Service) -> io::Result<()> {
-        let (stop_clock, clock_stopped) = bounded(0);
+        let (stop, stopped) = bounded(0);
         thread::scope(|scope| {
-            let clock = thread::Builder::new()
-                .name("clock".into())
-                .stack_size(STACK_LEN);
-            clock.spawn_scoped(scope, || self.clock_loop(&clock_stopped, service))?;
-            let postman = thread::Builder::new()
-                .name("postman".into())
-                .stack_size(STACK_LEN);
-            postman.spawn_scoped(scope, || self.post.post_loop(&clock_stopped))?;
+            let thread = |name: &str| {
+                thread::Builder::new()
+                    .name(name.into())
+                    .stack_size(STACK_LEN)
+            };
+            thread("clock").spawn_scoped(scope, || self.clock_loop(&stopped, service))?;
+            thread("fan-out").spawn_scoped(scope, || self.fanout.fanout_loop(&stopped))?;
             self.accept_loop(scope, service);
             service.say_goodbye();
-            let end = |connection: &Arc<Connection>| {
-                connection.outbox().end(Departure::Stopping, STOP_TIME)
-            };
-            self.connections.lock().iter().for_each(end);
-            self.post.make_round();
-            let mut connections = self.connections.lock();
+            for connection in self.connections().iter() {
+                connection.outbox().end(Departure::Stopping, STOP_TIME);
+            }
+            self.fanout.flush();
+            let mut connections = self.connections();
             while !connections.is_empty() {
                 self.gone.wait(&mut connections);
             }
-            drop(stop_clock);
+            drop(stop);
             info!("stopped");
             Ok(())
         })
@@ -229,12 +219,10 @@ impl Listener {
                 id,
                 peer,
                 socket,
-                Arc::clone(&self.post),
+                Arc::clone(&self.fanout),
                 service.pace(),
             ));
-            connection
-                .outbox()
-                .end_within(GREETING_TIME, Departure::GreetingTooLong);
+            connection.outbox().expect(Awaited::Greeting, GREETING_TIME);
             self.connections.lock().push(Arc::clone(&connection));
             let reader = thread::Builder::new()
                 .name(format!("client {id}"))
@@ -251,8 +239,8 @@ impl Listener {
         }
     }
 
-    /// Whether there is a place for one more. In a full house the oldest that is still greeting makes room, from the
-    /// address that has most of them: whoever fills the house pays for it.
+    /// Whether there is a place for one more. If all are taken, the oldest client that is still greeting makes room, from the
+    /// address that has most of those: the one that fills the server pays for it.
     fn has_place(&self) -> bool {
         let mut connections = self.connections.lock();
         if connections.len() < self.places {
@@ -275,7 +263,7 @@ impl Listener {
             return false;
         };
         oldest.outbox().end(Departure::MadeRoom, Duration::ZERO);
-        oldest.shut();
+        oldest.outbox().shut();
         let deadline = Instant::now() + ROOM_TIME;
         while connections.len() >= self.places {
             if self.gone.wait_until(&mut connections, deadline).timed_out() {
@@ -294,53 +282,39 @@ impl Listener {
 
     fn clock_loop(&self, stopped: &Receiver<()>, service: &dyn Service) {
         while let Err(RecvTimeoutError::Timeout) = stopped.recv_timeout(TICK) {
-            self.post.keep_deadlines(Instant::now());
-            service.tick();
-            self.post.make_round();
+            let now = Instant::now();
+            let connections = self.connections().clone();
+            // A panic must not end the clock: without it no deadline is kept.
+            for connection in connections {
+                let look = || connection.outbox().keep_deadlines(now);
+                let _ = catch_unwind(AssertUnwindSafe(look));
+            }
+            let _ = catch_unwind(AssertUnwindSafe(|| service.tick()));
+            self.fanout.flush();
         }
     }
 }
 
-/// Why nothing listens.
-#[derive(Debug)]
-pub struct BindError {
-    host: String,
-    port: u16,
-    error: io::Error,
-}
-
-impl fmt::Display for BindError {
-    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
-        let BindError { host, port, error } = self;
-        write!(f, "cannot listen on {host}:{port}: ")?;
-        match error.kind() {
-            io::ErrorKind::AddrInUse => {
-                write!(
-                    f,
-                    "the port is in use; stop the program that has it, or choose another port"
-                )
-            }
-            io::ErrorKind::AddrNotAvailable => {
-                write!(
-                    f,
-                    "this machine has no such address; try 0.0.0.0 for all that it has"
-                )
-            }
-            io::ErrorKind::PermissionDenied => {
-                write!(
-                    f,
-                    "ports below 1024 are for the system; choose one from 1024 to 65535"
-                )
-            }
-            _ => write!(
-                f,
+/// What to do about an address that cannot be listened on.
+fn advice(error: &io::Error) -> String {
+    let advice = match error.kind() {
+        io::ErrorKind::AddrInUse => {
+            "the port is in use; stop the program that has it, or choose another port"
+        }
+        io::ErrorKind::AddrNotAvailable => {
+            "this machine has no such address; try 0.0.0.0 for all that it has"
+        }
+        io::ErrorKind::PermissionDenied => {
+            "ports below 1024 are for the system; choose one from 1024 to 65535"
+        }
+        _ => {
+            return format!(
                 "{error}; try an address of this machine, such as 127.0.0.1 or 0.0.0.0"
-            ),
+            );
         }
-    }
+    };
+    advice.to_owned()
 }
-
-impl std::error::Error for BindError {}
 
 #[cfg(test)]
 mod tests {
@@ -366,7 +340,7 @@ mod tests {
 
         fn serve(&self, connection: &Connection) -> Departure {
             let mut byte = [0];
-            while matches!(connection.incoming().read(&mut byte), Ok(1)) {
+            while matches!(connection.stream().read(&mut byte), Ok(1)) {
                 match &byte {
                     b"r" => panic!("the reader, as it was told"),
                     b"w" => connection

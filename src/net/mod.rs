@@ -5,11 +5,12 @@
 //! - [`outbox`]: the way out to one client: the rounds that write what goes at once, the channel and the loop for what does not.
 
 pub mod connection;
+pub mod deadlines;
 pub mod departure;
+pub mod fanout;
 pub mod listener;
 pub mod outbox;
 
-use std::fmt;
 use std::io;
 use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
 use std::time::Duration;
@@ -18,9 +19,6 @@ use std::time::Duration;
 const CONNECT_TIME: Duration = Duration::from_secs(10);
 
 /// The addresses of a host, which may be a name, IPv4 first: the Python programs know nothing else.
-///
-/// # Errors
-/// The name is unknown, or it has no address.
 pub fn resolve(host: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
     let (mut addresses, others): (Vec<_>, Vec<_>) = (host, port)
         .to_socket_addrs()?
@@ -37,9 +35,6 @@ pub fn resolve(host: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
 }
 
 /// Connects to a host, which may be a name: to the first of its addresses that answers.
-///
-/// # Errors
-/// The name is unknown, or nobody answers.
 pub fn connect(host: &str, port: u16) -> Result<TcpStream, ConnectError> {
     let connect = || {
         let mut result = Err(io::ErrorKind::NotFound.into());
@@ -62,34 +57,28 @@ pub fn connect(host: &str, port: u16) -> Result<TcpStream, ConnectError> {
 }
 
 /// Why there is no connection.
-#[derive(Debug)]
+#[derive(Debug, thiserror::Error)]
+#[error("cannot reach {peer}: {} ({error})", advice(error))]
 pub struct ConnectError {
     peer: String,
     error: io::Error,
 }
 
-impl fmt::Display for ConnectError {
-    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
-        let advice = match self.error.kind() {
-            io::ErrorKind::ConnectionRefused => {
-                "nobody listens there; does it run, and is the port right?"
-            }
-            io::ErrorKind::TimedOut => {
-                "no answer; is the address right, and does a firewall let it through?"
-            }
-            io::ErrorKind::NotFound => {
-                "the name is not known; is it right? An address does as well"
-            }
-            io::ErrorKind::HostUnreachable | io::ErrorKind::NetworkUnreachable => {
-                "no way leads there; is it in this network?"
-            }
-            _ => "does it run there, and is the address right?",
-        };
-        write!(f, "cannot reach {}: {} ({})", self.peer, advice, self.error)
+fn advice(error: &io::Error) -> &'static str {
+    match error.kind() {
+        io::ErrorKind::ConnectionRefused => {
+            "nobody listens there; does it run, and is the port right?"
+        }
+        io::ErrorKind::TimedOut => {
+            "no answer; is the address right, and does a firewall let it through?"
+        }
+        io::ErrorKind::NotFound => "the name is not known; is it right? An address does as well",
+        io::ErrorKind::HostUnreachable | io::ErrorKind::NetworkUnreachable => {
+            "no way leads there; is it in this network?"
+        }
+        _ => "does it run there, and is the address right?",
     }
 }
-
-impl std::error::Error for ConnectError {}
 
 /// Whether a read took as long as it may.
 pub fn is_late(error: &io::Error) -> bool {

@@ -1,73 +1,78 @@
-//! The outbox: the one way out to one client. What can go at once goes at once; a queue and a thread of its own take the rest.
+//! The outbox: everything that goes out to one client, in one order.
 //!
 //! ```text
-//!   any thread -- push --> posted -- a round, one write that does not block --> socket
-//!                 count up               \-- the rest --> [ crossbeam channel ] -- write_loop, one thread --> socket
+//!   any thread ── push ──▶ [ channel ] ──▶ writer thread, one for each client ──▶ socket
 //! ```
 //!
-//! Pushing never blocks and never fails for the one who pushes, so it may happen under a lock: it only posts. What is posted goes out
-//! in rounds, one at a time ([`Post::make_round`]): a thread that serves a client asks for one each time before it waits for more. A short
-//! round it makes itself, and a long one too while nobody else says anything; otherwise that is the postman's. So a line to a hundred
-//! members wakes one thread at most and not a hundred, and what many say meanwhile is with each member in one write of the next round.
+//! Pushing never blocks, so it may happen under a lock. The writer thread starts with the first item that has to wait for the socket;
+//! most clients take at once what they are sent, and never need theirs. [`super::fanout`] is the fast path for those.
 //!
-//! What bounds the queue is the byte count: up when pushed, down when written. Above [`SOFT_LIMIT`] whoever causes the bytes waits, holding
-//! no lock, until there is room ([`Bell`]). A client that gets rid of too little while others wait for it departs as too slow.
+//! What bounds the queue is a count of bytes: up when something is pushed, down when it is written. Above [`SOFT_LIMIT`], the thread that
+//! caused the bytes waits until there is space. A client that stays above it and takes too little is disconnected as too slow.
 //!
-//! An ending is the last item: [`Outbox::end`] names the reason, once, and nothing that is pushed later is sent.
-//! Knows no protocol and no socket: bytes go into a [`Way`] or an `impl Write`.
-//! Invariant: what is pushed first goes out first, so nothing goes straight while the writer still has something.
+//! An end is the last item: [`Outbox::end`] names the reason, once, and nothing that is pushed later is sent.
+//! Knows no protocol: bytes go into a [`Transport`].
+//! Invariant: what is pushed first is written first. So while the writer has something, nothing is written past it.
 
 use std::io::{self, Write};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, OnceLock, Weak};
-use std::thread;
+use std::sync::{Arc, OnceLock};
+use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::{Receiver, Sender, bounded, select, unbounded};
-use parking_lot::{Condvar, Mutex, MutexGuard};
+use crossbeam_channel::{Receiver, Sender, unbounded};
+use log::error;
+use parking_lot::{Condvar, Mutex};
 
+use super::connection::STACK_LEN;
+use super::deadlines::{Awaited, Deadlines};
 use super::departure::Departure;
+use super::fanout::Fanout;
+use super::is_late;
 
-/// How many bytes may be queued for a client before those who cause more have to wait. Enough for a thousand lines, so that
-/// a hiccup of one member slows nobody down.
+/// How many bytes may be queued for a client before those who cause more wait. Enough for a thousand lines, so a short pause of one
+/// member slows nobody down.
 pub const SOFT_LIMIT: usize = 256 << 10;
 
-/// While it is over [`SOFT_LIMIT`], a client must get rid of this many bytes ...
+/// While it is above [`SOFT_LIMIT`], a client must take this many bytes ...
 const PROGRESS: u64 = 64 << 10;
-/// ... in this time, or it departs. It is also the longest that anyone waits, with one line, for anyone.
+/// ... in this time, or it is disconnected. This is also the longest that a sender waits, with one line, for a member.
 const PROGRESS_TIME: Duration = Duration::from_secs(5);
 
-/// With more than this queued, in bytes, a client departs at once: what waited for the end of its dialogue, and a good deal more.
+/// With more than this queued, in bytes, a client is disconnected at once. Holds what a dialogue may keep back, and as much again.
 const MAX_QUEUED: usize = 16 << 20;
 
-/// What an item that goes out singly counts at least, in bytes: so that however short the items are, those that wait for their turn
-/// are few, and progress shows at every pace.
+/// What an item counts at least, in bytes, if each is written by itself: so the queue holds few of them, however short they are.
 const MIN_SINGLE: usize = 1 << 10;
 
 /// The longest pause of [`Pace::Single`]: at one item in this time a client still makes the progress that is asked of it.
 pub const MAX_PAUSE: Duration = Duration::from_millis(50);
 
-/// The most that is handed to the kernel in one write, in bytes, so that progress shows. A multiple of 4, as everything on the
-/// wire is: so no length of a frame is ever split between two writes.
+/// The most that the writer gives to the kernel in one write, in bytes. A multiple of 4, as everything on the wire is: so the length of
+/// a frame is never split between two writes.
 const MAX_WRITE: usize = 64 << 10;
 
-/// How long a peer is probed whose name somebody else wants. One that is not there any more has failed sooner.
+/// How long the system looks for a sign of life from a peer that is probed. A dead peer has failed sooner.
 pub const PROBE_TIME: Duration = Duration::from_secs(5);
 
 /// How long the peer may take to read the last bytes and to close, once they are written.
-pub const CLOSE_TIME: Duration = Duration::from_secs(1);
+const CLOSE_TIME: Duration = Duration::from_secs(1);
 
-/// Something that goes out to a client.
+/// What goes out to a client.
 pub enum Item {
-    /// Bytes that lie ready, often shared with the outboxes of others; if they are a line, its number.
+    /// Bytes, often shared with the outboxes of others, and a mark: see [`Outbox::written_mark`].
     Bytes(Arc<[u8]>, u64),
-    /// Something too long to lie ready: it writes itself when its turn comes. Dropped unused if the client is gone by then.
+    /// Something too long to lie in memory: it writes itself when its turn comes. Dropped unused if the client is gone by then.
     Job(Job),
     /// The last item.
     End,
 }
 
-/// How what is ready goes out.
+/// See [`Item::Job`].
+pub type Job = Box<dyn FnOnce(&mut dyn Write) -> io::Result<()> + Send>;
+
+/// How items are written.
 #[derive(Clone, Copy, Debug)]
 pub enum Pace {
     /// Everything that is ready in one write: for peers that know where a frame ends.
@@ -76,266 +81,106 @@ pub enum Pace {
     Single(Duration),
 }
 
-/// See [`Item::Job`].
-pub type Job = Box<dyn FnOnce(&mut dyn Write) -> io::Result<()> + Send>;
-
-/// What lies beyond an outbox: a socket and a thread, or a test.
-pub trait Way: Send + Sync {
-    /// Writes what the client takes without waiting, and says how many bytes that were. An error is left to the writer, which meets it again.
+/// What an outbox writes into: a socket, or a test.
+pub trait Transport: Send + Sync {
+    /// Writes what the peer takes without waiting, and returns how many bytes that were. The writer meets an error again.
     fn write_now(&self, bytes: &[u8]) -> io::Result<usize>;
-    /// Something does not go at once, for the first time: starts the writer, which takes it out of the channel.
-    fn start_writer(self: Arc<Self>, outbox: &Arc<Outbox>, items: Receiver<Item>);
-    /// The peer must soon show that it is still there, or the connection fails; or it has as long as ever again.
-    fn probe(&self, _is_on: bool) {}
-    /// Everything is written: ends the sending side. `false`: there is a writer, whose part that is.
-    fn finish(&self, outbox: &Arc<Outbox>) -> bool;
-    /// Ends both directions, which wakes all who read or write.
-    fn shut(&self) {}
+    /// Writes some of the bytes, and waits until the peer takes them.
+    fn write(&self, bytes: &[u8]) -> io::Result<usize>;
+    /// Has the system find out soon whether the peer is still there; or lets it take its time again.
+    fn probe(&self, is_on: bool);
+    /// Ends the sending side.
+    fn end_sending(&self);
+    /// Ends both directions, which wakes the threads that read or write.
+    fn shut(&self);
 }
 
-/// What all outboxes of a server share: the rounds, the postman, the bell, and the clock's list.
-pub struct Post {
-    bell: Bell,
-    /// The outboxes with something that the clock must look at. A client that does nothing is not among them, and costs no time.
-    watched: Mutex<Vec<Weak<Outbox>>>,
-    /// The outboxes to which something was posted since the last round.
-    due: Mutex<Vec<Arc<Outbox>>>,
-    round: Mutex<Round>,
-    /// How often a round was asked for since the last one began.
-    n_asked: AtomicUsize,
-    call: Sender<()>,
-    calls: Receiver<()>,
-}
-
-/// What a round works with, kept from one to the next.
-#[derive(Default)]
-struct Round {
-    /// How many rounds in a row were asked for by one thread each.
-    n_alone: usize,
-    due: Vec<Arc<Outbox>>,
-    batch: Vec<u8>,
-}
-
-/// To so many outboxes whoever asks for a round writes by himself, since to wake the postman takes as long as some writes. Measured:
-/// 16 are better than 4 for a group of ten; a hundred, and what many say goes out in many small writes.
-const SHORT_ROUND: usize = 16;
-
-/// After so many rounds that one thread each asked for, whoever asks makes the next by himself, however long it is: while he speaks alone
-/// there is nothing to wait for that could go out with it. Measured: a fifth more lines to a hundred when both cores are busy.
-const ALONE: usize = 8;
-
-impl Default for Post {
-    fn default() -> Post {
-        let (call, calls) = bounded(1);
-        Post {
-            bell: Bell::default(),
-            watched: Mutex::default(),
-            due: Mutex::default(),
-            round: Mutex::default(),
-            n_asked: AtomicUsize::new(0),
-            call,
-            calls,
-        }
-    }
-}
-
-impl Post {
-    /// Sees to it that everything posted so far goes out, whoever posted it. Waits for no client and for no round; called without any lock.
-    pub fn make_round(&self) {
-        let n_due = self.due.lock().len();
-        if n_due == 0 {
-            return;
-        }
-        self.n_asked.fetch_add(1, Ordering::Relaxed);
-        match self.round.try_lock() {
-            Some(mut round) if n_due <= SHORT_ROUND || round.n_alone >= ALONE => round.run(self),
-            // A call that was not heard yet will do.
-            _ => drop(self.call.try_send(())),
-        }
-    }
-
-    /// Shuts the connections whose time is up. Called by the listener's clock.
-    pub fn keep_deadlines(&self, now: Instant) {
-        let mut watched = std::mem::take(&mut *self.watched.lock());
-        watched.retain(|outbox| {
-            outbox
-                .upgrade()
-                .is_some_and(|outbox| outbox.look_at_clock(now) == Look::Again)
-        });
-        self.watched.lock().append(&mut watched);
-    }
-
-    /// The postman: makes the rounds that are long, or that were asked for during another.
-    pub fn post_loop(&self, stopped: &Receiver<()>) {
-        loop {
-            select! {
-                recv(self.calls) -> _ => while !self.due.lock().is_empty() {
-                    // Whoever is about to post goes first, so that the round carries it, too.
-                    thread::yield_now();
-                    self.round.lock().run(self);
-                },
-                recv(stopped) -> _ => return,
-            }
-        }
-    }
-}
-
-impl Round {
-    fn run(&mut self, post: &Post) {
-        match post.n_asked.swap(0, Ordering::Relaxed) {
-            0 => {} // the rest of what the last one did not carry
-            1 => self.n_alone += 1,
-            _ => self.n_alone = 0,
-        }
-        std::mem::swap(&mut self.due, &mut post.due.lock());
-        self.due
-            .drain(..)
-            .for_each(|outbox| outbox.deliver(&mut self.batch));
-    }
-}
-
-/// Wakes all who wait for room in some outbox. One for a whole server: it rings seldom.
-#[derive(Default)]
-pub struct Bell {
-    mutex: Mutex<()>,
-    rung: Condvar,
-}
-
-impl Bell {
-    /// Waits while `blocked` holds, looking again at each ring; `false` if it still holds at the deadline. `blocked` may look at
-    /// outboxes and nothing else.
-    pub fn wait_while(&self, blocked: impl Fn() -> bool, deadline: Instant) -> bool {
-        let mut guard = self.mutex.lock();
-        while blocked() {
-            if self.rung.wait_until(&mut guard, deadline).timed_out() {
-                return false;
-            }
-        }
-        true
-    }
-
-    /// Wakes all who wait, so that they look again.
-    pub fn ring(&self) {
-        // Whoever is between its look and its wait holds the mutex: it must not miss this ring.
-        drop(self.mutex.lock());
-        self.rung.notify_all();
-    }
-}
-
-/// The one way out to one client. See the module's page.
+/// See the module's page.
 pub struct Outbox {
-    /// What was pushed since the last round. With anything in it, the outbox is due.
-    posted: Mutex<Vec<Item>>,
-    way: Arc<dyn Way>,
-    /// The way to the writer, once there is one.
-    items: OnceLock<Sender<Item>>,
-    /// How many items the writer was handed and has not written yet.
-    n_handed: AtomicUsize,
-    /// Bytes pushed and not yet written.
-    queued: AtomicUsize,
-    /// Bytes written since the client came.
-    written: AtomicU64,
-    /// The number of the last line written.
-    heard: AtomicU64,
-    post: Arc<Post>,
+    transport: Box<dyn Transport>,
     pace: Pace,
-    state: Mutex<State>,
-}
-
-/// What comes of the clock's look at an outbox.
-#[derive(Debug, PartialEq, Eq)]
-enum Look {
-    /// There is nothing for it to look at any more.
-    Enough,
-    Again,
-    /// Its time was up: it is shut.
-    Over,
+    fanout: Arc<Fanout>,
+    /// What was pushed since the last round.
+    posted: Mutex<Vec<Item>>,
+    /// The channel to the writer, once there is one.
+    items: OnceLock<Sender<Item>>,
+    writer: Mutex<Option<JoinHandle<()>>>,
+    /// How many items the writer was given and has not written yet.
+    n_with_writer: AtomicUsize,
+    /// Bytes that were pushed and not yet written.
+    queued: AtomicUsize,
+    /// Bytes that were written since the client came.
+    written: AtomicU64,
+    written_mark: AtomicU64,
+    /// Why the connection ends, once that is decided.
+    ending: OnceLock<Departure>,
+    timing: Mutex<Timing>,
+    /// Notified when there is space again, and at the end.
+    changed: Condvar,
 }
 
 #[derive(Default)]
-struct State {
-    /// Why the connection ends, once that is decided. The first reason stays.
-    ending: Option<Departure>,
-    /// When the socket is shut whatever is still queued, and the reason if there is none yet.
-    deadline: Option<(Instant, Departure)>,
-    /// Since when the client has been over the limit, and what it had written then.
-    over_since: Option<(Instant, u64)>,
-    /// When a peer that is in the middle of something must have sent more of it.
-    more_by: Option<Instant>,
-    /// Until when the peer is probed.
-    probed_until: Option<Instant>,
-    /// Whether the clock looks at this outbox.
-    is_watched: bool,
+struct Timing {
+    deadlines: Deadlines,
+    /// Since when the client has been above the limit, and what it had taken then.
+    above_since: Option<(Instant, u64)>,
 }
 
 impl Outbox {
-    /// A new outbox. What it holds for its client takes no room before there is something.
-    pub fn new(post: Arc<Post>, pace: Pace, way: Arc<dyn Way>) -> Arc<Outbox> {
+    /// An empty outbox.
+    pub fn new(fanout: Arc<Fanout>, pace: Pace, transport: Box<dyn Transport>) -> Arc<Outbox> {
         Arc::new(Outbox {
+            transport,
+            pace,
+            fanout,
             posted: Mutex::default(),
-            way,
             items: OnceLock::new(),
-            n_handed: AtomicUsize::new(0),
+            writer: Mutex::default(),
+            n_with_writer: AtomicUsize::new(0),
             queued: AtomicUsize::new(0),
             written: AtomicU64::new(0),
-            heard: AtomicU64::new(0),
-            post,
-            pace,
-            state: Mutex::default(),
+            written_mark: AtomicU64::new(0),
+            ending: OnceLock::new(),
+            timing: Mutex::default(),
+            changed: Condvar::new(),
         })
     }
 
-    /// The post that this outbox belongs to.
-    pub fn post(&self) -> &Post {
-        &self.post
-    }
+    // ---- in: what others push ----
 
-    /// Queues bytes for the client. Dropped if the client is ending: that news has its own way.
+    /// Queues bytes for the client.
     pub fn push(self: &Arc<Self>, bytes: Arc<[u8]>) {
-        self.push_line(bytes, 0);
+        self.push_marked(bytes, 0);
     }
 
-    /// Queues a line, which has a number: see [`Outbox::heard`].
-    pub fn push_line(self: &Arc<Self>, bytes: Arc<[u8]>, number: u64) {
+    /// Queues bytes with a mark. Marks rise; 0 is none.
+    pub fn push_marked(self: &Arc<Self>, bytes: Arc<[u8]>, mark: u64) {
         if !self.is_ending() {
-            let cost = self.cost(bytes.len());
-            let before = self.queued.fetch_add(cost, Ordering::Relaxed);
-            if before <= SOFT_LIMIT && before + cost > SOFT_LIMIT {
-                self.watch(&mut self.state.lock());
-            }
-            self.post_item(Item::Bytes(bytes, number));
+            self.queued
+                .fetch_add(self.cost(bytes.len()), Ordering::Relaxed);
+            self.post(Item::Bytes(bytes, mark));
         }
     }
 
-    /// The number of the last line that was written. Lines come in the order of their numbers.
-    pub fn heard(&self) -> u64 {
-        self.heard.load(Ordering::Relaxed)
+    /// Queues something that writes itself.
+    pub fn push_job(self: &Arc<Self>, job: Job) {
+        self.post(Item::Job(job));
     }
 
-    /// The client is known to have heard all up to the line of this number.
-    pub fn has_heard(&self, number: u64) {
-        self.heard.fetch_max(number, Ordering::Relaxed);
+    /// Has everything written that was pushed to this and other outboxes. Called, without any lock, before a thread waits.
+    pub fn flush(&self) {
+        self.fanout.flush();
     }
 
-    /// The client itself said the line of this number, so if it has heard all before, it has heard this.
-    pub fn has_said(&self, number: u64) {
-        // If not, it is told its own line is missing, at worst.
-        let _ =
-            self.heard
-                .compare_exchange(number - 1, number, Ordering::Relaxed, Ordering::Relaxed);
-    }
-
-    /// Has the system find out quickly whether the peer is still there, for [`PROBE_TIME`]. Waits for nothing.
-    pub fn probe(self: &Arc<Self>) {
-        let mut state = self.state.lock();
-        if state.probed_until.is_none() {
-            state.probed_until = Some(Instant::now() + PROBE_TIME);
-            self.watch(&mut state);
-            self.way.probe(true);
+    fn post(self: &Arc<Self>, item: Item) {
+        let mut posted = self.posted.lock();
+        posted.push(item);
+        if posted.len() == 1 {
+            self.fanout.is_due(self);
         }
     }
 
-    /// What bytes count that go out at this pace.
+    /// What bytes count at this pace.
     fn cost(&self, n: usize) -> usize {
         match self.pace {
             Pace::Batched => n,
@@ -343,321 +188,312 @@ impl Outbox {
         }
     }
 
-    /// Queues something that writes itself.
-    pub fn push_job(self: &Arc<Self>, job: Job) {
-        self.post_item(Item::Job(job));
-    }
+    // ---- out: a round, then the writer ----
 
-    fn post_item(self: &Arc<Self>, item: Item) {
-        let mut posted = self.posted.lock();
-        posted.push(item);
-        if posted.len() == 1 {
-            self.post.due.lock().push(Arc::clone(self));
-        }
-    }
-
-    /// Writes what was posted, as far as it goes straight, and hands the rest to the writer. Called by the round, so never twice at a time.
-    fn deliver(self: &Arc<Self>, batch: &mut Vec<u8>) {
+    /// Writes what was posted: at once as far as the peer takes it, the rest through the writer. Only one round does this at a time.
+    pub(super) fn write_posted(self: &Arc<Self>, batch: &mut Vec<u8>) {
         let posted = std::mem::take(&mut *self.posted.lock());
-        let mut last_line = 0;
+        let mut last_mark = 0;
         for item in posted {
-            match item {
-                Item::Bytes(bytes, number)
-                    if self.goes_straight() && matches!(self.pace, Pace::Batched) =>
-                {
+            match (item, self.pace) {
+                (Item::Bytes(bytes, mark), Pace::Batched) if self.is_writer_idle() => {
                     batch.extend_from_slice(&bytes);
-                    last_line = number.max(last_line);
+                    last_mark = mark.max(last_mark);
                 }
-                Item::End => {
-                    self.write_straight(batch, last_line);
-                    if self.goes_straight() && self.way.finish(self) {
-                        drop(self.items.set(unbounded().0))
-                    } else {
-                        self.hand_over(Item::End)
-                    }
-                    // Nothing goes straight any more.
-                    self.n_handed.fetch_add(1, Ordering::Relaxed);
-                    return;
-                }
-                item => {
-                    self.write_straight(batch, last_line);
-                    self.hand_over(item);
+                (item, _) => {
+                    self.write_now(batch, last_mark);
+                    self.give_to_writer(item);
                 }
             }
         }
-        self.write_straight(batch, last_line);
+        self.write_now(batch, last_mark);
     }
 
-    /// Whether the writer has nothing that would be overtaken.
-    fn goes_straight(&self) -> bool {
-        self.n_handed.load(Ordering::Acquire) == 0
+    /// Whether the writer has nothing that would be overtaken. After the end it always has: the end itself.
+    fn is_writer_idle(&self) -> bool {
+        self.n_with_writer.load(Ordering::Acquire) == 0
     }
 
-    fn write_straight(self: &Arc<Self>, batch: &mut Vec<u8>, last_line: u64) {
-        if !batch.is_empty() {
-            let n = self.way.write_now(batch).unwrap_or(0);
-            self.wrote(n);
-            match batch.get(n..) {
-                Some(rest @ [_, ..]) => self.hand_over(Item::Bytes(rest.into(), last_line)),
-                _ => self.has_heard(last_line),
-            }
-            batch.clear();
-            batch.shrink_to(MAX_WRITE);
+    fn write_now(self: &Arc<Self>, batch: &mut Vec<u8>, last_mark: u64) {
+        if batch.is_empty() {
+            return;
         }
+        let n = self.transport.write_now(batch).unwrap_or(0);
+        self.written.fetch_add(n as u64, Ordering::Relaxed);
+        self.free(n);
+        if n == batch.len() {
+            self.written_mark.fetch_max(last_mark, Ordering::Relaxed);
+        } else {
+            self.give_to_writer(Item::Bytes(batch[n..].into(), last_mark));
+        }
+        batch.clear();
     }
 
-    fn hand_over(self: &Arc<Self>, item: Item) {
-        self.n_handed.fetch_add(1, Ordering::Relaxed);
+    fn give_to_writer(self: &Arc<Self>, item: Item) {
+        self.n_with_writer.fetch_add(1, Ordering::Relaxed);
         let items = self.items.get_or_init(|| {
             let (items, receiver) = unbounded();
-            Arc::clone(&self.way).start_writer(self, receiver);
+            self.start_writer(receiver);
             items
         });
-        // Without a writer, the connection is ending or its reader notices by itself.
+        // Without a writer the connection is ending.
         let _ = items.send(item);
     }
 
+    fn start_writer(self: &Arc<Self>, items: Receiver<Item>) {
+        let outbox = Arc::clone(self);
+        let thread = thread::Builder::new()
+            .name("writer".into())
+            .stack_size(STACK_LEN);
+        match thread.spawn(move || outbox.writer_loop(&items)) {
+            Ok(thread) => *self.writer.lock() = Some(thread),
+            Err(error) => {
+                error!("no thread to write to a client: {error}");
+                self.transport.shut();
+            }
+        }
+    }
+
+    /// The writer thread: writes what the rounds give it, until the end.
+    fn writer_loop(self: Arc<Self>, items: &Receiver<Item>) {
+        let reason = match catch_unwind(AssertUnwindSafe(|| self.write_items(items))) {
+            Ok(Ok(())) => {
+                self.transport.end_sending();
+                return self.expect(Awaited::Close, CLOSE_TIME);
+            }
+            Ok(Err(error)) if is_late(&error) => Departure::TooSlow,
+            Ok(Err(_)) => Departure::HungUp,
+            Err(_panic) => Departure::Panicked,
+        };
+        self.end(reason, Duration::ZERO);
+        self.transport.shut();
+    }
+
+    fn write_items(&self, items: &Receiver<Item>) -> io::Result<()> {
+        let mut batch = Vec::new();
+        let mut written_at: Option<Instant> = None;
+        for first in items {
+            let mut next = Some(first);
+            let (mut n_items, mut last_mark) = (0, 0);
+            while let Some(item) = next {
+                n_items += 1;
+                match item {
+                    Item::Bytes(bytes, mark) => {
+                        batch.extend_from_slice(&bytes);
+                        last_mark = mark.max(last_mark);
+                    }
+                    Item::Job(job) => {
+                        self.write_batch(&mut batch, last_mark)?;
+                        job(&mut Stream(self))?;
+                        self.flush();
+                    }
+                    Item::End => return self.write_batch(&mut batch, last_mark),
+                }
+                next = match self.pace {
+                    Pace::Batched if batch.len() < MAX_WRITE => items.try_recv().ok(),
+                    _ => None,
+                };
+            }
+            if let (Pace::Single(pause), Some(at)) = (self.pace, written_at) {
+                thread::sleep(pause.saturating_sub(at.elapsed()));
+            }
+            self.write_batch(&mut batch, last_mark)?;
+            self.n_with_writer.fetch_sub(n_items, Ordering::Release);
+            written_at = Some(Instant::now());
+        }
+        Ok(())
+    }
+
+    fn write_batch(&self, batch: &mut Vec<u8>, last_mark: u64) -> io::Result<()> {
+        for piece in batch.chunks(MAX_WRITE) {
+            Stream(self).write_all(piece)?;
+            self.free(piece.len());
+        }
+        if !batch.is_empty() {
+            // A short item counts as much when it is written as when it was pushed.
+            let rest = self.cost(batch.len()) - batch.len();
+            self.written.fetch_add(rest as u64, Ordering::Relaxed);
+            self.free(rest);
+        }
+        self.written_mark.fetch_max(last_mark, Ordering::Relaxed);
+        // A long line leaves no long buffer behind.
+        batch.clear();
+        batch.shrink_to(4 << 10);
+        Ok(())
+    }
+
+    /// So many bytes are not queued any more.
+    fn free(&self, n: usize) {
+        let before = self.queued.fetch_sub(n, Ordering::Relaxed);
+        if before > SOFT_LIMIT && before - n <= SOFT_LIMIT {
+            self.notify();
+        }
+    }
+
+    /// The mark of the last bytes that were written with one.
+    pub fn written_mark(&self) -> u64 {
+        self.written_mark.load(Ordering::Relaxed)
+    }
+
+    // ---- flow control ----
+
     /// Whether those who cause bytes may push more. An ending client keeps nobody waiting.
-    pub fn has_room(&self) -> bool {
+    pub fn has_space(&self) -> bool {
         self.queued.load(Ordering::Relaxed) <= SOFT_LIMIT || self.is_ending()
     }
 
-    /// Waits, holding no lock, while `find_full` finds an outbox that has no room: so a flood slows the flooder, whose outbox this is.
-    /// Woken by room, by the end of the full one, and by its own; after [`PROGRESS_TIME`] it waits no longer.
-    pub fn wait_for_room(&self, find_full: impl Fn() -> Option<Arc<Outbox>>) {
-        let deadline = Instant::now() + PROGRESS_TIME;
-        while let Some(full) = find_full() {
-            // It may have room as soon as what this very thread has caused is out.
-            self.post.make_round();
-            let is_woken = self
-                .post
-                .bell
-                .wait_while(|| !full.has_room() && !self.is_ending(), deadline);
-            if !is_woken || self.is_ending() {
+    /// Waits, holding no lock, until this outbox has space, at most [`PROGRESS_TIME`]: so a flood slows the sender.
+    pub fn wait_for_space(&self) {
+        // There may be space as soon as what this very thread has caused is written.
+        self.flush();
+        self.wait_while(PROGRESS_TIME, || !self.has_space());
+    }
+
+    /// Waits for this long, or until the connection ends: then `false`.
+    pub fn pause(&self, time: Duration) -> bool {
+        self.flush();
+        self.wait_while(time, || !self.is_ending());
+        !self.is_ending()
+    }
+
+    fn wait_while(&self, time: Duration, is_blocked: impl Fn() -> bool) {
+        let deadline = Instant::now() + time;
+        let mut timing = self.timing.lock();
+        while is_blocked() {
+            if self.changed.wait_until(&mut timing, deadline).timed_out() {
                 return;
             }
         }
     }
 
-    /// Waits so long, or until the connection ends: then `false`.
-    pub fn pause(&self, time: Duration) -> bool {
-        self.post
-            .bell
-            .wait_while(|| !self.is_ending(), Instant::now() + time);
-        !self.is_ending()
+    fn notify(&self) {
+        // A thread between its look and its wait holds the mutex, and must not miss this.
+        drop(self.timing.lock());
+        self.changed.notify_all();
     }
+
+    // ---- the end ----
 
     /// Ends the connection for this reason: what is queued is still written, for at most `limit`, then the socket is closed.
     /// Only the first reason counts.
     pub fn end(self: &Arc<Self>, reason: Departure, limit: Duration) {
-        let mut state = self.state.lock();
-        state.meet(Instant::now() + limit, reason.clone());
-        self.watch(&mut state);
-        self.decide(state, reason);
-    }
-
-    fn watch(self: &Arc<Self>, state: &mut State) {
-        if !std::mem::replace(&mut state.is_watched, true) {
-            self.post.watched.lock().push(Arc::downgrade(self));
-        }
-    }
-
-    fn decide(self: &Arc<Self>, mut state: MutexGuard<State>, reason: Departure) {
-        if state.ending.is_none() {
-            state.ending = Some(reason);
-            drop(state);
-            self.post_item(Item::End);
-            self.post.bell.ring();
-        }
-    }
-
-    /// Ends the connection for this reason when `limit` has passed, unless [`Outbox::no_deadline`] comes first.
-    pub fn end_within(self: &Arc<Self>, limit: Duration, reason: Departure) {
-        let mut state = self.state.lock();
-        state.meet(Instant::now() + limit, reason);
-        self.watch(&mut state);
-    }
-
-    /// The peer must send more within this time, each time anew, or it has broken the protocol; `None`: it may take its time.
-    pub fn expect_more(self: &Arc<Self>, limit: Option<Duration>) {
-        let mut state = self.state.lock();
-        state.more_by = limit.map(|limit| Instant::now() + limit);
-        if limit.is_some() {
-            self.watch(&mut state);
-        }
-    }
-
-    /// The deadline that was set for this reason was met. Has no effect on another, nor on a connection that is ending.
-    pub fn no_deadline(&self, reason: &Departure) {
-        let mut state = self.state.lock();
-        if state.ending.is_none() {
-            state.deadline.take_if(|(_, its)| its == reason);
+        self.timing
+            .lock()
+            .deadlines
+            .set_sooner(Awaited::Close, Instant::now() + limit);
+        if self.ending.set(reason).is_ok() {
+            self.post(Item::End);
+            self.notify();
         }
     }
 
     /// Why the connection is ending, if it is.
-    pub fn ending(&self) -> Option<Departure> {
-        self.state.lock().ending.clone()
+    pub fn ending(&self) -> Option<&Departure> {
+        self.ending.get()
     }
 
     /// Whether the connection is ending.
     pub fn is_ending(&self) -> bool {
-        self.state.lock().ending.is_some()
+        self.ending.get().is_some()
     }
 
-    /// Shuts the connection if a deadline has passed, or the client is too slow.
-    fn look_at_clock(self: &Arc<Self>, now: Instant) -> Look {
-        let mut state = self.state.lock();
-        if state.probed_until.take_if(|until| now >= *until).is_some() {
-            self.way.probe(false);
+    /// Ends both directions, which wakes all threads of the client.
+    pub(super) fn shut(&self) {
+        self.transport.shut();
+    }
+
+    /// Waits until the end has been written, or cannot be. Called by the client's own thread, once, after [`Outbox::end`].
+    pub(super) fn join_writer(&self) {
+        let writer = self.writer.lock().take();
+        if let Some(thread) = writer {
+            // Its loop deals with a panic.
+            let _ = thread.join();
         }
-        let written = self.written.load(Ordering::Relaxed);
-        let queued = self.queued.load(Ordering::Relaxed);
-        state.over_since = match state.over_since {
+    }
+
+    /// Has the end of the connection written, whatever the shared thread is doing.
+    pub(super) fn flush_end(&self) {
+        self.fanout.flush_now();
+    }
+
+    // ---- deadlines ----
+
+    /// The client must do this in time, or it is disconnected.
+    pub fn expect(&self, awaited: Awaited, limit: Duration) {
+        let at = Instant::now() + limit;
+        let mut timing = self.timing.lock();
+        match awaited {
+            Awaited::Close => timing.deadlines.set_sooner(awaited, at),
+            _ => timing.deadlines.set(awaited, at),
+        }
+    }
+
+    /// The client has done this, or need not do it any more.
+    pub fn expect_no_more(&self, awaited: Awaited) {
+        self.timing.lock().deadlines.clear(awaited);
+    }
+
+    /// Has the system find out quickly whether the peer is still there. Waits for nothing.
+    pub fn probe(&self) {
+        let mut timing = self.timing.lock();
+        if timing.deadlines.get(Awaited::SignOfLife).is_none() {
+            timing
+                .deadlines
+                .set(Awaited::SignOfLife, Instant::now() + PROBE_TIME);
+            self.transport.probe(true);
+        }
+    }
+
+    /// Ends the connection if a deadline has passed, or if the client takes too little. Called by the listener's clock.
+    pub(super) fn keep_deadlines(self: &Arc<Self>, now: Instant) {
+        let overdue = self.timing.lock().overdue(self, now);
+        if let Some(reason) = overdue {
+            self.end(reason, Duration::ZERO);
+            self.transport.shut();
+        }
+    }
+}
+
+impl Timing {
+    /// Why the client is out of time, if it is.
+    fn overdue(&mut self, outbox: &Outbox, now: Instant) -> Option<Departure> {
+        while let Some(awaited) = self.deadlines.take_due(now) {
+            match awaited.departure() {
+                None => outbox.transport.probe(false),
+                reason => return reason,
+            }
+        }
+        let queued = outbox.queued.load(Ordering::Relaxed);
+        let written = outbox.written.load(Ordering::Relaxed);
+        self.above_since = match self.above_since {
             _ if queued <= SOFT_LIMIT => None,
             Some((since, then)) if written - then < PROGRESS => Some((since, then)),
             _ => Some((now, written)),
         };
-        let reason = match &state.deadline {
-            _ if queued > MAX_QUEUED => Departure::TooSlow,
-            _ if state
-                .over_since
-                .is_some_and(|(since, _)| now - since >= PROGRESS_TIME) =>
-            {
-                Departure::TooSlow
-            }
-            _ if state.more_by.is_some_and(|more_by| now >= more_by) => {
-                Departure::Broke("nothing more of a file came".into())
-            }
-            Some((deadline, reason)) if now >= *deadline => reason.clone(),
-            _ => {
-                let is_timed = state.deadline.is_some()
-                    || state.more_by.is_some()
-                    || state.probed_until.is_some();
-                // From here on whoever finds something for the clock puts it on the list again.
-                state.is_watched = is_timed || state.over_since.is_some();
-                return if state.is_watched {
-                    Look::Again
-                } else {
-                    Look::Enough
-                };
-            }
-        };
-        state.is_watched = false;
-        self.decide(state, reason);
-        self.way.shut();
-        Look::Over
-    }
-
-    fn wrote(&self, n: usize) {
-        self.written.fetch_add(n as u64, Ordering::Relaxed);
-        let before = self.queued.fetch_sub(n, Ordering::Relaxed);
-        if before > SOFT_LIMIT && before - n <= SOFT_LIMIT {
-            self.post.bell.ring();
-        }
+        let is_stuck = self
+            .above_since
+            .is_some_and(|(since, _)| now - since >= PROGRESS_TIME);
+        (is_stuck || queued > MAX_QUEUED).then_some(Departure::TooSlow)
     }
 }
 
-impl State {
-    /// Sets the deadline, unless there is one already that comes sooner.
-    fn meet(&mut self, at: Instant, reason: Departure) {
-        if self
-            .deadline
-            .as_ref()
-            .is_none_or(|(deadline, _)| at < *deadline)
-        {
-            self.deadline = Some((at, reason));
-        }
-    }
-}
+/// What a job writes into. Its bytes were never queued, but show that the client takes what it is sent.
+struct Stream<'a>(&'a Outbox);
 
-/// Writes what the rounds hand over into `stream`, until the last item.
-///
-/// # Errors
-/// A write that failed or timed out. Whatever is still queued is dropped with the channel.
-pub fn write_loop(
-    outbox: &Outbox,
-    items: &Receiver<Item>,
-    stream: &mut dyn Write,
-) -> io::Result<()> {
-    let mut batch = Vec::new();
-    let mut written_at: Option<Instant> = None;
-    while let Ok(first) = items.recv() {
-        let mut next = Some(first);
-        let mut n_items = 0;
-        let mut last_line = 0;
-        while let Some(item) = next {
-            n_items += 1;
-            match item {
-                Item::Bytes(bytes, number) => {
-                    batch.extend_from_slice(&bytes);
-                    last_line = number.max(last_line);
-                }
-                Item::Job(job) => {
-                    write_batch(outbox, &mut batch, last_line, stream)?;
-                    job(&mut Counted { outbox, stream })?;
-                    outbox.post.make_round();
-                }
-                Item::End => return write_batch(outbox, &mut batch, last_line, stream),
-            }
-            next = match outbox.pace {
-                Pace::Batched if batch.len() < MAX_WRITE => items.try_recv().ok(),
-                _ => None,
-            };
-        }
-        if let (Pace::Single(pause), Some(at)) = (outbox.pace, written_at) {
-            thread::sleep(pause.saturating_sub(at.elapsed()));
-        }
-        write_batch(outbox, &mut batch, last_line, stream)?;
-        outbox.n_handed.fetch_sub(n_items, Ordering::Release);
-        written_at = Some(Instant::now());
-    }
-    Ok(())
-}
-
-/// The stream for a job, whose bytes were never queued but show that the client takes what it is sent.
-struct Counted<'a> {
-    outbox: &'a Outbox,
-    stream: &'a mut dyn Write,
-}
-
-impl Write for Counted<'_> {
+impl Write for Stream<'_> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let n = self.stream.write(bytes)?;
-        self.outbox.written.fetch_add(n as u64, Ordering::Relaxed);
+        let n = self.0.transport.write(bytes)?;
+        self.0.written.fetch_add(n as u64, Ordering::Relaxed);
         Ok(n)
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        self.stream.flush()
+        Ok(())
     }
-}
-
-/// Writes a batch, with which the client has heard all up to the line of this number.
-fn write_batch(
-    outbox: &Outbox,
-    batch: &mut Vec<u8>,
-    last_line: u64,
-    stream: &mut dyn Write,
-) -> io::Result<()> {
-    for piece in batch.chunks(MAX_WRITE) {
-        stream.write_all(piece)?;
-        outbox.wrote(piece.len());
-    }
-    if !batch.is_empty() {
-        outbox.wrote(outbox.cost(batch.len()) - batch.len());
-    }
-    outbox.has_heard(last_line);
-    // A long line leaves no long buffer behind.
-    batch.clear();
-    batch.shrink_to(4 << 10);
-    Ok(())
 }
 
 #[cfg(test)]
 pub(crate) mod tests {
-    use std::thread;
-
     use proptest::prelude::*;
 
     use super::*;
@@ -665,151 +501,130 @@ pub(crate) mod tests {
     /// How long any expected thing may take.
     const DEADLINE: Duration = Duration::from_secs(10);
 
-    /// A stream that keeps each write apart, and breaks when it is full.
-    struct Writes {
-        writes: Vec<Vec<u8>>,
-        room: usize,
+    /// A client that takes only so many bytes at once, and breaks when it has taken `limit` bytes.
+    struct Fake {
+        space: AtomicUsize,
+        limit: usize,
+        /// Each write apart: what went at once, and what the writer wrote.
+        at_once: Mutex<Vec<Vec<u8>>>,
+        by_writer: Mutex<Vec<Vec<u8>>>,
+        /// What else was asked of the transport.
+        asked: Mutex<Vec<&'static str>>,
     }
 
-    impl Write for Writes {
-        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-            self.room = self
-                .room
-                .checked_sub(bytes.len())
-                .ok_or(io::ErrorKind::BrokenPipe)?;
-            self.writes.push(bytes.to_vec());
+    impl Transport for Arc<Fake> {
+        fn write_now(&self, bytes: &[u8]) -> io::Result<usize> {
+            let n = bytes.len().min(self.space.load(Ordering::Relaxed));
+            if n == 0 {
+                return Err(io::ErrorKind::WouldBlock.into());
+            }
+            self.space.fetch_sub(n, Ordering::Relaxed);
+            self.at_once.lock().push(bytes[..n].to_vec());
+            Ok(n)
+        }
+
+        fn write(&self, bytes: &[u8]) -> io::Result<usize> {
+            let mut writes = self.by_writer.lock();
+            if writes.concat().len() + bytes.len() > self.limit {
+                return Err(io::ErrorKind::BrokenPipe.into());
+            }
+            writes.push(bytes.to_vec());
             Ok(bytes.len())
         }
 
-        fn flush(&mut self) -> io::Result<()> {
-            Ok(())
+        fn probe(&self, is_on: bool) {
+            self.asked
+                .lock()
+                .push(if is_on { "probe" } else { "no probe" });
         }
-    }
 
-    fn new() -> (Arc<Outbox>, Receiver<Item>) {
-        at_pace(Pace::Batched)
-    }
+        fn end_sending(&self) {
+            self.asked.lock().push("end sending");
+        }
 
-    /// An outbox whose client takes nothing at once.
-    fn at_pace(pace: Pace) -> (Arc<Outbox>, Receiver<Item>) {
-        with_channel(Arc::default(), pace, Arc::new(NoWay))
+        fn shut(&self) {
+            self.asked.lock().push("shut");
+        }
     }
 
     /// An outbox whose writer is a test.
     pub(crate) fn with_channel(
-        post: Arc<Post>,
+        fanout: Arc<Fanout>,
         pace: Pace,
-        way: Arc<dyn Way>,
+        transport: Box<dyn Transport>,
     ) -> (Arc<Outbox>, Receiver<Item>) {
-        let outbox = Outbox::new(post, pace, way);
+        let outbox = Outbox::new(fanout, pace, transport);
         let (items, receiver) = unbounded();
         outbox.items.set(items).unwrap();
         (outbox, receiver)
     }
 
-    impl Outbox {
-        /// Whether the clock finds that its time is up.
-        pub(crate) fn is_overdue(self: &Arc<Self>, now: Instant) -> bool {
-            self.look_at_clock(now) == Look::Over
-        }
-    }
+    /// A client that takes nothing at once, so that a test sees all its items.
+    pub(crate) struct TakesNothing;
 
-    /// A client that takes nothing at once; what is handed to its writer is looked at by a test.
-    pub(crate) struct NoWay;
-
-    impl Way for NoWay {
+    impl Transport for TakesNothing {
         fn write_now(&self, _: &[u8]) -> io::Result<usize> {
             Ok(0)
         }
 
-        fn start_writer(self: Arc<Self>, _: &Arc<Outbox>, _: Receiver<Item>) {}
+        fn write(&self, bytes: &[u8]) -> io::Result<usize> {
+            Ok(bytes.len())
+        }
 
-        fn finish(&self, _: &Arc<Outbox>) -> bool {
-            false
+        fn probe(&self, _: bool) {}
+
+        fn end_sending(&self) {}
+
+        fn shut(&self) {}
+    }
+
+    impl Outbox {
+        /// Whether the clock finds that its time is up.
+        pub(crate) fn is_overdue(self: &Arc<Self>, now: Instant) -> bool {
+            let overdue = self.timing.lock().overdue(self, now);
+            if let Some(reason) = &overdue {
+                self.end(reason.clone(), Duration::ZERO);
+            }
+            overdue.is_some()
+        }
+
+        pub(crate) fn flush_in_test(&self) {
+            self.fanout.flush_now();
+        }
+
+        /// As if everything up to this mark were written.
+        pub(crate) fn has_written(&self, mark: u64) {
+            self.written_mark.fetch_max(mark, Ordering::Relaxed);
         }
     }
 
-    /// A client that takes at once what this function says, and tells what else is asked of it.
-    struct Straight<F>(F, Sender<&'static str>);
-
-    impl<F: Fn(&[u8]) -> io::Result<usize> + Send + Sync> Way for Straight<F> {
-        fn write_now(&self, bytes: &[u8]) -> io::Result<usize> {
-            self.0(bytes)
-        }
-
-        fn start_writer(self: Arc<Self>, _: &Arc<Outbox>, _: Receiver<Item>) {
-            // Only some tests listen.
-            let _ = self.1.send("start");
-        }
-
-        fn finish(&self, _: &Arc<Outbox>) -> bool {
-            self.1.send("finish").is_ok()
-        }
-
-        fn probe(&self, is_on: bool) {
-            let _ = self.1.send(if is_on {
-                "challenge"
-            } else {
-                "challenge no more"
-            });
-        }
-
-        fn shut(&self) {
-            let _ = self.1.send("shut");
-        }
-    }
-
-    fn way(write_now: impl Fn(&[u8]) -> io::Result<usize> + Send + Sync + 'static) -> Arc<dyn Way> {
-        Arc::new(Straight(write_now, unbounded().0))
-    }
-
-    fn bytes(len: usize) -> Arc<[u8]> {
-        (0..len).map(|at| (at / 4) as u8).collect()
-    }
-
-    fn written(outbox: &Outbox, items: &Receiver<Item>) -> Vec<Vec<u8>> {
-        let mut stream = Writes {
-            writes: Vec::new(),
-            room: usize::MAX,
-        };
-        outbox.post.make_round();
-        write_loop(outbox, items, &mut stream).unwrap();
-        stream.writes
-    }
-
-    fn end(outbox: &Arc<Outbox>) {
-        outbox.end(Departure::Left, Duration::from_secs(30));
-    }
-
-    /// A client that takes only so many bytes at once; what each way brought it.
+    /// One client of a test.
     struct Client {
         outbox: Arc<Outbox>,
         items: Receiver<Item>,
-        room: Arc<AtomicUsize>,
-        straight: Receiver<Vec<u8>>,
+        fake: Arc<Fake>,
     }
 
     impl Client {
-        fn with_room(room: usize) -> Client {
-            let room = Arc::new(AtomicUsize::new(room));
-            let (taken, straight) = unbounded();
-            let its_room = Arc::clone(&room);
-            let take = move |bytes: &[u8]| {
-                let n = bytes.len().min(its_room.load(Ordering::Relaxed));
-                its_room.fetch_sub(n, Ordering::Relaxed);
-                taken.send(bytes[..n].to_vec()).map_err(io::Error::other)?;
-                if n > 0 {
-                    Ok(n)
-                } else {
-                    Err(io::ErrorKind::WouldBlock.into())
-                }
-            };
-            let (outbox, items) = with_channel(Arc::default(), Pace::Batched, way(take));
+        /// A client that takes so many bytes at once.
+        fn with_space(space: usize) -> Client {
+            Client::new(space, Pace::Batched, usize::MAX)
+        }
+
+        fn new(space: usize, pace: Pace, limit: usize) -> Client {
+            let fake = Arc::new(Fake {
+                space: AtomicUsize::new(space),
+                limit,
+                at_once: Mutex::default(),
+                by_writer: Mutex::default(),
+                asked: Mutex::default(),
+            });
+            let transport = Box::new(Arc::clone(&fake));
+            let (outbox, items) = with_channel(Arc::default(), pace, transport);
             Client {
                 outbox,
                 items,
-                room,
-                straight,
+                fake,
             }
         }
 
@@ -817,174 +632,120 @@ pub(crate) mod tests {
             self.outbox.push(text.as_bytes().into());
         }
 
-        /// What went straight in the round that is made now, each write apart.
-        fn takes(&self) -> Vec<String> {
-            self.outbox.post.make_round();
-            self.straight
-                .try_iter()
-                .map(|bytes| String::from_utf8(bytes).unwrap())
-                .collect()
+        fn is_sent_job(&self, text: &str) {
+            let text = text.to_owned();
+            self.outbox
+                .push_job(Box::new(move |stream| stream.write_all(text.as_bytes())));
         }
 
-        /// What the writer writes of what it has been handed.
-        fn gets_from_the_writer(&self) -> String {
-            let (hand, handed) = unbounded();
+        /// What went at once in the round that is made now, each write apart.
+        fn takes(&self) -> Vec<String> {
+            self.outbox.flush_in_test();
+            texts(&self.fake.at_once)
+        }
+
+        /// What the writer writes of what it has been given, each write apart.
+        fn gets_from_the_writer(&self) -> Vec<String> {
+            let (give, given) = unbounded();
             self.items
                 .try_iter()
-                .for_each(|item| hand.send(item).unwrap());
-            drop(hand);
-            let mut bytes = Vec::new();
-            write_loop(&self.outbox, &handed, &mut bytes).unwrap();
-            String::from_utf8(bytes).unwrap()
+                .for_each(|item| give.send(item).unwrap());
+            drop(give);
+            self.outbox.write_items(&given).unwrap();
+            texts(&self.fake.by_writer)
+        }
+
+        fn queued(&self) -> usize {
+            self.outbox.queued.load(Ordering::Relaxed)
+        }
+
+        fn ends(&self) {
+            self.outbox.end(Departure::Left, Duration::from_secs(30));
         }
     }
 
+    fn texts(writes: &Mutex<Vec<Vec<u8>>>) -> Vec<String> {
+        let writes = std::mem::take(&mut *writes.lock());
+        writes
+            .into_iter()
+            .map(|bytes| String::from_utf8(bytes).unwrap())
+            .collect()
+    }
+
+    fn bytes(len: usize) -> Arc<[u8]> {
+        (0..len).map(|at| (at / 4) as u8 % 100).collect()
+    }
+
     #[test]
-    fn what_the_client_takes_at_once_goes_straight_and_in_one_write() {
-        let client = Client::with_room(1000);
-        ["one ", "two ", "three"]
-            .iter()
-            .for_each(|text| client.is_sent(text));
+    fn what_the_client_takes_at_once_goes_in_one_write_and_needs_no_writer() {
+        let client = Client::with_space(1000);
+        for text in ["one ", "two ", "three"] {
+            client.is_sent(text);
+        }
         assert_eq!(client.takes(), ["one two three"]);
         assert!(client.takes().is_empty());
-        assert!(client.items.is_empty(), "the writer slept");
-        assert_eq!(client.outbox.queued.load(Ordering::Relaxed), 0);
+        assert!(client.items.is_empty());
+        assert_eq!(client.queued(), 0);
         assert_eq!(client.outbox.written.load(Ordering::Relaxed), 13);
     }
 
     #[test]
     fn rest_of_a_write_goes_before_anything_else() {
-        let client = Client::with_room(6);
+        let client = Client::with_space(6);
         client.is_sent("one two");
         assert_eq!(client.takes(), ["one tw"]);
-        client.room.store(1000, Ordering::Relaxed);
+        client.fake.space.store(1000, Ordering::Relaxed);
         client.is_sent(" three");
-        assert!(
-            client.takes().is_empty(),
-            "nothing goes straight past the writer"
-        );
-        assert_eq!(client.gets_from_the_writer(), "o three");
+        assert!(client.takes().is_empty(), "nothing overtakes the writer");
+        assert_eq!(client.gets_from_the_writer(), ["o three"]);
         client.is_sent("four");
         assert_eq!(client.takes(), ["four"]);
-        assert_eq!(client.outbox.queued.load(Ordering::Relaxed), 0);
+        assert_eq!(client.queued(), 0);
     }
 
     #[test]
-    fn writer_starts_for_what_does_not_go_at_once_and_for_no_end_without_it() {
-        for (room, asked) in [(4, vec!["finish"]), (3, vec!["start"])] {
-            let (ask, asks) = unbounded();
-            let take = move |bytes: &[u8]| Ok(bytes.len().min(room));
-            let outbox = Outbox::new(Arc::default(), Pace::Batched, Arc::new(Straight(take, ask)));
+    fn writer_thread_starts_with_what_has_to_wait_and_ends_with_the_end() {
+        for space in [3, 1000] {
+            let fake = Client::with_space(space).fake;
+            let outbox = Outbox::new(Arc::default(), Pace::Batched, Box::new(Arc::clone(&fake)));
             outbox.push(b"line".as_slice().into());
-            end(&outbox);
+            outbox.flush_in_test();
+            assert_eq!(outbox.items.get().is_some(), space == 3);
+            outbox.end(Departure::Left, Duration::from_secs(30));
             outbox.push(b"late".as_slice().into());
-            outbox.post.make_round();
+            outbox.flush_in_test();
             outbox.push_job(Box::new(|_| panic!("a job after the end")));
-            outbox.post.make_round();
-            assert_eq!(asks.try_iter().collect::<Vec<_>>(), asked);
+            outbox.flush_in_test();
+            outbox.join_writer();
+            let written = [texts(&fake.at_once), texts(&fake.by_writer)].concat();
+            assert_eq!(written.concat(), "line");
+            assert_eq!(*fake.asked.lock(), ["end sending"]);
         }
     }
 
     #[test]
     fn job_is_the_writers_and_what_follows_waits_for_it() {
-        let client = Client::with_room(1000);
+        let client = Client::with_space(1000);
         client.is_sent("before ");
-        client
-            .outbox
-            .push_job(Box::new(|stream| stream.write_all(b"job ")));
+        client.is_sent_job("job ");
+        client.is_sent_job("another ");
         client.is_sent("after");
         assert_eq!(client.takes(), ["before "]);
-        assert_eq!(client.gets_from_the_writer(), "job after");
+        assert_eq!(client.gets_from_the_writer(), ["job ", "another ", "after"]);
     }
 
     #[test]
-    fn what_is_asked_for_during_a_round_goes_out_in_the_next() {
-        let post = Arc::new(Post::default());
-        let (begin, begun) = unbounded();
-        let (told, tells) = bounded(0);
-        let tell = |what: &'static str| {
-            let (begin, told) = (begin.clone(), told.clone());
-            // Taken only when the test looks: until then the round is under way.
-            way(move |bytes| {
-                begin.send(()).unwrap();
-                told.send_timeout(what, DEADLINE)
-                    .map(|()| bytes.len())
-                    .map_err(io::Error::other)
-            })
-        };
-        let (first, _items) = with_channel(Arc::clone(&post), Pace::Batched, tell("first"));
-        let (second, _more_items) = with_channel(Arc::clone(&post), Pace::Batched, tell("second"));
-        let (stop, stopped) = bounded(0);
-        thread::scope(|scope| {
-            first.push(b"line".as_slice().into());
-            scope.spawn(|| post.make_round());
-            begun.recv_timeout(DEADLINE).unwrap();
-            second.push(b"line".as_slice().into());
-            post.make_round();
-            scope.spawn(|| post.post_loop(&stopped));
-            assert_eq!(tells.recv_timeout(DEADLINE), Ok("first"));
-            assert_eq!(tells.recv_timeout(DEADLINE), Ok("second"));
-            drop(stop);
-        });
-    }
-
-    #[test]
-    fn long_round_is_made_at_once_while_one_speaks_alone() {
-        let post = Arc::new(Post::default());
-        let outboxes: Vec<_> = (0..=SHORT_ROUND)
-            .map(|_| with_channel(Arc::clone(&post), Pace::Batched, Arc::new(NoWay)))
-            .collect();
-        let is_line_to_all_out_at_once = || {
-            outboxes
-                .iter()
-                .for_each(|(outbox, _)| outbox.push(b"line".as_slice().into()));
-            post.make_round();
-            outboxes
-                .iter()
-                .all(|(_, items)| items.try_iter().count() > 0)
-        };
-        for _ in 0..ALONE {
-            outboxes[0].0.push(b"line".as_slice().into());
-            post.make_round();
-        }
-        assert!(is_line_to_all_out_at_once());
-        // Somebody else asks while the next round has not begun.
-        post.n_asked.fetch_add(1, Ordering::Relaxed);
-        assert!(is_line_to_all_out_at_once());
-        assert!(!is_line_to_all_out_at_once());
-    }
-
-    #[test]
-    fn long_round_is_left_to_the_postman() {
-        let post = Arc::new(Post::default());
-        let outboxes: Vec<_> = (0..=SHORT_ROUND)
-            .map(|_| with_channel(Arc::clone(&post), Pace::Batched, Arc::new(NoWay)))
-            .collect();
-        outboxes
-            .iter()
-            .for_each(|(outbox, _)| outbox.push(b"line".as_slice().into()));
-        post.make_round();
-        assert!(outboxes.iter().all(|(_, items)| items.is_empty()));
-        let (stop, stopped) = bounded(0);
-        thread::scope(|scope| {
-            scope.spawn(|| post.post_loop(&stopped));
-            for (_, items) in &outboxes {
-                assert!(items.recv_timeout(DEADLINE).is_ok());
-            }
-            drop(stop);
-        });
-    }
-
-    #[test]
-    fn everything_that_is_ready_goes_in_one_write() {
-        let (outbox, items) = new();
-        for text in ["one ", "two ", "three"] {
-            outbox.push(text.as_bytes().into());
-        }
-        end(&outbox);
-        assert_eq!(written(&outbox, &items), [b"one two three"]);
-        assert_eq!(outbox.queued.load(Ordering::Relaxed), 0);
-        assert_eq!(outbox.written.load(Ordering::Relaxed), 13);
+    fn mark_is_that_of_the_last_bytes_that_are_written_whole() {
+        let client = Client::with_space(6);
+        client.outbox.push_marked(b"four".as_slice().into(), 1);
+        client.outbox.push_marked(b"more".as_slice().into(), 2);
+        client.outbox.push_marked(b"last".as_slice().into(), 3);
+        client.is_sent("unmarked");
+        assert_eq!(client.outbox.written_mark(), 0);
+        client.takes();
+        assert_eq!(client.outbox.written_mark(), 0, "not known to be whole");
+        client.gets_from_the_writer();
+        assert_eq!(client.outbox.written_mark(), 3);
     }
 
     #[test]
@@ -998,138 +759,89 @@ pub(crate) mod tests {
             &[1004; 1000],
         ];
         for lens in cases {
-            let (outbox, items) = new();
+            let client = Client::with_space(0);
             let all: Vec<Arc<[u8]>> = lens.iter().map(|len| bytes(*len)).collect();
-            all.iter().for_each(|bytes| outbox.push(Arc::clone(bytes)));
-            end(&outbox);
-            let writes = written(&outbox, &items);
+            all.iter()
+                .for_each(|bytes| client.outbox.push(Arc::clone(bytes)));
+            assert!(client.takes().is_empty());
+            let writes = client.gets_from_the_writer();
             assert!(writes.iter().all(|write| write.len() <= MAX_WRITE));
             assert!(writes.iter().all(|write| write.len() % 4 == 0), "{lens:?}");
-            assert!(writes.concat() == all.concat(), "{lens:?}");
+            assert!(writes.concat().as_bytes() == all.concat(), "{lens:?}");
             assert!(writes.len() <= 2 * (writes.concat().len() / MAX_WRITE + 1));
         }
     }
 
     #[test]
-    fn jobs_write_themselves_in_their_turn() {
-        let (outbox, items) = new();
-        outbox.push(b"one ".as_slice().into());
-        outbox.push_job(Box::new(|stream| stream.write_all(b"job ")));
-        outbox.push_job(Box::new(|stream| stream.write_all(b"another ")));
-        outbox.push(b"two".as_slice().into());
-        end(&outbox);
-        let writes = written(&outbox, &items);
-        assert_eq!(writes, [&b"one "[..], b"job ", b"another ", b"two"]);
-    }
-
-    #[test]
-    fn nothing_is_sent_after_the_end() {
-        let (outbox, items) = new();
-        outbox.push(b"before".as_slice().into());
-        end(&outbox);
-        outbox.push(b"after".as_slice().into());
-        outbox.push_job(Box::new(|_| panic!("a job after the end")));
-        assert_eq!(written(&outbox, &items), [b"before"]);
-    }
-
-    #[test]
-    fn stream_that_breaks_ends_the_loop_and_drops_what_is_queued() {
-        for room in [0, 8] {
-            let (outbox, items) = new();
-            let (failures, failed) = bounded::<()>(1);
-            outbox.push(b"one ".as_slice().into());
-            outbox.push_job(Box::new(|stream| stream.write_all(b"job is too long")));
-            outbox.push_job(Box::new(move |_| {
-                failures.send(()).map_err(io::Error::other)
-            }));
-            let mut stream = Writes {
-                writes: Vec::new(),
-                room,
-            };
-            outbox.post.make_round();
-            let error = write_loop(&outbox, &items, &mut stream).unwrap_err();
+    fn stream_that_breaks_ends_the_writer_and_drops_what_is_queued() {
+        for limit in [0, 8] {
+            let client = Client::new(0, Pace::Batched, limit);
+            let (used, is_used) = crossbeam_channel::bounded::<()>(1);
+            client.is_sent("one ");
+            client.is_sent_job("job is too long");
+            client
+                .outbox
+                .push_job(Box::new(move |_| used.send(()).map_err(io::Error::other)));
+            client.outbox.flush_in_test();
+            let error = client.outbox.write_items(&client.items).unwrap_err();
             assert_eq!(error.kind(), io::ErrorKind::BrokenPipe);
-            drop(items);
-            assert!(failed.recv_timeout(DEADLINE).is_err(), "dropped unused");
+            drop(client);
+            assert!(is_used.recv_timeout(DEADLINE).is_err(), "dropped unused");
         }
     }
 
     #[test]
-    fn room_ends_above_the_soft_limit_and_comes_back() {
-        let (outbox, _items) = new();
-        outbox.push(bytes(SOFT_LIMIT));
-        assert!(outbox.has_room());
-        outbox.push(bytes(4));
-        assert!(!outbox.has_room());
-        outbox.wrote(4);
-        assert!(outbox.has_room());
+    fn space_ends_above_the_soft_limit_and_comes_back() {
+        let client = Client::with_space(0);
+        client.outbox.push(bytes(SOFT_LIMIT));
+        assert!(client.outbox.has_space());
+        client.outbox.push(bytes(4));
+        assert!(!client.outbox.has_space());
+        client.outbox.free(4);
+        assert!(client.outbox.has_space());
     }
 
-    /// Two wait for room in a full outbox; `event` must wake them.
-    fn wakes(event: fn(full: &Arc<Outbox>, own: &Arc<Outbox>)) {
+    /// Two threads wait for space in a full outbox; `event` must wake them.
+    fn wakes(event: fn(full: &Arc<Outbox>)) {
         // The event may come before the wait, so the test gives them many chances to meet.
         for _ in 0..50 {
-            let post = Arc::new(Post::default());
-            let outbox = || with_channel(Arc::clone(&post), Pace::Batched, Arc::new(NoWay));
-            let ((full, _items), (own, _own_items)) = (outbox(), outbox());
+            let full = Client::with_space(0).outbox;
             full.push(bytes(SOFT_LIMIT + 4));
-            let (woken, is_woken) = bounded(0);
+            let (woken, is_woken) = crossbeam_channel::bounded(0);
             for _ in 0..2 {
-                let (full, own, woken) = (Arc::clone(&full), Arc::clone(&own), woken.clone());
+                let (full, woken) = (Arc::clone(&full), woken.clone());
                 thread::spawn(move || {
                     woken.send(()).unwrap();
-                    own.wait_for_room(|| (!full.has_room()).then(|| Arc::clone(&full)));
+                    full.wait_for_space();
                     woken.send(()).unwrap();
                 });
             }
             for n in 0..4 {
                 if n == 2 {
                     thread::yield_now();
-                    event(&full, &own);
+                    event(&full);
                 }
-                is_woken.recv_timeout(DEADLINE).expect("nobody woke them");
+                assert!(
+                    is_woken.recv_timeout(Duration::from_secs(4)).is_ok(),
+                    "nobody woke them"
+                );
             }
         }
     }
 
     #[test]
-    fn single_items_go_in_one_write_each_and_apart() {
-        let pause = Duration::from_millis(20);
-        let (outbox, items) = at_pace(Pace::Single(pause));
-        for text in ["one", "two", "three"] {
-            outbox.push(text.as_bytes().into());
-        }
-        assert_eq!(outbox.queued.load(Ordering::Relaxed), 3 * MIN_SINGLE);
-        end(&outbox);
-        let start = Instant::now();
-        assert_eq!(
-            written(&outbox, &items),
-            [b"one".as_slice(), b"two", b"three"]
-        );
-        assert_eq!(outbox.queued.load(Ordering::Relaxed), 0);
-        assert!(PROGRESS_TIME.div_duration_f64(MAX_PAUSE) * MIN_SINGLE as f64 > PROGRESS as f64);
-        // Three writes have two pauses between them; nothing bounds them from above.
-        assert!(start.elapsed() >= 2 * pause);
-    }
-
-    #[test]
-    fn room_wakes_those_who_wait() {
-        wakes(|full, _| full.wrote(4));
+    fn space_wakes_those_who_wait() {
+        wakes(|full| full.free(4));
     }
 
     #[test]
     fn end_of_the_slow_client_wakes_those_who_wait() {
-        wakes(|full, _| end(full));
+        wakes(|full| full.end(Departure::Left, Duration::from_secs(30)));
     }
 
     #[test]
-    fn own_end_wakes_the_one_who_waits() {
-        wakes(|_, own| end(own));
-    }
-
-    #[test]
-    fn client_that_is_thrown_out_as_too_slow_wakes_those_who_wait() {
-        wakes(|full, _| {
+    fn client_that_is_disconnected_as_too_slow_wakes_those_who_wait() {
+        wakes(|full| {
             let now = Instant::now();
             assert!(!full.is_overdue(now));
             assert!(full.is_overdue(now + PROGRESS_TIME));
@@ -1137,186 +849,210 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn nobody_waits_for_a_client_that_is_ending() {
-        let (outbox, _items) = new();
-        outbox.push(bytes(SOFT_LIMIT + 4));
-        end(&outbox);
-        assert!(outbox.has_room());
+    fn single_items_go_in_one_write_each_and_apart() {
+        let pause = Duration::from_millis(20);
+        let client = Client::new(1000, Pace::Single(pause), usize::MAX);
+        for text in ["one", "two", "three"] {
+            client.is_sent(text);
+        }
+        assert_eq!(client.queued(), 3 * MIN_SINGLE);
+        let start = Instant::now();
+        assert!(client.takes().is_empty());
+        assert_eq!(client.gets_from_the_writer(), ["one", "two", "three"]);
+        assert_eq!(client.queued(), 0);
+        assert!(PROGRESS_TIME.div_duration_f64(MAX_PAUSE) * MIN_SINGLE as f64 > PROGRESS as f64);
+        // Three writes have two pauses between them; nothing bounds them from above.
+        assert!(start.elapsed() >= 2 * pause);
     }
 
     #[test]
-    fn ring_is_not_missed_between_look_and_wait() {
-        let bell = Arc::new(Bell::default());
-        let is_blocked = Arc::new(AtomicUsize::new(1));
-        let (looks, looked) = bounded(2);
-        let (his_bell, his_look) = (Arc::clone(&bell), Arc::clone(&is_blocked));
-        thread::spawn(move || {
-            let look = || {
-                let is_blocked = his_look.load(Ordering::SeqCst) == 1;
-                looks.send(()).unwrap();
-                // Time for the other to ring too early, if that could be.
-                thread::yield_now();
-                is_blocked
-            };
-            his_bell.wait_while(look, Instant::now() + DEADLINE);
-        });
-        looked.recv_timeout(DEADLINE).unwrap();
-        is_blocked.store(0, Ordering::SeqCst);
-        bell.ring();
-        looked.recv_timeout(DEADLINE).expect("the ring was missed");
-    }
-
-    #[test]
-    fn client_that_gets_rid_of_too_little_in_five_seconds_is_too_slow() {
-        let (outbox, _items) = new();
+    fn client_that_takes_too_little_in_five_seconds_is_too_slow() {
+        let client = Client::with_space(0);
         let start = Instant::now();
         let at = |ms| start + Duration::from_millis(ms);
-        outbox.push(bytes(4 * SOFT_LIMIT));
-        assert!(!outbox.is_overdue(at(0)));
-        assert!(!outbox.is_overdue(at(4_999)));
-        // Enough progress gives it five seconds more.
-        outbox.wrote(PROGRESS as usize);
-        assert!(!outbox.is_overdue(at(5_000)));
-        outbox.wrote(PROGRESS as usize - 4);
-        assert!(!outbox.is_overdue(at(9_999)));
-        assert_eq!(outbox.ending(), None);
-        assert!(outbox.is_overdue(at(10_000)));
-        assert_eq!(outbox.ending(), Some(Departure::TooSlow));
-    }
-
-    #[test]
-    fn clock_looks_only_where_there_is_something_to_look_at() {
-        const LIMIT: Duration = PROGRESS_TIME;
-        type Event = fn(&Arc<Outbox>);
-        let cases: [(Event, &[&str]); 5] = [
-            (|outbox| outbox.push(bytes(SOFT_LIMIT + 4)), &["shut"]),
-            (|outbox| outbox.end(Departure::Left, LIMIT), &["shut"]),
-            (
-                |outbox| outbox.end_within(LIMIT, Departure::Kicked),
-                &["shut"],
-            ),
-            (|outbox| outbox.expect_more(Some(LIMIT)), &["shut"]),
-            (|outbox| outbox.probe(), &["challenge", "challenge no more"]),
-        ];
-        for (event, asked) in cases {
-            let (ask, asks) = unbounded();
-            let outbox = Outbox::new(
-                Arc::default(),
-                Pace::Batched,
-                Arc::new(Straight(|_: &[u8]| Ok(0), ask)),
-            );
-            let n_watched = || outbox.post.watched.lock().len();
-            assert_eq!(n_watched(), 0, "{asked:?}");
-            event(&outbox);
-            event(&outbox);
-            let now = Instant::now();
-            assert_eq!(n_watched(), 1, "{asked:?}");
-            outbox.post.keep_deadlines(now);
-            assert_eq!(n_watched(), 1, "{asked:?}");
-            outbox.post.keep_deadlines(now + LIMIT);
-            assert_eq!(asks.try_iter().collect::<Vec<_>>(), asked);
-            assert_eq!(n_watched(), 0, "{asked:?}");
-        }
-
-        // What was met leaves the list, and what was too much and is so again has all its time.
-        let (outbox, _items) = new();
-        let now = Instant::now();
-        outbox.end_within(LIMIT, Departure::GreetingTooLong);
-        outbox.push(bytes(SOFT_LIMIT + 4));
-        outbox.post.keep_deadlines(now);
-        outbox.no_deadline(&Departure::GreetingTooLong);
-        outbox.wrote(4);
-        outbox.post.keep_deadlines(now);
-        assert!(outbox.post.watched.lock().is_empty());
-        outbox.push(bytes(4));
-        outbox.post.keep_deadlines(now + 10 * LIMIT);
-        assert_eq!(outbox.ending(), None);
-    }
-
-    #[test]
-    fn client_that_takes_a_file_is_not_too_slow() {
-        let (outbox, items) = new();
-        let start = Instant::now();
-        let clock = Arc::clone(&outbox);
-        outbox.push_job(Box::new(move |stream| {
-            assert!(!clock.is_overdue(start));
-            stream.write_all(&bytes(PROGRESS as usize))?;
-            assert!(!clock.is_overdue(start + PROGRESS_TIME));
-            Ok(())
-        }));
-        outbox.push(bytes(SOFT_LIMIT + 4));
-        end(&outbox);
-        written(&outbox, &items);
-        assert_eq!(outbox.queued.load(Ordering::Relaxed), 0);
-        assert_eq!(outbox.ending(), Some(Departure::Left));
+        let takes = |n: u64| client.outbox.written.fetch_add(n, Ordering::Relaxed);
+        client.outbox.push(bytes(4 * SOFT_LIMIT));
+        assert!(!client.outbox.is_overdue(at(0)));
+        assert!(!client.outbox.is_overdue(at(4_999)));
+        // If it takes enough, it has five seconds more.
+        takes(PROGRESS);
+        assert!(!client.outbox.is_overdue(at(5_000)));
+        takes(PROGRESS - 4);
+        assert!(!client.outbox.is_overdue(at(9_999)));
+        assert_eq!(client.outbox.ending(), None);
+        assert!(client.outbox.is_overdue(at(10_000)));
+        assert_eq!(client.outbox.ending(), Some(&Departure::TooSlow));
     }
 
     #[test]
     fn client_within_the_limit_may_take_all_the_time_it_wants() {
-        let (outbox, _items) = new();
+        let client = Client::with_space(0);
         let now = Instant::now();
         let later = now + 2 * PROGRESS_TIME;
-        outbox.push(bytes(SOFT_LIMIT + 4));
-        assert!(!outbox.is_overdue(now));
-        outbox.wrote(4);
-        assert!(!outbox.is_overdue(later));
-        // Over the limit again, it has its five seconds from now on.
-        outbox.push(bytes(4));
-        assert!(!outbox.is_overdue(later + PROGRESS_TIME));
-        assert!(outbox.is_overdue(later + 2 * PROGRESS_TIME));
+        client.outbox.push(bytes(SOFT_LIMIT + 4));
+        assert!(!client.outbox.is_overdue(now));
+        client.outbox.free(4);
+        assert!(!client.outbox.is_overdue(later));
+        // Above the limit again, it has its five seconds from now on.
+        client.outbox.push(bytes(4));
+        assert!(!client.outbox.is_overdue(later + PROGRESS_TIME));
+        assert!(client.outbox.is_overdue(later + 2 * PROGRESS_TIME));
     }
 
     #[test]
-    fn of_two_deadlines_the_sooner_wins_and_none_may_be_taken_back_after_the_end() {
-        let secs = Duration::from_secs;
-        let after = |n| Instant::now() + secs(n);
-        for limits in [[10, 60], [60, 10]] {
-            let (outbox, _items) = new();
-            let reasons = limits.map(|limit| match limit {
-                10 => Departure::GreetingTooLong,
-                _ => Departure::Kicked,
-            });
-            for (limit, reason) in limits.into_iter().zip(reasons) {
-                outbox.end_within(secs(limit), reason);
-            }
-            assert!(!outbox.is_overdue(after(9)));
-            assert!(outbox.is_overdue(after(11)));
-            assert_eq!(outbox.ending(), Some(Departure::GreetingTooLong));
+    fn client_that_takes_a_file_is_not_too_slow() {
+        let client = Client::with_space(0);
+        let start = Instant::now();
+        let outbox = Arc::clone(&client.outbox);
+        client.outbox.push_job(Box::new(move |stream| {
+            assert!(!outbox.is_overdue(start));
+            stream.write_all(&bytes(PROGRESS as usize))?;
+            assert!(!outbox.is_overdue(start + PROGRESS_TIME));
+            Ok(())
+        }));
+        client.outbox.push(bytes(SOFT_LIMIT + 4));
+        client.ends();
+        client.takes();
+        client.gets_from_the_writer();
+        assert_eq!(client.queued(), 0);
+        assert_eq!(client.outbox.ending(), Some(&Departure::Left));
+    }
+
+    #[test]
+    fn client_is_disconnected_for_what_it_did_not_do_in_time() {
+        const LIMIT: Duration = Duration::from_secs(60);
+        for awaited in [Awaited::Greeting, Awaited::More, Awaited::Finish] {
+            let client = Client::with_space(0);
+            client.outbox.expect(awaited, LIMIT);
+            client.outbox.keep_deadlines(Instant::now());
+            assert_eq!(client.outbox.ending(), None, "{awaited:?}");
+            client.outbox.keep_deadlines(Instant::now() + LIMIT);
+            assert_eq!(client.outbox.ending(), awaited.departure().as_ref());
+            assert_eq!(*client.fake.asked.lock(), ["shut"]);
+
+            let client = Client::with_space(0);
+            client.outbox.expect(awaited, LIMIT);
+            client.outbox.expect_no_more(awaited);
+            client.outbox.keep_deadlines(Instant::now() + LIMIT);
+            assert_eq!(client.outbox.ending(), None, "{awaited:?}");
+        }
+    }
+
+    #[test]
+    fn probe_ends_by_itself_and_disconnects_nobody() {
+        let client = Client::with_space(0);
+        client.outbox.probe();
+        client.outbox.probe();
+        client.outbox.keep_deadlines(Instant::now());
+        assert_eq!(*client.fake.asked.lock(), ["probe"]);
+        client.outbox.keep_deadlines(Instant::now() + PROBE_TIME);
+        assert_eq!(*client.fake.asked.lock(), ["probe", "no probe"]);
+        assert_eq!(client.outbox.ending(), None);
+    }
+
+    #[test]
+    fn first_reason_stays_and_the_sooner_limit_counts() {
+        let client = Client::with_space(0);
+        client.outbox.end(Departure::Left, Duration::from_secs(30));
+        assert!(
+            client.outbox.has_space(),
+            "nobody waits for a client that is ending"
+        );
+        assert!(
+            !client
+                .outbox
+                .is_overdue(Instant::now() + Duration::from_secs(29))
+        );
+        client.outbox.end(Departure::HungUp, Duration::ZERO);
+        assert!(client.outbox.is_overdue(Instant::now()));
+        assert_eq!(client.outbox.ending(), Some(&Departure::Left));
+        client.takes();
+        assert_eq!(client.items.len(), 1, "one end is enough");
+    }
+
+    /// A client that takes at once a random part of what it is offered, or nothing, and whose writer takes its time.
+    struct Moody {
+        taken: Mutex<Vec<u8>>,
+        n_calls: AtomicUsize,
+    }
+
+    impl Transport for Arc<Moody> {
+        fn write_now(&self, bytes: &[u8]) -> io::Result<usize> {
+            let n_calls = self.n_calls.fetch_add(1, Ordering::Relaxed);
+            let n = [bytes.len(), 0, bytes.len() / 3, bytes.len()][n_calls % 4];
+            self.taken.lock().extend_from_slice(&bytes[..n]);
+            Ok(n)
         }
 
-        let (outbox, _items) = new();
-        outbox.end_within(secs(10), Departure::GreetingTooLong);
-        outbox.no_deadline(&Departure::GreetingTooLong);
-        assert!(!outbox.is_overdue(after(11)));
-        outbox.end_within(secs(60), Departure::Kicked);
-        outbox.no_deadline(&Departure::GreetingTooLong);
-        assert!(!outbox.is_overdue(after(59)));
-        outbox.end(Departure::Left, secs(30));
-        outbox.no_deadline(&Departure::Kicked);
-        assert!(!outbox.is_overdue(after(29)));
-        assert!(outbox.is_overdue(after(31)));
+        fn write(&self, bytes: &[u8]) -> io::Result<usize> {
+            thread::yield_now();
+            let n = bytes.len().min(7);
+            self.taken.lock().extend_from_slice(&bytes[..n]);
+            Ok(n)
+        }
+
+        fn probe(&self, _: bool) {}
+
+        fn end_sending(&self) {}
+
+        fn shut(&self) {}
     }
 
+    /// Rounds of several threads against the writer's own thread: fails if [`Outbox::is_writer_idle`] is not asked.
     #[test]
-    fn first_reason_stays() {
-        let (outbox, items) = new();
-        outbox.end(Departure::Kicked, Duration::from_secs(30));
-        outbox.end(Departure::HungUp, Duration::ZERO);
-        assert_eq!(outbox.ending(), Some(Departure::Kicked));
-        // The second has its say about the time.
-        assert!(outbox.is_overdue(Instant::now()));
-        assert_eq!(outbox.ending(), Some(Departure::Kicked));
-        outbox.post.make_round();
-        assert_eq!(items.len(), 1, "one end is enough");
+    fn order_is_kept_while_rounds_and_the_writer_run_at_once() {
+        const N_LINES: usize = 20_000;
+        let fanout = Arc::new(Fanout::default());
+        let moody = Arc::new(Moody {
+            taken: Mutex::default(),
+            n_calls: AtomicUsize::new(0),
+        });
+        let transport = Box::new(Arc::clone(&moody));
+        let outbox = Outbox::new(Arc::clone(&fanout), Pace::Batched, transport);
+        // As in a group: what is pushed under one lock has one order.
+        let next = Mutex::new(0);
+        let (stop, stopped) = crossbeam_channel::bounded(0);
+        thread::scope(|scope| {
+            scope.spawn(|| fanout.fanout_loop(&stopped));
+            let senders: Vec<_> = (0..4)
+                .map(|_| {
+                    scope.spawn(|| {
+                        loop {
+                            let mut next = next.lock();
+                            if *next == N_LINES {
+                                return;
+                            }
+                            outbox.push(format!("{next} ").as_bytes().into());
+                            *next += 1;
+                            drop(next);
+                            outbox.flush();
+                        }
+                    })
+                })
+                .collect();
+            senders
+                .into_iter()
+                .for_each(|sender| sender.join().unwrap());
+            outbox.end(Departure::Left, Duration::from_secs(30));
+            outbox.flush_end();
+            outbox.join_writer();
+            drop(stop);
+        });
+        let taken = String::from_utf8(moody.taken.lock().clone()).unwrap();
+        let numbers: Vec<usize> = taken
+            .split_terminator(' ')
+            .map(|number| number.parse().unwrap())
+            .collect();
+        assert!(numbers.into_iter().eq(0..N_LINES));
     }
 
     proptest! {
         /// Whatever the client takes at once, and whenever the writer gets to it.
         #[test]
         fn order_is_kept(steps in proptest::collection::vec((0..4, 0..20_usize), 0..100)) {
-            let client = Client::with_room(0);
+            let client = Client::with_space(0);
             let (mut sent, mut got) = (String::new(), String::new());
-            for (n, (step, room)) in steps.into_iter().enumerate() {
+            for (n, (step, space)) in steps.into_iter().enumerate() {
                 let text = format!("{n} ");
                 match step {
                     0 => {
@@ -1324,21 +1060,18 @@ pub(crate) mod tests {
                         sent += &text;
                     }
                     1 => {
-                        client.outbox.push_job(Box::new({
-                            let text = text.clone();
-                            move |stream| stream.write_all(text.as_bytes())
-                        }));
+                        client.is_sent_job(&text);
                         sent += &text;
                     }
                     2 => {
-                        client.room.store(room, Ordering::Relaxed);
+                        client.fake.space.store(space, Ordering::Relaxed);
                         got.extend(client.takes());
                     }
-                    _ => got += &client.gets_from_the_writer(),
+                    _ => got.extend(client.gets_from_the_writer()),
                 }
             }
             got.extend(client.takes());
-            got += &client.gets_from_the_writer();
+            got.extend(client.gets_from_the_writer());
             prop_assert_eq!(got, sent);
         }
     }

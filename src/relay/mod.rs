@@ -30,7 +30,7 @@ use self::splitter::{Piece, Splitter};
 use crate::net::connection::Connection;
 use crate::net::departure::Departure;
 use crate::net::is_late;
-use crate::net::listener::{BindError, Listener, Service, bearable};
+use crate::net::listener::{Listener, Service, bearable};
 use crate::net::outbox::Pace;
 
 /// The pause between two tokens for one peer, unless it is told otherwise. Measured with a Python reader that takes one read for
@@ -63,7 +63,7 @@ impl Relay {
     ///
     /// # Errors
     /// The address cannot be used.
-    pub fn bind(settings: RelaySettings) -> Result<Relay, BindError> {
+    pub fn bind(settings: RelaySettings) -> Result<Relay, String> {
         let max_clients = bearable(settings.max_clients, 0, "relay");
         let listener = Listener::bind(&settings.host, settings.port, max_clients)?;
         Ok(Relay {
@@ -72,22 +72,21 @@ impl Relay {
         })
     }
 
-    /// Passes a piece on to everybody else who has a thread. All is pushed while none comes or goes, which gives all of them one order.
+    /// Passes a piece on to every other peer that has its thread. All is pushed while no peer comes or goes, so all of them get one order.
     fn pass_on(&self, from: &Connection, piece: Piece) {
         let bytes: Arc<[u8]> = piece.into_bytes().into();
-        let is_other = |peer: &&Arc<Connection>| peer.id != from.id && !peer.is_greeting();
-        from.outbox().wait_for_room(|| {
-            let peers = self.listener.connections();
-            let mut others = peers.iter().filter(is_other);
-            others
-                .find(|peer| !peer.outbox().has_room())
-                .map(|peer| Arc::clone(peer.outbox()))
-        });
-        self.listener
-            .connections()
-            .iter()
-            .filter(is_other)
-            .for_each(|peer| peer.outbox().push(Arc::clone(&bytes)));
+        let mut full = None;
+        for peer in self.listener.connections().iter() {
+            if peer.id != from.id && !peer.is_greeting() {
+                peer.outbox().push(Arc::clone(&bytes));
+                if !peer.outbox().has_space() {
+                    full = Some(Arc::clone(peer.outbox()));
+                }
+            }
+        }
+        if let Some(full) = full {
+            full.wait_for_space();
+        }
     }
 }
 
@@ -118,9 +117,10 @@ impl Service for Relay {
         };
         let departure = loop {
             let mut bytes = [0; READ_LEN];
+            connection.outbox().flush();
             let read = connection
                 .set_patience(splitter.wait())
-                .and_then(|()| connection.incoming().read(&mut bytes));
+                .and_then(|()| connection.stream().read(&mut bytes));
             match read {
                 Ok(0) => break Departure::Left,
                 Ok(n) => {

@@ -5,6 +5,7 @@
 
 use std::fmt;
 use std::io::{self, Write};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
@@ -14,6 +15,7 @@ use super::sealed_frame::{SealedFrame, farewell, sealed_frame};
 use super::spool::Body;
 use super::turn::{Event, Line, Offer, Pass, Turn};
 use crate::net::connection::ClientId;
+use crate::net::deadlines::Awaited;
 use crate::net::departure::Departure;
 use crate::net::outbox::{Job, Outbox};
 use crate::seal::Key;
@@ -43,6 +45,8 @@ pub struct Client {
     key: Arc<Key>,
     turn: Mutex<Turn<Box<Delivery>>>,
     outbox: Arc<Outbox>,
+    /// Written under the group's lock only.
+    is_member: AtomicBool,
 }
 
 /// What it takes to write a file's body to one receiver.
@@ -122,7 +126,18 @@ impl Client {
             key,
             turn: Mutex::default(),
             outbox,
+            is_member: AtomicBool::new(false),
         })
+    }
+
+    /// Whether it is a member of its group. It is none while it waits for approval, nor when it has been kicked.
+    pub fn is_member(&self) -> bool {
+        self.is_member.load(Ordering::Relaxed)
+    }
+
+    /// Called by the group, under its lock.
+    pub fn set_member(&self, is_member: bool) {
+        self.is_member.store(is_member, Ordering::Relaxed);
     }
 
     /// The outbox behind the turn.
@@ -163,7 +178,7 @@ impl Client {
 
     /// Ends the client when its turn comes, these frames being the last that it hears.
     pub fn end(self: &Arc<Client>, frames: Vec<SealedFrame>, reason: Departure) {
-        self.outbox.end_within(KICK_TIME, reason.clone());
+        self.outbox.expect(Awaited::Finish, KICK_TIME);
         self.take_turn(|turn| turn.event(Event::End(frames, reason)));
     }
 
@@ -220,7 +235,7 @@ impl Client {
                 Pass::Frame(frame) => self.reply(&frame),
                 Pass::Line(Line { frame, number }) => {
                     frame.goes_to(self);
-                    self.outbox.push_line(frame.bytes, number);
+                    self.outbox.push_marked(frame.bytes, number);
                 }
                 Pass::Lost(n) => {
                     let text = format!("{n} earlier lines were not kept.");

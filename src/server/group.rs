@@ -14,7 +14,7 @@ use super::backlog::Backlog;
 use super::client::Client;
 use super::sealed_frame::SealedFrame;
 use super::turn::Line;
-use crate::net::connection::ClientId;
+use crate::net::outbox::Outbox;
 use crate::wire::name::UserName;
 
 /// The most members of a group, online or not. All names still fit into memory many times; what a roster takes on the wire
@@ -39,7 +39,7 @@ pub struct Group {
 struct Member {
     /// While it is online.
     client: Option<Arc<Client>>,
-    /// The number of the last line that went out to it. While it is online the outbox knows better.
+    /// The number of the last line that it heard. While it is online, its outbox may know of later ones.
     heard: u64,
     /// The number from which on it was to hear everything since it joined last.
     since: u64,
@@ -84,12 +84,12 @@ impl Member {
             self.n_taken = 0;
         }
         self.client = Some(Arc::clone(client));
-        client.outbox().has_heard(self.since);
+        self.heard = self.since;
         let (n_lost, missed) = backlog.since(self.since, &client.name);
         let mut missed = missed.peekable();
         if n_lost == 0 && missed.peek().is_none() {
             // What is behind it, the member said itself.
-            client.outbox().has_heard(backlog.last());
+            self.heard = backlog.last();
         }
         client.lose(n_lost);
         missed.for_each(|line| client.hear_line(line));
@@ -211,6 +211,7 @@ impl Group {
             if is_new {
                 self.admin = name.clone();
             }
+            client.set_member(true);
             client.reply(if is_new {
                 &frames.admin_ready
             } else {
@@ -243,10 +244,11 @@ impl Group {
         if let Some(member) = self.members.get_mut(&client.name) {
             if member
                 .client
-                .take_if(|sitting| sitting.id == client.id)
+                .take_if(|online| online.id == client.id)
                 .is_some()
             {
-                member.heard = client.outbox().heard().max(member.since);
+                member.heard = member.heard.max(client.outbox().written_mark());
+                client.set_member(false);
             }
         }
         if let Some(place) = self.requests.get_mut(&client.name) {
@@ -270,15 +272,8 @@ impl Group {
         }
     }
 
-    /// Whether this client is a member.
-    pub fn has_member(&self, id: ClientId, name: &UserName) -> bool {
-        self.members
-            .get(name)
-            .is_some_and(|member| member.client.as_ref().is_some_and(|client| client.id == id))
-    }
-
-    fn member(&self, client: &Client) -> Result<(), Refusal> {
-        if self.has_member(client.id, &client.name) {
+    fn check_member(by: &Client) -> Result<(), Refusal> {
+        if by.is_member() {
             Ok(())
         } else {
             Err(Refusal::NotMember)
@@ -290,7 +285,7 @@ impl Group {
     /// # Errors
     /// [`Refusal::NotAdmin`], [`Refusal::NotMember`].
     pub fn may_decide(&self, client: &Client) -> Result<(), Refusal> {
-        self.member(client)?;
+        Group::check_member(client)?;
         if self.admin == client.name {
             Ok(())
         } else {
@@ -323,7 +318,7 @@ impl Group {
         }
         let (name, place) = self.take_request(name)?;
         if let Some(client) = &place {
-            client.outbox().has_heard(self.backlog.last());
+            client.set_member(true);
             client.reply(accepted);
         }
         self.members
@@ -383,6 +378,9 @@ impl Group {
             .members
             .remove(name)
             .ok_or_else(|| Refusal::NoMember(name.to_owned()))?;
+        if let Some(client) = &member.client {
+            client.set_member(false);
+        }
         Ok(member.client)
     }
 
@@ -391,7 +389,7 @@ impl Group {
     /// # Errors
     /// [`Refusal::NotMember`].
     pub fn members(&self, by: &Client) -> Result<Vec<UserName>, Refusal> {
-        self.member(by)?;
+        Group::check_member(by)?;
         Ok(self.members.keys().cloned().collect())
     }
 
@@ -400,7 +398,7 @@ impl Group {
     /// # Errors
     /// [`Refusal::NotMember`].
     pub fn members_online(&self, by: &Client) -> Result<Vec<UserName>, Refusal> {
-        self.member(by)?;
+        Group::check_member(by)?;
         Ok(self.online().map(|client| client.name.clone()).collect())
     }
 
@@ -409,40 +407,49 @@ impl Group {
     /// # Errors
     /// [`Refusal::NotMember`].
     pub fn who_administers(&self, by: &Client) -> Result<UserName, Refusal> {
-        self.member(by)?;
+        Group::check_member(by)?;
         Ok(self.admin.clone())
     }
 
     /// Passes a line on to every other member online, and keeps it for those who are not. A client that has a run of its own numbers
     /// its lines: one that came before, over another connection, is not passed on again.
-    ///
-    /// # Errors
-    /// [`Refusal::NotMember`]: it is not passed on.
+    /// Returns the outbox of a member that has no space for more, if there is one: the caller waits for it when the group is unlocked.
     pub fn say(
         &mut self,
         by: &Client,
         number: Option<u64>,
         frame: &SealedFrame,
-    ) -> Result<(), Refusal> {
-        self.member(by)?;
-        if let (Some(number), Some(member)) = (number, self.members.get_mut(&by.name)) {
+    ) -> Result<Option<Arc<Outbox>>, Refusal> {
+        let is_alone = self.members.len() == 1;
+        let member = match self.members.get_mut(&by.name) {
+            Some(member) if by.is_member() => member,
+            _ => return Err(Refusal::NotMember),
+        };
+        if let Some(number) = number {
             if number <= member.n_taken {
-                return Ok(());
+                return Ok(None);
             }
             member.n_taken = number;
         }
-        if self.members.len() == 1 {
-            return Ok(());
+        if is_alone {
+            return Ok(None);
         }
         let number = self.backlog.push(&by.name, frame);
-        by.outbox().has_said(number);
-        self.others(by)?.for_each(|client| {
+        if member.heard.max(by.outbox().written_mark()) == number - 1 {
+            // It heard all lines before its own, so it has heard this one, too.
+            member.heard = number;
+        }
+        let mut full = None;
+        for client in self.online().filter(|client| client.id != by.id) {
             client.hear_line(Line {
                 frame: frame.clone(),
                 number,
-            })
-        });
-        Ok(())
+            });
+            if !client.outbox().has_space() {
+                full = Some(Arc::clone(client.outbox()));
+            }
+        }
+        Ok(full)
     }
 
     /// The clients of every other member online.
@@ -453,7 +460,7 @@ impl Group {
         &'a self,
         by: &'a Client,
     ) -> Result<impl Iterator<Item = &'a Arc<Client>>, Refusal> {
-        self.member(by)?;
+        Group::check_member(by)?;
         Ok(self.online().filter(|client| client.id != by.id))
     }
 
@@ -467,6 +474,11 @@ impl Group {
     /// The clients of all who wait for approval.
     pub fn waiting(&self) -> impl Iterator<Item = &Arc<Client>> {
         self.requests.values().flatten()
+    }
+
+    /// Whether this client waits for approval.
+    pub fn is_waiting(&self, client: &Client) -> bool {
+        self.waiting().any(|waiting| waiting.id == client.id)
     }
 
     /// Whether nothing is lost if this group is forgotten: nobody online or waiting, and no member but the admin.
@@ -608,7 +620,7 @@ mod tests {
         let [alice, bob] = kit.members(["alice", "bob"]);
         alice.says("one").unwrap();
         // The writer has written this, and then the connection breaks.
-        bob.client.outbox().has_heard(1);
+        bob.client.outbox().has_written(1);
         alice.says("two").unwrap();
         bob.leaves();
         bob.says("I am not here").unwrap_err();
@@ -630,7 +642,7 @@ mod tests {
             .map(|text| alice.says_frame(text).unwrap())
             .collect();
         // Both were written into a link that was broken.
-        bob.client.outbox().has_heard(2);
+        bob.client.outbox().has_written(2);
         let says = |bob: &Person, number| {
             bob.group
                 .lock()
@@ -703,7 +715,7 @@ mod tests {
         let bob = known("");
         let lines = ["1", "2", "3"].map(|text| alice.says_frame(text).unwrap());
         // All were written, but 2 and 3 into a link that was broken.
-        bob.client.outbox().has_heard(3);
+        bob.client.outbox().has_written(3);
         bob.leaves();
         alice.says("4").unwrap();
         known(&frame::mark(&lines[0].bytes)).hears(&["/ready", "alice: 2", "alice: 3", "alice: 4"]);
@@ -721,11 +733,11 @@ mod tests {
                     .group
                     .lock()
                     .say(&alice.client, Some(n), &kit.frame("alice: x"))
-                    .unwrap()
+                    .unwrap();
             });
         };
         let alice = kit.tries_to_join_known("alice", ("run", "")).unwrap();
-        alice.client.outbox().has_heard(1);
+        alice.client.outbox().has_written(1);
         says(&alice, 1..3);
         alice.leaves();
         let alice = kit

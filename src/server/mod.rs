@@ -29,16 +29,16 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 
-use log::{error, info};
+use log::info;
 
 use self::client::Failure;
 use self::sealed_frame::sealed_frame;
 use self::session::{Session, Shared};
 use self::spool::Spool;
 use self::table::GroupTable;
-use crate::net::connection::{Connection, aside};
+use crate::net::connection::Connection;
 use crate::net::departure::Departure;
-use crate::net::listener::{BindError, GREETING_PLACES, Listener, Service, bearable};
+use crate::net::listener::{GREETING_PLACES, Listener, Service, bearable};
 use crate::net::outbox::{PROBE_TIME, Pace};
 use crate::seal::{Key, KeyFileError, Secret};
 use crate::wire::command::notice;
@@ -153,25 +153,17 @@ impl Service for Server {
     }
 
     fn serve(&self, connection: &Connection) -> Departure {
-        let greet = || {
-            let session = Session::greet(
-                &self.shared,
-                connection.id,
-                connection.outbox(),
-                connection.incoming(),
-            )?;
-            connection.settle(Some(session.who()));
-            // Here, so that it uses this stack and not the one that stays.
-            connection.outbox().post().make_round();
-            Ok(Box::new(session)) // or it would lie on the stack several times
-        };
-        match aside(greet) {
-            Ok(Ok(session)) => session.run(),
-            Ok(Err(departure)) => departure,
-            Err(error) => {
-                error!("{connection}: no thread for its greeting: {error}");
-                Departure::Refused("the system has no thread for it".into())
+        match Session::greet(
+            &self.shared,
+            connection.id,
+            connection.outbox(),
+            connection.stream(),
+        ) {
+            Ok(session) => {
+                connection.settle(Some(session.who()));
+                session.run()
             }
+            Err(departure) => departure,
         }
     }
 
@@ -227,7 +219,7 @@ impl Service for Server {
 #[derive(Debug)]
 pub enum ServerError {
     /// It cannot listen.
-    Bind(BindError),
+    Bind(String),
     /// No file can be made in the folder for uploaded bodies.
     Spool {
         /// The folder.

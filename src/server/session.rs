@@ -110,7 +110,7 @@ impl Shared {
         ) {
             frame.send(who, outbox);
         }
-        Departure::Refused(reason.to_owned())
+        Departure::Ended(format!("refused: {reason}"))
     }
 }
 
@@ -120,6 +120,7 @@ pub(super) struct Incoming<'a, R> {
     key: &'a Key,
     /// Who says it, for the log.
     who: String,
+    outbox: Arc<Outbox>,
 }
 
 impl<R: Read> Incoming<'_, R> {
@@ -129,6 +130,8 @@ impl<R: Read> Incoming<'_, R> {
     }
 
     fn token(&mut self) -> Result<Vec<u8>, Departure> {
+        // Before this thread waits for more, everything that it has caused goes out.
+        self.outbox.flush();
         self.frames
             .next_frame(&|token| self.key.opens(token))?
             .ok_or(Departure::HungUp)
@@ -172,6 +175,7 @@ impl<'a, R: Read> Session<'a, R> {
             frames: FrameReader::new(stream, MAX_GREETING_FRAME),
             key,
             who: who.clone(),
+            outbox: Arc::clone(outbox),
         };
         outbox.push(opening.as_str().as_bytes().into()); // 1
         let first = incoming.token()?; // 2
@@ -197,7 +201,7 @@ impl<'a, R: Read> Session<'a, R> {
             farewell(key, dialect, &[READY], &word, &reason)
                 .into_iter()
                 .for_each(say);
-            Departure::Refused(reason)
+            Departure::Ended(format!("refused: {reason}"))
         };
         if shared.salt.is_some() && dialect == Dialect::Python {
             return Err(refuse(
@@ -271,36 +275,35 @@ impl<'a, R: Read> Session<'a, R> {
     /// Runs the dialogues, one after the other, until the client departs.
     pub fn run(mut self) -> Departure {
         loop {
-            if let Err(departure) = self
+            let result = self
                 .next_command()
-                .and_then(|command| self.run_dialogue(command))
-            {
+                .and_then(|command| self.run_dialogue(command));
+            if let Err(departure) = result {
                 if let Departure::Broke(reason) = &departure {
-                    let reason = format!("The connection is closed: {reason}.");
-                    let is_waiting = |client: &Arc<Client>| client.id == self.client.id;
-                    let is_waiting = self.group.lock().waiting().any(is_waiting);
-                    if is_waiting {
-                        self.client.close_waiting(&reason, departure.clone())
-                    } else {
-                        self.client.close(&reason, departure.clone())
-                    }
+                    self.say_why(reason, &departure);
                 }
                 return departure;
             }
         }
     }
 
-    /// Not inlined: the stack of a client that waits for its next command is not to hold what all dialogues need.
-    #[inline(never)]
+    /// Tells a client that broke the protocol why its connection is closed.
+    fn say_why(&self, reason: &str, departure: &Departure) {
+        let reason = format!("The connection is closed: {reason}.");
+        if self.group.lock().is_waiting(&self.client) {
+            self.client.close_waiting(&reason, departure.clone());
+        } else {
+            self.client.close(&reason, departure.clone());
+        }
+    }
+
     fn run_dialogue(&mut self, command: Command) -> Result<(), Departure> {
-        // A client that floods commands and does not read the answers waits for itself.
         let own = self.client.outbox();
-        own.wait_for_room(|| (!own.has_room()).then(|| Arc::clone(own)));
-        if !self
-            .group
-            .lock()
-            .has_member(self.client.id, &self.client.name)
-        {
+        if !own.has_space() {
+            // A client that floods commands and does not read the answers waits for itself.
+            own.wait_for_space();
+        }
+        if !self.client.is_member() {
             debug!("{} is no member: {command} has no effect", self.client.name);
             self.client.close_dialogue();
             return Ok(());
@@ -370,7 +373,7 @@ impl<'a, R: Read> Session<'a, R> {
             let word = with(REFUSED, RefusalCode::Denied.word());
             client.end(
                 farewell(&self.shared.key, client.dialect, &[ACCEPTED], &word, reason),
-                Departure::Denied,
+                Departure::Ended("denied".into()),
             );
         }
         Ok(format!("The request of {name} is denied."))
@@ -434,7 +437,7 @@ impl<'a, R: Read> Session<'a, R> {
             if let Some(client) = kicked {
                 client.end(
                     vec![sealed_frame(&session.shared.key, KICKED)],
-                    Departure::Kicked,
+                    Departure::Ended("kicked".into()),
                 );
             }
             Ok(format!("{name} is not a member of the group any more."))
@@ -463,12 +466,17 @@ impl<'a, R: Read> Session<'a, R> {
             )
         };
         let line = sealed_frame(&self.shared.key, command::line(&self.client.name, text));
-        self.wait_for_room();
         let said = self.group.lock().say(&self.client, number, &line);
-        match (said, number) {
-            (Ok(()), Some(number)) => self.reply(format!("{TAKEN} {number}")),
-            (Ok(()), None) => {}
-            (Err(_), _) => debug!("{} was kicked before the text came", self.client.name),
+        let Ok(full) = said else {
+            debug!("{} was kicked before the text came", self.client.name);
+            return Ok(());
+        };
+        if let Some(number) = number {
+            self.reply(format!("{TAKEN} {number}"));
+        }
+        if let Some(full) = full {
+            // So a flood slows the one who floods.
+            full.wait_for_space();
         }
         Ok(())
     }
@@ -495,17 +503,6 @@ impl<'a, R: Read> Session<'a, R> {
         let name = self.next_answer()?;
         self.reply(act(self, &name).unwrap_or_else(|refusal| refusal.to_string()));
         Ok(())
-    }
-
-    /// Waits, holding no lock, while some other member has no room for more: so a flood slows the flooder.
-    fn wait_for_room(&self) {
-        self.client.outbox().wait_for_room(|| {
-            let group = self.group.lock();
-            let mut others = group.others(&self.client).ok()?;
-            others
-                .find(|client| !client.outbox().has_room())
-                .map(|client| Arc::clone(client.outbox()))
-        });
     }
 
     /// The next command, kept from before or read now, with its dialogue open.
@@ -613,6 +610,7 @@ mod tests {
     use std::time::{Duration, Instant};
 
     use super::*;
+    use crate::net::deadlines::Awaited;
     use crate::seal::token_len;
     use crate::server::testkit::{DEN, Kit, Person, Script};
 
@@ -662,7 +660,7 @@ mod tests {
             ];
             for (group, told) in told {
                 let said = kit.connects().says(user).says(&group);
-                let ear = said.departs(Departure::Refused(reason.into()));
+                let ear = said.departs(Departure::Ended(format!("refused: {reason}")));
                 let heard = ear.heard();
                 assert_eq!(heard[..2], ["<key>", "/sendGroupname fernchat/1"]);
                 assert_eq!(heard[2..heard.len() - 1], told, "{user} {group}");
@@ -714,7 +712,7 @@ mod tests {
         let kit = Kit::new();
         let foreign = sealed_frame(&Key::generate(), "alice").bytes;
         let reason = "this server has no secret, and what came does not open without one";
-        let departure = Departure::Refused(reason.into());
+        let departure = Departure::Ended(format!("refused: {reason}"));
         let end = format!("<end: {departure}>");
         let ear = kit
             .connects()
@@ -1265,7 +1263,7 @@ mod tests {
                 .says("/messageSend")
                 .says("and again")
                 .hears_nothing()
-                .departs(Departure::Kicked);
+                .departs(Departure::Ended("kicked".into()));
             alice.hears_nothing();
         }
     }
@@ -1301,7 +1299,7 @@ mod tests {
         let outbox = bob.client.outbox();
         assert!(!outbox.is_overdue(after(59)));
         assert!(outbox.is_overdue(after(61)));
-        assert_eq!(outbox.ending(), Some(Departure::Kicked));
+        assert_eq!(outbox.ending(), Some(&Awaited::Finish.departure().unwrap()));
     }
 
     #[test]
@@ -1504,7 +1502,7 @@ mod tests {
             .then(|| alice.throws_out("bob"))
             .sends(rest)
             .hears(&[NO_MEMBER, "/kicked", "<end: kicked>"])
-            .departs(Departure::Kicked);
+            .departs(Departure::Ended("kicked".into()));
         alice.hears_nothing();
     }
 

@@ -15,6 +15,7 @@ use super::sealed_frame::sealed_frame;
 use super::session::Session;
 use super::spool::{self, Body, SpoolError};
 use super::turn::Offer;
+use crate::net::deadlines::Awaited;
 use crate::net::departure::Departure;
 use crate::seal::token_len;
 use crate::wire::command::{self, BODY_END, Command, Dialect, FILE_ERROR, RECEIVE_FILE, SEND_FILE};
@@ -66,7 +67,7 @@ impl<R: Read> Session<'_, R> {
         let mut piece = vec![0; BODY_STEP];
         let mut left = length;
         while left > 0 {
-            self.client.outbox().expect_more(Some(MORE_TIME));
+            self.client.outbox().expect(Awaited::More, MORE_TIME);
             match self
                 .incoming
                 .frames
@@ -94,7 +95,7 @@ impl<R: Read> Session<'_, R> {
                 },
             }
         }
-        self.client.outbox().expect_more(None);
+        self.client.outbox().expect_no_more(Awaited::More);
         Ok(stored.and_then(spool::Incoming::finish))
     }
 

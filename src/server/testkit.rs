@@ -22,7 +22,7 @@ use super::spool::{Body, Spool};
 use super::table::GroupTable;
 use super::turn::Offer;
 use crate::net::departure::Departure;
-use crate::net::outbox::tests::{NoWay, with_channel};
+use crate::net::outbox::tests::{TakesNothing, with_channel};
 use crate::net::outbox::{Item, Outbox, Pace};
 use crate::seal::Key;
 use crate::wire::command::{
@@ -74,7 +74,7 @@ impl Kit {
     }
 
     fn ear(&self) -> Ear {
-        let (outbox, items) = with_channel(Arc::default(), Pace::Batched, Arc::new(NoWay));
+        let (outbox, items) = with_channel(Arc::default(), Pace::Batched, Box::new(TakesNothing));
         Ear {
             outbox,
             items,
@@ -217,7 +217,7 @@ impl Ear {
     }
 
     fn next_item(&self) -> Option<Item> {
-        self.outbox.post().make_round();
+        self.outbox.flush_in_test();
         self.items.try_recv().ok()
     }
 
@@ -303,7 +303,10 @@ impl<'a> Person<'a> {
     /// Kicks somebody who is online, who is told.
     pub fn throws_out(&self, name: &str) {
         let client = self.kicks(name).unwrap().unwrap();
-        client.end(vec![self.kit.frame(KICKED)], Departure::Kicked);
+        client.end(
+            vec![self.kit.frame(KICKED)],
+            Departure::Ended("kicked".into()),
+        );
     }
 
     /// Offers a file to every other member online.
@@ -407,7 +410,7 @@ impl<'a> Script<'a> {
             Err(departure) => departure,
         };
         outbox.end(departure, Duration::ZERO);
-        assert_eq!(outbox.ending(), Some(reason));
+        assert_eq!(outbox.ending(), Some(&reason));
         assert_eq!(steps.0.borrow().len(), 0, "steps that were not played");
         self.ear
     }

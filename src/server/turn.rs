@@ -303,8 +303,10 @@ mod tests {
         }
 
         fn kick(&mut self) -> String {
-            self.0
-                .event(Event::End(vec![frame("/kicked")], Departure::Kicked));
+            self.0.event(Event::End(
+                vec![frame("/kicked")],
+                Departure::Ended("kicked".into()),
+            ));
             self.words()
         }
 
@@ -638,8 +640,10 @@ mod tests {
                 Input::Offers(n) => (0..n).for_each(|_| self.is_offered_a_file()),
                 Input::End => {
                     let frames = vec![frame("end")];
-                    self.turn
-                        .event(Event::End(frames.clone(), Departure::Kicked));
+                    self.turn.event(Event::End(
+                        frames.clone(),
+                        Departure::Ended("kicked".into()),
+                    ));
                     self.waits(Waiting::End(frames));
                     self.is_ended = true;
                     self.hears();
@@ -779,7 +783,7 @@ mod tests {
                             ticks: 0,
                         };
                     }
-                    (Pass::End(frames, Departure::Kicked), Waiting::End(end)) => {
+                    (Pass::End(frames, Departure::Ended(_)), Waiting::End(end)) => {
                         assert!(Arc::ptr_eq(&frames[0].bytes, &end[0].bytes));
                         assert!(self.is_ended && self.waiting.is_empty());
                     }
