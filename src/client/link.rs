@@ -145,20 +145,21 @@ impl Link {
             .set_read_timeout(Some(JOIN_TIME))
             .map_err(WireError::Io)?;
 
-        let incoming = Incoming {
+        let mut incoming = Incoming {
             socket: Arc::clone(&socket),
             python: None,
             is_joining: true,
         };
+        let mut opening = [0; OPENING_LEN];
+        incoming.read_exact(&mut opening).map_err(|error| {
+            // A chat server says its key at once.
+            if is_late(&error) || error.kind() == io::ErrorKind::UnexpectedEof {
+                ClientError::NotAChat
+            } else {
+                ClientError::Lost(WireError::Io(error))
+            }
+        })?; // 1
         let mut frames = FrameReader::new(incoming, MAX_FRAME);
-        let opening =
-            frames
-                .next_bare(OPENING_LEN)
-                .map_err(|error| match late("its key", error) {
-                    // A chat server says its key at once.
-                    ClientError::NoAnswer(_) => ClientError::NotAChat,
-                    other => other,
-                })?; // 1
         let opening = std::str::from_utf8(&opening)
             .ok()
             .and_then(|text| Key::parse(text).ok());

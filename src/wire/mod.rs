@@ -125,4 +125,5 @@ pub mod joining;
 pub mod name;
 pub mod name_set;
 pub mod size;
+mod torn;
 pub mod watch;
