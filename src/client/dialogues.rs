@@ -15,11 +15,10 @@ use std::time::Duration;
 
 use crossbeam_channel::{Receiver, RecvTimeoutError};
 
-use super::link::{ANSWER_DELAY, Link, Membership};
-use super::room_key;
+use super::link::{ANSWER_DELAY, Link};
 use super::step::Expected;
 use super::typed::{ACTIONS, Action, Wish};
-use crate::terminal::Terminal;
+use super::{Shared, room_key};
 use crate::wire::command::{
     ACCEPTED, ACKNOWLEDGEMENT, ADMIN, Command, DENY, Dialect, PROCEED, READY_FOR_DATA,
     SENDING_DATA, TAKEN, WAIT_DISCONNECT,
@@ -91,7 +90,7 @@ impl Stop {
 /// One connection, and the dialogues over it. See the module's page.
 pub struct Talk {
     pub(super) link: Arc<Link>,
-    pub(super) terminal: Arc<Terminal>,
+    pub(super) shared: Arc<Shared>,
     /// Steps, from the receiving thread.
     steps: Receiver<Vec<u8>>,
     /// Of the upload that is under way.
@@ -100,10 +99,10 @@ pub struct Talk {
 
 impl Talk {
     /// The dialogues over this link.
-    pub fn new(link: Arc<Link>, terminal: Arc<Terminal>, steps: Receiver<Vec<u8>>) -> Talk {
+    pub fn new(link: Arc<Link>, steps: Receiver<Vec<u8>>) -> Talk {
         Talk {
+            shared: Arc::clone(&link.shared),
             link,
-            terminal,
             steps,
             stop: Stop::default(),
         }
@@ -143,7 +142,7 @@ impl Talk {
     /// A fernchat server confirms that it has passed the line on; by the number it knows one that is sent again. Any other echoes the
     /// command before it has the text, which proves little.
     fn say(&self, number: u64, text: &str) -> Result<(), Silence> {
-        let Membership { name, room_key, .. } = &*self.link.membership;
+        let Shared { name, room_key, .. } = &*self.shared;
         let said = text;
         let text = match room_key {
             Some(room_key) => Cow::Owned(room_key::seal(room_key, name, text)),
@@ -154,7 +153,7 @@ impl Talk {
             Dialect::Python => (text, Command::MessageSend.word()),
         };
         if text.len() > MAX_TEXT {
-            self.terminal.show(&format!(
+            self.shared.terminal.show(&format!(
                 "Not sent: {} bytes, and a line has at most {MAX_TEXT}.",
                 text.len()
             ));
@@ -165,7 +164,7 @@ impl Talk {
             .send(&[Command::MessageSend.word(), &text])
             .map_err(|_| Silence::Gone)?;
         self.step(Patience::Usual)?;
-        self.terminal.said(said);
+        self.shared.terminal.said(said);
         Ok(())
     }
 
@@ -177,7 +176,7 @@ impl Talk {
         }
         let names = self.ask(READY_FOR_DATA, Expected::Set)?;
         if let Some(names) = self.show_names("requests", &names) {
-            self.terminal.people().requests = names;
+            self.shared.terminal.people().requests = names;
         }
         Ok(())
     }
@@ -188,28 +187,29 @@ impl Talk {
         let names = self.show_names(title, &names).unwrap_or_default();
         names
             .iter()
-            .for_each(|name| self.terminal.people().meet(name));
+            .for_each(|name| self.shared.terminal.people().meet(name));
         Ok(())
     }
 
     fn who_administers(&self) -> Result<(), Silence> {
         self.begin(Command::WhoAdmin)?;
         let result = self.ask(
-            self.link.membership.group.as_str(),
+            self.shared.group.as_str(),
             Expected::Result(format!("{ADMIN}: ")),
         )?;
         let admin = String::from_utf8_lossy(&result)
             .strip_prefix(ADMIN)
             .and_then(|rest| rest.strip_prefix(": "))
             .map(str::to_owned);
-        self.terminal.people().admin = admin;
+        self.shared.terminal.people().admin = admin;
         self.show_result(&result)
     }
 
     fn deny(&self, name: &str) -> Result<(), Silence> {
         if self.link.server == Dialect::Python {
             // It would approve a user called `!NAME`.
-            self.terminal
+            self.shared
+                .terminal
                 .show("This server cannot deny: who is not approved stays outside.");
             return Ok(());
         }
@@ -219,11 +219,12 @@ impl Talk {
     /// The dialogues in which the admin decides about a name.
     fn decide_on(&self, command: Command, name: &str, answer: &str) -> Result<(), Silence> {
         if name.is_empty() {
-            self.terminal.show("Nobody named, nothing done.");
+            self.shared.terminal.show("Nobody named, nothing done.");
             return Ok(());
         }
         if let (Dialect::Fernchat, Err(error)) = (self.link.server, UserName::parse(name)) {
-            self.terminal
+            self.shared
+                .terminal
                 .show(&format!("Nobody can be called '{name}': {error}."));
             return Ok(());
         }
@@ -233,7 +234,7 @@ impl Talk {
             return self.show_result(&right);
         }
         let result = self.ask(answer, Expected::Result(String::new()))?;
-        let mut people = self.terminal.people();
+        let mut people = self.shared.terminal.people();
         people.requests.remove(name);
         if command == Command::ChangeAdmin {
             people.admin = None;
@@ -244,7 +245,8 @@ impl Talk {
 
     fn help(&self) -> Result<(), Silence> {
         for (_, words, _, help) in ACTIONS {
-            self.terminal
+            self.shared
+                .terminal
                 .show(&format!("{:<14} {help}", words.join(" ")));
         }
         Ok(())
@@ -378,7 +380,8 @@ impl Talk {
                 _ if is_told || is_receiving => {}
                 _ => {
                     is_told = true;
-                    self.terminal
+                    self.shared
+                        .terminal
                         .show("The server does not answer; still waiting for it. Ctrl-C leaves.");
                 }
             }
@@ -386,15 +389,16 @@ impl Talk {
     }
 
     pub(super) fn show_result(&self, result: &[u8]) -> Result<(), Silence> {
-        self.terminal.show(&String::from_utf8_lossy(result));
+        self.shared.terminal.show(&String::from_utf8_lossy(result));
         Ok(())
     }
 
     fn show_names(&self, title: &str, pickle: &[u8]) -> Option<BTreeSet<String>> {
         let names = name_set::decode(pickle);
         match &names {
-            Ok(names) => self.terminal.list(title, names),
+            Ok(names) => self.shared.terminal.list(title, names),
             Err(error) => self
+                .shared
                 .terminal
                 .show(&format!("The server's list cannot be read: {error}.")),
         }

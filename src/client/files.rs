@@ -43,7 +43,8 @@ impl Talk {
         match open(path) {
             Ok((file, len)) => self.upload(path, file, len),
             Err(error) => {
-                self.terminal
+                self.shared
+                    .terminal
                     .show(&format!("Cannot share {}: {error}.", path.display()));
                 Ok(())
             }
@@ -56,7 +57,7 @@ impl Talk {
             .map(|name| name.to_string_lossy())
             .unwrap_or_default();
         let name = FileName::from_peer(&name);
-        let room_key = self.link.membership.room_key.as_ref();
+        let room_key = self.shared.room_key.as_ref();
         // Under a room key, what the server is sent as a file is the token of one.
         let plain_len = if room_key.is_some() {
             token_len(len)
@@ -70,7 +71,7 @@ impl Talk {
         let longest = after(SEND_FILE, &permission).and_then(|longest| longest.parse().ok());
         self.expect(Expected::Result(name.to_string()));
         if longest.is_some_and(|longest: u64| length > longest) {
-            self.terminal.show(&format!(
+            self.shared.terminal.show(&format!(
                 "{name} has {}: more than this server takes.",
                 size::in_words(len)
             ));
@@ -78,8 +79,8 @@ impl Talk {
             return self.upload_result().map(drop);
         }
 
-        if self.terminal.is_interactive() {
-            self.terminal.show(&format!(
+        if self.shared.terminal.is_interactive() {
+            self.shared.terminal.show(&format!(
                 "Sharing {name} ({}). Ctrl-C stops it.",
                 size::in_words(len)
             ));
@@ -99,7 +100,7 @@ impl Talk {
             },
             plain_len,
         );
-        let mut progress = self.terminal.progress(name.to_string(), length);
+        let mut progress = self.shared.terminal.progress(name.to_string(), length);
         let mut step = link::seal(self.link.key(), &length.to_string());
         let mut filled = step.len();
         let mut left = length;
@@ -132,6 +133,7 @@ impl Talk {
         let result = self.upload_result()?;
         match fault {
             Some(fault) => self
+                .shared
                 .terminal
                 .show(&format!("{name} was not shared: {fault}.")),
             None => self.show_result(&result)?,

@@ -14,16 +14,15 @@ use std::time::Duration;
 
 use parking_lot::{Condvar, Mutex};
 
-use super::ClientError;
 use super::step::Dialogue;
+use super::{ClientError, ClientSettings, Shared};
 use crate::net::connection::QuickAck;
 use crate::net::{connect, is_late};
-use crate::seal::{Key, Secret, challenge, stamp_of};
+use crate::seal::{Key, challenge, stamp_of};
 use crate::terminal::Terminal;
 use crate::wire::command::{ADMIN_READY, Dialect, READY, SEND_GROUP_NAME, WAIT, after, refusal};
 use crate::wire::frame::{self, FrameReader, MAX_FRAME, WireError};
 use crate::wire::joining::{self, Introduction};
-use crate::wire::name::{GroupName, UserName};
 use crate::wire::watch;
 
 /// How long the server may be silent while a step of joining is due. A Python server with a dead member may never send the last.
@@ -42,32 +41,12 @@ const ANSWER_AGAIN: Duration = Duration::from_secs(1);
 /// What the log calls the other end.
 pub(super) const SERVER: &str = "the server";
 
-/// Who wants to be where, and what they know: all that it takes to join.
-pub struct Membership {
-    /// The server's host.
-    pub host: String,
-    /// The server's port.
-    pub port: u16,
-    /// The user.
-    pub name: UserName,
-    /// The group.
-    pub group: GroupName,
-    /// The server's, if it is closed.
-    pub secret: Option<Secret>,
-    /// The group's, if its members keep what they say from the server.
-    pub room_key: Option<Key>,
-    /// What this run of the program is called, so that a fernchat server knows it again over another connection.
-    pub run: String,
-    /// The mark of the last line that arrived.
-    pub heard: Mutex<String>,
-}
-
 /// The connection to the server, after joining.
 pub struct Link {
     /// The program at the other end.
     pub server: Dialect,
-    /// As whom.
-    pub membership: Arc<Membership>,
+    /// What all threads of the client share.
+    pub shared: Arc<Shared>,
     key: Arc<Key>,
     socket: Arc<TcpStream>,
     /// Held while frames are written, so that those of two threads do not mix.
@@ -125,21 +104,17 @@ impl Link {
     ///
     /// # Errors
     /// No connection, not a chat server, another secret, or no seat in the group.
-    pub fn join(
-        membership: &Arc<Membership>,
-        terminal: &Terminal,
-        again: bool,
-    ) -> Result<Joined, ClientError> {
-        let Membership {
-            host,
-            port,
+    pub fn join(shared: &Arc<Shared>, again: bool) -> Result<Joined, ClientError> {
+        let Shared {
+            settings: ClientSettings { host, port, .. },
             name,
             group,
             secret,
             run,
-            heard,
+            last_mark,
+            terminal,
             ..
-        } = &**membership;
+        } = &**shared;
         let socket = Arc::new(connect(host, *port).map_err(ClientError::Connect)?);
         socket
             .set_read_timeout(Some(JOIN_TIME))
@@ -195,7 +170,7 @@ impl Link {
                 let introduction = Introduction {
                     challenge: &proof,
                     run,
-                    last_mark: &heard.lock(),
+                    last_mark: &last_mark.lock(),
                 };
                 let answer = introduction.answer(group.as_str(), server_challenge);
                 (Dialect::Fernchat, answer)
@@ -237,7 +212,7 @@ impl Link {
 
         let link = Arc::new(Link {
             server,
-            membership: Arc::clone(membership),
+            shared: Arc::clone(shared),
             key: derived.unwrap_or_else(|| Arc::new(opening)),
             socket,
             writing: Mutex::new(()),

@@ -37,7 +37,7 @@ use crossbeam_channel::bounded;
 use parking_lot::Mutex;
 
 use self::dialogues::Talk;
-use self::link::{Joined, Link, Membership};
+use self::link::{Joined, Link};
 use self::receiving::Receiving;
 use self::sending::Sending;
 use crate::machine;
@@ -71,6 +71,26 @@ pub struct ClientSettings {
     pub terminal: terminal::TerminalSettings,
 }
 
+/// What the threads of the client share, from one connection to the next.
+pub struct Shared {
+    /// How the client was started.
+    pub settings: ClientSettings,
+    /// The user.
+    pub name: UserName,
+    /// The group.
+    pub group: GroupName,
+    /// The server's, if it is closed.
+    pub secret: Option<Secret>,
+    /// The group's, if its members keep what they say from the server.
+    pub room_key: Option<Key>,
+    /// What this run of the program is called, so that a fernchat server knows it again over another connection.
+    pub run: String,
+    /// The mark of the last line that arrived.
+    pub last_mark: Mutex<String>,
+    /// What the person sees and types.
+    pub terminal: Terminal,
+}
+
 /// The pauses between two tries to join again: none, this, and then twice the last ...
 const MIN_PAUSE: Duration = Duration::from_secs(1);
 /// ... up to this.
@@ -83,56 +103,41 @@ const PATIENCE: Duration = Duration::from_secs(60);
 ///
 /// # Errors
 /// No connection, no seat in the group, or an end that the person did not ask for.
-pub fn run(settings: ClientSettings) -> Result<(), ClientError> {
-    let ClientSettings {
-        host,
-        port,
-        name,
-        group,
-        downloads,
-        secret_file,
-        room_key_file,
-        reconnect,
-        terminal,
-    } = settings;
-    let terminal = Arc::new(Terminal::new(terminal).map_err(ClientError::Log)?);
-    files::check_folder(&downloads)?;
-    let secret = secret_file
-        .as_deref()
-        .map(Secret::load)
-        .transpose()
-        .map_err(ClientError::Key)?;
-    let room_key = room_key_file
-        .as_deref()
-        .map(Key::load)
-        .transpose()
-        .map_err(ClientError::Key)?;
+pub fn run(mut settings: ClientSettings) -> Result<(), ClientError> {
+    let terminal = std::mem::take(&mut settings.terminal);
+    let terminal = Terminal::new(terminal).map_err(ClientError::Log)?;
+    files::check_folder(&settings.downloads)?;
+    let secret = settings.secret_file.as_deref().map(Secret::load);
+    let secret = secret.transpose().map_err(ClientError::Key)?;
+    let room_key = settings.room_key_file.as_deref().map(Key::load);
+    let room_key = room_key.transpose().map_err(ClientError::Key)?;
     let name = terminal
-        .name("user name", name, UserName::parse)
+        .name("user name", settings.name.take(), UserName::parse)
         .map_err(ClientError::Name)?;
     let group = terminal
-        .name("group", group, GroupName::parse)
+        .name("group", settings.group.take(), GroupName::parse)
         .map_err(ClientError::Name)?;
-
-    let (run, heard) = (challenge(), Mutex::default());
-    let membership = Arc::new(Membership {
-        host,
-        port,
+    chat(Arc::new(Shared {
+        settings,
         name,
         group,
         secret,
         room_key,
-        run,
-        heard,
-    });
-    let mut joined = Link::join(&membership, &terminal, false)?;
-    let sender = Arc::new(Sending::new(Arc::clone(&terminal)));
+        run: challenge(),
+        last_mark: Mutex::default(),
+        terminal,
+    }))
+}
+
+fn chat(shared: Arc<Shared>) -> Result<(), ClientError> {
+    let mut joined = Link::join(&shared, false)?;
+    let sender = Arc::new(Sending::new(Arc::clone(&shared)));
     let at_signal = Arc::clone(&sender);
     // Without the handler a signal ends the program the hard way: no reason not to chat.
     let _ = machine::at_signal(Box::new(move || at_signal.leave_at_signal()));
     let (at_ctrl_c, at_second_ctrl_c) = (Arc::clone(&sender), Arc::clone(&sender));
-    let _visit = terminal.enter(Conversation {
-        name: membership.group.to_string(),
+    let _visit = shared.terminal.enter(Conversation {
+        name: shared.group.to_string(),
         commands: typed::commands(),
         stop: Box::new(move || at_ctrl_c.stop()),
         leave: Box::new(move || at_second_ctrl_c.leave_at_signal()),
@@ -145,13 +150,9 @@ pub fn run(settings: ClientSettings) -> Result<(), ClientError> {
             greeting,
         } = joined;
         let (steps, steps_due) = bounded(1);
-        sender.connected(Talk::new(
-            Arc::clone(&link),
-            Arc::clone(&terminal),
-            steps_due,
-        ));
+        sender.connected(Talk::new(Arc::clone(&link), steps_due));
         // Whoever reads that it is done can also leave politely.
-        terminal.show(&greeting);
+        shared.terminal.show(&greeting);
         sender.may_go_on();
         if let Some(typing) = typing.take() {
             thread::Builder::new()
@@ -159,22 +160,15 @@ pub fn run(settings: ClientSettings) -> Result<(), ClientError> {
                 .spawn(move || typing.sending_loop())
                 .map_err(WireError::Io)?;
         }
-        let receiving = Receiving::new(
-            link,
-            Arc::clone(&terminal),
-            frames,
-            steps,
-            downloads.clone(),
-            Arc::clone(&sender),
-        );
+        let receiving = Receiving::new(link, frames, steps, Arc::clone(&sender));
         let end = receiving.receiving_loop();
         sender.disconnected();
         joined = match end {
             Ok(()) => return Ok(()),
             Err(_) if sender.is_leaving() => return Ok(()),
-            Err(error) if reconnect && error.is_passing() => {
+            Err(error) if shared.settings.reconnect && error.is_passing() => {
                 if sender.set_rejoining(true) {
-                    rejoin(&membership, &terminal, error).inspect_err(|_| {
+                    rejoin(&shared, error).inspect_err(|_| {
                         sender.set_rejoining(false);
                     })?
                 } else {
@@ -187,11 +181,8 @@ pub fn run(settings: ClientSettings) -> Result<(), ClientError> {
 }
 
 /// Joins again, as soon as there is a server that lets this user in.
-fn rejoin(
-    membership: &Arc<Membership>,
-    terminal: &Terminal,
-    mut error: ClientError,
-) -> Result<Joined, ClientError> {
+fn rejoin(shared: &Arc<Shared>, mut error: ClientError) -> Result<Joined, ClientError> {
+    let terminal = &shared.terminal;
     terminal.show(&format!(
         "Connection lost: {}; trying again.",
         error.to_string().trim_end_matches('.')
@@ -205,7 +196,7 @@ fn rejoin(
             PATIENCE.saturating_sub(since.elapsed())
         };
         thread::sleep(jittered(pause).min(left));
-        match Link::join(membership, terminal, true) {
+        match Link::join(shared, true) {
             Ok(joined) => return Ok(joined),
             Err(now) if !now.is_passing() => return Err(now),
             // Nobody wants to read the same every half a minute.

@@ -10,21 +10,19 @@
 //! Invariant: nothing that the server sends makes this loop wait for the person.
 
 use std::collections::VecDeque;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use crossbeam_channel::Sender;
 use log::debug;
 
-use super::ClientError;
 use super::files::{Download, Seal};
 use super::link::{Incoming, Link, SERVER};
 use super::room_key;
 use super::sending::Sending;
 use super::step::is_line;
+use super::{ClientError, Shared};
 use crate::seal::stamp_of;
-use crate::terminal::Terminal;
 use crate::wire::command::{
     ACCEPTED, CLOSING, Dialect, KICKED, PYCHAT, RECEIVE_FILE, SEND_FILE, SEND_FILENAME,
     WAIT_DISCONNECT, after, refusal,
@@ -59,11 +57,10 @@ enum Next {
 /// The half that receives. See the module's page.
 pub struct Receiving {
     link: Arc<Link>,
-    terminal: Arc<Terminal>,
+    shared: Arc<Shared>,
     frames: FrameReader<Incoming>,
     /// Steps, to the sending thread.
     steps: Sender<Vec<u8>>,
-    downloads: PathBuf,
     /// The other half.
     sender: Arc<Sending>,
     deliveries: VecDeque<Delivery>,
@@ -76,18 +73,15 @@ impl Receiving {
     /// The half that receives what follows joining.
     pub fn new(
         link: Arc<Link>,
-        terminal: Arc<Terminal>,
         frames: FrameReader<Incoming>,
         steps: Sender<Vec<u8>>,
-        downloads: PathBuf,
         sender: Arc<Sending>,
     ) -> Receiving {
         Receiving {
+            shared: Arc::clone(&link.shared),
             link,
-            terminal,
             frames,
             steps,
-            downloads,
             sender,
             deliveries: VecDeque::new(),
             mistaken: String::new(),
@@ -138,7 +132,9 @@ impl Receiving {
         };
         match text.as_str() {
             KICKED => {
-                self.terminal.show("You have been put out of the group.");
+                self.shared
+                    .terminal
+                    .show("You have been put out of the group.");
                 return Ok(Next::End);
             }
             WAIT_DISCONNECT => {
@@ -148,8 +144,9 @@ impl Receiving {
             }
             ACCEPTED => {
                 self.link.is_member.store(true, Ordering::SeqCst);
-                self.terminal.people().is_waiting = false;
-                self.terminal
+                self.shared.terminal.people().is_waiting = false;
+                self.shared
+                    .terminal
                     .show("You have been approved: say hello. /help lists the commands.");
                 self.sender.may_go_on();
                 return Ok(Next::Frame);
@@ -174,7 +171,7 @@ impl Receiving {
             .split_once(": ")
             .is_some_and(|(name, _)| !name.is_empty() && name != PYCHAT)
         {
-            *self.link.membership.heard.lock() = mark(token);
+            *self.shared.last_mark.lock() = mark(token);
         }
         self.delivery_step(&text, stamp_of(token))
     }
@@ -242,12 +239,12 @@ impl Receiving {
         let may_be_name = self.link.server == Dialect::Fernchat || !is_line(text);
         if !may_be_name || !self.name_delivery(text)? {
             if let Some((name, _)) = text.split_once(": ") {
-                self.terminal.people().meet(name);
+                self.shared.terminal.people().meet(name);
             }
-            let line = room_key::shown(text, self.link.membership.room_key.as_ref());
+            let line = room_key::shown(text, self.shared.room_key.as_ref());
             match said_at.filter(|said_at| *said_at < self.link.joined_at) {
-                Some(said_at) => self.terminal.hear_earlier(&line, said_at),
-                None => self.terminal.hear(&line),
+                Some(said_at) => self.shared.terminal.hear_earlier(&line, said_at),
+                None => self.shared.terminal.hear(&line),
             }
         }
         Ok(Next::Frame)
@@ -270,18 +267,19 @@ impl Receiving {
 
     /// Receives a body. Frames that land inside it are done as they come.
     fn body(&mut self, delivery: Delivery, length: u64) -> Result<Next, ClientError> {
-        let (link, terminal) = (Arc::clone(&self.link), Arc::clone(&self.terminal));
+        let (link, shared) = (Arc::clone(&self.link), Arc::clone(&self.shared));
+        let terminal = &shared.terminal;
         if length == 0 {
-            self.terminal.show(&format!(
+            self.shared.terminal.show(&format!(
                 "{} is not coming: the server called it off.",
                 delivery.title()
             ));
             return Ok(Next::Frame);
         }
         let mut download = Download::begin(
-            &self.downloads,
+            &shared.settings.downloads,
             link.key(),
-            link.membership.room_key.as_ref(),
+            shared.room_key.as_ref(),
         );
         // A token as long as the body may be the body itself: then only the text can tell.
         let is_frame = |token: &[u8]| match link.key().open(token) {
@@ -307,7 +305,7 @@ impl Receiving {
         }
         let mut title = delivery.title();
         let name = delivery.name.unwrap_or_else(|| FileName::from_peer(""));
-        let has_room_key = link.membership.room_key.is_some();
+        let has_room_key = shared.room_key.is_some();
         let received = download.finish(&name);
         if let (true, Ok((path, _))) = (terminal.is_interactive(), &received) {
             title = format!(

@@ -17,13 +17,13 @@ use std::thread;
 use log::debug;
 use parking_lot::Mutex;
 
+use super::Shared;
 use super::dialogues::{LEAVE_TIME, Patience, Silence, Talk};
 use super::typed::{Action, Typed, Wish};
-use crate::terminal::Terminal;
 
 /// The half that sends. See the module's page.
 pub struct Sending {
-    terminal: Arc<Terminal>,
+    shared: Arc<Shared>,
     state: Mutex<State>,
     /// Held while wishes are granted: there is one dialogue at a time.
     busy: Mutex<()>,
@@ -45,9 +45,9 @@ struct State {
 
 impl Sending {
     /// The half that sends, without a connection.
-    pub fn new(terminal: Arc<Terminal>) -> Sending {
+    pub fn new(shared: Arc<Shared>) -> Sending {
         Sending {
-            terminal,
+            shared,
             state: Mutex::default(),
             busy: Mutex::new(()),
         }
@@ -99,7 +99,7 @@ impl Sending {
 
     /// Reads lines and does what they say, until the input ends or the person leaves. The body of the sending thread.
     pub fn sending_loop(&self) {
-        while let Some(line) = self.terminal.read_line() {
+        while let Some(line) = self.shared.terminal.read_line() {
             if self.do_line(&line).is_break() {
                 break;
             }
@@ -117,7 +117,7 @@ impl Sending {
             None => talk.link.shut(),
         }
         // Whoever waits for room on the screen, which a person may hold up, waits no longer.
-        self.terminal.end();
+        self.shared.terminal.end();
     }
 
     /// From now on the end of the connection is no failure. While there is none, the program ends here: nobody is to be told goodbye, and
@@ -127,7 +127,7 @@ impl Sending {
         state.is_leaving = true;
         if state.is_rejoining {
             drop(state);
-            self.terminal.end();
+            self.shared.terminal.end();
             std::process::exit(0);
         }
         state.talk.clone()
@@ -135,12 +135,12 @@ impl Sending {
 
     fn do_line(&self, line: &str) -> ControlFlow<()> {
         let typed = Typed::parse(line);
-        if self.terminal.people().is_waiting {
+        if self.shared.terminal.people().is_waiting {
             return match typed {
                 Typed::Action(Action::Quit, ..) => ControlFlow::Break(()),
                 _ if line == "/1" => ControlFlow::Break(()),
                 _ => {
-                    self.terminal.show("You wait for the admin to approve you; nothing is sent until then. /1 leaves.");
+                    self.shared.terminal.show("You wait for the admin to approve you; nothing is sent until then. /1 leaves.");
                     ControlFlow::Continue(())
                 }
             };
@@ -168,10 +168,11 @@ impl Sending {
 
     /// What an action needs to know. To a person who is to name one of those who asked to join, they are shown.
     fn ask_for(&self, action: Action, question: &str) -> Option<String> {
-        if self.terminal.is_interactive() && matches!(action, Action::Approve | Action::Deny) {
+        if self.shared.terminal.is_interactive() && matches!(action, Action::Approve | Action::Deny)
+        {
             self.wants(Wish::Do(Action::Requests, String::new()));
         }
-        self.terminal.ask(question)
+        self.shared.terminal.ask(question)
     }
 
     fn wants(&self, wish: Wish) {
@@ -184,13 +185,14 @@ impl Sending {
         match (is_offline, is_leave) {
             (false, _) => self.work_off(),
             // A person wants to be gone now; a script wants to have said everything.
-            (true, true) if n_before == 0 || self.terminal.is_interactive() => {
+            (true, true) if n_before == 0 || self.shared.terminal.is_interactive() => {
                 if n_before > 0 {
-                    self.terminal.show(&format!("Not sent, since there is no connection: the last {n_before} that you typed."));
+                    self.shared.terminal.show(&format!("Not sent, since there is no connection: the last {n_before} that you typed."));
                 }
                 self.note_leaving();
             }
             (true, false) if n_before == 0 => self
+                .shared
                 .terminal
                 .show("There is no connection: it is done as soon as there is one again."),
             (true, _) => {}
@@ -207,10 +209,11 @@ impl Sending {
             match talk.grant(&wish) {
                 Ok(()) => {}
                 Err(Silence::NoAnswer) => self
+                    .shared
                     .terminal
                     .show("No answer came; what you typed may have had no effect."),
                 Err(Silence::Gone) if matches!(wish, Wish::Do(Action::File, _)) => {
-                    self.terminal.show("The connection broke while the file was sent: share it again when it is back.");
+                    self.shared.terminal.show("The connection broke while the file was sent: share it again when it is back.");
                 }
                 // It is still the first when the connection is back.
                 Err(Silence::Gone) => return,
@@ -231,7 +234,7 @@ impl Sending {
                 .position(|wish| matches!(wish, Wish::Leave)),
         ) {
             if at > 0 {
-                self.terminal.show(&format!(
+                self.shared.terminal.show(&format!(
                     "Not sent, since you wait for approval: the last {at} that you typed."
                 ));
                 state.wishes.drain(..at);
