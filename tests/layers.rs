@@ -15,7 +15,7 @@ const ARROWS: [(&str, &str); 9] = [
     ("wire/", ""),
     ("seal/", "machine"),
     ("net/", "machine"),
-    ("terminal/", "machine wire seal"),
+    ("terminal/", "machine wire"),
     ("server/", "machine wire seal net"),
     ("client/", "machine wire seal net terminal"),
     ("relay/client.rs", "machine wire seal net terminal"),

@@ -164,7 +164,7 @@ impl Talk {
             .send(&[Command::MessageSend.word(), &text])
             .map_err(|_| Silence::Gone)?;
         self.step(Patience::Usual)?;
-        self.shared.terminal.said(said);
+        self.shared.terminal.log_own(said);
         Ok(())
     }
 
@@ -176,7 +176,7 @@ impl Talk {
         }
         let names = self.ask(READY_FOR_DATA, Expected::Set)?;
         if let Some(names) = self.show_names("requests", &names) {
-            self.shared.terminal.people().requests = names;
+            self.shared.known.set_requests(names);
         }
         Ok(())
     }
@@ -184,10 +184,9 @@ impl Talk {
     fn names(&self, command: Command, title: &str) -> Result<(), Silence> {
         self.begin(command)?;
         let names = self.ask(ACKNOWLEDGEMENT, Expected::Set)?;
-        let names = self.show_names(title, &names).unwrap_or_default();
-        names
-            .iter()
-            .for_each(|name| self.shared.terminal.people().meet(name));
+        for name in self.show_names(title, &names).unwrap_or_default() {
+            self.shared.known.add_member(&name);
+        }
         Ok(())
     }
 
@@ -201,7 +200,7 @@ impl Talk {
             .strip_prefix(ADMIN)
             .and_then(|rest| rest.strip_prefix(": "))
             .map(str::to_owned);
-        self.shared.terminal.people().admin = admin;
+        self.shared.known.set_admin(admin);
         self.show_result(&result)
     }
 
@@ -234,12 +233,10 @@ impl Talk {
             return self.show_result(&right);
         }
         let result = self.ask(answer, Expected::Result(String::new()))?;
-        let mut people = self.shared.terminal.people();
-        people.requests.remove(name);
+        self.shared.known.remove_request(name);
         if command == Command::ChangeAdmin {
-            people.admin = None;
+            self.shared.known.set_admin(None);
         }
-        drop(people);
         self.show_result(&result)
     }
 
@@ -394,14 +391,35 @@ impl Talk {
     }
 
     fn show_names(&self, title: &str, pickle: &[u8]) -> Option<BTreeSet<String>> {
-        let names = name_set::decode(pickle);
-        match &names {
-            Ok(names) => self.shared.terminal.list(title, names),
-            Err(error) => self
-                .shared
-                .terminal
-                .show(&format!("The server's list cannot be read: {error}.")),
+        match name_set::decode(pickle) {
+            Ok(names) => {
+                self.list(title, &names);
+                Some(names)
+            }
+            Err(error) => {
+                let notice = format!("The server's list cannot be read: {error}.");
+                self.shared.terminal.show(&notice);
+                None
+            }
         }
-        names.ok()
+    }
+
+    /// Shows a list of names. A person also reads how many there are, and who the admin is.
+    fn list(&self, title: &str, names: &BTreeSet<String>) {
+        let terminal = &self.shared.terminal;
+        if names.is_empty() {
+            return terminal.show(&format!("{title}: nobody"));
+        }
+        if !terminal.is_interactive() {
+            let names: Vec<&str> = names.iter().map(String::as_str).collect();
+            return terminal.show(&format!("{title}: {}", names.join(", ")));
+        }
+        let admin = self.shared.known.admin();
+        let mark = |name: &String| match &admin {
+            Some(admin) if admin == name => format!("{name} (admin)"),
+            _ => name.clone(),
+        };
+        let marked: Vec<String> = names.iter().map(mark).collect();
+        terminal.show(&format!("{title} ({}): {}", names.len(), marked.join(", ")));
     }
 }

@@ -14,12 +14,13 @@ use std::time::Duration;
 
 use parking_lot::{Condvar, Mutex};
 
+use super::receiving::show_text;
 use super::step::Dialogue;
 use super::{ClientError, ClientSettings, Shared};
 use crate::net::connection::QuickAck;
 use crate::net::{connect, is_late};
 use crate::seal::{Key, challenge, stamp_of};
-use crate::terminal::Terminal;
+use crate::terminal::SaidAt;
 use crate::wire::command::{ADMIN_READY, Dialect, READY, SEND_GROUP_NAME, WAIT, after, refusal};
 use crate::wire::frame::{self, FrameReader, MAX_FRAME, WireError};
 use crate::wire::joining::{self, Introduction};
@@ -152,7 +153,7 @@ impl Link {
         let proof = secret.as_ref().map_or(String::new(), |_| challenge());
         let plain = secret.is_some().then_some(&opening);
         let mut next_step = |step, is_step: &dyn Fn(&str) -> bool| {
-            next_step(&mut frames, key, plain, terminal, step, is_step)
+            next_step(&mut frames, key, plain, shared, step, is_step)
         };
 
         send(&socket, &seal(key, name.as_str()))?; // 2
@@ -186,13 +187,7 @@ impl Link {
         let (verdict, joined_at) =
             next_step("the answer to joining", &|text| verdict_of(text).is_some())?; // 5
         let verdict = verdict_of(&verdict).unwrap_or(WAIT);
-        let mut people = terminal.people();
-        people.me = name.to_string();
-        people.is_waiting = verdict == WAIT;
-        if verdict == ADMIN_READY {
-            people.admin = Some(name.to_string());
-        }
-        drop(people);
+        shared.known.joined(verdict);
         let greeting = match verdict {
             ADMIN_READY if again => {
                 format!(
@@ -328,7 +323,7 @@ fn next_step(
     frames: &mut FrameReader<Incoming>,
     key: &Key,
     plain: Option<&Key>,
-    terminal: &Terminal,
+    shared: &Shared,
     step: &'static str,
     is_step: &dyn Fn(&str) -> bool,
 ) -> Result<(String, u64), ClientError> {
@@ -349,7 +344,7 @@ fn next_step(
             None if is_plain => return Err(ClientError::NoSecretThere),
             None if is_step(&text) => return Ok((text, stamp_of(&token).unwrap_or(0))),
             None if plain.is_some() => return Err(WireError::NotTheStep(step).into()),
-            None => terminal.hear(&text),
+            None => show_text(shared, &text, SaidAt::Now),
         }
     }
 }

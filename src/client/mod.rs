@@ -11,6 +11,7 @@
 //! - [`step`] and [`dialogues`]: what the server may say next, and the dialogues with it, one at a time.
 //! - [`receiving`]: what arrives: steps for the dialogue, events for the person, files.
 //! - [`files`]: a file is read and sealed, or received and opened, as a stream.
+//! - [`known_group`]: what the client knows of the group.
 //! - [`room_key`]: what members say to each other when they keep it from the server.
 //!
 //! The thread that receives is the main one: when the connection ends the program does, though the other still waits for a line
@@ -18,6 +19,7 @@
 
 pub mod dialogues;
 pub mod files;
+pub mod known_group;
 pub mod link;
 pub mod receiving;
 pub mod room_key;
@@ -37,6 +39,7 @@ use crossbeam_channel::bounded;
 use parking_lot::Mutex;
 
 use self::dialogues::Talk;
+use self::known_group::KnownGroup;
 use self::link::{Joined, Link};
 use self::receiving::Receiving;
 use self::sending::Sending;
@@ -87,6 +90,8 @@ pub struct Shared {
     pub run: String,
     /// The mark of the last line that arrived.
     pub last_mark: Mutex<String>,
+    /// What the client knows of the group.
+    pub known: KnownGroup,
     /// What the person sees and types.
     pub terminal: Terminal,
 }
@@ -119,6 +124,7 @@ pub fn run(mut settings: ClientSettings) -> Result<(), ClientError> {
         .map_err(ClientError::Name)?;
     chat(Arc::new(Shared {
         settings,
+        known: KnownGroup::new(&name),
         name,
         group,
         secret,
@@ -138,6 +144,8 @@ fn chat(shared: Arc<Shared>) -> Result<(), ClientError> {
     let (at_ctrl_c, at_second_ctrl_c) = (Arc::clone(&sender), Arc::clone(&sender));
     let _visit = shared.terminal.enter(Conversation {
         name: shared.group.to_string(),
+        me: shared.name.to_string(),
+        names: Arc::clone(&shared.known.names),
         commands: typed::commands(),
         stop: Box::new(move || at_ctrl_c.stop()),
         leave: Box::new(move || at_second_ctrl_c.leave_at_signal()),

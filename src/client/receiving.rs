@@ -20,9 +20,10 @@ use super::files::{Download, Seal};
 use super::link::{Incoming, Link, SERVER};
 use super::room_key;
 use super::sending::Sending;
-use super::step::is_line;
+use super::step::{is_line, speaker_of};
 use super::{ClientError, Shared};
 use crate::seal::stamp_of;
+use crate::terminal::SaidAt;
 use crate::wire::command::{
     ACCEPTED, CLOSING, Dialect, KICKED, PYCHAT, RECEIVE_FILE, SEND_FILE, SEND_FILENAME,
     WAIT_DISCONNECT, after, refusal,
@@ -144,7 +145,7 @@ impl Receiving {
             }
             ACCEPTED => {
                 self.link.is_member.store(true, Ordering::SeqCst);
-                self.shared.terminal.people().is_waiting = false;
+                self.shared.known.approved();
                 self.shared
                     .terminal
                     .show("You have been approved: say hello. /help lists the commands.");
@@ -167,13 +168,7 @@ impl Receiving {
             debug!("the server sent a word that is not known here");
             return Ok(Next::Frame);
         }
-        if text
-            .split_once(": ")
-            .is_some_and(|(name, _)| !name.is_empty() && name != PYCHAT)
-        {
-            *self.shared.last_mark.lock() = mark(token);
-        }
-        self.delivery_step(&text, stamp_of(token))
+        self.delivery_step(&text, token)
     }
 
     /// Whether these bytes are the step that the sending thread waits for. If so, it is not expected again.
@@ -210,7 +205,7 @@ impl Receiving {
     }
 
     /// A text that is the next step of a delivery, or else a line, which may have been said before this client joined.
-    fn delivery_step(&mut self, text: &str, said_at: Option<u64>) -> Result<Next, ClientError> {
+    fn delivery_step(&mut self, text: &str, token: &[u8]) -> Result<Next, ClientError> {
         if !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit()) {
             if !self.mistaken.is_empty()
                 && self
@@ -238,14 +233,15 @@ impl Receiving {
         }
         let may_be_name = self.link.server == Dialect::Fernchat || !is_line(text);
         if !may_be_name || !self.name_delivery(text)? {
-            if let Some((name, _)) = text.split_once(": ") {
-                self.shared.terminal.people().meet(name);
+            if speaker_of(text).is_some_and(|name| name != PYCHAT) {
+                *self.shared.last_mark.lock() = mark(token);
             }
-            let line = room_key::shown(text, self.shared.room_key.as_ref());
-            match said_at.filter(|said_at| *said_at < self.link.joined_at) {
-                Some(said_at) => self.shared.terminal.hear_earlier(&line, said_at),
-                None => self.shared.terminal.hear(&line),
-            }
+            let said_at = stamp_of(token).filter(|said_at| *said_at < self.link.joined_at);
+            show_text(
+                &self.shared,
+                text,
+                said_at.map_or(SaidAt::Now, SaidAt::Earlier),
+            );
         }
         Ok(Next::Frame)
     }
@@ -328,6 +324,27 @@ impl Receiving {
             Err(error) => format!("{title} was not received: {error}."),
         });
         Ok(Next::Frame)
+    }
+}
+
+/// Shows a text that is no step: a notice of the server, or a line that somebody said.
+pub(super) fn show_text(shared: &Shared, text: &str, said_at: SaidAt) {
+    let terminal = &shared.terminal;
+    match text.split_once(": ") {
+        Some((PYCHAT, notice)) => {
+            terminal.show(text);
+            let advice = shared.known.learn(notice);
+            if let Some(advice) = advice.filter(|_| terminal.is_interactive()) {
+                terminal.show(&advice);
+            }
+            return;
+        }
+        Some((name, _)) => shared.known.add_member(name),
+        None => {}
+    }
+    match room_key::open(text, said_at, shared.room_key.as_ref()) {
+        Ok(line) => terminal.show_line(&line),
+        Err(notice) => terminal.show(&notice),
     }
 }
 

@@ -1,71 +1,89 @@
 //! The room key: what members share and the server does not have.
 //!
-//! A line is sealed twice: `[HH:MM:SS] NAME: TEXT` under the room key, and the token of that, as a text like any other, under the server's.
-//! So any server passes it on, also the Python one. What arrives is shown as what it is: a line that was sealed for this room by the one
-//! under whose name it came, or else why it is not one. The room key proves the name as far as its holders are trusted: any of them can seal
-//! in any name, but then only the server can deliver it under that name.
-
-use std::borrow::Cow;
+//! A line is sealed twice. `[HH:MM:SS] NAME: TEXT` is sealed with the room key, and the token of that is the text of an ordinary line.
+//! So any server passes it on, also the Python one. A receiver shows the line only if it was sealed in the name under which the server
+//! delivers it. The room key proves the name as far as its holders are trusted: each of them can seal in any name, but then only the
+//! server can deliver the line under that name.
 
 use crate::machine;
 use crate::seal::{Key, StampedLine, has_token_form};
-use crate::wire::command::PYCHAT;
+use crate::terminal::{ChatLine, SaidAt};
 use crate::wire::name::UserName;
 
 /// The text that says `text` to those who have the room key.
 pub fn seal(room_key: &Key, name: &UserName, text: &str) -> String {
-    let time = machine::local_time().time().to_string();
-    room_key.seal(
-        StampedLine {
-            time: &time,
-            name: name.as_str(),
-            text,
-        }
-        .to_string()
-        .as_bytes(),
-    )
+    let line = StampedLine {
+        time: &machine::local_time().time().to_string(),
+        name: name.as_str(),
+        text,
+    };
+    room_key.seal(line.to_string().as_bytes())
 }
 
-/// What a line that the server delivered, `NAME: TEXT`, is to somebody who has this room key, or none.
-pub fn shown<'a>(line: &'a str, room_key: Option<&Key>) -> Cow<'a, str> {
+/// The line in a text that the server delivered, `NAME: TEXT`, for a client with this room key or with none.
+///
+/// # Errors
+/// It cannot be shown as a line. The error is the notice that is shown in its place.
+pub fn open(text: &str, said_at: SaidAt, room_key: Option<&Key>) -> Result<ChatLine, String> {
     // A Python server takes names with a colon; a token has none.
-    let (name, text) = match line.rsplit_once(": ") {
-        Some((name, text)) if has_token_form(text) => (name, text),
-        _ => return in_clear(line, room_key),
+    let sealed = text.rsplit_once(": ");
+    let Some((name, token)) = sealed.filter(|(_, token)| has_token_form(token)) else {
+        let (name, said) = text.split_once(": ").ok_or(text)?;
+        // Everybody on the way could read this line, or make it up.
+        let remark = room_key.map_or("", |_| " (not sealed)");
+        return Ok(ChatLine {
+            name: name.to_owned(),
+            remark,
+            text: said.to_owned(),
+            time: said_at,
+        });
     };
     let Some(room_key) = room_key else {
-        return format!("{name} says something that is sealed with a room key.").into();
+        return Err(format!(
+            "{name} says something that is sealed with a room key."
+        ));
     };
     let opened = room_key
-        .open(text.as_bytes())
-        .map(|text| String::from_utf8_lossy(&text).into_owned());
-    let Ok(opened) = opened else {
-        return format!("{name} says something that this room key does not open.").into();
-    };
+        .open(token.as_bytes())
+        .map_err(|_| format!("{name} says something that this room key does not open."))?;
+    let opened = String::from_utf8_lossy(&opened);
     match StampedLine::parse(&opened) {
-        Some(line) if line.name == name => opened.into(),
-        Some(line) => format!(
+        Some(line) if line.name == name => Ok(ChatLine {
+            name: name.to_owned(),
+            remark: "",
+            text: line.text.to_owned(),
+            time: SaidAt::Stamped {
+                time: line.time.to_owned(),
+                front: format!("[{}] ", line.time),
+            },
+        }),
+        Some(line) => Err(format!(
             "Not shown: a line that the server says is {name}'s was sealed as {}'s.",
             line.name
-        )
-        .into(),
-        None => format!("Not shown: {name} sealed something that is no line.").into(),
-    }
-}
-
-/// With a room key, a line that everybody on the way could read or make up is marked. The server's own notices are never anything else.
-fn in_clear<'a>(line: &'a str, room_key: Option<&Key>) -> Cow<'a, str> {
-    match line.split_once(": ") {
-        Some((name, text)) if room_key.is_some() && name != PYCHAT => {
-            format!("{name} (not sealed): {text}").into()
-        }
-        _ => line.into(),
+        )),
+        None => Err(format!(
+            "Not shown: {name} sealed something that is no line."
+        )),
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// What stands on the screen.
+    fn shown(text: &str, room_key: Option<&Key>) -> String {
+        match open(text, SaidAt::Now, room_key) {
+            Ok(line) => {
+                let front = match &line.time {
+                    SaidAt::Stamped { front, .. } => front,
+                    _ => "",
+                };
+                format!("{front}{}{}: {}", line.name, line.remark, line.text)
+            }
+            Err(notice) => notice,
+        }
+    }
 
     #[test]
     fn a_line_is_shown_as_what_it_is() {
@@ -117,19 +135,11 @@ mod tests {
                 None,
                 &format!("alice: {token} or so"),
             ),
-            (
-                "PyChat: bob is here".into(),
-                Some(&key),
-                "PyChat: bob is here",
-            ),
             ("no name".into(), Some(&key), "no name"),
         ] {
             assert_eq!(shown(&line, room_key), expected);
         }
-        let now = shown(&format!("alice: {token}"), Some(&key)).into_owned();
-        assert_eq!(
-            StampedLine::parse(&now).map(|line| (line.name, line.text)),
-            Some(("alice", "meet: at noon"))
-        );
+        let now = shown(&format!("alice: {token}"), Some(&key));
+        assert!(now.ends_with("] alice: meet: at noon"), "{now}");
     }
 }

@@ -135,7 +135,7 @@ impl Sending {
 
     fn do_line(&self, line: &str) -> ControlFlow<()> {
         let typed = Typed::parse(line);
-        if self.shared.terminal.people().is_waiting {
+        if self.shared.known.is_waiting() {
             return match typed {
                 Typed::Action(Action::Quit, ..) => ControlFlow::Break(()),
                 _ if line == "/1" => ControlFlow::Break(()),

@@ -12,13 +12,15 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
+use parking_lot::Mutex;
+
 use super::splitter::{Piece, REST_TIME, Splitter};
 use super::{PAUSE, READ_LEN};
 use crate::machine;
 use crate::net::{ConnectError, connect, is_late};
 use crate::seal::{Key, KeyFileError, StampedLine, token_len};
 use crate::terminal::log::LogError;
-use crate::terminal::{self, Conversation, Terminal};
+use crate::terminal::{self, ChatLine, Conversation, Names, SaidAt, Terminal};
 use crate::wire::name::{NameError, UserName};
 
 /// The longest token that is sent, in bytes: what a Python peer reads at once.
@@ -26,6 +28,9 @@ const MAX_TOKEN: u64 = 1024;
 
 /// The name under which one's own lines are shown, so that nobody else may bear it.
 const SELF: &str = "You";
+
+/// How many names are kept for completion.
+const MAX_NAMES: usize = 10_000;
 
 /// How long the relay may take to close after the end of the input. A Python relay never does.
 const LEAVE_TIME: Duration = Duration::from_secs(2);
@@ -50,6 +55,8 @@ struct Chat {
     key: Key,
     socket: TcpStream,
     terminal: Terminal,
+    /// The friends who have said something: Tab completes their names.
+    names: Arc<Mutex<Names>>,
     /// The end of the connection is no failure any more.
     is_leaving: AtomicBool,
 }
@@ -65,7 +72,6 @@ pub fn run(settings: RelayClientSettings) -> Result<(), ClientError> {
         .name("name", settings.name, name)
         .map_err(ClientError::Name)?;
     let socket = connect(&settings.host, settings.port).map_err(ClientError::Connect)?;
-    terminal.people().me = name.to_string();
     terminal.show(&format!(
         "{} {name} joined {}:{}",
         machine::local_time(),
@@ -77,6 +83,7 @@ pub fn run(settings: RelayClientSettings) -> Result<(), ClientError> {
         key,
         socket,
         terminal,
+        names: Arc::default(),
         is_leaving: AtomicBool::new(false),
     });
     let at_signal = Arc::clone(&chat);
@@ -85,6 +92,8 @@ pub fn run(settings: RelayClientSettings) -> Result<(), ClientError> {
     let at_second_ctrl_c = Arc::clone(&chat);
     let _visit = chat.terminal.enter(Conversation {
         name: settings.host,
+        me: chat.name.to_string(),
+        names: Arc::clone(&chat.names),
         commands: Vec::new(),
         stop: Box::new(|| false),
         leave: Box::new(move || at_second_ctrl_c.leave(Shutdown::Both)),
@@ -148,31 +157,44 @@ impl Chat {
             (&self.socket).write_all(self.key.seal(stamp(text).as_bytes()).as_bytes())?;
             // On a terminal it stands there already.
             if self.terminal.is_interactive() {
-                self.terminal.said(text)
+                self.terminal.log_own(text)
             } else {
-                self.terminal.hear_stamped(
-                    &format!("{time} "),
-                    StampedLine {
-                        time: &time,
-                        name: SELF,
-                        text,
-                    },
-                )
+                self.show(StampedLine {
+                    time: &time,
+                    name: SELF,
+                    text,
+                })
             }
             thread::sleep(PAUSE);
         }
         Ok(())
     }
 
-    /// Shows a line as people know it from the scripts.
+    /// Shows what a token opened to.
     fn hear(&self, text: &str) {
         match StampedLine::parse(text) {
             Some(line) => {
-                self.terminal.people().meet(line.name);
-                self.terminal.hear_stamped(&format!("{} ", line.time), line);
+                let members = &mut self.names.lock().members;
+                if members.len() < MAX_NAMES {
+                    members.insert(line.name.to_owned());
+                }
+                self.show(line);
             }
             None => self.terminal.show(text),
         }
+    }
+
+    /// Shows a line as people know it from the scripts.
+    fn show(&self, line: StampedLine) {
+        self.terminal.show_line(&ChatLine {
+            name: line.name.to_owned(),
+            remark: "",
+            text: line.text.to_owned(),
+            time: SaidAt::Stamped {
+                time: line.time.to_owned(),
+                front: format!("{} ", line.time),
+            },
+        });
     }
 
     /// Shows what arrives, until the connection ends.

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{MAIN_SEPARATOR, Path, PathBuf, is_separator};
 
 use super::style::harmless;
-use super::{Need, People};
+use super::{Names, Need};
 
 /// What the end of this line can become, and where that end begins. `need` was asked for; if nothing was, the line begins with a command,
 /// or is said.
@@ -12,7 +12,7 @@ pub fn candidates(
     line: &str,
     need: Need,
     commands: &[(&'static str, Need)],
-    people: &People,
+    names: &Names,
 ) -> (usize, Vec<String>) {
     let (word, rest) = line
         .split_once(' ')
@@ -47,8 +47,8 @@ pub fn candidates(
     };
     let mut found = match need {
         Need::Nothing if begun.is_empty() => Vec::new(),
-        Need::Nothing | Need::Member(_) => begun_with(begun, &mut people.members.iter()),
-        Need::Request(_) => begun_with(begun, &mut people.requests.iter()),
+        Need::Nothing | Need::Member(_) => begun_with(begun, &mut names.members.iter()),
+        Need::Request(_) => begun_with(begun, &mut names.requests.iter()),
         Need::File(_) => files(begun),
     };
     // Names from others, and also names of files, may hold what a terminal would obey.
@@ -142,10 +142,10 @@ mod tests {
         assert!(has_such_names || cfg!(windows));
         fs::create_dir(folder.path().join("plans")).unwrap();
         let name = |name: &str| name.to_owned();
-        let people = People {
+        let names = Names {
             members: ["alice", "Bob the builder", "carol"].map(name).into(),
             requests: ["bea", "dan", "d\x1b[2J"].map(name).into(),
-            ..People::default()
+            ..Names::default()
         };
         let file = |line: &str| line.replace('@', &at.to_string());
         let in_folder = if cfg!(windows) {
@@ -176,7 +176,7 @@ mod tests {
         ] {
             let expected: Vec<String> = expected.into_iter().map(file).collect();
             assert_eq!(
-                candidates(&file(line), need, &COMMANDS, &people),
+                candidates(&file(line), need, &COMMANDS, &names),
                 (start, expected),
                 "{line}"
             );

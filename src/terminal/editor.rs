@@ -30,7 +30,7 @@ use rustyline::validate::{ValidationContext, ValidationResult, Validator};
 use rustyline::{ExternalPrinter, Helper};
 
 use super::style::harmless;
-use super::{Conversation, Need, People, completion, print};
+use super::{Conversation, Names, Need, completion, print};
 use crate::machine;
 
 /// How many lines wait to be shown while the person searches the history, say. Past it whoever shows a line waits, and then the server
@@ -89,12 +89,7 @@ struct Line {
 
 impl Editor {
     /// Starts editing; `None` on a terminal that is too plain for it.
-    pub fn start(
-        room: Conversation,
-        people: Arc<Mutex<People>>,
-        history: Option<PathBuf>,
-        color: bool,
-    ) -> Option<Editor> {
+    pub fn start(room: Conversation, history: Option<PathBuf>, color: bool) -> Option<Editor> {
         let screen = Arc::new(Screen::default());
         let restore_mode = Box::new(machine::keep_terminal_mode());
         let config = Config::builder().max_history_size(HISTORY_LEN).ok()?;
@@ -115,7 +110,7 @@ impl Editor {
         }
         let notice = Notice {
             screen: Arc::clone(&screen),
-            people: Arc::clone(&people),
+            names: Arc::clone(&room.names),
         };
         lines.set_helper(Some(Helping {
             notice,
@@ -128,7 +123,6 @@ impl Editor {
         let editing = Editing {
             lines,
             room,
-            people,
             history,
             typed: sender,
             screen: Arc::clone(&screen),
@@ -255,7 +249,6 @@ impl Screen {
 struct Editing {
     lines: rustyline::Editor<Helping, FileHistory>,
     room: Conversation,
-    people: Arc<Mutex<People>>,
     history: Option<PathBuf>,
     typed: Sender<String>,
     screen: Arc<Screen>,
@@ -323,7 +316,7 @@ impl Editing {
 
     /// What will be asked for after this line, of which `need` was asked for.
     fn need_after(&self, need: Need, line: &str) -> Need {
-        if need != Need::Nothing || self.people.lock().is_waiting {
+        if need != Need::Nothing || self.room.names.lock().is_waiting {
             return Need::Nothing;
         }
         self.room
@@ -387,7 +380,7 @@ impl Completer for Helping {
             &line[..at],
             self.need,
             &self.commands,
-            &self.notice.people.lock(),
+            &self.notice.names.lock(),
         ))
     }
 }
@@ -418,14 +411,14 @@ impl Highlighter for Helping {
 #[derive(Clone)]
 struct Notice {
     screen: Arc<Screen>,
-    people: Arc<Mutex<People>>,
+    names: Arc<Mutex<Names>>,
 }
 
 impl Hint for Notice {
     fn display(&self) -> &str {
         match (
             self.screen.state.lock().notice,
-            self.people.lock().is_waiting,
+            self.names.lock().is_waiting,
         ) {
             ("", true) => "(waiting; /1 leaves)",
             (notice, _) => notice,

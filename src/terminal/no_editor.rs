@@ -2,23 +2,15 @@
 
 use std::convert::Infallible;
 use std::path::PathBuf;
-use std::sync::Arc;
 
-use parking_lot::Mutex;
-
-use super::{Conversation, People};
+use super::Conversation;
 
 /// There is none.
 pub struct Editor(Infallible);
 
 impl Editor {
     /// Never.
-    pub fn start(
-        _: Conversation,
-        _: Arc<Mutex<People>>,
-        _: Option<PathBuf>,
-        _: bool,
-    ) -> Option<Editor> {
+    pub fn start(_: Conversation, _: Option<PathBuf>, _: bool) -> Option<Editor> {
         None
     }
 

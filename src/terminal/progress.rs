@@ -1,25 +1,25 @@
-//! How far a file has come: for a person, and only for what takes longer than a second.
+//! How far a file has come: for a person, and only for a file that takes longer than a second.
 
 use std::time::Instant;
 
 use super::Terminal;
-use super::style::harmless;
+use super::style::{cut, harmless};
 use crate::wire::size;
 
-/// A file on its way.
+/// The progress of one file.
 pub struct Progress<'a> {
     terminal: &'a Terminal,
     title: String,
-    /// The length of its body, in bytes.
+    /// The length of the body, in bytes, and how many of them are through.
     len: u64,
     n_done: u64,
     start: Instant,
-    /// When it was shown last, in seconds from the start on.
+    /// When the progress was shown last, in seconds after the start.
     shown_at: u64,
 }
 
 impl Progress<'_> {
-    /// So many more bytes of the body are through.
+    /// `n` more bytes of the body are through.
     pub fn add(&mut self, n: usize) {
         self.n_done += n as u64;
         let seconds = self.start.elapsed().as_secs();
@@ -27,14 +27,14 @@ impl Progress<'_> {
         if is_last || seconds >= self.shown_at + self.terminal.progress_time() {
             self.shown_at = seconds;
             let text = text(self.n_done, self.len, self.start.elapsed().as_secs_f64());
-            self.terminal
-                .show_progress(&format!("{text}: {}", harmless(&self.title)));
+            let line = format!("{text}: {}", harmless(&self.title));
+            self.terminal.show_progress(&line);
         }
     }
 }
 
 impl Terminal {
-    /// Begins to show how a file comes along.
+    /// Begins to show the progress of a file.
     pub fn progress(&self, title: String, len: u64) -> Progress<'_> {
         Progress {
             terminal: self,
@@ -43,6 +43,24 @@ impl Terminal {
             n_done: 0,
             start: Instant::now(),
             shown_at: 0,
+        }
+    }
+
+    /// How many seconds pass until the progress is shown, again and again. Without the editor a line cannot be replaced, so it is shown
+    /// less often.
+    fn progress_time(&self) -> u64 {
+        match (self.is_interactive, self.editor()) {
+            (true, Some(_)) => 1,
+            (true, None) => 10,
+            (false, _) => u64::MAX,
+        }
+    }
+
+    /// Shows the progress, in place of the line before if that showed progress, too.
+    fn show_progress(&self, line: &str) {
+        match self.editor() {
+            Some(editor) => editor.show_progress(|columns| self.style.quiet(cut(line, columns))),
+            None => self.show(line),
         }
     }
 }

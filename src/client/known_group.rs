@@ -1,0 +1,138 @@
+//! What the client knows of the group: who the admin is, who is a member, who has asked to join, and whether the user still waits.
+//!
+//! All of it comes from what the server says. The names are shared with the terminal, which completes them.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+
+use crate::terminal::Names;
+use crate::wire::command::{ADMIN_READY, HAS_REQUESTED, MADE_ADMIN, WAIT};
+use crate::wire::name::UserName;
+
+/// What the client knows of the group.
+pub struct KnownGroup {
+    me: String,
+    admin: Mutex<Option<String>>,
+    /// Shared with the terminal.
+    pub names: Arc<Mutex<Names>>,
+}
+
+/// How many members are kept, and how many requests. A hostile server could name people without end.
+const MAX_NAMES: usize = 10_000;
+
+impl KnownGroup {
+    /// Nothing is known yet.
+    pub fn new(me: &UserName) -> KnownGroup {
+        KnownGroup {
+            me: me.to_string(),
+            admin: Mutex::default(),
+            names: Arc::default(),
+        }
+    }
+
+    /// Learns from the server's answer to joining.
+    pub fn joined(&self, verdict: &str) {
+        self.names.lock().is_waiting = verdict == WAIT;
+        if verdict == ADMIN_READY {
+            *self.admin.lock() = Some(self.me.clone());
+        }
+    }
+
+    /// The admin has let the user in.
+    pub fn approved(&self) {
+        self.names.lock().is_waiting = false;
+    }
+
+    /// Whether the user waits for approval.
+    pub fn is_waiting(&self) -> bool {
+        self.names.lock().is_waiting
+    }
+
+    /// The admin, if the client knows who it is.
+    pub fn admin(&self) -> Option<String> {
+        self.admin.lock().clone()
+    }
+
+    /// Learns who the admin is, or that another member is now.
+    pub fn set_admin(&self, admin: Option<String>) {
+        *self.admin.lock() = admin;
+    }
+
+    /// Learns that somebody is a member.
+    pub fn add_member(&self, name: &str) {
+        let mut names = self.names.lock();
+        names.requests.remove(name);
+        if names.members.len() < MAX_NAMES {
+            names.members.insert(name.to_owned());
+        }
+    }
+
+    /// Learns who has asked to join.
+    pub fn set_requests(&self, requests: BTreeSet<String>) {
+        self.names.lock().requests = requests;
+    }
+
+    /// The admin has decided about a request.
+    pub fn remove_request(&self, name: &str) {
+        self.names.lock().requests.remove(name);
+    }
+
+    /// Learns from a notice of the server. Returns what the user can do about it.
+    pub fn learn(&self, notice: &str) -> Option<String> {
+        let mut admin = self.admin.lock();
+        if notice.ends_with(MADE_ADMIN) {
+            *admin = Some(self.me.clone());
+        }
+        let name = notice.strip_suffix(HAS_REQUESTED)?;
+        let requests = &mut self.names.lock().requests;
+        if requests.len() < MAX_NAMES {
+            requests.insert(name.to_owned());
+        }
+        match &*admin {
+            Some(admin) if *admin == self.me => {
+                Some(format!("Answer with /approve {name} or /deny {name}."))
+            }
+            Some(_) => None,
+            None => Some(format!(
+                "If you administer the group: /approve {name} or /deny {name}."
+            )),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wire::command::READY;
+
+    #[test]
+    fn who_can_answer_a_request_is_told_how() {
+        let known = KnownGroup::new(&UserName::parse("alice").unwrap());
+        known.joined(READY);
+        let request = format!("bob{HAS_REQUESTED}");
+        let advice = "/approve bob or /deny bob.";
+        let if_admin = format!("If you administer the group: {advice}");
+        assert_eq!(known.learn(&request), Some(if_admin));
+        known.set_admin(Some("carol".into()));
+        assert_eq!(known.learn(&request), None);
+        assert_eq!(known.learn(&format!("carol{MADE_ADMIN}")), None);
+        assert_eq!(known.learn(&request), Some(format!("Answer with {advice}")));
+        assert!(known.names.lock().requests.contains("bob"));
+        known.add_member("bob");
+        assert!(known.names.lock().requests.is_empty());
+    }
+
+    #[test]
+    fn a_server_that_names_people_without_end_costs_no_more_than_a_limit() {
+        let known = KnownGroup::new(&UserName::parse("alice").unwrap());
+        for n in 0..=MAX_NAMES {
+            known.add_member(&n.to_string());
+            known.learn(&format!("{n}{HAS_REQUESTED}"));
+        }
+        let names = known.names.lock();
+        assert_eq!(names.members.len(), MAX_NAMES);
+        assert_eq!(names.requests.len(), MAX_NAMES);
+    }
+}
