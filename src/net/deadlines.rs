@@ -1,8 +1,13 @@
-//! What a client must do in time: a small table, and pure. The listener's clock asks it what is due.
+//! What a client must do in time: a small table, and pure; and what the listener's clock does with it.
 
-use std::time::Instant;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use super::departure::Departure;
+use super::outbox::Outbox;
+
+/// How long the system looks for a sign of life from a peer that is probed. A dead peer has failed sooner.
+pub const PROBE_TIME: Duration = Duration::from_secs(5);
 
 /// What is awaited from a client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -69,11 +74,53 @@ impl Deadlines {
     }
 }
 
+impl Outbox {
+    /// The client must do this in time, or it is disconnected. For the close of the connection, the soonest deadline counts.
+    pub fn expect(&self, awaited: Awaited, limit: Duration) {
+        let at = Instant::now() + limit;
+        let mut deadlines = self.deadlines.lock();
+        match awaited {
+            Awaited::Close => deadlines.set_sooner(awaited, at),
+            _ => deadlines.set(awaited, at),
+        }
+    }
+
+    /// The client has done this, or need not do it any more.
+    pub fn expect_no_more(&self, awaited: Awaited) {
+        self.deadlines.lock().clear(awaited);
+    }
+
+    /// Has the system find out quickly whether the peer is still there. Waits for nothing.
+    pub fn probe(&self) {
+        let mut deadlines = self.deadlines.lock();
+        if deadlines.get(Awaited::SignOfLife).is_none() {
+            deadlines.set(Awaited::SignOfLife, Instant::now() + PROBE_TIME);
+            self.transport.probe(true);
+        }
+    }
+
+    /// Ends the connection if a deadline has passed, or if the client takes too little. Called by the listener's clock.
+    pub(super) fn look_at_clock(self: &Arc<Self>, now: Instant) {
+        let due = self.deadlines.lock().take_due(now);
+        let reason = match due.map(Awaited::departure) {
+            Some(None) => {
+                self.transport.probe(false);
+                return;
+            }
+            Some(reason) => reason,
+            None => self.flow.is_too_slow(now).then_some(Departure::TooSlow),
+        };
+        if let Some(reason) = reason {
+            self.end(reason, Duration::ZERO);
+            self.shut();
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
+    use crate::net::outbox::tests::asked_outbox;
 
     #[test]
     fn each_kind_has_one_deadline_and_is_due_once() {
@@ -92,5 +139,37 @@ mod tests {
         assert_eq!(deadlines.take_due(at(4)), None);
         assert_eq!(deadlines.take_due(at(5)), Some(Awaited::More));
         assert_eq!(deadlines.take_due(at(99)), None);
+    }
+
+    #[test]
+    fn client_is_disconnected_for_what_it_did_not_do_in_time() {
+        const LIMIT: Duration = Duration::from_secs(60);
+        for awaited in [Awaited::Greeting, Awaited::More, Awaited::Finish] {
+            let (outbox, asked) = asked_outbox();
+            outbox.expect(awaited, LIMIT);
+            outbox.look_at_clock(Instant::now());
+            assert_eq!(outbox.ending(), None, "{awaited:?}");
+            outbox.look_at_clock(Instant::now() + LIMIT);
+            assert_eq!(outbox.ending(), awaited.departure().as_ref());
+            assert_eq!(*asked.lock(), ["shut"]);
+
+            let (outbox, _) = asked_outbox();
+            outbox.expect(awaited, LIMIT);
+            outbox.expect_no_more(awaited);
+            outbox.look_at_clock(Instant::now() + LIMIT);
+            assert_eq!(outbox.ending(), None, "{awaited:?}");
+        }
+    }
+
+    #[test]
+    fn probe_ends_by_itself_and_disconnects_nobody() {
+        let (outbox, asked) = asked_outbox();
+        outbox.probe();
+        outbox.probe();
+        outbox.look_at_clock(Instant::now());
+        assert_eq!(*asked.lock(), ["probe"]);
+        outbox.look_at_clock(Instant::now() + PROBE_TIME);
+        assert_eq!(*asked.lock(), ["probe", "no probe"]);
+        assert_eq!(outbox.ending(), None);
     }
 }

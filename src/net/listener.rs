@@ -286,7 +286,7 @@ impl Listener {
             let connections = self.connections().clone();
             // A panic must not end the clock: without it no deadline is kept.
             for connection in connections {
-                let look = || connection.outbox().keep_deadlines(now);
+                let look = || connection.outbox().look_at_clock(now);
                 let _ = catch_unwind(AssertUnwindSafe(look));
             }
             let _ = catch_unwind(AssertUnwindSafe(|| service.tick()));

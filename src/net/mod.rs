@@ -8,6 +8,7 @@ pub mod connection;
 pub mod deadlines;
 pub mod departure;
 pub mod fanout;
+pub mod flow;
 pub mod listener;
 pub mod outbox;
 

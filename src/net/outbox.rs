@@ -7,8 +7,7 @@
 //! Pushing never blocks, so it may happen under a lock. The writer thread starts with the first item that has to wait for the socket;
 //! most clients take at once what they are sent, and never need theirs. [`super::fanout`] is the fast path for those.
 //!
-//! What bounds the queue is a count of bytes: up when something is pushed, down when it is written. Above [`SOFT_LIMIT`], the thread that
-//! caused the bytes waits until there is space. A client that stays above it and takes too little is disconnected as too slow.
+//! What bounds the queue, and who waits when it is full, is in [`super::flow`].
 //!
 //! An end is the last item: [`Outbox::end`] names the reason, once, and nothing that is pushed later is sent.
 //! Knows no protocol: bytes go into a [`Transport`].
@@ -23,25 +22,14 @@ use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Sender, unbounded};
 use log::error;
-use parking_lot::{Condvar, Mutex};
+use parking_lot::Mutex;
 
 use super::connection::STACK_LEN;
 use super::deadlines::{Awaited, Deadlines};
 use super::departure::Departure;
 use super::fanout::Fanout;
+use super::flow::Flow;
 use super::is_late;
-
-/// How many bytes may be queued for a client before those who cause more wait. Enough for a thousand lines, so a short pause of one
-/// member slows nobody down.
-pub const SOFT_LIMIT: usize = 256 << 10;
-
-/// While it is above [`SOFT_LIMIT`], a client must take this many bytes ...
-const PROGRESS: u64 = 64 << 10;
-/// ... in this time, or it is disconnected. This is also the longest that a sender waits, with one line, for a member.
-const PROGRESS_TIME: Duration = Duration::from_secs(5);
-
-/// With more than this queued, in bytes, a client is disconnected at once. Holds what a dialogue may keep back, and as much again.
-const MAX_QUEUED: usize = 16 << 20;
 
 /// What an item counts at least, in bytes, if each is written by itself: so the queue holds few of them, however short they are.
 const MIN_SINGLE: usize = 1 << 10;
@@ -52,9 +40,6 @@ pub const MAX_PAUSE: Duration = Duration::from_millis(50);
 /// The most that the writer gives to the kernel in one write, in bytes. A multiple of 4, as everything on the wire is: so the length of
 /// a frame is never split between two writes.
 const MAX_WRITE: usize = 64 << 10;
-
-/// How long the system looks for a sign of life from a peer that is probed. A dead peer has failed sooner.
-pub const PROBE_TIME: Duration = Duration::from_secs(5);
 
 /// How long the peer may take to read the last bytes and to close, once they are written.
 const CLOSE_TIME: Duration = Duration::from_secs(1);
@@ -97,7 +82,7 @@ pub trait Transport: Send + Sync {
 
 /// See the module's page.
 pub struct Outbox {
-    transport: Box<dyn Transport>,
+    pub(super) transport: Box<dyn Transport>,
     pace: Pace,
     fanout: Arc<Fanout>,
     /// What was pushed since the last round.
@@ -107,23 +92,11 @@ pub struct Outbox {
     writer: Mutex<Option<JoinHandle<()>>>,
     /// How many items the writer was given and has not written yet.
     n_with_writer: AtomicUsize,
-    /// Bytes that were pushed and not yet written.
-    queued: AtomicUsize,
-    /// Bytes that were written since the client came.
-    written: AtomicU64,
     written_mark: AtomicU64,
     /// Why the connection ends, once that is decided.
     ending: OnceLock<Departure>,
-    timing: Mutex<Timing>,
-    /// Notified when there is space again, and at the end.
-    changed: Condvar,
-}
-
-#[derive(Default)]
-struct Timing {
-    deadlines: Deadlines,
-    /// Since when the client has been above the limit, and what it had taken then.
-    above_since: Option<(Instant, u64)>,
+    pub(super) flow: Flow,
+    pub(super) deadlines: Mutex<Deadlines>,
 }
 
 impl Outbox {
@@ -137,12 +110,10 @@ impl Outbox {
             items: OnceLock::new(),
             writer: Mutex::default(),
             n_with_writer: AtomicUsize::new(0),
-            queued: AtomicUsize::new(0),
-            written: AtomicU64::new(0),
             written_mark: AtomicU64::new(0),
             ending: OnceLock::new(),
-            timing: Mutex::default(),
-            changed: Condvar::new(),
+            flow: Flow::default(),
+            deadlines: Mutex::default(),
         })
     }
 
@@ -156,8 +127,7 @@ impl Outbox {
     /// Queues bytes with a mark. Marks rise; 0 is none.
     pub fn push_marked(self: &Arc<Self>, bytes: Arc<[u8]>, mark: u64) {
         if !self.is_ending() {
-            self.queued
-                .fetch_add(self.cost(bytes.len()), Ordering::Relaxed);
+            self.flow.push(self.cost(bytes.len()));
             self.post(Item::Bytes(bytes, mark));
         }
     }
@@ -219,8 +189,8 @@ impl Outbox {
             return;
         }
         let n = self.transport.write_now(batch).unwrap_or(0);
-        self.written.fetch_add(n as u64, Ordering::Relaxed);
-        self.free(n);
+        self.flow.take(n);
+        self.flow.free(n);
         if n == batch.len() {
             self.written_mark.fetch_max(last_mark, Ordering::Relaxed);
         } else {
@@ -307,13 +277,13 @@ impl Outbox {
     fn write_batch(&self, batch: &mut Vec<u8>, last_mark: u64) -> io::Result<()> {
         for piece in batch.chunks(MAX_WRITE) {
             Stream(self).write_all(piece)?;
-            self.free(piece.len());
+            self.flow.free(piece.len());
         }
         if !batch.is_empty() {
             // A short item counts as much when it is written as when it was pushed.
             let rest = self.cost(batch.len()) - batch.len();
-            self.written.fetch_add(rest as u64, Ordering::Relaxed);
-            self.free(rest);
+            self.flow.take(rest);
+            self.flow.free(rest);
         }
         self.written_mark.fetch_max(last_mark, Ordering::Relaxed);
         // A long line leaves no long buffer behind.
@@ -322,54 +292,9 @@ impl Outbox {
         Ok(())
     }
 
-    /// So many bytes are not queued any more.
-    fn free(&self, n: usize) {
-        let before = self.queued.fetch_sub(n, Ordering::Relaxed);
-        if before > SOFT_LIMIT && before - n <= SOFT_LIMIT {
-            self.notify();
-        }
-    }
-
     /// The mark of the last bytes that were written with one.
     pub fn written_mark(&self) -> u64 {
         self.written_mark.load(Ordering::Relaxed)
-    }
-
-    // ---- flow control ----
-
-    /// Whether those who cause bytes may push more. An ending client keeps nobody waiting.
-    pub fn has_space(&self) -> bool {
-        self.queued.load(Ordering::Relaxed) <= SOFT_LIMIT || self.is_ending()
-    }
-
-    /// Waits, holding no lock, until this outbox has space, at most [`PROGRESS_TIME`]: so a flood slows the sender.
-    pub fn wait_for_space(&self) {
-        // There may be space as soon as what this very thread has caused is written.
-        self.flush();
-        self.wait_while(PROGRESS_TIME, || !self.has_space());
-    }
-
-    /// Waits for this long, or until the connection ends: then `false`.
-    pub fn pause(&self, time: Duration) -> bool {
-        self.flush();
-        self.wait_while(time, || !self.is_ending());
-        !self.is_ending()
-    }
-
-    fn wait_while(&self, time: Duration, is_blocked: impl Fn() -> bool) {
-        let deadline = Instant::now() + time;
-        let mut timing = self.timing.lock();
-        while is_blocked() {
-            if self.changed.wait_until(&mut timing, deadline).timed_out() {
-                return;
-            }
-        }
-    }
-
-    fn notify(&self) {
-        // A thread between its look and its wait holds the mutex, and must not miss this.
-        drop(self.timing.lock());
-        self.changed.notify_all();
     }
 
     // ---- the end ----
@@ -377,13 +302,10 @@ impl Outbox {
     /// Ends the connection for this reason: what is queued is still written, for at most `limit`, then the socket is closed.
     /// Only the first reason counts.
     pub fn end(self: &Arc<Self>, reason: Departure, limit: Duration) {
-        self.timing
-            .lock()
-            .deadlines
-            .set_sooner(Awaited::Close, Instant::now() + limit);
+        self.expect(Awaited::Close, limit);
         if self.ending.set(reason).is_ok() {
             self.post(Item::End);
-            self.notify();
+            self.flow.notify();
         }
     }
 
@@ -415,66 +337,6 @@ impl Outbox {
     pub(super) fn flush_end(&self) {
         self.fanout.flush_now();
     }
-
-    // ---- deadlines ----
-
-    /// The client must do this in time, or it is disconnected.
-    pub fn expect(&self, awaited: Awaited, limit: Duration) {
-        let at = Instant::now() + limit;
-        let mut timing = self.timing.lock();
-        match awaited {
-            Awaited::Close => timing.deadlines.set_sooner(awaited, at),
-            _ => timing.deadlines.set(awaited, at),
-        }
-    }
-
-    /// The client has done this, or need not do it any more.
-    pub fn expect_no_more(&self, awaited: Awaited) {
-        self.timing.lock().deadlines.clear(awaited);
-    }
-
-    /// Has the system find out quickly whether the peer is still there. Waits for nothing.
-    pub fn probe(&self) {
-        let mut timing = self.timing.lock();
-        if timing.deadlines.get(Awaited::SignOfLife).is_none() {
-            timing
-                .deadlines
-                .set(Awaited::SignOfLife, Instant::now() + PROBE_TIME);
-            self.transport.probe(true);
-        }
-    }
-
-    /// Ends the connection if a deadline has passed, or if the client takes too little. Called by the listener's clock.
-    pub(super) fn keep_deadlines(self: &Arc<Self>, now: Instant) {
-        let overdue = self.timing.lock().overdue(self, now);
-        if let Some(reason) = overdue {
-            self.end(reason, Duration::ZERO);
-            self.transport.shut();
-        }
-    }
-}
-
-impl Timing {
-    /// Why the client is out of time, if it is.
-    fn overdue(&mut self, outbox: &Outbox, now: Instant) -> Option<Departure> {
-        while let Some(awaited) = self.deadlines.take_due(now) {
-            match awaited.departure() {
-                None => outbox.transport.probe(false),
-                reason => return reason,
-            }
-        }
-        let queued = outbox.queued.load(Ordering::Relaxed);
-        let written = outbox.written.load(Ordering::Relaxed);
-        self.above_since = match self.above_since {
-            _ if queued <= SOFT_LIMIT => None,
-            Some((since, then)) if written - then < PROGRESS => Some((since, then)),
-            _ => Some((now, written)),
-        };
-        let is_stuck = self
-            .above_since
-            .is_some_and(|(since, _)| now - since >= PROGRESS_TIME);
-        (is_stuck || queued > MAX_QUEUED).then_some(Departure::TooSlow)
-    }
 }
 
 /// What a job writes into. Its bytes were never queued, but show that the client takes what it is sent.
@@ -483,7 +345,7 @@ struct Stream<'a>(&'a Outbox);
 impl Write for Stream<'_> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let n = self.0.transport.write(bytes)?;
-        self.0.written.fetch_add(n as u64, Ordering::Relaxed);
+        self.0.flow.take(n);
         Ok(n)
     }
 
@@ -497,6 +359,7 @@ pub(crate) mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::net::flow::{PROGRESS, PROGRESS_TIME, SOFT_LIMIT};
 
     /// How long any expected thing may take.
     const DEADLINE: Duration = Duration::from_secs(10);
@@ -509,7 +372,7 @@ pub(crate) mod tests {
         at_once: Mutex<Vec<Vec<u8>>>,
         by_writer: Mutex<Vec<Vec<u8>>>,
         /// What else was asked of the transport.
-        asked: Mutex<Vec<&'static str>>,
+        asked: Arc<Mutex<Vec<&'static str>>>,
     }
 
     impl Transport for Arc<Fake> {
@@ -578,14 +441,17 @@ pub(crate) mod tests {
         fn shut(&self) {}
     }
 
+    /// An outbox, and what is asked of its transport beside writing.
+    pub(crate) fn asked_outbox() -> (Arc<Outbox>, Arc<Mutex<Vec<&'static str>>>) {
+        let client = Client::with_space(0);
+        (client.outbox, Arc::clone(&client.fake.asked))
+    }
+
     impl Outbox {
         /// Whether the clock finds that its time is up.
         pub(crate) fn is_overdue(self: &Arc<Self>, now: Instant) -> bool {
-            let overdue = self.timing.lock().overdue(self, now);
-            if let Some(reason) = &overdue {
-                self.end(reason.clone(), Duration::ZERO);
-            }
-            overdue.is_some()
+            self.look_at_clock(now);
+            self.is_ending()
         }
 
         pub(crate) fn flush_in_test(&self) {
@@ -617,7 +483,7 @@ pub(crate) mod tests {
                 limit,
                 at_once: Mutex::default(),
                 by_writer: Mutex::default(),
-                asked: Mutex::default(),
+                asked: Arc::default(),
             });
             let transport = Box::new(Arc::clone(&fake));
             let (outbox, items) = with_channel(Arc::default(), pace, transport);
@@ -656,7 +522,7 @@ pub(crate) mod tests {
         }
 
         fn queued(&self) -> usize {
-            self.outbox.queued.load(Ordering::Relaxed)
+            self.outbox.flow.queued()
         }
 
         fn ends(&self) {
@@ -686,7 +552,7 @@ pub(crate) mod tests {
         assert!(client.takes().is_empty());
         assert!(client.items.is_empty());
         assert_eq!(client.queued(), 0);
-        assert_eq!(client.outbox.written.load(Ordering::Relaxed), 13);
+        assert_eq!(client.outbox.flow.taken(), 13);
     }
 
     #[test]
@@ -791,64 +657,6 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn space_ends_above_the_soft_limit_and_comes_back() {
-        let client = Client::with_space(0);
-        client.outbox.push(bytes(SOFT_LIMIT));
-        assert!(client.outbox.has_space());
-        client.outbox.push(bytes(4));
-        assert!(!client.outbox.has_space());
-        client.outbox.free(4);
-        assert!(client.outbox.has_space());
-    }
-
-    /// Two threads wait for space in a full outbox; `event` must wake them.
-    fn wakes(event: fn(full: &Arc<Outbox>)) {
-        // The event may come before the wait, so the test gives them many chances to meet.
-        for _ in 0..50 {
-            let full = Client::with_space(0).outbox;
-            full.push(bytes(SOFT_LIMIT + 4));
-            let (woken, is_woken) = crossbeam_channel::bounded(0);
-            for _ in 0..2 {
-                let (full, woken) = (Arc::clone(&full), woken.clone());
-                thread::spawn(move || {
-                    woken.send(()).unwrap();
-                    full.wait_for_space();
-                    woken.send(()).unwrap();
-                });
-            }
-            for n in 0..4 {
-                if n == 2 {
-                    thread::yield_now();
-                    event(&full);
-                }
-                assert!(
-                    is_woken.recv_timeout(Duration::from_secs(4)).is_ok(),
-                    "nobody woke them"
-                );
-            }
-        }
-    }
-
-    #[test]
-    fn space_wakes_those_who_wait() {
-        wakes(|full| full.free(4));
-    }
-
-    #[test]
-    fn end_of_the_slow_client_wakes_those_who_wait() {
-        wakes(|full| full.end(Departure::Left, Duration::from_secs(30)));
-    }
-
-    #[test]
-    fn client_that_is_disconnected_as_too_slow_wakes_those_who_wait() {
-        wakes(|full| {
-            let now = Instant::now();
-            assert!(!full.is_overdue(now));
-            assert!(full.is_overdue(now + PROGRESS_TIME));
-        });
-    }
-
-    #[test]
     fn single_items_go_in_one_write_each_and_apart() {
         let pause = Duration::from_millis(20);
         let client = Client::new(1000, Pace::Single(pause), usize::MAX);
@@ -866,48 +674,14 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn client_that_takes_too_little_in_five_seconds_is_too_slow() {
-        let client = Client::with_space(0);
-        let start = Instant::now();
-        let at = |ms| start + Duration::from_millis(ms);
-        let takes = |n: u64| client.outbox.written.fetch_add(n, Ordering::Relaxed);
-        client.outbox.push(bytes(4 * SOFT_LIMIT));
-        assert!(!client.outbox.is_overdue(at(0)));
-        assert!(!client.outbox.is_overdue(at(4_999)));
-        // If it takes enough, it has five seconds more.
-        takes(PROGRESS);
-        assert!(!client.outbox.is_overdue(at(5_000)));
-        takes(PROGRESS - 4);
-        assert!(!client.outbox.is_overdue(at(9_999)));
-        assert_eq!(client.outbox.ending(), None);
-        assert!(client.outbox.is_overdue(at(10_000)));
-        assert_eq!(client.outbox.ending(), Some(&Departure::TooSlow));
-    }
-
-    #[test]
-    fn client_within_the_limit_may_take_all_the_time_it_wants() {
-        let client = Client::with_space(0);
-        let now = Instant::now();
-        let later = now + 2 * PROGRESS_TIME;
-        client.outbox.push(bytes(SOFT_LIMIT + 4));
-        assert!(!client.outbox.is_overdue(now));
-        client.outbox.free(4);
-        assert!(!client.outbox.is_overdue(later));
-        // Above the limit again, it has its five seconds from now on.
-        client.outbox.push(bytes(4));
-        assert!(!client.outbox.is_overdue(later + PROGRESS_TIME));
-        assert!(client.outbox.is_overdue(later + 2 * PROGRESS_TIME));
-    }
-
-    #[test]
     fn client_that_takes_a_file_is_not_too_slow() {
         let client = Client::with_space(0);
         let start = Instant::now();
         let outbox = Arc::clone(&client.outbox);
         client.outbox.push_job(Box::new(move |stream| {
-            assert!(!outbox.is_overdue(start));
+            assert!(!outbox.flow.is_too_slow(start));
             stream.write_all(&bytes(PROGRESS as usize))?;
-            assert!(!outbox.is_overdue(start + PROGRESS_TIME));
+            assert!(!outbox.flow.is_too_slow(start + PROGRESS_TIME));
             Ok(())
         }));
         client.outbox.push(bytes(SOFT_LIMIT + 4));
@@ -919,52 +693,23 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn client_is_disconnected_for_what_it_did_not_do_in_time() {
-        const LIMIT: Duration = Duration::from_secs(60);
-        for awaited in [Awaited::Greeting, Awaited::More, Awaited::Finish] {
-            let client = Client::with_space(0);
-            client.outbox.expect(awaited, LIMIT);
-            client.outbox.keep_deadlines(Instant::now());
-            assert_eq!(client.outbox.ending(), None, "{awaited:?}");
-            client.outbox.keep_deadlines(Instant::now() + LIMIT);
-            assert_eq!(client.outbox.ending(), awaited.departure().as_ref());
-            assert_eq!(*client.fake.asked.lock(), ["shut"]);
-
-            let client = Client::with_space(0);
-            client.outbox.expect(awaited, LIMIT);
-            client.outbox.expect_no_more(awaited);
-            client.outbox.keep_deadlines(Instant::now() + LIMIT);
-            assert_eq!(client.outbox.ending(), None, "{awaited:?}");
-        }
-    }
-
-    #[test]
-    fn probe_ends_by_itself_and_disconnects_nobody() {
-        let client = Client::with_space(0);
-        client.outbox.probe();
-        client.outbox.probe();
-        client.outbox.keep_deadlines(Instant::now());
-        assert_eq!(*client.fake.asked.lock(), ["probe"]);
-        client.outbox.keep_deadlines(Instant::now() + PROBE_TIME);
-        assert_eq!(*client.fake.asked.lock(), ["probe", "no probe"]);
-        assert_eq!(client.outbox.ending(), None);
-    }
-
-    #[test]
     fn first_reason_stays_and_the_sooner_limit_counts() {
         let client = Client::with_space(0);
-        client.outbox.end(Departure::Left, Duration::from_secs(30));
+        let look = |secs| {
+            client
+                .outbox
+                .look_at_clock(Instant::now() + Duration::from_secs(secs))
+        };
+        client.ends();
         assert!(
             client.outbox.has_space(),
             "nobody waits for a client that is ending"
         );
-        assert!(
-            !client
-                .outbox
-                .is_overdue(Instant::now() + Duration::from_secs(29))
-        );
+        look(29);
+        assert!(client.fake.asked.lock().is_empty());
         client.outbox.end(Departure::HungUp, Duration::ZERO);
-        assert!(client.outbox.is_overdue(Instant::now()));
+        look(0);
+        assert_eq!(*client.fake.asked.lock(), ["shut"]);
         assert_eq!(client.outbox.ending(), Some(&Departure::Left));
         client.takes();
         assert_eq!(client.items.len(), 1, "one end is enough");

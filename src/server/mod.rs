@@ -37,9 +37,10 @@ use self::session::{Session, Shared};
 use self::spool::Spool;
 use self::table::GroupTable;
 use crate::net::connection::Connection;
+use crate::net::deadlines::PROBE_TIME;
 use crate::net::departure::Departure;
 use crate::net::listener::{GREETING_PLACES, Listener, Service, bearable};
-use crate::net::outbox::{PROBE_TIME, Pace};
+use crate::net::outbox::Pace;
 use crate::seal::{Key, KeyFileError, Secret};
 use crate::wire::command::notice;
 
