@@ -4,24 +4,21 @@
 //! mutex is released, so that the order is one. Knows neither the group nor the dialogues.
 
 use std::fmt;
-use std::io::{self, Write};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use parking_lot::Mutex;
 
 use super::sealed_frame::{SealedFrame, farewell, sealed_frame};
-use super::spool::Body;
 use super::turn::{Event, Line, Offer, Pass, Turn};
 use crate::net::connection::ClientId;
 use crate::net::deadlines::Awaited;
 use crate::net::departure::Departure;
-use crate::net::outbox::{Job, Outbox};
+use crate::net::outbox::Outbox;
 use crate::seal::Key;
 use crate::wire::command::{self, CLOSING, Dialect, NO_BODY, WAIT_DISCONNECT};
-use crate::wire::frame::BODY_STEP;
-use crate::wire::name::{FileName, UserName};
+use crate::wire::name::UserName;
 
 /// How long what is queued for a client that is ended may take to be written.
 const END_TIME: Duration = Duration::from_secs(30);
@@ -42,62 +39,12 @@ pub struct Client {
     pub run: Arc<str>,
     /// The mark of the last line that such a client heard, or nothing.
     pub heard: Box<str>,
-    key: Arc<Key>,
-    turn: Mutex<Turn<Box<Delivery>>>,
+    /// The key of the server's run.
+    pub key: Arc<Key>,
+    turn: Mutex<Turn>,
     outbox: Arc<Outbox>,
     /// Written under the group's lock only.
     is_member: AtomicBool,
-}
-
-/// What it takes to write a file's body to one receiver.
-pub struct Delivery {
-    /// The frame with the body's length.
-    pub length: SealedFrame,
-    /// The body.
-    pub body: Arc<Body>,
-    /// Tells the uploader if this comes to nothing.
-    pub receipt: Receipt,
-}
-
-/// Dropped before [`Receipt::delivered`], it reports that a receiver did not get its file. To report is to put a word
-/// on a list, so it may happen under any lock.
-pub struct Receipt {
-    failures: Arc<Failures>,
-    failure: Option<Failure>,
-}
-
-/// The deliveries that failed, and of which the uploader has not been told.
-pub type Failures = Mutex<Vec<Failure>>;
-
-/// A delivery that failed.
-pub struct Failure {
-    /// Who is to be told, if still there. Weak, because a client holds the offers to it: two that offered each other
-    /// files would otherwise keep both, and the bodies, for ever.
-    pub uploader: Weak<Client>,
-    /// Who did not get it.
-    pub receiver: UserName,
-    /// What.
-    pub file: FileName,
-}
-
-impl Receipt {
-    /// A receipt for a delivery that is still to be made.
-    pub fn new(failures: Arc<Failures>, failure: Failure) -> Receipt {
-        Receipt {
-            failures,
-            failure: Some(failure),
-        }
-    }
-
-    fn delivered(mut self) {
-        self.failure = None;
-    }
-}
-
-impl Drop for Receipt {
-    fn drop(&mut self) {
-        self.failures.lock().extend(self.failure.take());
-    }
 }
 
 impl fmt::Display for Client {
@@ -165,15 +112,14 @@ impl Client {
         self.take_turn(|turn| turn.lost(n));
     }
 
-    /// Offers a file when its turn comes. `None` gives the offer back: too many are waiting.
-    pub fn offer(self: &Arc<Client>, offer: Offer<Box<Delivery>>) -> Option<Offer<Box<Delivery>>> {
-        self.take_turn(|turn| {
-            if !turn.has_room_for_offer() {
-                return Some(offer);
-            }
-            turn.event(Event::Offer(offer));
-            None
-        })
+    /// Tells the client something in the server's name, when its turn comes. Called without any lock.
+    pub fn tell(self: &Arc<Client>, text: impl fmt::Display) {
+        self.hear(sealed_frame(&self.key, command::notice(text)));
+    }
+
+    /// Offers a file when its turn comes. `false`: too many offers wait, and this one is dropped.
+    pub fn offer(self: &Arc<Client>, offer: Offer) -> bool {
+        self.take_turn(|turn| turn.offer(offer))
     }
 
     /// Ends the client when its turn comes, these frames being the last that it hears.
@@ -219,15 +165,19 @@ impl Client {
         self.take_turn(Turn::body_wanted)
     }
 
-    /// The server's clock has ticked.
+    /// The body of the file on offer is written.
+    pub fn body_out(self: &Arc<Client>) {
+        self.take_turn(Turn::body_out);
+    }
+
+    /// The server's clock has ticked. Called without any lock: a download that takes too long is dropped here, and with it perhaps a file.
     pub fn tick(&self) {
-        // Called off, a delivery's receipt reports by being dropped.
         let called_off = self.turn.lock().tick();
         drop(called_off);
     }
 
     /// Tells the turn something and sends what it lets pass, all while it is held, so that nothing overtakes.
-    fn take_turn<T>(self: &Arc<Client>, tell: impl FnOnce(&mut Turn<Box<Delivery>>) -> T) -> T {
+    fn take_turn<T>(self: &Arc<Client>, tell: impl FnOnce(&mut Turn) -> T) -> T {
         let mut turn = self.turn.lock();
         let answer = tell(&mut turn);
         while let Some(pass) = turn.next_pass() {
@@ -241,10 +191,7 @@ impl Client {
                     let text = format!("{n} earlier lines were not kept.");
                     self.reply(&sealed_frame(&self.key, command::notice(text)));
                 }
-                Pass::Body(delivery) => {
-                    delivery.length.goes_to(self);
-                    self.outbox.push_job(self.writing(delivery));
-                }
+                Pass::Body(download) => self.outbox.push_job(download.job(Arc::clone(self))),
                 Pass::NoBody => self.reply(&sealed_frame(&self.key, NO_BODY)),
                 Pass::End(frames, reason) => {
                     frames.iter().for_each(|frame| self.reply(frame));
@@ -254,36 +201,4 @@ impl Client {
         }
         answer
     }
-
-    /// The job that writes a body in the writer's thread, in constant memory.
-    fn writing(self: &Arc<Client>, delivery: Box<Delivery>) -> Job {
-        let client = Arc::clone(self);
-        Box::new(move |stream| {
-            let Delivery {
-                length,
-                body,
-                receipt,
-            } = *delivery;
-            write_body(&length.bytes, &body, stream)?;
-            receipt.delivered();
-            client.take_turn(Turn::body_out);
-            Ok(())
-        })
-    }
-}
-
-/// Writes the length's frame and the beginning of the body in one piece: a Python client reads the body with one single call,
-/// and this gives it the best chance.
-fn write_body(length: &[u8], body: &Body, stream: &mut dyn Write) -> io::Result<()> {
-    let mut step = vec![0; BODY_STEP];
-    step[..length.len()].copy_from_slice(length);
-    let mut filled = length.len();
-    let mut offset = 0;
-    while offset < body.token_len() {
-        let n = body.read_at(&mut step[filled..], offset)?;
-        stream.write_all(&step[..filled + n])?;
-        offset += n as u64;
-        filled = 0;
-    }
-    Ok(())
 }

@@ -10,15 +10,16 @@
 //! - [`client`] and [`turn`]: what may go to a client now, and what must wait.
 //! - [`sharing`] and [`spool`]: a file's upload and its offers, and its body in a temporary file meanwhile.
 
-pub mod backlog;
-pub mod client;
-pub mod group;
+mod backlog;
+mod client;
+mod download;
+mod group;
 mod sealed_frame;
-pub mod session;
-mod sharing;
-pub mod spool;
-pub mod table;
-pub mod turn;
+mod session;
+mod spool;
+mod table;
+mod turn;
+mod upload;
 
 #[cfg(test)]
 mod testkit;
@@ -31,8 +32,6 @@ use std::sync::atomic::AtomicUsize;
 
 use log::info;
 
-use self::client::Failure;
-use self::sealed_frame::sealed_frame;
 use self::session::{Session, Shared};
 use self::spool::Spool;
 use self::table::GroupTable;
@@ -42,7 +41,6 @@ use crate::net::departure::Departure;
 use crate::net::listener::{GREETING_PLACES, Listener, Service, bearable};
 use crate::net::outbox::Pace;
 use crate::seal::{Key, KeyFileError, Secret};
-use crate::wire::command::notice;
 
 /// How a server is set up. The defaults are in [`ServerSettings::new`].
 pub struct ServerSettings {
@@ -170,17 +168,9 @@ impl Service for Server {
 
     fn tick(&self) {
         let failures = std::mem::take(&mut *self.shared.failures.lock());
-        for Failure {
-            uploader,
-            receiver,
-            file,
-        } in failures
-        {
+        for (uploader, text) in failures {
             if let Some(uploader) = uploader.upgrade() {
-                uploader.hear(sealed_frame(
-                    &self.shared.key,
-                    notice(format!("{file} did not reach {receiver}.")),
-                ));
+                uploader.tell(text);
             }
         }
         // Only a file on offer makes a client look at the clock.

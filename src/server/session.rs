@@ -17,7 +17,8 @@ use std::time::{Duration, Instant};
 use log::{debug, info};
 use parking_lot::Mutex;
 
-use super::client::{Client, Failures};
+use super::client::Client;
+use super::download::Failures;
 use super::group::{Group, JoinFrames, Joined, Refusal};
 use super::sealed_frame::{SealedFrame, farewell, sealed_frame};
 use super::spool::Spool;
@@ -31,7 +32,7 @@ use crate::wire::command::{
     PROCEED, READY, REFUSED, RefusalCode, SEND_FILE, SEND_FILENAME, SENDING_DATA, TAKEN, WAIT,
     WAIT_DISCONNECT, with,
 };
-use crate::wire::frame::{FrameReader, MAX_FRAME, MAX_GREETING_FRAME, MAX_TEXT, WireError};
+use crate::wire::frame::{FrameReader, MAX_FRAME, MAX_GREETING_FRAME, MAX_TEXT, Piece, WireError};
 use crate::wire::joining::{self, Introduction};
 use crate::wire::name::{GroupName, NameError, UserName};
 use crate::wire::name_set;
@@ -116,7 +117,7 @@ impl Shared {
 
 /// The frames of one client, opened.
 pub(super) struct Incoming<'a, R> {
-    pub(super) frames: FrameReader<R>,
+    frames: FrameReader<R>,
     key: &'a Key,
     /// Who says it, for the log.
     who: String,
@@ -135,6 +136,12 @@ impl<R: Read> Incoming<'_, R> {
         self.frames
             .next_frame(&|token| self.key.opens(token))?
             .ok_or(Departure::HungUp)
+    }
+
+    /// The next piece of a body, of which `left` bytes are due.
+    pub(super) fn piece(&mut self, left: u64, piece: &mut [u8]) -> Result<Piece, Departure> {
+        let opens = |token: &[u8]| self.key.opens(token);
+        Ok(self.frames.next_piece(left, piece, &opens)?)
     }
 
     pub(super) fn open(&self, token: &[u8]) -> Result<String, Departure> {
@@ -1376,7 +1383,7 @@ mod tests {
             assert!(person.client.body_wanted() && !person.client.body_wanted());
             person.hears(&["100", "<hello, all>"]);
         }
-        assert!(kit.shared.failures.lock().is_empty());
+        assert!(kit.failures().is_empty());
     }
 
     #[test]
@@ -1513,12 +1520,12 @@ mod tests {
         alice.leaves();
         kit.python("alice")
             .says("/allMembers")
-            .then(|| drop(bob.shares("a.txt", "hello")))
+            .then(|| bob.shares("a.txt", "hello"))
             .hears(&["/allMembers"])
             .says(".")
             .hears(&[r#"{"alice", "bob"}"#, "/receiveFile"])
             .then(|| bob.says("are you there?").unwrap())
-            .then(|| drop(bob.shares("b.txt", "once more")))
+            .then(|| bob.shares("b.txt", "once more"))
             // Typed between the two answers.
             .says("/onlineMembers")
             .says("/sendFilename")
@@ -1536,7 +1543,7 @@ mod tests {
             .says("/sendFilename")
             .hears(&["You are in the group the den; ask about that one."])
             .departs(Departure::HungUp);
-        assert!(kit.shared.failures.lock().is_empty());
+        assert!(kit.failures().is_empty());
     }
 
     #[test]
@@ -1546,8 +1553,8 @@ mod tests {
         alice.leaves();
         for text in ["hello", "/disconnect"] {
             kit.fernchat("alice")
-                .then(|| drop(bob.shares("a.txt", "hello")))
-                .hears(&["/receiveFile"])
+                .then(|| bob.shares("a.txt", "hello"))
+                .hears(&["/receiveFile bob"])
                 .sends(&[kit.bytes("/messageSend"), kit.bytes(text)].concat())
                 .hears_nothing()
                 .says("/sendFilename")
@@ -1566,16 +1573,14 @@ mod tests {
     fn members_that_offer_each_other_files_and_leave_keep_no_room() {
         let kit = Kit::new();
         let [alice, bob] = kit.members(["alice", "bob"]);
-        let files = [
-            alice.shares("a.txt", "from alice"),
-            bob.shares("b.txt", "from bob"),
-        ];
+        alice.shares("a.txt", "from alice");
+        bob.shares("b.txt", "from bob");
         for person in [alice, bob] {
             person.leaves();
             drop(person);
         }
-        assert!(files.iter().all(|file| file.upgrade().is_none()));
-        assert_eq!(kit.shared.failures.lock().len(), 2);
+        assert!(kit.shared.spool.is_empty());
+        assert_eq!(kit.failures().len(), 2);
     }
 
     #[test]
@@ -1584,11 +1589,9 @@ mod tests {
         let [alice, bob] = kit.members(["alice", "bob"]);
         alice.leaves();
         kit.python("alice")
-            .then(|| drop(bob.shares("a.txt", "hello")))
+            .then(|| bob.shares("a.txt", "hello"))
             .says("/sendFilename")
             .departs(Departure::HungUp);
-        let failure = kit.shared.failures.lock().pop().unwrap();
-        let told = (failure.receiver.as_str(), failure.file.as_str());
-        assert_eq!(told, ("alice", "a.txt"));
+        assert_eq!(kit.failures(), ["a.txt did not reach alice."]);
     }
 }

@@ -1,22 +1,21 @@
 //! The spool: uploaded bodies in temporary files, until the last receiver has them.
 //!
-//! A body is the file's token as it came: all clients of a server share its key, so it can be passed on as it is. Its HMAC is
-//! checked while it is written. The files have no name on the disk, on Windows one that goes when they are closed, so nothing is left
+//! A body is the file's token as it came. All clients of a server share its key, so the token can be passed on as it is. Its HMAC is
+//! checked while it is stored. The files have no name on the disk, or on Windows one that goes when the file is closed. So nothing is left
 //! behind, also after a crash.
-//! Invariant: the bodies in the spool never take more room than the limit; a body that is dropped gives its room back.
+//! Invariant: the bodies in the spool never take more space than the limit. A body that is dropped gives its space back.
 
-use std::fmt;
 use std::fs::File;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::machine::{free_space, read_at};
 use crate::seal::{BodyCheck, Key, SealError};
 use crate::wire::size;
 
-/// The most that all spooled bodies may take, in bytes. Half of the free room of the disk, if that is less.
+/// The most that all bodies may take, in bytes. It is half of the free space of the disk, if that is less.
 pub const MAX_SPOOL: u64 = 16 << 30;
 
 /// The most bodies at one time: each takes a descriptor.
@@ -25,59 +24,51 @@ const MAX_BODIES: usize = 96;
 /// Where uploaded bodies are kept.
 pub struct Spool {
     folder: PathBuf,
-    space: Arc<SpoolSpace>,
+    /// Each body holds a clone, so the count of clones counts the bodies.
+    space: Arc<Space>,
 }
 
-struct SpoolSpace {
+/// How many bytes the bodies may take, and take now.
+struct Space {
     limit: u64,
     taken: AtomicU64,
-    n_bodies: AtomicUsize,
 }
 
 impl Spool {
-    /// A spool in this folder.
-    ///
-    /// # Errors
-    /// No file can be made there.
+    /// A spool in this folder. The error says that no file can be made there.
     pub fn new(folder: &Path) -> io::Result<Spool> {
         tempfile::tempfile_in(folder)?;
-        let limit = free_space(folder).map_or(MAX_SPOOL, |free| MAX_SPOOL.min(free / 2));
-        let space = Arc::new(SpoolSpace {
-            limit,
-            taken: AtomicU64::new(0),
-            n_bodies: AtomicUsize::new(0),
-        });
-        Ok(Spool {
+        let free = free_space(folder).unwrap_or(u64::MAX);
+        Ok(Spool::with_limit(folder, MAX_SPOOL.min(free / 2)))
+    }
+
+    fn with_limit(folder: &Path, limit: u64) -> Spool {
+        Spool {
             folder: folder.to_owned(),
-            space,
-        })
+            space: Arc::new(Space {
+                limit,
+                taken: AtomicU64::new(0),
+            }),
+        }
     }
 
     /// Whether there is no body at all.
     pub fn is_empty(&self) -> bool {
-        self.space.n_bodies.load(Ordering::Relaxed) == 0
+        Arc::strong_count(&self.space) == 1
     }
 
-    /// Begins a body.
-    ///
-    /// # Errors
-    /// The file cannot be made.
-    pub fn begin(&self, key: &Key) -> Result<Incoming, SpoolError> {
-        let n_bodies = self.space.n_bodies.fetch_add(1, Ordering::Relaxed);
-        let file = if n_bodies < MAX_BODIES {
-            tempfile::tempfile_in(&self.folder).map_err(SpoolError::Io)
-        } else {
-            Err(SpoolError::TooMany)
-        };
-        if file.is_err() {
-            self.space.n_bodies.fetch_sub(1, Ordering::Relaxed);
+    /// Begins to store a body.
+    pub fn begin(&self, key: &Key) -> Result<Upload, SpoolError> {
+        let space = Arc::clone(&self.space);
+        if Arc::strong_count(&space) - 1 > MAX_BODIES {
+            return Err(SpoolError::TooMany);
         }
         let body = Body {
-            file: file?,
+            file: tempfile::tempfile_in(&self.folder).map_err(SpoolError::NotStored)?,
             len: 0,
-            space: Arc::clone(&self.space),
+            space,
         };
-        Ok(Incoming {
+        Ok(Upload {
             body,
             check: BodyCheck::new(key),
         })
@@ -85,17 +76,14 @@ impl Spool {
 }
 
 /// A body that is being uploaded.
-pub struct Incoming {
+pub struct Upload {
     body: Body,
     check: BodyCheck,
 }
 
-impl Incoming {
-    /// Stores the next bytes. SpoolSpace is taken as they arrive, not as they are announced.
-    ///
-    /// # Errors
-    /// The spool is full, or the disk is full or broken.
-    pub fn write(&mut self, bytes: &[u8]) -> Result<(), SpoolError> {
+impl Upload {
+    /// Stores the next bytes. Space is taken as they arrive, not as they are announced.
+    pub fn write(mut self, bytes: &[u8]) -> Result<Upload, SpoolError> {
         let n = bytes.len() as u64;
         let space = &self.body.space;
         if space.taken.fetch_add(n, Ordering::Relaxed) + n > space.limit {
@@ -104,24 +92,25 @@ impl Incoming {
         }
         self.body.len += n;
         self.check.update(bytes);
-        self.body.file.write_all(bytes).map_err(SpoolError::Io)
+        self.body
+            .file
+            .write_all(bytes)
+            .map_err(SpoolError::NotStored)?;
+        Ok(self)
     }
 
-    /// All bytes have come.
-    ///
-    /// # Errors
-    /// They are not a token of the server's key.
+    /// All bytes have come: returns the body, if it is a token of the server's key.
     pub fn finish(self) -> Result<Body, SpoolError> {
         self.check.finish().map_err(SpoolError::NotOpened)?;
         Ok(self.body)
     }
 }
 
-/// A body in the spool. What [`Incoming::finish`] returns has an HMAC that held.
+/// A body in the spool. What [`Upload::finish`] returns has an HMAC that held.
 pub struct Body {
     file: File,
     len: u64,
-    space: Arc<SpoolSpace>,
+    space: Arc<Space>,
 }
 
 impl Body {
@@ -130,69 +119,42 @@ impl Body {
         self.len
     }
 
-    /// Reads from `offset` on; several threads may do so.
-    ///
-    /// # Errors
-    /// The disk is broken, or the file is shorter than it was.
-    pub fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
-        match read_at(&self.file, buffer, offset)? {
-            0 => Err(io::ErrorKind::UnexpectedEof.into()),
-            n => Ok(n),
+    /// Reads at least one byte from `offset` on. Several threads may do so at once.
+    pub fn read_at(&self, buffer: &mut [u8], offset: u64) -> Result<usize, SpoolError> {
+        match read_at(&self.file, buffer, offset) {
+            Ok(0) => Err(SpoolError::NotRead(io::ErrorKind::UnexpectedEof.into())),
+            result => result.map_err(SpoolError::NotRead),
         }
+    }
+
+    /// Cuts the stored file, as a disk that fails might.
+    #[cfg(test)]
+    pub fn cut(&self, len: u64) {
+        self.file.set_len(len).unwrap();
     }
 }
 
 impl Drop for Body {
     fn drop(&mut self) {
         self.space.taken.fetch_sub(self.len, Ordering::Relaxed);
-        self.space.n_bodies.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
-/// Why an upload was not stored. Told to the uploader in these words.
-#[derive(Debug)]
+/// Why a file was not stored, or does not come out again. The people concerned are told in these words.
+#[derive(Debug, thiserror::Error)]
 pub enum SpoolError {
-    /// The body is longer than this server takes.
-    TooLarge {
-        /// The longest file it takes, in bytes.
-        limit: u64,
-    },
-    /// The spool has no room left for it.
-    Full {
-        /// The room of the whole spool, in bytes.
-        limit: u64,
-    },
-    /// The spool has as many bodies as it may have.
+    #[error("this server takes files of at most {}", size::in_words(*.limit))]
+    TooLarge { limit: u64 },
+    #[error("the server has room for {} of files in all; try again later", size::in_words(*.limit))]
+    Full { limit: u64 },
+    #[error("the server has {MAX_BODIES} files on their way; try again later")]
     TooMany,
-    /// The disk is full or broken.
-    Io(io::Error),
-    /// What arrived is not a token of the server's key.
-    NotOpened(SealError),
-}
-
-impl fmt::Display for SpoolError {
-    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
-        match self {
-            SpoolError::TooLarge { limit } => {
-                write!(
-                    f,
-                    "this server takes files of at most {}",
-                    size::in_words(*limit)
-                )
-            }
-            SpoolError::Full { limit } => write!(
-                f,
-                "the server has room for {} of files in all; try again later",
-                size::in_words(*limit)
-            ),
-            SpoolError::TooMany => write!(
-                f,
-                "the server has {MAX_BODIES} files on their way; try again later"
-            ),
-            SpoolError::Io(error) => write!(f, "the server cannot store it: {error}"),
-            SpoolError::NotOpened(error) => write!(f, "it did not arrive whole: {error}"),
-        }
-    }
+    #[error("the server cannot store it: {0}")]
+    NotStored(#[source] io::Error),
+    #[error("the server cannot read it any more: {0}")]
+    NotRead(#[source] io::Error),
+    #[error("it did not arrive whole: {0}")]
+    NotOpened(#[source] SealError),
 }
 
 #[cfg(test)]
@@ -202,15 +164,7 @@ mod tests {
     const LIMIT: u64 = 1000;
 
     fn spool(folder: &Path) -> Spool {
-        let space = Arc::new(SpoolSpace {
-            limit: LIMIT,
-            taken: AtomicU64::new(0),
-            n_bodies: AtomicUsize::new(0),
-        });
-        Spool {
-            folder: folder.to_owned(),
-            space,
-        }
+        Spool::with_limit(folder, LIMIT)
     }
 
     fn taken(spool: &Spool) -> u64 {
@@ -225,7 +179,7 @@ mod tests {
     fn store(spool: &Spool, key: &Key, bytes: &[u8]) -> Result<Body, SpoolError> {
         let mut body = spool.begin(key)?;
         for piece in bytes.chunks(99) {
-            body.write(piece)?;
+            body = body.write(piece)?;
         }
         body.finish()
     }
@@ -245,7 +199,7 @@ mod tests {
         assert_eq!(body.read_at(&mut all, 0).unwrap(), token.len());
         assert_eq!(all[..token.len()], token);
         let error = body.read_at(&mut all, token.len() as u64).unwrap_err();
-        assert_eq!(error.kind(), io::ErrorKind::UnexpectedEof);
+        assert!(matches!(error, SpoolError::NotRead(_)), "{error}");
     }
 
     #[test]
@@ -263,8 +217,7 @@ mod tests {
         drop(two);
         assert_eq!(taken(&spool), 0);
 
-        let mut called_off = another;
-        called_off.write(&token[..50]).unwrap();
+        let called_off = another.write(&token[..50]).unwrap();
         assert_eq!(taken(&spool), 50);
         drop(called_off);
         assert_eq!(taken(&spool), 0);
@@ -281,16 +234,34 @@ mod tests {
     fn full_spool_refuses_what_does_not_fit_and_nothing_else() {
         let folder = tempfile::tempdir().unwrap();
         let (spool, key) = (spool(folder.path()), Key::generate());
-        let mut body = spool.begin(&key).unwrap();
-        body.write(&[b'A'; LIMIT as usize - 100]).unwrap();
-        let mut other = spool.begin(&key).unwrap();
-        let error = other.write(&[b'A'; 101]).unwrap_err();
-        assert!(matches!(error, SpoolError::Full { limit: LIMIT }));
-        other.write(&[b'A'; 100]).unwrap();
+        let stores = |n| spool.begin(&key).unwrap().write(&vec![b'A'; n]);
+        let most = LIMIT as usize;
+        let body = stores(most - 100).unwrap();
+        for n in [101, most] {
+            let error = stores(n).err().unwrap();
+            assert!(matches!(error, SpoolError::Full { limit: LIMIT }));
+        }
+        let other = stores(100).unwrap();
         assert_eq!(taken(&spool), LIMIT);
-        assert!(other.write(b"A").is_err() && body.write(b"A").is_err());
+        assert!(other.write(b"A").is_err());
         drop(body);
-        other.write(&[b'A'; LIMIT as usize - 100]).unwrap();
+        stores(most).unwrap();
+    }
+
+    #[test]
+    fn the_bodies_are_counted() {
+        let folder = tempfile::tempdir().unwrap();
+        let (spool, key) = (spool(folder.path()), Key::generate());
+        assert!(spool.is_empty());
+        let mut uploads: Vec<_> = (0..MAX_BODIES)
+            .map(|_| spool.begin(&key).unwrap())
+            .collect();
+        let error = spool.begin(&key).err().unwrap();
+        assert!(matches!(error, SpoolError::TooMany));
+        uploads.pop();
+        uploads.push(spool.begin(&key).unwrap());
+        drop(uploads);
+        assert!(spool.is_empty());
     }
 
     #[test]

@@ -7,26 +7,26 @@ use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::io::{self, Read};
 use std::rc::Rc;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use crossbeam_channel::Receiver;
 use parking_lot::Mutex;
 
-use super::client::{Client, Delivery, Failure, Receipt};
+use super::client::Client;
+use super::download::offer_to_others;
 use super::group::{Group, JoinFrames, Refusal};
 use super::sealed_frame::{SealedFrame, sealed_frame};
 use super::session::{Session, Shared};
 use super::spool::{Body, Spool};
 use super::table::GroupTable;
-use super::turn::Offer;
 use crate::net::departure::Departure;
 use crate::net::outbox::tests::{TakesNothing, with_channel};
 use crate::net::outbox::{Item, Outbox, Pace};
 use crate::seal::Key;
 use crate::wire::command::{
-    ACCEPTED, ADMIN_READY, Dialect, FERNCHAT, KICKED, READY, RECEIVE_FILE, WAIT, line, notice,
+    ACCEPTED, ADMIN_READY, Dialect, FERNCHAT, KICKED, READY, WAIT, line, notice,
 };
 use crate::wire::frame::{FrameReader, MAX_FRAME};
 use crate::wire::name::{FileName, GroupName, UserName};
@@ -71,6 +71,12 @@ impl Kit {
     /// Its bytes.
     pub fn bytes(&self, text: impl AsRef<[u8]>) -> Arc<[u8]> {
         self.frame(text).bytes
+    }
+
+    /// What the uploaders have yet to be told.
+    pub fn failures(&self) -> Vec<String> {
+        let failures = std::mem::take(&mut *self.shared.failures.lock());
+        failures.into_iter().map(|(_, text)| text).collect()
     }
 
     fn ear(&self) -> Ear {
@@ -240,8 +246,11 @@ impl Ear {
         }
         let n_used: usize = frame_lens(bytes).sum();
         if n_used < bytes.len() {
-            let body = self.key.open(&bytes[n_used..]).unwrap();
-            words.push(format!("<{}>", String::from_utf8_lossy(&body)));
+            let token = &bytes[n_used..];
+            words.push(match self.key.open(token) {
+                Ok(body) => format!("<{}>", String::from_utf8_lossy(&body)),
+                Err(error) => format!("<{} bytes, {error}>", token.len()),
+            });
         }
         words
     }
@@ -310,28 +319,22 @@ impl<'a> Person<'a> {
     }
 
     /// Offers a file to every other member online.
-    pub fn shares(&self, file: &str, content: &str) -> Weak<Body> {
-        let key = &self.kit.shared.key;
-        let token = key.seal(content.as_bytes());
-        let mut body = self.kit.shared.spool.begin(key).unwrap();
-        body.write(token.as_bytes()).unwrap();
-        let body = Arc::new(body.finish().unwrap());
-        for client in self.group.lock().others(&self.client).unwrap() {
-            let failure = Failure {
-                uploader: Arc::downgrade(&self.client),
-                receiver: client.name.clone(),
-                file: FileName::from_peer(file),
-            };
-            let delivery = Delivery {
-                length: self.kit.frame(token.len().to_string()),
-                body: Arc::clone(&body),
-                receipt: Receipt::new(Arc::clone(&self.kit.shared.failures), failure),
-            };
-            let ask = self.kit.frame(RECEIVE_FILE);
-            let name = self.kit.frame(file);
-            drop(client.offer(Offer::new(ask, name, Box::new(delivery))));
-        }
-        Arc::downgrade(&body)
+    pub fn shares(&self, file: &str, content: &str) {
+        self.shares_body(file, self.stores(content.as_bytes()));
+    }
+
+    /// Stores a file's body in the spool.
+    pub fn stores(&self, content: &[u8]) -> Body {
+        let shared = &self.kit.shared;
+        let upload = shared.spool.begin(&shared.key).unwrap();
+        let token = shared.key.seal(content);
+        upload.write(token.as_bytes()).unwrap().finish().unwrap()
+    }
+
+    /// Offers a stored file to every other member online.
+    pub fn shares_body(&self, file: &str, body: Body) {
+        let (shared, file) = (&self.kit.shared, FileName::from_peer(file));
+        offer_to_others(shared, &self.group, &self.client, &file, body).unwrap();
     }
 
     pub fn hands_over(&self, name: &str) -> Result<(), Refusal> {

@@ -8,7 +8,7 @@
 //!
 //! Invariant: the buffer holds less than [`MAX_FRAME`] and one read, however long a frame is announced. It grows only as bytes arrive.
 
-use std::io::{self, Read};
+use std::io::{self, Read, Write};
 
 use byteorder::{BigEndian, ByteOrder};
 use thiserror::Error;
@@ -40,6 +40,36 @@ pub fn encode(token: &[u8]) -> Vec<u8> {
     BigEndian::write_u32(&mut frame, token.len() as u32);
     frame[4..].copy_from_slice(token);
     frame
+}
+
+/// Writes a body of `len` bytes, piece by piece, behind the frame that says its length. `read` copies what stands at an offset of the
+/// body into a buffer, and returns how many bytes those are; with 0 the body ends there. Returns how many bytes of the body were written.
+/// If that is 0, the frame was not written either.
+///
+/// The frame and the first piece go in one write: a Python client reads the whole body with one single call.
+pub fn write_body(
+    stream: &mut dyn Write,
+    frame: &[u8],
+    len: u64,
+    mut read: impl FnMut(u64, &mut [u8]) -> usize,
+) -> io::Result<u64> {
+    let mut buffer = vec![0; BODY_STEP];
+    buffer[..frame.len()].copy_from_slice(frame);
+    let mut start = frame.len();
+    let mut written = 0;
+    while written < len {
+        let left = (len - written).min(BODY_STEP as u64) as usize;
+        let end = BODY_STEP.min(start + left);
+        match read(written, &mut buffer[start..end]) {
+            0 => break,
+            n => {
+                stream.write_all(&buffer[..start + n])?;
+                written += n as u64;
+                start = 0;
+            }
+        }
+    }
+    Ok(written)
 }
 
 /// Cuts tokens and bodies out of a stream of bytes.

@@ -1,0 +1,80 @@
+//! Uploads: the one dialogue with a body in it.
+//!
+//! The session takes the body off the stream and stores it in the spool. A Python client sends its body whatever the server answers. So a
+//! body that is refused is taken off the stream, too, and dropped: both ends stay in sync.
+//! The stored file is then offered to the other members ([`super::download`]).
+
+use std::io::Read;
+use std::time::Duration;
+
+use log::debug;
+
+use super::download::offer_to_others;
+use super::session::Session;
+use super::spool::{Body, SpoolError, Upload};
+use crate::net::deadlines::Awaited;
+use crate::net::departure::Departure;
+use crate::seal::token_len;
+use crate::wire::command::{BODY_END, Command, Dialect, FILE_ERROR, SEND_FILE};
+use crate::wire::frame::{BODY_STEP, Piece, WireError};
+use crate::wire::name::FileName;
+
+/// How long an upload may stand still before its client is disconnected. Until then it keeps space in the spool from others.
+const MORE_TIME: Duration = Duration::from_secs(60);
+
+impl<R: Read> Session<'_, R> {
+    pub(super) fn file_transfer(&mut self) -> Result<(), Departure> {
+        let answer = self.next_answer()?;
+        if answer == FILE_ERROR {
+            return Ok(());
+        }
+        let file = FileName::from_peer(&answer);
+        let longest = token_len(self.shared.max_file);
+        self.reply(match self.client.dialect {
+            Dialect::Python => SEND_FILE.to_owned(),
+            Dialect::Fernchat => format!("{SEND_FILE} {longest}"),
+        });
+        let length: u64 = self
+            .next_answer()?
+            .parse()
+            .map_err(|_| WireError::NotTheStep("the length of a body"))?;
+        let result = match self.store(length, longest)? {
+            _ if length == 0 => format!("{file} was not shared."),
+            Ok(body) => offer_to_others(self.shared, &self.group, &self.client, &file, body)
+                .unwrap_or_else(|refusal| refusal.to_string()),
+            Err(error) => format!("{file} was not shared: {error}."),
+        };
+        self.reply(result);
+        Ok(())
+    }
+
+    /// Takes the `length` bytes of a body off the stream, and stores them if it may. A client that gives up sends [`BODY_END`] inside the
+    /// body. Frames that land inside the body are commands typed ahead.
+    fn store(&mut self, length: u64, longest: u64) -> Result<Result<Body, SpoolError>, Departure> {
+        let mut stored = if length > longest {
+            Err(SpoolError::TooLarge {
+                limit: self.shared.max_file,
+            })
+        } else {
+            self.shared.spool.begin(&self.shared.key)
+        };
+        let mut piece = vec![0; BODY_STEP];
+        let mut left = length;
+        while left > 0 {
+            self.client.outbox().expect(Awaited::More, MORE_TIME);
+            match self.incoming.piece(left, &mut piece)? {
+                Piece::Body(n) if piece[..n].contains(&BODY_END) => left = 0,
+                Piece::Body(n) => {
+                    left -= n as u64;
+                    stored = stored.and_then(|upload| upload.write(&piece[..n]));
+                }
+                Piece::Frame(token) => match Command::parse(&self.incoming.open(&token)?) {
+                    Some(command) => self.hold(command)?,
+                    None => debug!("{}: a frame inside a body that is no command", self.client),
+                },
+            }
+        }
+        self.client.outbox().expect_no_more(Awaited::More);
+        Ok(stored.and_then(Upload::finish))
+    }
+}
