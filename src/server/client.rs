@@ -18,6 +18,7 @@ use crate::net::departure::Departure;
 use crate::net::outbox::Outbox;
 use crate::seal::Key;
 use crate::wire::command::{self, CLOSING, Dialect, NO_BODY, WAIT_DISCONNECT};
+use crate::wire::joining::Introduction;
 use crate::wire::name::UserName;
 
 /// How long what is queued for a client that is ended may take to be written.
@@ -37,14 +38,22 @@ pub struct Client {
     /// What a fernchat client calls its run, from its start to its end: by this it is known again over another connection, and its lines
     /// have numbers. Empty for others.
     pub run: Arc<str>,
-    /// The mark of the last line that such a client heard, or nothing.
-    pub heard: Box<str>,
+    /// The mark of the last line that such a client has received, or nothing.
+    pub last_mark: Box<str>,
     /// The key of the server's run.
     pub key: Arc<Key>,
     turn: Mutex<Turn>,
     outbox: Arc<Outbox>,
     /// Written under the group's lock only.
     is_member: AtomicBool,
+}
+
+/// What program a client is that introduces itself, or does not.
+pub fn dialect(introduction: Option<Introduction>) -> Dialect {
+    match introduction {
+        Some(_) => Dialect::Fernchat,
+        None => Dialect::Python,
+    }
 }
 
 impl fmt::Display for Client {
@@ -54,25 +63,23 @@ impl fmt::Display for Client {
 }
 
 impl Client {
-    /// A client for the client with this outbox, which is known by this run and has heard so much.
+    /// A client that has joined no group yet. Without an introduction, it speaks as Python programs do.
     pub fn new(
         id: ClientId,
         name: UserName,
-        dialect: Dialect,
-        (run, heard): (&str, &str),
-        key: Arc<Key>,
-        outbox: Arc<Outbox>,
+        introduction: Option<Introduction>,
+        key: &Arc<Key>,
+        outbox: &Arc<Outbox>,
     ) -> Arc<Client> {
-        let (run, heard) = (run.into(), heard.into());
         Arc::new(Client {
             id,
             name,
-            dialect,
-            run,
-            heard,
-            key,
+            dialect: dialect(introduction),
+            run: introduction.map_or("", |its| its.run).into(),
+            last_mark: introduction.map_or("", |its| its.last_mark).into(),
+            key: Arc::clone(key),
             turn: Mutex::default(),
-            outbox,
+            outbox: Arc::clone(outbox),
             is_member: AtomicBool::new(false),
         })
     }

@@ -12,10 +12,11 @@ use std::sync::{Arc, Weak};
 use log::{error, info};
 use parking_lot::Mutex;
 
+use super::Shared;
 use super::client::Client;
-use super::group::{Group, Refusal};
+use super::group::Group;
+use super::refusal::Refusal;
 use super::sealed_frame::{SealedFrame, sealed_frame};
-use super::session::Shared;
 use super::spool::{Body, SpoolError};
 use super::turn::Offer;
 use crate::net::outbox::Job;
@@ -61,7 +62,11 @@ pub fn offer_to_others(
     let too_large = seal(notice(format!(
         "{name} shared {file} ({file_size}), too large for this program."
     )));
-    let is_for_python = body.token_len() <= shared.python_file_limit.map_or(u64::MAX, token_len);
+    let is_for_python = body.token_len()
+        <= shared
+            .settings
+            .python_file_limit
+            .map_or(u64::MAX, token_len);
     let body = Arc::new(body);
 
     let (mut n_offered, mut n_told) = (0, 0);

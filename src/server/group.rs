@@ -7,11 +7,12 @@
 //! Because lines are pushed under it, all members hear the same lines in the same order.
 
 use std::collections::BTreeMap;
-use std::fmt;
 use std::sync::Arc;
 
 use super::backlog::Backlog;
 use super::client::Client;
+use super::joining::JoinFrames;
+use super::refusal::Refusal;
 use super::sealed_frame::SealedFrame;
 use super::turn::Line;
 use crate::net::outbox::Outbox;
@@ -65,7 +66,7 @@ impl Member {
 
     /// The number of the last line that it heard, as far as can be known: its client knows best, if it is still the same.
     fn heard(&self, client: &Client, backlog: &Backlog) -> u64 {
-        match &*client.heard {
+        match &*client.last_mark {
             _ if client.run.is_empty() || client.run != self.run => self.heard,
             "" => self.since,
             // A mark that is not found is older than all that is kept, whatever was written since into a link that was broken.
@@ -96,75 +97,10 @@ impl Member {
     }
 }
 
-/// A rule said no. Ordinary: it has a text, and goes back to whoever asked.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Refusal {
-    /// Only the admin may do this.
-    NotAdmin,
-    /// Kicked meanwhile, or not a member yet.
-    NotMember,
-    /// Nobody of this name asked to join.
-    NoRequest(String),
-    /// No member has this name.
-    NoMember(String),
-    /// The admin cannot be kicked, nor kick himself.
-    AdminStays,
-    /// The admin has the role already.
-    AdminAlready,
-    /// Somebody else sits under this name.
-    NameTaken(UserName),
-    /// The group has as many members or requests as it may have.
-    Full,
-    /// The server has as many groups as it may have, and each of them has members or somebody who is there.
-    NoMoreGroups,
-}
-
-impl fmt::Display for Refusal {
-    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
-        match self {
-            Refusal::NotAdmin => write!(f, "Only the admin of the group may do this."),
-            Refusal::NotMember => write!(
-                f,
-                "This is for members, and you are not a member of the group any more."
-            ),
-            Refusal::NoRequest(name) => write!(
-                f,
-                "Nobody called '{name}' has asked to join; /1 lists who has."
-            ),
-            Refusal::NoMember(name) => write!(
-                f,
-                "The group has no member called '{name}'; /4 lists the members."
-            ),
-            Refusal::AdminStays => write!(
-                f,
-                "The admin cannot be kicked; hand the role over first, with /6."
-            ),
-            Refusal::AdminAlready => write!(f, "You are the admin already."),
-            Refusal::NameTaken(name) => {
-                write!(f, "the name {name} is in use in this group; choose another")
-            }
-            Refusal::Full => write!(f, "the group is full"),
-            Refusal::NoMoreGroups => write!(f, "the server has as many groups as it can hold"),
-        }
-    }
-}
-
 /// The name is in use by this one, which is probed: if it is not really there any more, the name is soon free.
 fn taken(by: &Client) -> Refusal {
     by.outbox().probe();
     Refusal::NameTaken(by.name.clone())
-}
-
-/// The frames that a join may need, sealed before the group is locked.
-pub struct JoinFrames {
-    /// Step 5 for whoever created the group.
-    pub admin_ready: SealedFrame,
-    /// Step 5 for a member.
-    pub ready: SealedFrame,
-    /// Step 5 for whoever must wait.
-    pub wait: SealedFrame,
-    /// What the members hear of it.
-    pub request: SealedFrame,
 }
 
 /// What became of a join.
@@ -227,7 +163,7 @@ impl Group {
         let is_known = match self.requests.get(name) {
             Some(Some(waiting)) => return Err(taken(waiting)),
             Some(None) => true,
-            None if self.requests.len() >= MAX_REQUESTS => return Err(Refusal::Full),
+            None if self.requests.len() >= MAX_REQUESTS => return Err(Refusal::GroupFull),
             None => false,
         };
         self.requests.insert(name.clone(), Some(Arc::clone(client)));
@@ -305,7 +241,7 @@ impl Group {
     /// Makes a member of whoever asked to join. One who waits hears `accepted`.
     ///
     /// # Errors
-    /// [`Refusal::NoRequest`], [`Refusal::Full`], or no right to.
+    /// [`Refusal::NoRequest`], [`Refusal::GroupFull`], or no right to.
     pub fn approve(
         &mut self,
         by: &Client,
@@ -314,7 +250,7 @@ impl Group {
     ) -> Result<(), Refusal> {
         self.may_decide(by)?;
         if self.members.len() >= MAX_MEMBERS {
-            return Err(Refusal::Full);
+            return Err(Refusal::GroupFull);
         }
         let (name, place) = self.take_request(name)?;
         if let Some(client) = &place {
@@ -916,7 +852,7 @@ mod tests {
         group.requests = (1..MAX_REQUESTS).map(|n| (name(n), None)).collect();
         drop(group);
         let carol = kit.joins("carol");
-        assert_eq!(kit.tries_to_join("dave").err(), Some(Refusal::Full));
+        assert_eq!(kit.tries_to_join("dave").err(), Some(Refusal::GroupFull));
         carol.leaves();
         kit.joins("carol").hears(&["/wait"]);
 
@@ -926,7 +862,7 @@ mod tests {
             .extend((2..MAX_MEMBERS).map(|n| (name(n), Member::new(None, 0))));
         drop(group);
         assert_eq!(alice.approves("user 1"), Ok(()));
-        assert_eq!(alice.approves("carol"), Err(Refusal::Full));
+        assert_eq!(alice.approves("carol"), Err(Refusal::GroupFull));
         alice.kicks("user 2").unwrap();
         assert_eq!(alice.approves("carol"), Ok(()));
     }

@@ -14,6 +14,9 @@ mod backlog;
 mod client;
 mod download;
 mod group;
+mod inbox;
+mod joining;
+mod refusal;
 mod sealed_frame;
 mod session;
 mod spool;
@@ -24,15 +27,14 @@ mod upload;
 #[cfg(test)]
 mod testkit;
 
-use std::fmt;
-use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::AtomicUsize;
+use std::time::Duration;
 
 use log::info;
 
-use self::session::{Session, Shared};
+use self::download::Failures;
+use self::joining::join;
 use self::spool::Spool;
 use self::table::GroupTable;
 use crate::net::connection::Connection;
@@ -40,7 +42,7 @@ use crate::net::deadlines::PROBE_TIME;
 use crate::net::departure::Departure;
 use crate::net::listener::{GREETING_PLACES, Listener, Service, bearable};
 use crate::net::outbox::Pace;
-use crate::seal::{Key, KeyFileError, Secret};
+use crate::seal::{Key, Secret};
 
 /// How a server is set up. The defaults are in [`ServerSettings::new`].
 pub struct ServerSettings {
@@ -86,33 +88,36 @@ pub struct Server {
     listener: Listener,
 }
 
+/// What all sessions of a server share.
+struct Shared {
+    settings: ServerSettings,
+    /// The key of this run, the same for every client.
+    key: Arc<Key>,
+    /// What a closed server sends in place of its key: what the key was derived with.
+    salt: Option<Key>,
+    table: GroupTable,
+    spool: Spool,
+    /// Each client that has joined holds a clone, so the count of clones counts the clients.
+    places: Arc<()>,
+    failures: Arc<Failures>,
+    /// How long a newcomer waits for a name whose connection may be dead.
+    probe_time: Duration,
+}
+
 impl Server {
-    /// Begins to listen, with a fresh key. With a secret, deriving it takes a moment first.
-    ///
-    /// # Errors
-    /// The address, the spool's folder or the secret cannot be used.
-    pub fn bind(settings: ServerSettings) -> Result<Server, ServerError> {
-        let ServerSettings {
-            host,
-            port,
-            max_clients,
-            max_file,
-            python_file_limit,
-            spool,
-            secret_file,
-            backlog,
-        } = settings;
-        let max_clients = bearable(max_clients, GREETING_PLACES, "server");
-        let listener = Listener::bind(&host, port, max_clients + GREETING_PLACES)
-            .map_err(ServerError::Bind)?;
-        let spool = Spool::new(&spool).map_err(|error| ServerError::Spool {
-            folder: spool,
-            error,
+    /// Begins to listen, with a fresh key. With a secret, deriving it takes a moment first. The error is in words.
+    pub fn bind(mut settings: ServerSettings) -> Result<Server, String> {
+        settings.max_clients = bearable(settings.max_clients, GREETING_PLACES, "server");
+        let places = settings.max_clients + GREETING_PLACES;
+        let listener = Listener::bind(&settings.host, settings.port, places)?;
+        let spool = Spool::new(&settings.spool).map_err(|error| {
+            let folder = settings.spool.display();
+            format!("cannot keep files in {folder}: {error}; choose another folder with --spool")
         })?;
-        let (key, salt) = match secret_file {
+        let (key, salt) = match &settings.secret_file {
             None => (Arc::new(Key::generate()), None),
             Some(path) => {
-                let secret = Secret::load(&path).map_err(ServerError::Secret)?;
+                let secret = Secret::load(path).map_err(|error| error.to_string())?;
                 info!("deriving the key of this run from the secret");
                 let salt = Key::generate();
                 (secret.derive(&salt), Some(salt))
@@ -121,14 +126,12 @@ impl Server {
         let shared = Shared {
             key,
             salt,
-            table: GroupTable::new(backlog),
+            table: GroupTable::new(settings.backlog),
             spool,
-            n_seated: AtomicUsize::new(0),
-            max_clients,
-            max_file,
-            python_file_limit,
+            places: Arc::default(),
             failures: Arc::default(),
             probe_time: PROBE_TIME,
+            settings,
         };
         Ok(Server { shared, listener })
     }
@@ -152,12 +155,8 @@ impl Service for Server {
     }
 
     fn serve(&self, connection: &Connection) -> Departure {
-        match Session::greet(
-            &self.shared,
-            connection.id,
-            connection.outbox(),
-            connection.stream(),
-        ) {
+        let (id, outbox) = (connection.id, connection.outbox());
+        match join(&self.shared, id, outbox, connection.stream()) {
             Ok(session) => {
                 connection.settle(Some(session.who()));
                 session.run()
@@ -205,37 +204,3 @@ impl Service for Server {
         }
     }
 }
-
-/// Why a server does not start.
-#[derive(Debug)]
-pub enum ServerError {
-    /// It cannot listen.
-    Bind(String),
-    /// No file can be made in the folder for uploaded bodies.
-    Spool {
-        /// The folder.
-        folder: PathBuf,
-        /// What the system says.
-        error: io::Error,
-    },
-    /// There is no secret where it should be.
-    Secret(KeyFileError),
-}
-
-impl fmt::Display for ServerError {
-    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
-        match self {
-            ServerError::Bind(error) => error.fmt(f),
-            ServerError::Secret(error) => error.fmt(f),
-            ServerError::Spool { folder, error } => {
-                let folder = folder.display();
-                write!(
-                    f,
-                    "cannot keep files in {folder}: {error}; choose another folder with --spool"
-                )
-            }
-        }
-    }
-}
-
-impl std::error::Error for ServerError {}

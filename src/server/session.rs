@@ -11,269 +11,44 @@
 use std::collections::VecDeque;
 use std::io::Read;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::{Duration, Instant};
 
 use log::{debug, info};
 use parking_lot::Mutex;
 
+use super::Shared;
 use super::client::Client;
-use super::download::Failures;
-use super::group::{Group, JoinFrames, Joined, Refusal};
-use super::sealed_frame::{SealedFrame, farewell, sealed_frame};
-use super::spool::Spool;
-use super::table::GroupTable;
-use crate::net::connection::ClientId;
+use super::group::Group;
+use super::inbox::Inbox;
+use super::refusal::Refusal;
+use super::sealed_frame::{farewell, sealed_frame};
 use crate::net::departure::Departure;
-use crate::net::outbox::Outbox;
-use crate::seal::{Key, challenge};
 use crate::wire::command::{
-    self, ACCEPTED, ADMIN_READY, Command, DENY, Dialect, HAS_REQUESTED, KICKED, MADE_ADMIN,
-    PROCEED, READY, REFUSED, RefusalCode, SEND_FILE, SEND_FILENAME, SENDING_DATA, TAKEN, WAIT,
-    WAIT_DISCONNECT, with,
+    self, ACCEPTED, Command, DENY, Dialect, KICKED, MADE_ADMIN, PROCEED, REFUSED, RefusalCode,
+    SEND_FILE, SEND_FILENAME, SENDING_DATA, TAKEN, WAIT_DISCONNECT, with,
 };
-use crate::wire::frame::{FrameReader, MAX_FRAME, MAX_GREETING_FRAME, MAX_TEXT, Piece, WireError};
-use crate::wire::joining::{self, Introduction};
-use crate::wire::name::{GroupName, NameError, UserName};
+use crate::wire::frame::{MAX_TEXT, WireError};
+use crate::wire::name::{GroupName, UserName};
 use crate::wire::name_set;
-use crate::wire::watch;
 
 /// How many commands a client may type ahead. A page of pasted lines fits many times.
 const MAX_HELD: usize = 4096;
 
-/// How often somebody who waits for a name looks whether it is free.
-const NAME_TIME: Duration = Duration::from_millis(100);
-
-/// What all sessions of a server share.
-pub struct Shared {
-    /// The key of this run, the same for every client.
-    pub key: Arc<Key>,
-    /// What a closed server sends in place of its key: what its key was derived with.
-    pub salt: Option<Key>,
-    /// The groups.
-    pub table: GroupTable,
-    /// Uploaded bodies.
-    pub spool: Spool,
-    /// How many clients have been seated.
-    pub n_seated: AtomicUsize,
-    /// How many may be.
-    pub max_clients: usize,
-    /// The largest file that is taken, in bytes.
-    pub max_file: u64,
-    /// The largest file that is offered to a Python client, in bytes; `None`: any.
-    pub python_file_limit: Option<u64>,
-    /// Where deliveries that failed are reported.
-    pub failures: Arc<Failures>,
-    /// How long a newcomer waits for a name, for the case that whoever has it is not there any more.
-    pub probe_time: Duration,
-}
-
 /// See the module's page.
 pub struct Session<'a, R> {
     pub(super) shared: &'a Shared,
-    pub(super) incoming: Incoming<'a, R>,
+    pub(super) inbox: Inbox<'a, R>,
     pub(super) client: Arc<Client>,
     pub(super) group: Arc<Mutex<Group>>,
-    group_name: GroupName,
+    pub(super) group_name: GroupName,
     /// Commands that came where an answer was due.
-    held: VecDeque<Command>,
+    pub(super) held: VecDeque<Command>,
     /// The text of a message that had to be held: a fernchat client sends it in one write with its command.
-    early_text: Option<String>,
-    _place: Place<'a>,
+    pub(super) early_text: Option<String>,
+    /// The session takes one of the server's places.
+    pub(super) _place: Arc<()>,
 }
 
-impl Shared {
-    /// Refuses a client whose first frame does not open: one end was given a secret and the other was not, or another one.
-    /// It is told so under what the first 44 bytes are as a key, which all who connect have, and in a form that both kinds of
-    /// client take for what comes next.
-    fn refuse_key(
-        &self,
-        who: &str,
-        first: &[u8],
-        opening: &Key,
-        outbox: &Arc<Outbox>,
-    ) -> Departure {
-        let reason = match &self.salt {
-            None => "this server has no secret, and what came does not open without one",
-            Some(salt) if salt.opens(first) => {
-                "this server is closed: it takes fernchat clients that have its secret, and this client has none"
-            }
-            Some(_) => "this server is closed, and the client's secret is another",
-        };
-        let refused = with(REFUSED, &with(RefusalCode::Secret.word(), reason));
-        // Nobody knows yet which kind it is; ours looks no further than the first word.
-        for frame in farewell(
-            opening,
-            Dialect::Python,
-            &[&refused, READY],
-            REFUSED,
-            reason,
-        ) {
-            frame.send(who, outbox);
-        }
-        Departure::Ended(format!("refused: {reason}"))
-    }
-}
-
-/// The frames of one client, opened.
-pub(super) struct Incoming<'a, R> {
-    frames: FrameReader<R>,
-    key: &'a Key,
-    /// Who says it, for the log.
-    who: String,
-    outbox: Arc<Outbox>,
-}
-
-impl<R: Read> Incoming<'_, R> {
-    fn text(&mut self) -> Result<String, Departure> {
-        let token = self.token()?;
-        self.open(&token)
-    }
-
-    fn token(&mut self) -> Result<Vec<u8>, Departure> {
-        // Before this thread waits for more, everything that it has caused goes out.
-        self.outbox.flush();
-        self.frames
-            .next_frame(&|token| self.key.opens(token))?
-            .ok_or(Departure::HungUp)
-    }
-
-    /// The next piece of a body, of which `left` bytes are due.
-    pub(super) fn piece(&mut self, left: u64, piece: &mut [u8]) -> Result<Piece, Departure> {
-        let opens = |token: &[u8]| self.key.opens(token);
-        Ok(self.frames.next_piece(left, piece, &opens)?)
-    }
-
-    pub(super) fn open(&self, token: &[u8]) -> Result<String, Departure> {
-        let text = self.key.open(token).map_err(|_| WireError::NotOpened)?;
-        watch::came(&self.who, token.len(), &text);
-        if text.len() > MAX_TEXT {
-            return Err(WireError::TextTooLong(text.len()).into());
-        }
-        String::from_utf8(text).map_err(|_| WireError::NotUtf8.into())
-    }
-}
-
-impl From<WireError> for Departure {
-    fn from(error: WireError) -> Departure {
-        match error {
-            WireError::CutOff | WireError::Io(_) => Departure::HungUp,
-            broken => Departure::Broke(broken.to_string()),
-        }
-    }
-}
-
-impl<'a, R: Read> Session<'a, R> {
-    /// Joining: the five steps. Returns the session of a client that is a member or waits.
-    ///
-    /// # Errors
-    /// The client is not seated: it went away, broke the protocol, or was refused and told so.
-    pub fn greet(
-        shared: &'a Shared,
-        id: ClientId,
-        outbox: &Arc<Outbox>,
-        stream: R,
-    ) -> Result<Session<'a, R>, Departure> {
-        let key = &shared.key;
-        let opening = shared.salt.as_ref().unwrap_or(key);
-        let who = format!("client {id}");
-        let say = |frame: SealedFrame| frame.send(&who, outbox);
-        let mut incoming = Incoming {
-            frames: FrameReader::new(stream, MAX_GREETING_FRAME),
-            key,
-            who: who.clone(),
-            outbox: Arc::clone(outbox),
-        };
-        outbox.push(opening.as_str().as_bytes().into()); // 1
-        let first = incoming.token()?; // 2
-        if !key.opens(&first) {
-            return Err(shared.refuse_key(&who, &first, opening, outbox));
-        }
-        let user = incoming.open(&first)?;
-        let server_challenge = match shared.salt {
-            None => String::new(),
-            Some(_) => challenge(),
-        };
-        say(sealed_frame(key, joining::question(&server_challenge))); // 3
-        let answer = incoming.text()?; // 4
-        incoming.frames.allow(MAX_FRAME);
-
-        let (group, introduction) = Introduction::parse(&answer, &server_challenge);
-        let (dialect, proof, known) = match introduction {
-            Some(its) => (Dialect::Fernchat, its.challenge, (its.run, its.last_mark)),
-            None => (Dialect::Python, "", ("", "")),
-        };
-        let refuse = |code: RefusalCode, reason: String| {
-            let word = with(REFUSED, code.word());
-            farewell(key, dialect, &[READY], &word, &reason)
-                .into_iter()
-                .for_each(say);
-            Departure::Ended(format!("refused: {reason}"))
-        };
-        if shared.salt.is_some() && dialect == Dialect::Python {
-            return Err(refuse(
-                RefusalCode::Secret,
-                "the answer to this server's challenge is missing, as in a recording".into(),
-            ));
-        }
-        let bad_name = |error: NameError| refuse(RefusalCode::BadName, error.to_string());
-        let name = UserName::parse(&user).map_err(bad_name)?;
-        let group_name = GroupName::parse(group).map_err(bad_name)?;
-        let place = Place::take(shared).ok_or_else(|| {
-            refuse(
-                RefusalCode::Full,
-                "the server is full; try again later".into(),
-            )
-        })?;
-        let client = Client::new(
-            id,
-            name,
-            dialect,
-            known,
-            Arc::clone(key),
-            Arc::clone(outbox),
-        );
-        let frames = JoinFrames {
-            admin_ready: sealed_frame(key, with(ADMIN_READY, proof)),
-            ready: sealed_frame(key, with(READY, proof)),
-            wait: sealed_frame(key, with(WAIT, proof)),
-            request: sealed_frame(
-                key,
-                command::notice(format!("{}{HAS_REQUESTED}", client.name)),
-            ),
-        };
-        let deadline = Instant::now() + shared.probe_time;
-        let (group, joined) = loop {
-            match shared.table.join(&group_name, &client, &frames) {
-                // 5
-                Ok(joined) => break joined,
-                // The one who has it may be gone already, and is challenged.
-                Err(Refusal::NameTaken(_))
-                    if Instant::now() < deadline && outbox.pause(NAME_TIME) => {}
-                Err(refusal @ (Refusal::Full | Refusal::NoMoreGroups)) => {
-                    return Err(refuse(RefusalCode::Full, refusal.to_string()));
-                }
-                Err(refusal) => return Err(refuse(RefusalCode::NameTaken, refusal.to_string())),
-            }
-        };
-        incoming.who = client.to_string();
-        match joined {
-            Joined::AsAdmin => info!("{} created group {group_name}", client.name),
-            Joined::AsMember => info!("{} joined group {group_name}", client.name),
-            Joined::Waiting => info!("{} asks to join group {group_name}", client.name),
-        }
-        Ok(Session {
-            shared,
-            incoming,
-            client,
-            group,
-            group_name,
-            held: VecDeque::new(),
-            early_text: None,
-            _place: place,
-        })
-    }
-
+impl<R: Read> Session<'_, R> {
     /// What the log calls this client.
     pub fn who(&self) -> String {
         format!("{} in {}", self.client.name, self.group_name)
@@ -455,7 +230,7 @@ impl<'a, R: Read> Session<'a, R> {
         // Whatever the next frame says, it is the text: here a Python client cannot type ahead.
         let text = match self.early_text.take() {
             Some(text) => text,
-            None => self.incoming.text()?,
+            None => self.inbox.text()?,
         };
         let (number, text) = if self.client.run.is_empty() {
             (None, text.as_str())
@@ -520,7 +295,7 @@ impl<'a, R: Read> Session<'a, R> {
                     return Ok(command);
                 }
             }
-            let text = self.incoming.text()?;
+            let text = self.inbox.text()?;
             // Commands that are still held wait for the answers of a delivery.
             let is_message_held = self.client.dialect == Dialect::Fernchat
                 && self.held.back() == Some(&Command::MessageSend);
@@ -545,7 +320,7 @@ impl<'a, R: Read> Session<'a, R> {
     /// no delivery is owed an answer.
     pub(super) fn next_answer(&mut self) -> Result<String, Departure> {
         loop {
-            let text = self.incoming.text()?;
+            let text = self.inbox.text()?;
             match Command::parse(&text) {
                 Some(command) => self.hold(command)?,
                 None => return Ok(text),
@@ -593,23 +368,6 @@ impl<R> Drop for Session<'_, R> {
     }
 }
 
-/// One of the places for clients that have said who they are. Dropped, it is free again.
-struct Place<'a>(&'a Shared);
-
-impl<'a> Place<'a> {
-    fn take(shared: &'a Shared) -> Option<Place<'a>> {
-        let n = shared.n_seated.fetch_add(1, Ordering::Relaxed);
-        let place = Place(shared);
-        (n < shared.max_clients).then_some(place)
-    }
-}
-
-impl Drop for Place<'_> {
-    fn drop(&mut self) {
-        self.0.n_seated.fetch_sub(1, Ordering::Relaxed);
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeSet;
@@ -618,8 +376,9 @@ mod tests {
 
     use super::*;
     use crate::net::deadlines::Awaited;
-    use crate::seal::token_len;
+    use crate::seal::{Key, token_len};
     use crate::server::testkit::{DEN, Kit, Person, Script};
+    use crate::wire::frame::{MAX_FRAME, MAX_GREETING_FRAME};
 
     const CLOSED: &str = "The connection is closed: ";
 
@@ -645,7 +404,7 @@ mod tests {
                 .hears(&[step_5])
                 .departs(Departure::HungUp);
         }
-        assert_eq!(kit.shared.n_seated.load(Ordering::Relaxed), 0);
+        assert_eq!(kit.n_clients(), 0);
     }
 
     #[test]
@@ -683,10 +442,10 @@ mod tests {
         let reason = GroupName::parse("~den").unwrap_err().to_string();
         refused(&kit, "bob", "~den", "bad-name", &reason);
         kit.joins("bob").hears(&["/wait"]);
-        kit.shared.max_clients = 0;
+        kit.shared.settings.max_clients = 0;
         let full = "the server is full; try again later";
         refused(&kit, "carol", DEN, "full", full);
-        assert_eq!(kit.shared.n_seated.load(Ordering::Relaxed), 0);
+        assert_eq!(kit.n_clients(), 0);
     }
 
     #[test]
@@ -748,7 +507,7 @@ mod tests {
         assert!(played.is_err());
         let online = alice.group.lock().members_online(&alice.client).unwrap();
         assert_eq!(online, std::slice::from_ref(&alice.client.name));
-        assert_eq!(kit.shared.n_seated.load(Ordering::Relaxed), 0);
+        assert_eq!(kit.n_clients(), 0);
         kit.joins("bob").hears(&["/ready"]);
     }
 

@@ -9,7 +9,9 @@ use std::sync::Arc;
 use parking_lot::{Mutex, RwLock};
 
 use super::client::Client;
-use super::group::{Group, JoinFrames, Joined, Refusal};
+use super::group::{Group, Joined};
+use super::joining::JoinFrames;
+use super::refusal::Refusal;
 use crate::wire::name::GroupName;
 
 /// The most groups. When the table is full, groups that nobody would miss give way.

@@ -8,7 +8,7 @@ use std::collections::VecDeque;
 use std::io::{self, Read};
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use crossbeam_channel::Receiver;
@@ -16,19 +16,20 @@ use parking_lot::Mutex;
 
 use super::client::Client;
 use super::download::offer_to_others;
-use super::group::{Group, JoinFrames, Refusal};
+use super::group::Group;
+use super::joining::{JoinFrames, join};
+use super::refusal::Refusal;
 use super::sealed_frame::{SealedFrame, sealed_frame};
-use super::session::{Session, Shared};
 use super::spool::{Body, Spool};
 use super::table::GroupTable;
+use super::{ServerSettings, Shared};
 use crate::net::departure::Departure;
 use crate::net::outbox::tests::{TakesNothing, with_channel};
 use crate::net::outbox::{Item, Outbox, Pace};
 use crate::seal::Key;
-use crate::wire::command::{
-    ACCEPTED, ADMIN_READY, Dialect, FERNCHAT, KICKED, READY, WAIT, line, notice,
-};
+use crate::wire::command::{ACCEPTED, Dialect, FERNCHAT, KICKED, line};
 use crate::wire::frame::{FrameReader, MAX_FRAME};
+use crate::wire::joining::Introduction;
 use crate::wire::name::{FileName, GroupName, UserName};
 use crate::wire::name_set;
 
@@ -47,14 +48,17 @@ impl Kit {
         let folder = tempfile::tempdir().unwrap();
         Kit {
             shared: Shared {
+                settings: ServerSettings {
+                    max_clients: 10,
+                    max_file: 1000,
+                    python_file_limit: Some(100),
+                    ..ServerSettings::new(String::new(), 0)
+                },
                 key: Arc::new(Key::generate()),
                 salt: None,
                 table: GroupTable::new(3),
                 spool: Spool::new(folder.path()).unwrap(),
-                n_seated: AtomicUsize::new(0),
-                max_clients: 10,
-                max_file: 1000,
-                python_file_limit: Some(100),
+                places: Arc::default(),
                 failures: Arc::default(),
                 probe_time: Duration::ZERO,
             },
@@ -113,36 +117,32 @@ impl Kit {
         name: &str,
         group: &str,
     ) -> Result<Person<'_>, Refusal> {
-        self.tries(dialect, name, ("", ""), group)
+        let introduction = match dialect {
+            Dialect::Python => None,
+            Dialect::Fernchat => Some(introduction("", "")),
+        };
+        self.tries(name, introduction, group)
     }
 
-    /// A fernchat client of this run, which has heard so much.
+    /// A fernchat client of this run, which has received the line with this mark.
     pub fn tries_to_join_known(
         &self,
         name: &str,
-        known: (&str, &str),
+        (run, last_mark): (&str, &str),
     ) -> Result<Person<'_>, Refusal> {
-        self.tries(Dialect::Fernchat, name, known, DEN)
+        self.tries(name, Some(introduction(run, last_mark)), DEN)
     }
 
     fn tries(
         &self,
-        dialect: Dialect,
         name: &str,
-        known: (&str, &str),
+        introduction: Option<Introduction>,
         group: &str,
     ) -> Result<Person<'_>, Refusal> {
         let ear = self.ear();
-        let (key, outbox) = (Arc::clone(&self.shared.key), Arc::clone(&ear.outbox));
-        let name = UserName::parse(name).unwrap();
-        let request = notice(format!("{name} has requested to join the group."));
-        let client = Client::new(self.id(), name, dialect, known, key, outbox);
-        let frames = JoinFrames {
-            admin_ready: self.frame(ADMIN_READY),
-            ready: self.frame(READY),
-            wait: self.frame(WAIT),
-            request: self.frame(request),
-        };
+        let (key, name) = (&self.shared.key, UserName::parse(name).unwrap());
+        let frames = JoinFrames::new(key, &name, "");
+        let client = Client::new(self.id(), name, introduction, key, &ear.outbox);
         let name = GroupName::parse(group).unwrap();
         let (group, _) = self.shared.table.join(&name, &client, &frames)?;
         Ok(Person {
@@ -151,6 +151,11 @@ impl Kit {
             ear,
             group,
         })
+    }
+
+    /// How many clients have joined, by what they say.
+    pub fn n_clients(&self) -> usize {
+        Arc::strong_count(&self.shared.places) - 1
     }
 
     /// The members of the group, the first of them its admin. None of them has heard anything yet.
@@ -181,6 +186,14 @@ impl Kit {
     pub fn fernchat(&self, name: &str) -> Script<'_> {
         let group = format!("{DEN}\n{FERNCHAT}");
         self.connects().says(name).says(&group).past_greeting()
+    }
+}
+
+fn introduction<'a>(run: &'a str, last_mark: &'a str) -> Introduction<'a> {
+    Introduction {
+        challenge: "",
+        run,
+        last_mark,
     }
 }
 
@@ -408,7 +421,7 @@ impl<'a> Script<'a> {
         let steps = Steps(RefCell::new(self.steps));
         let outbox = &self.ear.outbox;
         let shared = &self.kit.shared;
-        let departure = match Session::greet(shared, self.kit.id(), outbox, &steps) {
+        let departure = match join(shared, self.kit.id(), outbox, &steps) {
             Ok(session) => session.run(),
             Err(departure) => departure,
         };

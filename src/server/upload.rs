@@ -29,7 +29,7 @@ impl<R: Read> Session<'_, R> {
             return Ok(());
         }
         let file = FileName::from_peer(&answer);
-        let longest = token_len(self.shared.max_file);
+        let longest = token_len(self.shared.settings.max_file);
         self.reply(match self.client.dialect {
             Dialect::Python => SEND_FILE.to_owned(),
             Dialect::Fernchat => format!("{SEND_FILE} {longest}"),
@@ -53,7 +53,7 @@ impl<R: Read> Session<'_, R> {
     fn store(&mut self, length: u64, longest: u64) -> Result<Result<Body, SpoolError>, Departure> {
         let mut stored = if length > longest {
             Err(SpoolError::TooLarge {
-                limit: self.shared.max_file,
+                limit: self.shared.settings.max_file,
             })
         } else {
             self.shared.spool.begin(&self.shared.key)
@@ -62,13 +62,13 @@ impl<R: Read> Session<'_, R> {
         let mut left = length;
         while left > 0 {
             self.client.outbox().expect(Awaited::More, MORE_TIME);
-            match self.incoming.piece(left, &mut piece)? {
+            match self.inbox.piece(left, &mut piece)? {
                 Piece::Body(n) if piece[..n].contains(&BODY_END) => left = 0,
                 Piece::Body(n) => {
                     left -= n as u64;
                     stored = stored.and_then(|upload| upload.write(&piece[..n]));
                 }
-                Piece::Frame(token) => match Command::parse(&self.incoming.open(&token)?) {
+                Piece::Frame(token) => match Command::parse(&self.inbox.open(&token)?) {
                     Some(command) => self.hold(command)?,
                     None => debug!("{}: a frame inside a body that is no command", self.client),
                 },

@@ -1,0 +1,216 @@
+//! Joining: the five steps by which a client comes into a group.
+//!
+//! The steps are those of the table in [`wire`](crate::wire), and [`join`] goes through them in order. A client whose key is wrong is
+//! refused after step 2. Everything else is refused at step 5, because a Python client understands a refusal nowhere else.
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::io::Read;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use log::info;
+use parking_lot::Mutex;
+
+use super::Shared;
+use super::client::{Client, dialect};
+use super::group::{Group, Joined};
+use super::inbox::Inbox;
+use super::refusal::Refusal;
+use super::sealed_frame::{SealedFrame, farewell, sealed_frame};
+use super::session::Session;
+use crate::net::connection::ClientId;
+use crate::net::departure::Departure;
+use crate::net::outbox::Outbox;
+use crate::seal::{Key, challenge};
+use crate::wire::command::{
+    ADMIN_READY, Dialect, HAS_REQUESTED, READY, REFUSED, RefusalCode, WAIT, notice, with,
+};
+use crate::wire::joining::{Introduction, question};
+use crate::wire::name::{GroupName, UserName};
+
+/// How often a client that waits for a name looks whether it is free.
+const NAME_TIME: Duration = Duration::from_millis(100);
+
+/// Goes through the five steps. Returns the session of a client that is a member, or waits for approval.
+pub fn join<'a, R: Read>(
+    shared: &'a Shared,
+    id: ClientId,
+    outbox: &'a Arc<Outbox>,
+    stream: R,
+) -> Result<Session<'a, R>, Departure> {
+    let joining = Joining { shared, id, outbox };
+    let mut inbox = Inbox::new(stream, &shared.key, outbox, joining.to_string());
+    joining.send_key(); // 1
+    let user = joining.user_name(&mut inbox)?; // 2
+    let challenge = joining.ask_for_group(); // 3
+    let answer = inbox.text()?; // 4
+    let (group, introduction) = Introduction::parse(&answer, &challenge);
+    joining
+        .enter_group(&user, group, introduction, inbox) // 5
+        .map_err(|refusal| joining.refuse(&refusal, dialect(introduction)))
+}
+
+/// A client that is joining.
+#[derive(Clone, Copy)]
+struct Joining<'a> {
+    shared: &'a Shared,
+    id: ClientId,
+    outbox: &'a Arc<Outbox>,
+}
+
+impl<'a> Joining<'a> {
+    /// What the 44 bytes of step 1 are, taken for a key.
+    fn first_key(self) -> &'a Key {
+        self.shared.salt.as_ref().unwrap_or(&self.shared.key)
+    }
+
+    /// Step 1: the key, or the salt that it is derived with.
+    fn send_key(self) {
+        let bytes = self.first_key().as_str().as_bytes();
+        self.outbox.push(bytes.into());
+    }
+
+    /// Step 2: the user name. If its frame does not open, the two ends have different keys.
+    fn user_name<R: Read>(self, inbox: &mut Inbox<R>) -> Result<String, Departure> {
+        let first = inbox.token()?;
+        if self.shared.key.opens(&first) {
+            inbox.open(&first)
+        } else {
+            Err(self.refuse_key(&first))
+        }
+    }
+
+    /// Step 3: asks for the group name. Returns the challenge in it: empty, if the server is not closed.
+    fn ask_for_group(self) -> String {
+        let challenge = match self.shared.salt {
+            Some(_) => challenge(),
+            None => String::new(),
+        };
+        sealed_frame(&self.shared.key, question(&challenge)).send(self, self.outbox);
+        challenge
+    }
+
+    /// Step 5: the client enters its group, unless a rule says no. The group sends what the client is there.
+    fn enter_group<R: Read>(
+        self,
+        user: &str,
+        group: &str,
+        introduction: Option<Introduction>,
+        mut inbox: Inbox<'a, R>,
+    ) -> Result<Session<'a, R>, Refusal> {
+        let shared = self.shared;
+        if shared.salt.is_some() && introduction.is_none() {
+            return Err(Refusal::NoAnswer);
+        }
+        let name = UserName::parse(user)?;
+        let group_name = GroupName::parse(group)?;
+        let place = Arc::clone(&shared.places);
+        if Arc::strong_count(&place) - 1 > shared.settings.max_clients {
+            return Err(Refusal::ServerFull);
+        }
+        let challenge = introduction.map_or("", |its| its.challenge);
+        let frames = JoinFrames::new(&shared.key, &name, challenge);
+        let client = Client::new(self.id, name, introduction, &shared.key, self.outbox);
+        let (group, joined) = self.enter_when_name_is_free(&group_name, &client, &frames)?;
+        let deed = match joined {
+            Joined::AsAdmin => "created",
+            Joined::AsMember => "joined",
+            Joined::Waiting => "asks to join",
+        };
+        info!("{} {deed} group {group_name}", client.name);
+        inbox.settle(&client);
+        Ok(Session {
+            shared,
+            inbox,
+            client,
+            group,
+            group_name,
+            held: VecDeque::new(),
+            early_text: None,
+            _place: place,
+        })
+    }
+
+    /// If the name is in use, its connection may be dead: the group has probed it, and the newcomer waits for the name.
+    fn enter_when_name_is_free(
+        self,
+        group: &GroupName,
+        client: &Arc<Client>,
+        frames: &JoinFrames,
+    ) -> Result<(Arc<Mutex<Group>>, Joined), Refusal> {
+        let deadline = Instant::now() + self.shared.probe_time;
+        loop {
+            match self.shared.table.join(group, client, frames) {
+                Err(Refusal::NameTaken(_))
+                    if Instant::now() < deadline && self.outbox.pause(NAME_TIME) => {}
+                result => return result,
+            }
+        }
+    }
+
+    /// Refuses at step 5.
+    fn refuse(self, refusal: &Refusal, dialect: Dialect) -> Departure {
+        let word = with(REFUSED, refusal.code().word());
+        let reason = refusal.to_string();
+        let frames = farewell(&self.shared.key, dialect, &[READY], &word, &reason);
+        self.refuse_with(frames, &reason)
+    }
+
+    /// Refuses after step 2: one end was given a secret and the other was not, or they have different ones.
+    ///
+    /// The client is told under the first key, the only one that both ends have for sure. It has not said yet what program it is. So what
+    /// comes is understood by both kinds: a fernchat client looks no further than the first word.
+    fn refuse_key(self, first: &[u8]) -> Departure {
+        let reason = match &self.shared.salt {
+            None => "this server has no secret, and what came does not open without one",
+            Some(salt) if salt.opens(first) => {
+                "this server is closed: it takes fernchat clients that have its secret, and this client has none"
+            }
+            Some(_) => "this server is closed, and the client's secret is another",
+        };
+        let word = with(REFUSED, &with(RefusalCode::Secret.word(), reason));
+        let before = [word.as_str(), READY];
+        let frames = farewell(self.first_key(), Dialect::Python, &before, "", reason);
+        self.refuse_with(frames, reason)
+    }
+
+    fn refuse_with(self, frames: Vec<SealedFrame>, reason: &str) -> Departure {
+        for frame in frames {
+            frame.send(self, self.outbox);
+        }
+        Departure::Ended(format!("refused: {reason}"))
+    }
+}
+
+/// What the log calls the client.
+impl fmt::Display for Joining<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        write!(f, "client {}", self.id)
+    }
+}
+
+/// The frames that step 5 may need, sealed before the group is locked.
+pub struct JoinFrames {
+    /// For the client that created the group.
+    pub admin_ready: SealedFrame,
+    /// For a member.
+    pub ready: SealedFrame,
+    /// For a client that must wait for approval.
+    pub wait: SealedFrame,
+    /// For the members, if the client must wait.
+    pub request: SealedFrame,
+}
+
+impl JoinFrames {
+    /// The frames for this user. A closed server repeats the client's challenge.
+    pub fn new(key: &Key, user: &UserName, challenge: &str) -> JoinFrames {
+        let step_5 = |word| sealed_frame(key, with(word, challenge));
+        JoinFrames {
+            admin_ready: step_5(ADMIN_READY),
+            ready: step_5(READY),
+            wait: step_5(WAIT),
+            request: sealed_frame(key, notice(format!("{user}{HAS_REQUESTED}"))),
+        }
+    }
+}

@@ -1,0 +1,50 @@
+//! Refusals: every rule of a server that can say no, and the words in which the client is told.
+
+use crate::wire::command::RefusalCode;
+use crate::wire::name::{NameError, UserName};
+
+/// A rule said no. This is no error: the text goes back to the client that asked.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    // ---- joining ----
+    #[error("the answer to this server's challenge is missing, as in a recording")]
+    NoAnswer,
+    #[error(transparent)]
+    BadName(#[from] NameError),
+    #[error("the name {0} is in use in this group; choose another")]
+    NameTaken(UserName),
+    #[error("the server is full; try again later")]
+    ServerFull,
+    #[error("the server has as many groups as it can hold")]
+    NoMoreGroups,
+    /// The group has as many members or requests as it may have.
+    #[error("the group is full")]
+    GroupFull,
+
+    // ---- what a member asks for ----
+    #[error("Only the admin of the group may do this.")]
+    NotAdmin,
+    /// The client waits for approval, or was kicked meanwhile.
+    #[error("This is for members, and you are not a member of the group any more.")]
+    NotMember,
+    #[error("Nobody called '{0}' has asked to join; /1 lists who has.")]
+    NoRequest(String),
+    #[error("The group has no member called '{0}'; /4 lists the members.")]
+    NoMember(String),
+    #[error("The admin cannot be kicked; hand the role over first, with /6.")]
+    AdminStays,
+    #[error("You are the admin already.")]
+    AdminAlready,
+}
+
+impl Refusal {
+    /// The code that a fernchat client gets with the text, if it is refused while it joins.
+    pub fn code(&self) -> RefusalCode {
+        match self {
+            Refusal::NoAnswer => RefusalCode::Secret,
+            Refusal::BadName(_) => RefusalCode::BadName,
+            Refusal::NameTaken(_) => RefusalCode::NameTaken,
+            _ => RefusalCode::Full,
+        }
+    }
+}
