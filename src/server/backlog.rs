@@ -5,7 +5,7 @@
 
 use std::collections::VecDeque;
 
-use super::sealed_frame::SealedFrame;
+use super::frame::Frame;
 use super::turn::Line;
 use crate::wire::name::UserName;
 
@@ -14,7 +14,7 @@ const MAX_KEPT: usize = 64 << 10;
 
 /// See the module's page.
 pub struct Backlog {
-    lines: VecDeque<(UserName, SealedFrame)>,
+    lines: VecDeque<(UserName, Frame)>,
     n_bytes: usize,
     /// The number of the last line.
     last: u64,
@@ -38,7 +38,7 @@ impl Backlog {
     }
 
     /// Keeps a line that somebody said, in place of the oldest. Returns its number.
-    pub fn push(&mut self, by: &UserName, frame: &SealedFrame) -> u64 {
+    pub fn push(&mut self, by: &UserName, frame: &Frame) -> u64 {
         self.last += 1;
         self.n_bytes += frame.bytes.len();
         self.lines.push_back((by.clone(), frame.clone()));
@@ -107,13 +107,13 @@ mod tests {
         let mut backlog = Backlog::new(3);
         assert_eq!(missed(&backlog, 0, "bob"), (0, String::new()));
         for (by, text) in [("alice", "one"), ("bob", "two"), ("alice", "three")] {
-            backlog.push(&name(by), &SealedFrame::plain(text));
+            backlog.push(&name(by), &Frame::plain(text));
         }
         assert_eq!(missed(&backlog, 0, "bob"), (0, "1:one 3:three".into()));
         assert_eq!(missed(&backlog, 1, "alice"), (0, "2:two".into()));
         assert_eq!(missed(&backlog, 3, "carol"), (0, String::new()));
         assert_eq!(backlog.find("ree"), Some(3));
-        backlog.push(&name("alice"), &SealedFrame::plain("four"));
+        backlog.push(&name("alice"), &Frame::plain("four"));
         assert_eq!(missed(&backlog, 0, "bob"), (1, "3:three 4:four".into()));
         assert_eq!(
             (backlog.find("one"), backlog.find("our"), backlog.find("")),
@@ -125,7 +125,7 @@ mod tests {
     #[test]
     fn long_lines_give_way_sooner_and_without_room_nothing_is_kept() {
         let mut backlog = Backlog::new(200);
-        let long = SealedFrame::plain(vec![b'x'; MAX_KEPT / 2]);
+        let long = Frame::plain(vec![b'x'; MAX_KEPT / 2]);
         let numbers = [1, 2, 3].map(|_| backlog.push(&name("alice"), &long));
         assert_eq!(numbers, [1, 2, 3]);
         assert_eq!(backlog.since(0, &name("bob")).0, 1);

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 
-use super::sealed_frame::{SealedFrame, farewell, sealed_frame};
+use super::frame::{Frame, farewell, sealed_frame};
 use super::turn::{Event, Line, Offer, Pass, Turn};
 use crate::net::connection::ClientId;
 use crate::net::deadlines::Awaited;
@@ -100,12 +100,12 @@ impl Client {
     }
 
     /// Sends a reply inside a dialogue, or what else is in turn by nature.
-    pub fn reply(&self, frame: &SealedFrame) {
+    pub fn reply(&self, frame: &Frame) {
         frame.send(self, &self.outbox);
     }
 
     /// Sends a notice when its turn comes.
-    pub fn hear(self: &Arc<Client>, frame: SealedFrame) {
+    pub fn hear(self: &Arc<Client>, frame: Frame) {
         self.hear_line(Line { frame, number: 0 });
     }
 
@@ -130,7 +130,7 @@ impl Client {
     }
 
     /// Ends the client when its turn comes, these frames being the last that it hears.
-    pub fn end(self: &Arc<Client>, frames: Vec<SealedFrame>, reason: Departure) {
+    pub fn end(self: &Arc<Client>, frames: Vec<Frame>, reason: Departure) {
         self.outbox.expect(Awaited::Finish, KICK_TIME);
         self.take_turn(|turn| turn.event(Event::End(frames, reason)));
     }

@@ -14,9 +14,9 @@ use parking_lot::Mutex;
 
 use super::Shared;
 use super::client::Client;
+use super::frame::{Frame, sealed_frame};
 use super::group::Group;
 use super::refusal::Refusal;
-use super::sealed_frame::{SealedFrame, sealed_frame};
 use super::spool::{Body, SpoolError};
 use super::turn::Offer;
 use crate::net::outbox::Job;
@@ -37,7 +37,7 @@ pub struct Download {
     pub file: FileName,
     body: Arc<Body>,
     /// The frame with the length of the body.
-    length: SealedFrame,
+    length: Frame,
     /// Weak, because a client holds the offers to it: two clients that offer each other files would keep both for ever.
     uploader: Weak<Client>,
     failures: Arc<Failures>,
@@ -167,7 +167,7 @@ impl Download {
         Download {
             file: FileName::from_peer(file),
             body: Arc::clone(&BODY),
-            length: SealedFrame::plain(""),
+            length: Frame::plain(""),
             uploader: Weak::new(),
             failures: Arc::default(),
             failure: None,

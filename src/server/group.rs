@@ -1,25 +1,24 @@
-//! A group: its roster, who may do what, and the one order in which all members hear its lines.
+//! A group: who is in it, who may do what, and the one order in which all members get its lines.
 //!
-//! The roster holds the admin, all members (also those offline), the pending requests, and the clients of those who are online or wait.
-//! Every right is looked at here, when the group changes, and nowhere else. No sockets: a group pushes towards its members' clients.
+//! The group knows its admin, all members (also those offline), the pending requests, and the clients of those who are online or wait.
+//! Every right is checked here, when the group changes. A group has no sockets: it pushes towards its members' clients.
 //!
-//! Each group stands behind one mutex. Whoever holds it does no I/O, seals nothing and waits for nothing; frames are sealed before.
-//! Because lines are pushed under it, all members hear the same lines in the same order.
+//! Each group stands behind one mutex. While a thread holds it, it does no I/O, seals nothing and waits for nothing: frames are sealed
+//! before. All lines are pushed under it, so all members get them in the same order.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::backlog::Backlog;
 use super::client::Client;
+use super::frame::Frame;
 use super::joining::JoinFrames;
 use super::refusal::Refusal;
-use super::sealed_frame::SealedFrame;
 use super::turn::Line;
 use crate::net::outbox::Outbox;
 use crate::wire::name::UserName;
 
-/// The most members of a group, online or not. All names still fit into memory many times; what a roster takes on the wire
-/// is bounded where it is written.
+/// The most members of a group, online or not. Memory holds many times their names.
 const MAX_MEMBERS: usize = 10_000;
 
 /// The most pending requests of a group.
@@ -29,84 +28,74 @@ const MAX_REQUESTS: usize = 10_000;
 pub struct Group {
     admin: UserName,
     members: BTreeMap<UserName, Member>,
-    /// The pending requests, and the clients of those who wait.
+    /// The pending requests, with the clients of those who wait.
     requests: BTreeMap<UserName, Option<Arc<Client>>>,
     backlog: Backlog,
-    /// The table has dropped this group: whoever still holds it must look for it again.
-    pub(super) is_dropped: bool,
 }
 
 /// What a group knows of a member, online or not.
+#[derive(Default)]
 struct Member {
-    /// While it is online.
+    /// Its client, while it is online.
     client: Option<Arc<Client>>,
-    /// The number of the last line that it heard. While it is online, its outbox may know of later ones.
-    heard: u64,
-    /// The number from which on it was to hear everything since it joined last.
-    since: u64,
-    /// The run of its client, and the last of the lines that came from there. See [`Client::run`].
+    /// The number of the last line that it has. While it is online, its outbox may know of later ones.
+    last_line: u64,
+    /// What that was when it came online.
+    joined_at: u64,
+    /// The run of its client, and the number of the last message that was taken from this run. See [`Client::run`].
     run: Arc<str>,
     n_taken: u64,
 }
 
 impl Member {
-    /// A member that is to hear what comes behind the line of this number.
-    fn new(client: Option<Arc<Client>>, since: u64) -> Member {
-        let run = client
-            .as_ref()
-            .map_or_else(Arc::default, |client| Arc::clone(&client.run));
+    /// A member that gets the lines after this one.
+    fn new(last_line: u64) -> Member {
         Member {
-            client,
-            heard: since,
-            since,
-            run,
-            n_taken: 0,
+            last_line,
+            joined_at: last_line,
+            ..Member::default()
         }
     }
 
-    /// The number of the last line that it heard, as far as can be known: its client knows best, if it is still the same.
-    fn heard(&self, client: &Client, backlog: &Backlog) -> u64 {
-        match &*client.last_mark {
-            _ if client.run.is_empty() || client.run != self.run => self.heard,
-            "" => self.since,
-            // A mark that is not found is older than all that is kept, whatever was written since into a link that was broken.
-            mark => backlog
-                .find(mark)
-                .unwrap_or(self.heard.min(backlog.oldest() - 1))
-                .max(self.since),
-        }
-    }
-
-    /// Comes back, or comes for the first time.
-    fn sit_down(&mut self, client: &Arc<Client>, backlog: &Backlog) {
-        self.since = self.heard(client, backlog);
+    /// The member comes online. It gets this frame, and then the lines that it missed.
+    fn come_online(&mut self, client: &Arc<Client>, first: &Frame, backlog: &Backlog) {
+        self.joined_at = self.last_line_of(client, backlog);
+        self.last_line = self.joined_at;
         if self.run != client.run {
             self.run = Arc::clone(&client.run);
             self.n_taken = 0;
         }
         self.client = Some(Arc::clone(client));
-        self.heard = self.since;
-        let (n_lost, missed) = backlog.since(self.since, &client.name);
+        client.set_member(true);
+        client.reply(first);
+        let (n_lost, missed) = backlog.since(self.last_line, &client.name);
         let mut missed = missed.peekable();
         if n_lost == 0 && missed.peek().is_none() {
-            // What is behind it, the member said itself.
-            self.heard = backlog.last();
+            // Later lines are its own.
+            self.last_line = backlog.last();
         }
         client.lose(n_lost);
         missed.for_each(|line| client.hear_line(line));
     }
+
+    /// The number of the last line that a client has. If it is still the same run, it knows best.
+    fn last_line_of(&self, client: &Client, backlog: &Backlog) -> u64 {
+        match &*client.last_mark {
+            _ if client.run.is_empty() || client.run != self.run => self.last_line,
+            "" => self.joined_at,
+            // A mark that is not found is older than all that is kept. What was written since may have been lost with the connection.
+            mark => backlog
+                .find(mark)
+                .unwrap_or(self.last_line.min(backlog.oldest() - 1))
+                .max(self.joined_at),
+        }
+    }
 }
 
-/// The name is in use by this one, which is probed: if it is not really there any more, the name is soon free.
-fn taken(by: &Client) -> Refusal {
-    by.outbox().probe();
-    Refusal::NameTaken(by.name.clone())
-}
-
-/// What became of a join.
+/// What a client is in the group that it has joined.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Joined {
-    /// The group is new; the client administers it.
+    /// The group is new, and the client administers it.
     AsAdmin,
     /// The client is a member.
     AsMember,
@@ -115,97 +104,66 @@ pub enum Joined {
 }
 
 impl Group {
-    /// A new group that keeps so many lines. Whoever joins first administers it: as a rule its founder, unless another was faster.
-    pub fn new(founder: UserName, backlog: usize) -> Group {
-        let backlog = Backlog::new(backlog);
+    /// A new group, which keeps this many lines. The client that founds it is its admin.
+    pub fn found(founder: &Arc<Client>, frames: &JoinFrames, backlog: usize) -> Group {
+        let (name, backlog) = (founder.name.clone(), Backlog::new(backlog));
+        let mut admin = Member::default();
+        admin.come_online(founder, &frames.admin_ready, &backlog);
         Group {
-            admin: founder,
-            members: BTreeMap::new(),
+            admin: name.clone(),
+            members: BTreeMap::from([(name, admin)]),
             requests: BTreeMap::new(),
             backlog,
-            is_dropped: false,
         }
     }
 
-    /// Seats a client as far as it may be seated, and sends it step 5, which must be the first it hears of the group; then the lines
+    /// A client joins, as a member or to wait. It is sent step 5, which must be the first that it gets from the group, and then the lines
     /// that it missed.
-    ///
-    /// # Errors
-    /// The name is in use, or the group is full.
     pub fn join(&mut self, client: &Arc<Client>, frames: &JoinFrames) -> Result<Joined, Refusal> {
         let name = &client.name;
-        let is_new = self.members.is_empty();
-        if is_new || self.members.contains_key(name) {
-            let last = self.backlog.last();
-            let member = self
-                .members
-                .entry(name.clone())
-                .or_insert_with(|| Member::new(None, last));
-            if let Some(sitting) = &member.client {
-                return Err(taken(sitting));
-            }
-            if is_new {
-                self.admin = name.clone();
-            }
-            client.set_member(true);
-            client.reply(if is_new {
-                &frames.admin_ready
-            } else {
-                &frames.ready
-            });
-            member.sit_down(client, &self.backlog);
-            return Ok(if is_new {
-                Joined::AsAdmin
-            } else {
-                Joined::AsMember
-            });
-        }
-        let is_known = match self.requests.get(name) {
-            Some(Some(waiting)) => return Err(taken(waiting)),
-            Some(None) => true,
-            None if self.requests.len() >= MAX_REQUESTS => return Err(Refusal::GroupFull),
-            None => false,
+        let holder = match self.members.get(name) {
+            Some(member) => &member.client,
+            None => self.requests.get(name).unwrap_or(&None),
         };
-        self.requests.insert(name.clone(), Some(Arc::clone(client)));
-        client.reply(&frames.wait);
-        if !is_known {
+        if let Some(holder) = holder {
+            // If its connection is dead, the name is free soon.
+            holder.outbox().probe();
+            return Err(Refusal::NameTaken(name.clone()));
+        }
+        if let Some(member) = self.members.get_mut(name) {
+            member.come_online(client, &frames.ready, &self.backlog);
+            return Ok(Joined::AsMember);
+        }
+        if !self.requests.contains_key(name) {
+            if self.requests.len() >= MAX_REQUESTS {
+                return Err(Refusal::GroupFull);
+            }
             self.online()
                 .for_each(|member| member.hear(frames.request.clone()));
         }
+        client.reply(&frames.wait);
+        self.requests.insert(name.clone(), Some(Arc::clone(client)));
         Ok(Joined::Waiting)
     }
 
-    /// The connection has ended: the member is offline, the request stays. A late goodbye takes nobody else's client.
+    /// The connection has ended: the member is offline, and a request stays. If the name has a new connection, that one stays.
     pub fn leave(&mut self, client: &Client) {
+        self.stop_waiting(client);
         if let Some(member) = self.members.get_mut(&client.name) {
-            if member
-                .client
-                .take_if(|online| online.id == client.id)
-                .is_some()
-            {
-                member.heard = member.heard.max(client.outbox().written_mark());
+            let its_client = member.client.take_if(|online| online.id == client.id);
+            if its_client.is_some() {
+                member.last_line = member.last_line.max(client.outbox().written_mark());
                 client.set_member(false);
             }
         }
-        if let Some(place) = self.requests.get_mut(&client.name) {
-            place.take_if(|waiting| waiting.id == client.id);
-        }
     }
 
-    /// A waiting client leaves; its request stays. `false` if it has been approved meanwhile.
-    pub fn stop_waiting(&mut self, client: &Client, farewell: &SealedFrame) -> bool {
-        match self.requests.get_mut(&client.name) {
-            Some(place)
-                if place
-                    .as_ref()
-                    .is_some_and(|waiting| waiting.id == client.id) =>
-            {
-                *place = None;
-                client.reply(farewell);
-                true
-            }
-            _ => false,
-        }
+    /// A client that waits leaves, and its request stays. `false`: it does not wait, or not any more.
+    pub fn stop_waiting(&mut self, client: &Client) -> bool {
+        self.requests
+            .get_mut(&client.name)
+            .and_then(|waiting| waiting.take_if(|waiting| waiting.id == client.id))
+            .is_some()
     }
 
     fn check_member(by: &Client) -> Result<(), Refusal> {
@@ -216,10 +174,7 @@ impl Group {
         }
     }
 
-    /// Whether this client may do what the admin does. Looked at again when it does it.
-    ///
-    /// # Errors
-    /// [`Refusal::NotAdmin`], [`Refusal::NotMember`].
+    /// Whether this client may do what only the admin may. It is checked again when the client does it.
     pub fn may_decide(&self, client: &Client) -> Result<(), Refusal> {
         Group::check_member(client)?;
         if self.admin == client.name {
@@ -230,42 +185,27 @@ impl Group {
     }
 
     /// The pending requests, for the admin.
-    ///
-    /// # Errors
-    /// [`Refusal::NotAdmin`], [`Refusal::NotMember`].
     pub fn requests(&self, by: &Client) -> Result<Vec<UserName>, Refusal> {
         self.may_decide(by)?;
         Ok(self.requests.keys().cloned().collect())
     }
 
-    /// Makes a member of whoever asked to join. One who waits hears `accepted`.
-    ///
-    /// # Errors
-    /// [`Refusal::NoRequest`], [`Refusal::GroupFull`], or no right to.
-    pub fn approve(
-        &mut self,
-        by: &Client,
-        name: &str,
-        accepted: &SealedFrame,
-    ) -> Result<(), Refusal> {
+    /// The user who asked to join becomes a member. A client that waits gets `accepted`.
+    pub fn approve(&mut self, by: &Client, name: &str, accepted: &Frame) -> Result<(), Refusal> {
         self.may_decide(by)?;
         if self.members.len() >= MAX_MEMBERS {
             return Err(Refusal::GroupFull);
         }
-        let (name, place) = self.take_request(name)?;
-        if let Some(client) = &place {
-            client.set_member(true);
-            client.reply(accepted);
+        let (name, waiting) = self.take_request(name)?;
+        let mut member = Member::new(self.backlog.last());
+        if let Some(client) = waiting {
+            member.come_online(&client, accepted, &self.backlog);
         }
-        self.members
-            .insert(name, Member::new(place, self.backlog.last()));
+        self.members.insert(name, member);
         Ok(())
     }
 
-    /// Drops a request. Returns the client of whoever waits, which the caller ends.
-    ///
-    /// # Errors
-    /// [`Refusal::NoRequest`], or no right to.
+    /// Drops a request. Returns the client that waits, if one does: the caller ends it.
     pub fn deny(&mut self, by: &Client, name: &str) -> Result<Option<Arc<Client>>, Refusal> {
         self.may_decide(by)?;
         Ok(self.take_request(name)?.1)
@@ -277,16 +217,8 @@ impl Group {
             .ok_or_else(|| Refusal::NoRequest(name.to_owned()))
     }
 
-    /// Makes another member the admin, who hears `notice` if online.
-    ///
-    /// # Errors
-    /// [`Refusal::NoMember`], [`Refusal::AdminAlready`], or no right to.
-    pub fn hand_over(
-        &mut self,
-        by: &Client,
-        name: &str,
-        notice: &SealedFrame,
-    ) -> Result<(), Refusal> {
+    /// Another member becomes the admin, and gets `notice` if it is online.
+    pub fn hand_over(&mut self, by: &Client, name: &str, notice: &Frame) -> Result<(), Refusal> {
         self.may_decide(by)?;
         let Some((name, member)) = self.members.get_key_value(name) else {
             return Err(Refusal::NoMember(name.to_owned()));
@@ -301,19 +233,14 @@ impl Group {
         Ok(())
     }
 
-    /// Takes a member out of the group. Returns its client if it is online, which the caller ends.
-    ///
-    /// # Errors
-    /// [`Refusal::NoMember`], [`Refusal::AdminStays`], or no right to.
+    /// Takes a member out of the group. Returns its client if it is online: the caller ends it.
     pub fn kick(&mut self, by: &Client, name: &str) -> Result<Option<Arc<Client>>, Refusal> {
         self.may_decide(by)?;
         if self.admin.as_str() == name {
             return Err(Refusal::AdminStays);
         }
-        let member = self
-            .members
-            .remove(name)
-            .ok_or_else(|| Refusal::NoMember(name.to_owned()))?;
+        let kicked = self.members.remove(name);
+        let member = kicked.ok_or_else(|| Refusal::NoMember(name.to_owned()))?;
         if let Some(client) = &member.client {
             client.set_member(false);
         }
@@ -321,27 +248,18 @@ impl Group {
     }
 
     /// The names of all members.
-    ///
-    /// # Errors
-    /// [`Refusal::NotMember`].
     pub fn members(&self, by: &Client) -> Result<Vec<UserName>, Refusal> {
         Group::check_member(by)?;
         Ok(self.members.keys().cloned().collect())
     }
 
     /// The names of the members online.
-    ///
-    /// # Errors
-    /// [`Refusal::NotMember`].
     pub fn members_online(&self, by: &Client) -> Result<Vec<UserName>, Refusal> {
         Group::check_member(by)?;
         Ok(self.online().map(|client| client.name.clone()).collect())
     }
 
-    /// Who the admin is.
-    ///
-    /// # Errors
-    /// [`Refusal::NotMember`].
+    /// The name of the admin.
     pub fn who_administers(&self, by: &Client) -> Result<UserName, Refusal> {
         Group::check_member(by)?;
         Ok(self.admin.clone())
@@ -354,7 +272,7 @@ impl Group {
         &mut self,
         by: &Client,
         number: Option<u64>,
-        frame: &SealedFrame,
+        frame: &Frame,
     ) -> Result<Option<Arc<Outbox>>, Refusal> {
         let is_alone = self.members.len() == 1;
         let member = match self.members.get_mut(&by.name) {
@@ -371,9 +289,9 @@ impl Group {
             return Ok(None);
         }
         let number = self.backlog.push(&by.name, frame);
-        if member.heard.max(by.outbox().written_mark()) == number - 1 {
-            // It heard all lines before its own, so it has heard this one, too.
-            member.heard = number;
+        if member.last_line.max(by.outbox().written_mark()) == number - 1 {
+            // It has all lines before its own, so it has this one, too.
+            member.last_line = number;
         }
         let mut full = None;
         for client in self.online().filter(|client| client.id != by.id) {
@@ -389,9 +307,6 @@ impl Group {
     }
 
     /// The clients of every other member online.
-    ///
-    /// # Errors
-    /// [`Refusal::NotMember`].
     pub fn others<'a>(
         &'a self,
         by: &'a Client,
@@ -402,9 +317,8 @@ impl Group {
 
     /// The clients of all members online.
     pub fn online(&self) -> impl Iterator<Item = &Arc<Client>> {
-        self.members
-            .values()
-            .filter_map(|member| member.client.as_ref())
+        let members = self.members.values();
+        members.filter_map(|member| member.client.as_ref())
     }
 
     /// The clients of all who wait for approval.
@@ -412,12 +326,7 @@ impl Group {
         self.requests.values().flatten()
     }
 
-    /// Whether this client waits for approval.
-    pub fn is_waiting(&self, client: &Client) -> bool {
-        self.waiting().any(|waiting| waiting.id == client.id)
-    }
-
-    /// Whether nothing is lost if this group is forgotten: nobody online or waiting, and no member but the admin.
+    /// Whether nothing is lost if this group is forgotten: nobody is online or waits, and the admin is the only member.
     pub fn is_forgettable(&self) -> bool {
         self.members.len() <= 1 && self.online().next().is_none() && self.waiting().next().is_none()
     }
@@ -573,7 +482,7 @@ mod tests {
         let known = |heard: &str| kit.tries_to_join_known("bob", ("run", heard)).unwrap();
         let bob = known("");
         bob.hears(&["/ready"]);
-        let lines: Vec<SealedFrame> = ["one", "two"]
+        let lines: Vec<Frame> = ["one", "two"]
             .iter()
             .map(|text| alice.says_frame(text).unwrap())
             .collect();
@@ -859,7 +768,7 @@ mod tests {
         let mut group = alice.group.lock();
         group
             .members
-            .extend((2..MAX_MEMBERS).map(|n| (name(n), Member::new(None, 0))));
+            .extend((2..MAX_MEMBERS).map(|n| (name(n), Member::default())));
         drop(group);
         assert_eq!(alice.approves("user 1"), Ok(()));
         assert_eq!(alice.approves("carol"), Err(Refusal::GroupFull));

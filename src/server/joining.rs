@@ -14,10 +14,10 @@ use parking_lot::Mutex;
 
 use super::Shared;
 use super::client::{Client, dialect};
+use super::frame::{Frame, farewell, sealed_frame};
 use super::group::{Group, Joined};
 use super::inbox::Inbox;
 use super::refusal::Refusal;
-use super::sealed_frame::{SealedFrame, farewell, sealed_frame};
 use super::session::Session;
 use crate::net::connection::ClientId;
 use crate::net::departure::Departure;
@@ -175,7 +175,7 @@ impl<'a> Joining<'a> {
         self.refuse_with(frames, reason)
     }
 
-    fn refuse_with(self, frames: Vec<SealedFrame>, reason: &str) -> Departure {
+    fn refuse_with(self, frames: Vec<Frame>, reason: &str) -> Departure {
         for frame in frames {
             frame.send(self, self.outbox);
         }
@@ -193,13 +193,13 @@ impl fmt::Display for Joining<'_> {
 /// The frames that step 5 may need, sealed before the group is locked.
 pub struct JoinFrames {
     /// For the client that created the group.
-    pub admin_ready: SealedFrame,
+    pub admin_ready: Frame,
     /// For a member.
-    pub ready: SealedFrame,
+    pub ready: Frame,
     /// For a client that must wait for approval.
-    pub wait: SealedFrame,
+    pub wait: Frame,
     /// For the members, if the client must wait.
-    pub request: SealedFrame,
+    pub request: Frame,
 }
 
 impl JoinFrames {

@@ -13,11 +13,11 @@
 mod backlog;
 mod client;
 mod download;
+mod frame;
 mod group;
 mod inbox;
 mod joining;
 mod refusal;
-mod sealed_frame;
 mod session;
 mod spool;
 mod table;

@@ -17,10 +17,10 @@ use parking_lot::Mutex;
 
 use super::Shared;
 use super::client::Client;
+use super::frame::{farewell, sealed_frame};
 use super::group::Group;
 use super::inbox::Inbox;
 use super::refusal::Refusal;
-use super::sealed_frame::{farewell, sealed_frame};
 use crate::net::departure::Departure;
 use crate::wire::command::{
     self, ACCEPTED, Command, DENY, Dialect, KICKED, MADE_ADMIN, PROCEED, REFUSED, RefusalCode,
@@ -72,7 +72,7 @@ impl<R: Read> Session<'_, R> {
     /// Tells a client that broke the protocol why its connection is closed.
     fn say_why(&self, reason: &str, departure: &Departure) {
         let reason = format!("The connection is closed: {reason}.");
-        if self.group.lock().is_waiting(&self.client) {
+        if self.group.lock().stop_waiting(&self.client) {
             self.client.close_waiting(&reason, departure.clone());
         } else {
             self.client.close(&reason, departure.clone());
@@ -306,8 +306,8 @@ impl<R: Read> Session<'_, R> {
                 _ if text == SEND_FILE && self.client.body_wanted() => {}
                 Some(command) => self.hold(command)?,
                 None if text == WAIT_DISCONNECT => {
-                    let farewell = sealed_frame(&self.shared.key, WAIT_DISCONNECT);
-                    if self.group.lock().stop_waiting(&self.client, &farewell) {
+                    if self.group.lock().stop_waiting(&self.client) {
+                        self.reply(WAIT_DISCONNECT);
                         return Err(Departure::Left);
                     }
                 }

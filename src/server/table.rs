@@ -1,7 +1,7 @@
 //! The group table: all groups by name, behind one `RwLock`.
 //!
-//! The lock is taken to find or create a group, and released before the group is locked: so a busy group holds nobody up but its own
-//! members. The one exception looks into groups while it makes room in a full table; the order of locks is table, group, turn.
+//! A client that joins holds the table while it enters its group. So no group is forgotten that somebody is about to enter.
+//! The order of locks is table, group, turn.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -14,7 +14,7 @@ use super::joining::JoinFrames;
 use super::refusal::Refusal;
 use crate::wire::name::GroupName;
 
-/// The most groups. When the table is full, groups that nobody would miss give way.
+/// The most groups. If the table is full, groups that nobody would miss are forgotten.
 const MAX_GROUPS: usize = 10_000;
 
 /// All groups of a server.
@@ -25,7 +25,7 @@ pub struct GroupTable {
 }
 
 impl GroupTable {
-    /// An empty table, whose groups keep so many lines.
+    /// An empty table, whose groups keep this many lines.
     pub fn new(backlog: usize) -> GroupTable {
         GroupTable {
             groups: RwLock::default(),
@@ -33,48 +33,35 @@ impl GroupTable {
         }
     }
 
-    /// Seats a client in the group of this name, which is created if need be.
-    ///
-    /// # Errors
-    /// As [`Group::join`]; [`Refusal::NoMoreGroups`] if there is no room for a new one.
+    /// A client joins the group of this name. If there is none, the client founds it.
     pub fn join(
         &self,
         name: &GroupName,
         client: &Arc<Client>,
         frames: &JoinFrames,
     ) -> Result<(Arc<Mutex<Group>>, Joined), Refusal> {
-        loop {
-            let shared = self.find_or_create(name, client)?;
-            let mut group = shared.lock();
-            if !group.is_dropped {
-                let joined = group.join(client, frames)?;
-                drop(group);
-                return Ok((shared, joined));
-            }
-        }
-    }
-
-    fn find_or_create(
-        &self,
-        name: &GroupName,
-        founder: &Client,
-    ) -> Result<Arc<Mutex<Group>>, Refusal> {
+        let join = |group: &Arc<Mutex<Group>>| {
+            let joined = group.lock().join(client, frames)?;
+            Ok((Arc::clone(group), joined))
+        };
         if let Some(group) = self.groups.read().get(name) {
-            return Ok(Arc::clone(group));
+            return join(group);
         }
         let mut groups = self.groups.write();
+        if let Some(group) = groups.get(name) {
+            // Another client was faster.
+            return join(group);
+        }
         if groups.len() >= MAX_GROUPS {
-            groups.retain(|_, group| {
-                let mut group = group.lock();
-                group.is_dropped = group.is_forgettable();
-                !group.is_dropped
-            });
+            groups.retain(|_, group| !group.lock().is_forgettable());
         }
         if groups.len() >= MAX_GROUPS {
             return Err(Refusal::NoMoreGroups);
         }
-        let group = || Arc::new(Mutex::new(Group::new(founder.name.clone(), self.backlog)));
-        Ok(Arc::clone(groups.entry(name.clone()).or_insert_with(group)))
+        let group = Group::found(client, frames, self.backlog);
+        let group = Arc::new(Mutex::new(group));
+        groups.insert(name.clone(), Arc::clone(&group));
+        Ok((group, Joined::AsAdmin))
     }
 
     /// All groups there are now.
@@ -86,12 +73,9 @@ impl GroupTable {
 #[cfg(test)]
 mod tests {
     use std::thread;
-    use std::time::Duration;
-
-    use crossbeam_channel::bounded;
 
     use super::*;
-    use crate::server::testkit::{DEN, Kit};
+    use crate::server::testkit::Kit;
 
     /// Fills the table up with other names of this group.
     fn fill(table: &GroupTable, group: &Arc<Mutex<Group>>) {
@@ -122,46 +106,17 @@ mod tests {
     }
 
     #[test]
-    fn whoever_joins_first_administers_also_if_another_was_faster_to_create() {
-        let kit = Kit::new();
-        let bob = kit.tries_to_join_group("bob", "elsewhere").unwrap();
-        let name = GroupName::parse(DEN).unwrap();
-        kit.shared.table.find_or_create(&name, &bob.client).unwrap();
-        let alice = kit.joins("alice");
-        alice.hears(&["/adminReady"]);
-        let group = alice.group.lock();
-        assert_eq!(
-            group.who_administers(&alice.client),
-            Ok(alice.client.name.clone())
-        );
-    }
-
-    #[test]
-    fn group_that_is_dropped_while_somebody_joins_is_looked_for_again() {
-        // The drop may come before the join, so the test gives the two many chances to meet.
+    fn of_clients_that_join_a_new_group_at_once_one_founds_it() {
         for _ in 0..50 {
-            let kit = Kit::new();
-            let alice = kit.joins("alice");
-            alice.leaves();
-            let (steps, step) = bounded(0);
-            thread::scope(|scope| {
-                let mut dropped = alice.group.lock();
-                scope.spawn(|| {
-                    steps.send("looks").unwrap();
-                    let bob = kit.joins("bob");
-                    bob.hears(&["/adminReady"]);
-                    assert!(!Arc::ptr_eq(&bob.group, &alice.group));
-                    steps.send("joined").unwrap();
-                });
-                let deadline = Duration::from_secs(10);
-                assert_eq!(step.recv_timeout(deadline), Ok("looks"));
-                thread::yield_now();
-                dropped.is_dropped = true;
-                let name = GroupName::parse(DEN).unwrap();
-                kit.shared.table.groups.write().remove(&name);
-                drop(dropped);
-                assert_eq!(step.recv_timeout(deadline), Ok("joined"));
+            let kit = &Kit::new();
+            let heard: Vec<_> = thread::scope(|scope| {
+                let join = |name| scope.spawn(move || kit.joins(name).ear.heard());
+                let joining = ["alice", "bob", "carol"].map(join);
+                joining.map(|thread| thread.join().unwrap()).concat()
             });
+            let is_founder = |text: &&String| *text == "/adminReady";
+            assert_eq!(heard.iter().filter(is_founder).count(), 1, "{heard:?}");
+            assert_eq!(kit.shared.table.all().len(), 1);
         }
     }
 }

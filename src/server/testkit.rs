@@ -16,10 +16,10 @@ use parking_lot::Mutex;
 
 use super::client::Client;
 use super::download::offer_to_others;
+use super::frame::{Frame, sealed_frame};
 use super::group::Group;
 use super::joining::{JoinFrames, join};
 use super::refusal::Refusal;
-use super::sealed_frame::{SealedFrame, sealed_frame};
 use super::spool::{Body, Spool};
 use super::table::GroupTable;
 use super::{ServerSettings, Shared};
@@ -68,7 +68,7 @@ impl Kit {
     }
 
     /// A frame with this text.
-    pub fn frame(&self, text: impl AsRef<[u8]>) -> SealedFrame {
+    pub fn frame(&self, text: impl AsRef<[u8]>) -> Frame {
         sealed_frame(&self.shared.key, text)
     }
 
@@ -303,7 +303,7 @@ impl<'a> Person<'a> {
     }
 
     /// Says something, and returns its frame.
-    pub fn says_frame(&self, text: &str) -> Result<SealedFrame, Refusal> {
+    pub fn says_frame(&self, text: &str) -> Result<Frame, Refusal> {
         let frame = self.kit.frame(line(&self.client.name, text));
         self.group.lock().say(&self.client, None, &frame)?;
         Ok(frame)
@@ -360,8 +360,11 @@ impl<'a> Person<'a> {
     }
 
     pub fn stops_waiting(&self) -> bool {
-        let farewell = self.kit.frame("/waitDisconnect");
-        self.group.lock().stop_waiting(&self.client, &farewell)
+        let is_waiting = self.group.lock().stop_waiting(&self.client);
+        if is_waiting {
+            self.client.reply(&self.kit.frame("/waitDisconnect"));
+        }
+        is_waiting
     }
 }
 

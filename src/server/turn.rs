@@ -19,7 +19,7 @@
 use std::collections::VecDeque;
 
 use super::download::Download;
-use super::sealed_frame::SealedFrame;
+use super::frame::Frame;
 use crate::net::departure::Departure;
 
 /// How many bytes may be parked for a client. Meanwhile a person may be typing a name, and a file may take minutes.
@@ -51,7 +51,7 @@ pub struct Turn {
 #[derive(Clone)]
 pub struct Line {
     /// Its frame.
-    pub frame: SealedFrame,
+    pub frame: Frame,
     /// Its number in the group; 0 for a notice.
     pub number: u64,
 }
@@ -59,9 +59,9 @@ pub struct Line {
 /// A file that is offered to one client.
 pub struct Offer {
     /// The frame that begins the delivery.
-    pub ask: SealedFrame,
+    pub ask: Frame,
     /// The frame with the file's name.
-    pub name: SealedFrame,
+    pub name: Frame,
     /// The length and the body.
     pub download: Box<Download>,
 }
@@ -73,13 +73,13 @@ pub enum Event {
     /// A file.
     Offer(Offer),
     /// The last frames for this client, and why its connection ends.
-    End(Vec<SealedFrame>, Departure),
+    End(Vec<Frame>, Departure),
 }
 
 /// What goes out.
 pub enum Pass {
     /// This frame.
-    Frame(SealedFrame),
+    Frame(Frame),
     /// This line.
     Line(Line),
     /// A notice that says how many older lines were not kept.
@@ -89,14 +89,14 @@ pub enum Pass {
     /// In place of length and body: nothing follows.
     NoBody,
     /// These frames, and then the connection ends for this reason.
-    End(Vec<SealedFrame>, Departure),
+    End(Vec<Frame>, Departure),
 }
 
 /// Where a delivery is. Without a download, it was called off.
 enum Step {
     /// `/receiveFile` went out at this tick.
     Offered {
-        name: SealedFrame,
+        name: Frame,
         download: Option<Box<Download>>,
         at: u64,
     },
@@ -326,7 +326,7 @@ mod tests {
     }
 
     fn word(pass: Pass) -> String {
-        let text = |frame: &SealedFrame| String::from_utf8_lossy(&frame.bytes).into_owned();
+        let text = |frame: &Frame| String::from_utf8_lossy(&frame.bytes).into_owned();
         match pass {
             Pass::Frame(frame) | Pass::Line(Line { frame, .. }) => text(&frame),
             Pass::Lost(n) => format!("lost:{n}"),
@@ -336,8 +336,8 @@ mod tests {
         }
     }
 
-    fn frame(text: &str) -> SealedFrame {
-        SealedFrame::plain(text)
+    fn frame(text: &str) -> Frame {
+        Frame::plain(text)
     }
 
     fn line(text: &str) -> Line {
@@ -586,9 +586,9 @@ mod tests {
 
     #[derive(Debug)]
     enum Waiting {
-        Line(SealedFrame),
+        Line(Frame),
         Offer(usize, u64),
-        End(Vec<SealedFrame>),
+        End(Vec<Frame>),
     }
 
     impl Model {
@@ -599,7 +599,7 @@ mod tests {
         fn does(&mut self, input: Input) {
             match input {
                 Input::Line(len) => {
-                    let line = SealedFrame::plain(vec![0; len]);
+                    let line = Frame::plain(vec![0; len]);
                     self.turn.event(Event::Line(Line {
                         frame: line.clone(),
                         number: 0,

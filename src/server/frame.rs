@@ -14,7 +14,7 @@ use crate::wire::watch;
 
 /// A sealed text in a frame, as it stands on the wire.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct SealedFrame {
+pub struct Frame {
     /// The length and the token.
     pub bytes: Arc<[u8]>,
     token_len: usize,
@@ -22,10 +22,10 @@ pub struct SealedFrame {
 }
 
 /// Seals a text and puts it in a frame.
-pub fn sealed_frame(key: &Key, text: impl AsRef<[u8]>) -> SealedFrame {
+pub fn sealed_frame(key: &Key, text: impl AsRef<[u8]>) -> Frame {
     let text = text.as_ref();
     let token = key.seal(text);
-    SealedFrame {
+    Frame {
         bytes: frame::encode(token.as_bytes()).into(),
         token_len: token.len(),
         kind: watch::kind(text),
@@ -42,7 +42,7 @@ pub fn farewell(
     before: &[&str],
     word: &str,
     reason: &str,
-) -> Vec<SealedFrame> {
+) -> Vec<Frame> {
     match dialect {
         Dialect::Python => [before, &[&notice(reason), KICKED]]
             .concat()
@@ -53,7 +53,7 @@ pub fn farewell(
     }
 }
 
-impl SealedFrame {
+impl Frame {
     /// Sends the frame to a client.
     pub fn send(&self, client: impl Display, outbox: &Arc<Outbox>) {
         self.goes_to(client);
@@ -67,8 +67,8 @@ impl SealedFrame {
 
     /// A frame whose bytes are this text, not sealed.
     #[cfg(test)]
-    pub fn plain(text: impl AsRef<[u8]>) -> SealedFrame {
-        SealedFrame {
+    pub fn plain(text: impl AsRef<[u8]>) -> Frame {
+        Frame {
             bytes: text.as_ref().into(),
             token_len: 0,
             kind: "",
