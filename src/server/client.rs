@@ -43,7 +43,8 @@ pub struct Client {
     /// The key of the server's run.
     pub key: Arc<Key>,
     turn: Mutex<Turn>,
-    outbox: Arc<Outbox>,
+    /// What goes out to the client, behind the turn.
+    pub outbox: Arc<Outbox>,
     /// Written under the group's lock only.
     is_member: AtomicBool,
 }
@@ -94,11 +95,6 @@ impl Client {
         self.is_member.store(is_member, Ordering::Relaxed);
     }
 
-    /// The outbox behind the turn.
-    pub fn outbox(&self) -> &Arc<Outbox> {
-        &self.outbox
-    }
-
     /// Sends a reply inside a dialogue, or what else is in turn by nature.
     pub fn reply(&self, frame: &Frame) {
         frame.send(self, &self.outbox);
@@ -112,11 +108,6 @@ impl Client {
     /// Sends a line when its turn comes.
     pub fn hear_line(self: &Arc<Client>, line: Line) {
         self.take_turn(|turn| turn.event(Event::Line(line)));
-    }
-
-    /// Says, when it may be said, that so many lines were not kept.
-    pub fn lose(self: &Arc<Client>, n: u64) {
-        self.take_turn(|turn| turn.lost(n));
     }
 
     /// Tells the client something in the server's name, when its turn comes. Called without any lock.
@@ -152,31 +143,6 @@ impl Client {
         self.outbox.end(departure, END_TIME);
     }
 
-    /// Opens a dialogue. `false`: not now, a delivery is owed an answer.
-    pub fn open_dialogue(&self) -> bool {
-        self.turn.lock().open_dialogue()
-    }
-
-    /// Closes the dialogue, and lets go what was parked.
-    pub fn close_dialogue(self: &Arc<Client>) {
-        self.take_turn(Turn::close_dialogue);
-    }
-
-    /// The client asks for the name of the file on offer. `false` if that is not due.
-    pub fn name_wanted(self: &Arc<Client>) -> bool {
-        self.take_turn(Turn::name_wanted)
-    }
-
-    /// The client asks for the body of the file on offer. `false` if that is not due.
-    pub fn body_wanted(self: &Arc<Client>) -> bool {
-        self.take_turn(Turn::body_wanted)
-    }
-
-    /// The body of the file on offer is written.
-    pub fn body_out(self: &Arc<Client>) {
-        self.take_turn(Turn::body_out);
-    }
-
     /// The server's clock has ticked. Called without any lock: a download that takes too long is dropped here, and with it perhaps a file.
     pub fn tick(&self) {
         let called_off = self.turn.lock().tick();
@@ -184,7 +150,7 @@ impl Client {
     }
 
     /// Tells the turn something and sends what it lets pass, all while it is held, so that nothing overtakes.
-    fn take_turn<T>(self: &Arc<Client>, tell: impl FnOnce(&mut Turn) -> T) -> T {
+    pub fn take_turn<T>(self: &Arc<Client>, tell: impl FnOnce(&mut Turn) -> T) -> T {
         let mut turn = self.turn.lock();
         let answer = tell(&mut turn);
         while let Some(pass) = turn.next_pass() {

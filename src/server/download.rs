@@ -18,7 +18,7 @@ use super::frame::{Frame, sealed_frame};
 use super::group::Group;
 use super::refusal::Refusal;
 use super::spool::{Body, SpoolError};
-use super::turn::Offer;
+use super::turn::{Offer, Turn};
 use crate::net::outbox::Job;
 use crate::seal::token_len;
 use crate::wire::command::{Dialect, NO_BODY, RECEIVE_FILE, notice, with};
@@ -62,11 +62,8 @@ pub fn offer_to_others(
     let too_large = seal(notice(format!(
         "{name} shared {file} ({file_size}), too large for this program."
     )));
-    let is_for_python = body.token_len()
-        <= shared
-            .settings
-            .python_file_limit
-            .map_or(u64::MAX, token_len);
+    let limit = shared.settings.python_file_limit;
+    let is_for_python = limit.is_none_or(|limit| body.token_len() <= token_len(limit));
     let body = Arc::new(body);
 
     let (mut n_offered, mut n_told) = (0, 0);
@@ -120,7 +117,7 @@ impl Download {
                 member.tell(format!("{} did not arrive: {error}.", self.file));
                 format!("{} did not reach {}: {error}.", self.file, member.name)
             });
-            member.body_out();
+            member.take_turn(Turn::body_out);
             Ok(())
         })
     }
@@ -199,7 +196,7 @@ mod tests {
         body.cut(0);
         alice.shares_body("a.txt", body);
         alice.says("hi").unwrap();
-        assert!(bob.client.name_wanted() && bob.client.body_wanted());
+        assert!(bob.wants_name() && bob.wants_body());
         let told = format!("PyChat: a.txt did not arrive: {CAUSE}");
         bob.hears(&["/receiveFile", "a.txt", "0", "alice: hi", &told]);
         assert_eq!(
@@ -220,7 +217,7 @@ mod tests {
         let len = body.token_len();
         body.cut(len - 10);
         alice.shares_body("a.txt", body);
-        assert!(fred.client.name_wanted() && fred.client.body_wanted());
+        assert!(fred.wants_name() && fred.wants_body());
         let damaged = format!("<{len} bytes, damaged, or sealed with another key>");
         let told = format!("PyChat: a.txt did not arrive: {CAUSE}");
         fred.hears(&[

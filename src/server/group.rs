@@ -74,7 +74,7 @@ impl Member {
             // Later lines are its own.
             self.last_line = backlog.last();
         }
-        client.lose(n_lost);
+        client.take_turn(|turn| turn.lost(n_lost));
         missed.for_each(|line| client.hear_line(line));
     }
 
@@ -127,7 +127,7 @@ impl Group {
         };
         if let Some(holder) = holder {
             // If its connection is dead, the name is free soon.
-            holder.outbox().probe();
+            holder.outbox.probe();
             return Err(Refusal::NameTaken(name.clone()));
         }
         if let Some(member) = self.members.get_mut(name) {
@@ -152,7 +152,7 @@ impl Group {
         if let Some(member) = self.members.get_mut(&client.name) {
             let its_client = member.client.take_if(|online| online.id == client.id);
             if its_client.is_some() {
-                member.last_line = member.last_line.max(client.outbox().written_mark());
+                member.last_line = member.last_line.max(client.outbox.written_mark());
                 client.set_member(false);
             }
         }
@@ -289,7 +289,7 @@ impl Group {
             return Ok(None);
         }
         let number = self.backlog.push(&by.name, frame);
-        if member.last_line.max(by.outbox().written_mark()) == number - 1 {
+        if member.last_line.max(by.outbox.written_mark()) == number - 1 {
             // It has all lines before its own, so it has this one, too.
             member.last_line = number;
         }
@@ -299,8 +299,8 @@ impl Group {
                 frame: frame.clone(),
                 number,
             });
-            if !client.outbox().has_space() {
-                full = Some(Arc::clone(client.outbox()));
+            if !client.outbox.has_space() {
+                full = Some(Arc::clone(&client.outbox));
             }
         }
         Ok(full)
@@ -465,7 +465,7 @@ mod tests {
         let [alice, bob] = kit.members(["alice", "bob"]);
         alice.says("one").unwrap();
         // The writer has written this, and then the connection breaks.
-        bob.client.outbox().has_written(1);
+        bob.client.outbox.has_written(1);
         alice.says("two").unwrap();
         bob.leaves();
         bob.says("I am not here").unwrap_err();
@@ -487,7 +487,7 @@ mod tests {
             .map(|text| alice.says_frame(text).unwrap())
             .collect();
         // Both were written into a link that was broken.
-        bob.client.outbox().has_written(2);
+        bob.client.outbox.has_written(2);
         let says = |bob: &Person, number| {
             bob.group
                 .lock()
@@ -560,7 +560,7 @@ mod tests {
         let bob = known("");
         let lines = ["1", "2", "3"].map(|text| alice.says_frame(text).unwrap());
         // All were written, but 2 and 3 into a link that was broken.
-        bob.client.outbox().has_written(3);
+        bob.client.outbox.has_written(3);
         bob.leaves();
         alice.says("4").unwrap();
         known(&frame::mark(&lines[0].bytes)).hears(&["/ready", "alice: 2", "alice: 3", "alice: 4"]);
@@ -582,7 +582,7 @@ mod tests {
             });
         };
         let alice = kit.tries_to_join_known("alice", ("run", "")).unwrap();
-        alice.client.outbox().has_written(1);
+        alice.client.outbox.has_written(1);
         says(&alice, 1..3);
         alice.leaves();
         let alice = kit
@@ -701,7 +701,7 @@ mod tests {
         let kit = Kit::new();
         let [alice, bob, carol, gone] = kit.members(["alice", "bob", "carol", "gone"]);
         gone.leaves();
-        assert!(carol.client.open_dialogue());
+        assert!(carol.opens_dialogue());
         alice.says("one").unwrap();
         bob.says("two").unwrap();
         carol.says("three").unwrap();
@@ -709,7 +709,7 @@ mod tests {
         alice.hears(&["bob: two", "carol: three"]);
         bob.hears(&["alice: one", "carol: three", "alice: four"]);
         carol.hears_nothing();
-        carol.client.close_dialogue();
+        carol.closes_dialogue();
         carol.hears(&["alice: one", "bob: two", "alice: four"]);
         gone.hears_nothing();
     }

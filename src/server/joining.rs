@@ -10,12 +10,11 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use log::info;
-use parking_lot::Mutex;
 
 use super::Shared;
 use super::client::{Client, dialect};
 use super::frame::{Frame, farewell, sealed_frame};
-use super::group::{Group, Joined};
+use super::group::Joined;
 use super::inbox::Inbox;
 use super::refusal::Refusal;
 use super::session::Session;
@@ -112,7 +111,15 @@ impl<'a> Joining<'a> {
         let challenge = introduction.map_or("", |its| its.challenge);
         let frames = JoinFrames::new(&shared.key, &name, challenge);
         let client = Client::new(self.id, name, introduction, &shared.key, self.outbox);
-        let (group, joined) = self.enter_when_name_is_free(&group_name, &client, &frames)?;
+        let deadline = Instant::now() + shared.probe_time;
+        let (group, joined) = loop {
+            match shared.table.join(&group_name, &client, &frames) {
+                // The connection that has the name may be dead. The group has probed it.
+                Err(Refusal::NameTaken(_))
+                    if Instant::now() < deadline && self.outbox.pause(NAME_TIME) => {}
+                result => break result?,
+            }
+        };
         let deed = match joined {
             Joined::AsAdmin => "created",
             Joined::AsMember => "joined",
@@ -130,23 +137,6 @@ impl<'a> Joining<'a> {
             early_text: None,
             _place: place,
         })
-    }
-
-    /// If the name is in use, its connection may be dead: the group has probed it, and the newcomer waits for the name.
-    fn enter_when_name_is_free(
-        self,
-        group: &GroupName,
-        client: &Arc<Client>,
-        frames: &JoinFrames,
-    ) -> Result<(Arc<Mutex<Group>>, Joined), Refusal> {
-        let deadline = Instant::now() + self.shared.probe_time;
-        loop {
-            match self.shared.table.join(group, client, frames) {
-                Err(Refusal::NameTaken(_))
-                    if Instant::now() < deadline && self.outbox.pause(NAME_TIME) => {}
-                result => return result,
-            }
-        }
     }
 
     /// Refuses at step 5.

@@ -27,6 +27,7 @@ mod upload;
 #[cfg(test)]
 mod testkit;
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -34,6 +35,7 @@ use std::time::Duration;
 use log::info;
 
 use self::download::Failures;
+use self::group::Group;
 use self::joining::join;
 use self::spool::Spool;
 use self::table::GroupTable;
@@ -166,41 +168,29 @@ impl Service for Server {
     }
 
     fn tick(&self) {
-        let failures = std::mem::take(&mut *self.shared.failures.lock());
-        for (uploader, text) in failures {
+        for (uploader, text) in std::mem::take(&mut *self.shared.failures.lock()) {
             if let Some(uploader) = uploader.upgrade() {
                 uploader.tell(text);
             }
         }
-        // Only a file on offer makes a client look at the clock.
-        let groups = if self.shared.spool.is_empty() {
-            Vec::new()
-        } else {
-            self.shared.table.all()
-        };
-        for group in groups {
-            // A body may end here, and with it a file: not under the group's lock.
-            let clients: Vec<_> = group.lock().online().cloned().collect();
-            clients.iter().for_each(|client| client.tick());
+        if self.shared.spool.is_empty() {
+            // Only a file on offer makes a client look at the clock.
+            return;
+        }
+        let online = |group: &Group| group.online().cloned().collect();
+        for client in self.shared.table.clients(online) {
+            // A panic concerns this client only.
+            let _ = catch_unwind(AssertUnwindSafe(|| client.tick()));
         }
     }
 
     fn say_goodbye(&self) {
-        let reason = "The server stops.";
-        for group in self.shared.table.all() {
-            let (online, waiting): (Vec<_>, Vec<_>) = {
-                let group = group.lock();
-                (
-                    group.online().cloned().collect(),
-                    group.waiting().cloned().collect(),
-                )
-            };
-            online
-                .iter()
-                .for_each(|client| client.close(reason, Departure::Stopping));
-            waiting
-                .iter()
-                .for_each(|client| client.close_waiting(reason, Departure::Stopping));
+        let (table, reason) = (&self.shared.table, "The server stops.");
+        for client in table.clients(|group| group.waiting().cloned().collect()) {
+            client.close_waiting(reason, Departure::Stopping);
+        }
+        for client in table.clients(|group| group.online().cloned().collect()) {
+            client.close(reason, Departure::Stopping);
         }
     }
 }

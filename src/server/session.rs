@@ -21,6 +21,7 @@ use super::frame::{farewell, sealed_frame};
 use super::group::Group;
 use super::inbox::Inbox;
 use super::refusal::Refusal;
+use super::turn::Turn;
 use crate::net::departure::Departure;
 use crate::wire::command::{
     self, ACCEPTED, Command, DENY, Dialect, KICKED, MADE_ADMIN, PROCEED, REFUSED, RefusalCode,
@@ -56,17 +57,18 @@ impl<R: Read> Session<'_, R> {
 
     /// Runs the dialogues, one after the other, until the client departs.
     pub fn run(mut self) -> Departure {
-        loop {
+        let departure = loop {
             let result = self
                 .next_command()
                 .and_then(|command| self.run_dialogue(command));
             if let Err(departure) = result {
-                if let Departure::Broke(reason) = &departure {
-                    self.say_why(reason, &departure);
-                }
-                return departure;
+                break departure;
             }
+        };
+        if let Departure::Broke(reason) = &departure {
+            self.say_why(reason, &departure);
         }
+        departure
     }
 
     /// Tells a client that broke the protocol why its connection is closed.
@@ -80,14 +82,14 @@ impl<R: Read> Session<'_, R> {
     }
 
     fn run_dialogue(&mut self, command: Command) -> Result<(), Departure> {
-        let own = self.client.outbox();
+        let own = &self.client.outbox;
         if !own.has_space() {
             // A client that floods commands and does not read the answers waits for itself.
             own.wait_for_space();
         }
         if !self.client.is_member() {
             debug!("{} is no member: {command} has no effect", self.client.name);
-            self.client.close_dialogue();
+            self.client.take_turn(Turn::close_dialogue);
             return Ok(());
         }
         debug!("{} {command}", self.client.name);
@@ -107,7 +109,7 @@ impl<R: Read> Session<'_, R> {
             Command::FileTransfer => self.file_transfer(),
             Command::MessageSend => self.message_send(),
         }?;
-        self.client.close_dialogue();
+        self.client.take_turn(Turn::close_dialogue);
         Ok(())
     }
 
@@ -137,19 +139,13 @@ impl<R: Read> Session<'_, R> {
     fn approve(&self, name: &str) -> Result<String, Refusal> {
         let accepted = sealed_frame(&self.shared.key, ACCEPTED);
         self.group.lock().approve(&self.client, name, &accepted)?;
-        info!(
-            "{} approved {name} in group {}",
-            self.client.name, self.group_name
-        );
+        info!("{}: approved {name}", self.who());
         Ok(format!("{name} is now a member of the group."))
     }
 
     fn deny(&self, name: &str) -> Result<String, Refusal> {
         let waiting = self.group.lock().deny(&self.client, name)?;
-        info!(
-            "{} denied {name} in group {}",
-            self.client.name, self.group_name
-        );
+        info!("{}: denied {name}", self.who());
         if let Some(client) = waiting {
             let reason = "The admin denied your request to join.";
             let word = with(REFUSED, RefusalCode::Denied.word());
@@ -185,10 +181,7 @@ impl<R: Read> Session<'_, R> {
                 .group
                 .lock()
                 .hand_over(&session.client, name, &notice)?;
-            info!(
-                "{} handed group {} over to {name}",
-                session.client.name, session.group_name
-            );
+            info!("{}: handed the group over to {name}", session.who());
             Ok(format!("{name} is now the admin of the group."))
         })
     }
@@ -212,10 +205,7 @@ impl<R: Read> Session<'_, R> {
     fn kick_member(&mut self) -> Result<(), Departure> {
         self.decide_on(|session, name| {
             let kicked = session.group.lock().kick(&session.client, name)?;
-            info!(
-                "{} kicked {name} out of group {}",
-                session.client.name, session.group_name
-            );
+            info!("{}: kicked {name}", session.who());
             if let Some(client) = kicked {
                 client.end(
                     vec![sealed_frame(&session.shared.key, KICKED)],
@@ -235,17 +225,9 @@ impl<R: Read> Session<'_, R> {
         let (number, text) = if self.client.run.is_empty() {
             (None, text.as_str())
         } else {
-            let (number, text) = text
-                .split_once(' ')
-                .ok_or(WireError::NotTheStep("a numbered line"))?;
-            (
-                Some(
-                    number
-                        .parse()
-                        .map_err(|_| WireError::NotTheStep("a numbered line"))?,
-                ),
-                text,
-            )
+            let (number, text) =
+                command::numbered(&text).ok_or(WireError::NotTheStep("a numbered line"))?;
+            (Some(number), text)
         };
         let line = sealed_frame(&self.shared.key, command::line(&self.client.name, text));
         let said = self.group.lock().say(&self.client, number, &line);
@@ -290,7 +272,7 @@ impl<R: Read> Session<'_, R> {
     /// The next command, kept from before or read now, with its dialogue open.
     fn next_command(&mut self) -> Result<Command, Departure> {
         loop {
-            if !self.held.is_empty() && self.client.open_dialogue() {
+            if !self.held.is_empty() && self.client.take_turn(Turn::open_dialogue) {
                 if let Some(command) = self.held.pop_front() {
                     return Ok(command);
                 }
@@ -302,8 +284,8 @@ impl<R: Read> Session<'_, R> {
             match Command::parse(&text) {
                 // Our client sends it in one write with its command, so nothing can be between the two.
                 _ if is_message_held && self.early_text.is_none() => self.early_text = Some(text),
-                _ if text == SEND_FILENAME && self.client.name_wanted() => {}
-                _ if text == SEND_FILE && self.client.body_wanted() => {}
+                _ if text == SEND_FILENAME && self.client.take_turn(Turn::name_wanted) => {}
+                _ if text == SEND_FILE && self.client.take_turn(Turn::body_wanted) => {}
                 Some(command) => self.hold(command)?,
                 None if text == WAIT_DISCONNECT => {
                     if self.group.lock().stop_waiting(&self.client) {
@@ -361,10 +343,7 @@ impl<R: Read> Session<'_, R> {
 impl<R> Drop for Session<'_, R> {
     fn drop(&mut self) {
         self.group.lock().leave(&self.client);
-        debug!(
-            "{} is offline in group {}",
-            self.client.name, self.group_name
-        );
+        debug!("{client} is offline", client = self.client);
     }
 }
 
@@ -1058,11 +1037,11 @@ mod tests {
     fn kicked_member_that_does_not_finish_its_dialogue_is_ended_after_a_minute() {
         let kit = Kit::new();
         let [alice, bob] = kit.members(["alice", "bob"]);
-        assert!(bob.client.open_dialogue());
+        assert!(bob.opens_dialogue());
         alice.throws_out("bob");
         bob.hears_nothing();
         let after = |secs| Instant::now() + Duration::from_secs(secs);
-        let outbox = bob.client.outbox();
+        let outbox = &bob.client.outbox;
         assert!(!outbox.is_overdue(after(59)));
         assert!(outbox.is_overdue(after(61)));
         assert_eq!(outbox.ending(), Some(&Awaited::Finish.departure().unwrap()));
@@ -1137,9 +1116,9 @@ mod tests {
         .departs(Departure::HungUp);
         for (person, ask) in [(&bob, "/receiveFile"), (&fred, "/receiveFile alice")] {
             person.hears(&[asked, ask]);
-            assert!(person.client.name_wanted());
+            assert!(person.wants_name());
             person.hears(&["a.txt"]);
-            assert!(person.client.body_wanted() && !person.client.body_wanted());
+            assert!(person.wants_body() && !person.wants_body());
             person.hears(&["100", "<hello, all>"]);
         }
         assert!(kit.failures().is_empty());

@@ -64,6 +64,12 @@ impl GroupTable {
         Ok((group, Joined::AsAdmin))
     }
 
+    /// Those clients of all groups that `of` finds in a group.
+    pub fn clients(&self, of: impl Fn(&Group) -> Vec<Arc<Client>>) -> Vec<Arc<Client>> {
+        let groups = self.all();
+        groups.iter().flat_map(|group| of(&group.lock())).collect()
+    }
+
     /// All groups there are now.
     pub fn all(&self) -> Vec<Arc<Mutex<Group>>> {
         self.groups.read().values().cloned().collect()

@@ -22,6 +22,7 @@ use super::joining::{JoinFrames, join};
 use super::refusal::Refusal;
 use super::spool::{Body, Spool};
 use super::table::GroupTable;
+use super::turn::Turn;
 use super::{ServerSettings, Shared};
 use crate::net::departure::Departure;
 use crate::net::outbox::tests::{TakesNothing, with_channel};
@@ -348,6 +349,24 @@ impl<'a> Person<'a> {
     pub fn shares_body(&self, file: &str, body: Body) {
         let (shared, file) = (&self.kit.shared, FileName::from_peer(file));
         offer_to_others(shared, &self.group, &self.client, &file, body).unwrap();
+    }
+
+    pub fn opens_dialogue(&self) -> bool {
+        self.client.take_turn(Turn::open_dialogue)
+    }
+
+    pub fn closes_dialogue(&self) {
+        self.client.take_turn(Turn::close_dialogue);
+    }
+
+    /// Asks for the name of the file on offer. `false`: that is not due.
+    pub fn wants_name(&self) -> bool {
+        self.client.take_turn(Turn::name_wanted)
+    }
+
+    /// Asks for the body. `false`: that is not due.
+    pub fn wants_body(&self) -> bool {
+        self.client.take_turn(Turn::body_wanted)
     }
 
     pub fn hands_over(&self, name: &str) -> Result<(), Refusal> {

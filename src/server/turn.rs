@@ -5,10 +5,10 @@
 //! meanwhile are parked, in order. They go out as soon as the dialogue and the delivery are both over.
 //!
 //! ```text
-//!                    offer passes            /sendFilename          /sendFile              body out
-//!   delivery:  None ─────────────▶ Offered ───────────────▶ Named ─────────────▶ Sending ───────────▶ None
-//!                                     └── called off: the steps stay the same, but no body follows ──▶
-//!   dialogue:  closed ──open──▶ open ──close──▶ closed        (never opens while an answer of a delivery is due)
+//!                   /receiveFile             /sendFilename              /sendFile              written
+//!   delivery:  none ─────────────▶ name is due ─────────────▶ body is due ───────────▶ sending ─────────▶ none
+//!                                     └── called off: the steps stay the same, but no body follows ──────▶
+//!   dialogue:  closed ──open──▶ open ──close──▶ closed        (never opens while a name or a body is due)
 //! ```
 //!
 //! No lock, no socket, no clock: what happens to the client is a call of a method. After each call that may let something go,
@@ -36,9 +36,11 @@ const ANSWER_TICKS: u64 = 10 * 60 * 4;
 #[derive(Default)]
 pub struct Turn {
     is_dialogue_open: bool,
-    delivery: Option<Step>,
+    delivery: Option<Delivery>,
     /// The client has asked for the next step of the delivery.
     is_step_wanted: bool,
+    /// A body is on its way through the outbox.
+    is_sending: bool,
     /// What waits, with the tick at which it came.
     parked: VecDeque<(u64, Event)>,
     parked_len: usize,
@@ -92,30 +94,20 @@ pub enum Pass {
     End(Vec<Frame>, Departure),
 }
 
-/// Where a delivery is. Without a download, it was called off.
-enum Step {
-    /// `/receiveFile` went out at this tick.
-    Offered {
-        name: Frame,
-        download: Option<Box<Download>>,
-        at: u64,
-    },
-    /// The file's name went out at this tick.
-    Named {
-        download: Option<Box<Download>>,
-        at: u64,
-    },
-    /// The body is on its way through the outbox.
-    Sending,
+/// A delivery that waits for its client.
+struct Delivery {
+    /// The file's name, until the client has asked for it.
+    name: Option<Frame>,
+    /// `None`: the delivery was called off.
+    download: Option<Box<Download>>,
+    /// The tick since which it waits.
+    since: u64,
 }
 
 impl Turn {
     /// Opens a dialogue. `false`: a delivery is owed an answer, and the command must wait for it.
     pub fn open_dialogue(&mut self) -> bool {
-        self.is_dialogue_open = !matches!(
-            self.delivery,
-            Some(Step::Offered { .. } | Step::Named { .. })
-        );
+        self.is_dialogue_open = self.delivery.is_none();
         self.is_dialogue_open
     }
 
@@ -163,19 +155,21 @@ impl Turn {
 
     /// The client asks for the file's name. `false`: that is not due.
     pub fn name_wanted(&mut self) -> bool {
-        self.is_step_wanted = matches!(self.delivery, Some(Step::Offered { .. }));
+        let delivery = self.delivery.as_ref();
+        self.is_step_wanted = delivery.is_some_and(|delivery| delivery.name.is_some());
         self.is_step_wanted
     }
 
     /// The client asks for the body. `false`: that is not due.
     pub fn body_wanted(&mut self) -> bool {
-        self.is_step_wanted = matches!(self.delivery, Some(Step::Named { .. }));
+        let delivery = self.delivery.as_ref();
+        self.is_step_wanted = delivery.is_some_and(|delivery| delivery.name.is_none());
         self.is_step_wanted
     }
 
     /// The body is written.
     pub fn body_out(&mut self) {
-        self.delivery = None;
+        self.is_sending = false;
     }
 
     /// The server's clock has ticked. If the client takes too long to answer, the delivery is called off; if an offer has waited as long,
@@ -184,10 +178,9 @@ impl Turn {
         self.n_ticks += 1;
         let is_late = |at: u64| self.n_ticks - at >= ANSWER_TICKS;
         let mut downloads = Vec::new();
-        if let Some(Step::Offered { download, at, .. } | Step::Named { download, at }) =
-            &mut self.delivery
-        {
-            downloads.extend(download.take_if(|_| is_late(*at)).map(|late| *late));
+        if let Some(delivery) = &mut self.delivery {
+            let late = delivery.download.take_if(|_| is_late(delivery.since));
+            downloads.extend(late.map(|download| *download));
         }
         let is_old = |(at, event): &(u64, Event)| matches!(event, Event::Offer(_)) && is_late(*at);
         while let Some(at) = self.parked.iter().position(is_old) {
@@ -201,24 +194,9 @@ impl Turn {
     /// What goes out next.
     pub fn next_pass(&mut self) -> Option<Pass> {
         if std::mem::take(&mut self.is_step_wanted) {
-            match self.delivery.take() {
-                Some(Step::Offered { name, download, .. }) => {
-                    let at = self.n_ticks;
-                    self.delivery = Some(Step::Named { download, at });
-                    return Some(Pass::Frame(name));
-                }
-                Some(Step::Named {
-                    download: Some(download),
-                    ..
-                }) => {
-                    self.delivery = Some(Step::Sending);
-                    return Some(Pass::Body(download));
-                }
-                Some(Step::Named { download: None, .. }) => return Some(Pass::NoBody),
-                other => self.delivery = other,
-            }
+            return self.next_step();
         }
-        if self.is_dialogue_open || self.delivery.is_some() {
+        if self.is_dialogue_open || self.delivery.is_some() || self.is_sending {
             return None;
         }
         if self.n_lost > 0 {
@@ -230,17 +208,28 @@ impl Turn {
                 self.parked_len -= line.frame.bytes.len();
                 Pass::Line(line)
             }
-            Event::Offer(Offer {
-                ask,
-                name,
-                download,
-            }) => {
-                let (download, at) = (Some(download), self.n_ticks);
-                self.delivery = Some(Step::Offered { name, download, at });
-                Pass::Frame(ask)
+            Event::Offer(offer) => {
+                self.delivery = Some(Delivery {
+                    name: Some(offer.name),
+                    download: Some(offer.download),
+                    since: self.n_ticks,
+                });
+                Pass::Frame(offer.ask)
             }
             Event::End(frames, reason) => Pass::End(frames, reason),
         })
+    }
+
+    /// What the client has asked for: the name, or the body.
+    fn next_step(&mut self) -> Option<Pass> {
+        let mut delivery = self.delivery.take()?;
+        if let Some(name) = delivery.name.take() {
+            delivery.since = self.n_ticks;
+            self.delivery = Some(delivery);
+            return Some(Pass::Frame(name));
+        }
+        self.is_sending = delivery.download.is_some();
+        Some(delivery.download.map_or(Pass::NoBody, Pass::Body))
     }
 }
 

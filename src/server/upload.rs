@@ -61,7 +61,7 @@ impl<R: Read> Session<'_, R> {
         let mut piece = vec![0; BODY_STEP];
         let mut left = length;
         while left > 0 {
-            self.client.outbox().expect(Awaited::More, MORE_TIME);
+            self.client.outbox.expect(Awaited::More, MORE_TIME);
             match self.inbox.piece(left, &mut piece)? {
                 Piece::Body(n) if piece[..n].contains(&BODY_END) => left = 0,
                 Piece::Body(n) => {
@@ -74,7 +74,7 @@ impl<R: Read> Session<'_, R> {
                 },
             }
         }
-        self.client.outbox().expect_no_more(Awaited::More);
+        self.client.outbox.expect_no_more(Awaited::More);
         Ok(stored.and_then(Upload::finish))
     }
 }

@@ -246,6 +246,12 @@ pub fn line(name: impl fmt::Display, text: &str) -> String {
     format!("{name}: {text}")
 }
 
+/// The number and the text of a message from a client that numbers its messages: `1 hello`.
+pub fn numbered(text: &str) -> Option<(u64, &str)> {
+    let (number, text) = text.split_once(' ')?;
+    Some((number.parse().ok()?, text))
+}
+
 /// An event from the server itself.
 pub fn notice(text: impl fmt::Display) -> String {
     format!("{PYCHAT}: {text}")
