@@ -121,8 +121,9 @@ impl Client {
     }
 
     /// Ends the client when its turn comes, these frames being the last that it hears.
-    pub fn end(self: &Arc<Client>, frames: Vec<Frame>, reason: Departure) {
+    pub fn end(self: &Arc<Client>, frames: Vec<Frame>, reason: &str) {
         self.outbox.expect(Awaited::Finish, KICK_TIME);
+        let reason = Departure::Ended(reason.to_owned());
         self.take_turn(|turn| turn.event(Event::End(frames, reason)));
     }
 

@@ -1,7 +1,7 @@
 //! Refusals: every rule of a server that can say no, and the words in which the client is told.
 
 use crate::wire::command::RefusalCode;
-use crate::wire::name::{NameError, UserName};
+use crate::wire::name::{GroupName, NameError, UserName};
 
 /// A rule said no. This is no error: the text goes back to the client that asked.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -35,6 +35,11 @@ pub enum Refusal {
     AdminStays,
     #[error("You are the admin already.")]
     AdminAlready,
+    #[error("You are in the group {0}; ask about that one.")]
+    OtherGroup(GroupName),
+    /// The client has typed a message ahead.
+    #[error("You were typing something else meanwhile: please try again.")]
+    Busy,
 }
 
 impl Refusal {

@@ -1,12 +1,11 @@
-//! One client's way through the protocol: greeting, waiting, dialogues.
+//! A session: one client's way through the protocol, from its first command to its departure.
 //!
 //! A dialogue is one function that reads like its row in the table of [`wire`](crate::wire): echo, acknowledgement, right, answer, reply.
-//! A blocking read is what a thread for each client is for: where the client is in the protocol is where the code is. Frames come from
-//! an `impl Read` and replies go into an outbox, so no test of this room needs a socket.
+//! Each client has a thread, and the thread blocks in a read. So the place in the code is the place in the protocol.
+//! Frames come from an `impl Read` and replies go into an outbox: no test of this module needs a socket.
 //!
-//! Where an answer is due, a Python client may have typed its next command ahead: [`Session::next_answer`] keeps it, and it runs next.
-//! The two answers of a delivery go to the turn when, and only when, it is owed them.
-//! Invariant: whatever ends a session, its member is offline afterwards ([`Drop`]), also after a panic.
+//! Where an answer is due, a Python client may have typed its next command ahead. [`Session::next_answer`] keeps it, and it runs next.
+//! Invariant: whatever ends a session, also a panic, its member is offline afterwards ([`Drop`]).
 
 use std::collections::VecDeque;
 use std::io::Read;
@@ -17,7 +16,7 @@ use parking_lot::Mutex;
 
 use super::Shared;
 use super::client::Client;
-use super::frame::{farewell, sealed_frame};
+use super::frame::{Frame, farewell, sealed_frame};
 use super::group::Group;
 use super::inbox::Inbox;
 use super::refusal::Refusal;
@@ -34,19 +33,19 @@ use crate::wire::name_set;
 /// How many commands a client may type ahead. A page of pasted lines fits many times.
 const MAX_HELD: usize = 4096;
 
-/// See the module's page.
+/// The session of a client that is a member of a group, or waits for approval.
 pub struct Session<'a, R> {
-    pub(super) shared: &'a Shared,
-    pub(super) inbox: Inbox<'a, R>,
-    pub(super) client: Arc<Client>,
-    pub(super) group: Arc<Mutex<Group>>,
-    pub(super) group_name: GroupName,
+    pub shared: &'a Shared,
+    pub inbox: Inbox<'a, R>,
+    pub client: Arc<Client>,
+    pub group: Arc<Mutex<Group>>,
+    pub group_name: GroupName,
     /// Commands that came where an answer was due.
-    pub(super) held: VecDeque<Command>,
+    pub held: VecDeque<Command>,
     /// The text of a message that had to be held: a fernchat client sends it in one write with its command.
-    pub(super) early_text: Option<String>,
+    pub early_text: Option<String>,
     /// The session takes one of the server's places.
-    pub(super) _place: Arc<()>,
+    pub _place: Arc<()>,
 }
 
 impl<R: Read> Session<'_, R> {
@@ -88,16 +87,16 @@ impl<R: Read> Session<'_, R> {
             own.wait_for_space();
         }
         if !self.client.is_member() {
-            debug!("{} is no member: {command} has no effect", self.client.name);
+            debug!("{} is no member: {command} has no effect", self.client);
             self.client.take_turn(Turn::close_dialogue);
             return Ok(());
         }
-        debug!("{} {command}", self.client.name);
+        debug!("{} {command}", self.client);
         if command != Command::MessageSend || self.client.run.is_empty() {
             // A numbered line is confirmed instead, when it has been passed on.
             self.reply(command.word());
         }
-        match command {
+        let result = match command {
             Command::ViewRequests => self.view_requests(),
             Command::ApproveRequest => self.approve_request(),
             Command::Disconnect => self.disconnect(),
@@ -108,115 +107,103 @@ impl<R: Read> Session<'_, R> {
             Command::KickMember => self.kick_member(),
             Command::FileTransfer => self.file_transfer(),
             Command::MessageSend => self.message_send(),
-        }?;
+        };
+        match result {
+            Ok(()) => {}
+            Err(Stop::Refusal(refusal)) => self.reply(refusal.to_string()),
+            Err(Stop::Departure(departure)) => return Err(departure),
+        }
         self.client.take_turn(Turn::close_dialogue);
         Ok(())
     }
 
     // ---- the dialogues, after the echo ----
 
-    fn view_requests(&mut self) -> Result<(), Departure> {
+    fn view_requests(&mut self) -> Result<(), Stop> {
         self.next_answer()?; // the acknowledgement
-        let requests = self.group.lock().requests(&self.client);
-        match requests {
-            Ok(names) => {
-                self.reply(SENDING_DATA);
-                self.next_answer()?; // ready for data
-                self.reply_set(&names);
-            }
-            Err(refusal) => self.reply(refusal.to_string()),
-        }
+        let names = self.group.lock().requests(&self.client)?;
+        self.reply(SENDING_DATA);
+        self.next_answer()?; // ready for data
+        self.reply_set(&names);
         Ok(())
     }
 
-    fn approve_request(&mut self) -> Result<(), Departure> {
-        self.decide_on(|session, answer| match answer.strip_prefix(DENY) {
-            Some(name) => session.deny(name),
-            None => session.approve(answer),
-        })
+    fn approve_request(&mut self) -> Result<(), Stop> {
+        let answer = self.name_to_decide_on()?;
+        match answer.strip_prefix(DENY) {
+            Some(name) => self.deny(name),
+            None => self.approve(&answer),
+        }
     }
 
-    fn approve(&self, name: &str) -> Result<String, Refusal> {
-        let accepted = sealed_frame(&self.shared.key, ACCEPTED);
+    fn approve(&self, name: &str) -> Result<(), Stop> {
+        let accepted = self.frame(ACCEPTED);
         self.group.lock().approve(&self.client, name, &accepted)?;
         info!("{}: approved {name}", self.who());
-        Ok(format!("{name} is now a member of the group."))
+        self.reply(format!("{name} is now a member of the group."));
+        Ok(())
     }
 
-    fn deny(&self, name: &str) -> Result<String, Refusal> {
+    fn deny(&self, name: &str) -> Result<(), Stop> {
         let waiting = self.group.lock().deny(&self.client, name)?;
         info!("{}: denied {name}", self.who());
         if let Some(client) = waiting {
             let reason = "The admin denied your request to join.";
             let word = with(REFUSED, RefusalCode::Denied.word());
-            client.end(
-                farewell(&self.shared.key, client.dialect, &[ACCEPTED], &word, reason),
-                Departure::Ended("denied".into()),
-            );
+            let frames = farewell(&self.shared.key, client.dialect, &[ACCEPTED], &word, reason);
+            client.end(frames, "denied");
         }
-        Ok(format!("The request of {name} is denied."))
+        self.reply(format!("The request of {name} is denied."));
+        Ok(())
     }
 
-    fn disconnect(&mut self) -> Result<(), Departure> {
+    fn disconnect(&mut self) -> Result<(), Stop> {
         self.next_answer()?; // the acknowledgement
-        Err(Departure::Left)
+        Err(Departure::Left.into())
     }
 
     fn members(
         &mut self,
         names: fn(&Group, &Client) -> Result<Vec<UserName>, Refusal>,
-    ) -> Result<(), Departure> {
+    ) -> Result<(), Stop> {
         self.next_answer()?; // the acknowledgement
         let names = names(&self.group.lock(), &self.client);
-        // Kicked meanwhile: a set is due all the same, or the client would take the refusal for one.
+        // If the client was kicked meanwhile, a set is due all the same: it would take the refusal for one.
         self.reply_set(&names.unwrap_or_default());
         Ok(())
     }
 
-    fn change_admin(&mut self) -> Result<(), Departure> {
-        self.decide_on(|session, name| {
-            let text = format!("{}{MADE_ADMIN}", session.client.name);
-            let notice = sealed_frame(&session.shared.key, command::notice(text));
-            session
-                .group
-                .lock()
-                .hand_over(&session.client, name, &notice)?;
-            info!("{}: handed the group over to {name}", session.who());
-            Ok(format!("{name} is now the admin of the group."))
-        })
-    }
-
-    fn who_admin(&mut self) -> Result<(), Departure> {
-        let asked = self.next_answer()?;
-        let admin = self.group.lock().who_administers(&self.client);
-        self.reply(match admin {
-            _ if asked != self.group_name.as_str() => {
-                format!(
-                    "You are in the group {}; ask about that one.",
-                    self.group_name
-                )
-            }
-            Ok(admin) => command::line(command::ADMIN, admin.as_str()),
-            Err(refusal) => refusal.to_string(),
-        });
+    fn change_admin(&mut self) -> Result<(), Stop> {
+        let name = self.name_to_decide_on()?;
+        let notice = self.frame(command::notice(format!("{}{MADE_ADMIN}", self.client.name)));
+        self.group.lock().hand_over(&self.client, &name, &notice)?;
+        info!("{}: handed the group over to {name}", self.who());
+        self.reply(format!("{name} is now the admin of the group."));
         Ok(())
     }
 
-    fn kick_member(&mut self) -> Result<(), Departure> {
-        self.decide_on(|session, name| {
-            let kicked = session.group.lock().kick(&session.client, name)?;
-            info!("{}: kicked {name}", session.who());
-            if let Some(client) = kicked {
-                client.end(
-                    vec![sealed_frame(&session.shared.key, KICKED)],
-                    Departure::Ended("kicked".into()),
-                );
-            }
-            Ok(format!("{name} is not a member of the group any more."))
-        })
+    fn who_admin(&mut self) -> Result<(), Stop> {
+        let asked = self.next_answer()?;
+        if asked != self.group_name.as_str() {
+            return Err(Refusal::OtherGroup(self.group_name.clone()).into());
+        }
+        let admin = self.group.lock().who_administers(&self.client)?;
+        self.reply(command::line(command::ADMIN, admin.as_str()));
+        Ok(())
     }
 
-    fn message_send(&mut self) -> Result<(), Departure> {
+    fn kick_member(&mut self) -> Result<(), Stop> {
+        let name = self.name_to_decide_on()?;
+        let kicked = self.group.lock().kick(&self.client, &name)?;
+        info!("{}: kicked {name}", self.who());
+        if let Some(client) = kicked {
+            client.end(vec![self.frame(KICKED)], "kicked");
+        }
+        self.reply(format!("{name} is not a member of the group any more."));
+        Ok(())
+    }
+
+    fn message_send(&mut self) -> Result<(), Stop> {
         // Whatever the next frame says, it is the text: here a Python client cannot type ahead.
         let text = match self.early_text.take() {
             Some(text) => text,
@@ -225,14 +212,14 @@ impl<R: Read> Session<'_, R> {
         let (number, text) = if self.client.run.is_empty() {
             (None, text.as_str())
         } else {
-            let (number, text) =
-                command::numbered(&text).ok_or(WireError::NotTheStep("a numbered line"))?;
+            let no_step = Departure::from(WireError::NotTheStep("a numbered line"));
+            let (number, text) = command::numbered(&text).ok_or(no_step)?;
             (Some(number), text)
         };
-        let line = sealed_frame(&self.shared.key, command::line(&self.client.name, text));
+        let line = self.frame(command::line(&self.client.name, text));
         let said = self.group.lock().say(&self.client, number, &line);
         let Ok(full) = said else {
-            debug!("{} was kicked before the text came", self.client.name);
+            debug!("{} was kicked before the text came", self.client);
             return Ok(());
         };
         if let Some(number) = number {
@@ -247,26 +234,16 @@ impl<R: Read> Session<'_, R> {
 
     // ---- what the dialogues have in common ----
 
-    /// The dialogues in which the admin decides about a name: acknowledgement, right, name, result.
-    fn decide_on(
-        &mut self,
-        act: impl FnOnce(&Self, &str) -> Result<String, Refusal>,
-    ) -> Result<(), Departure> {
+    /// The steps before the admin's decision about a name: acknowledgement, right, name.
+    fn name_to_decide_on(&mut self) -> Result<String, Stop> {
         self.next_answer()?; // the acknowledgement
-        let right = self.group.lock().may_decide(&self.client);
-        if let Err(refusal) = right {
-            self.reply(refusal.to_string());
-            return Ok(());
-        }
+        self.group.lock().may_decide(&self.client)?;
         if self.held.contains(&Command::MessageSend) {
-            // A Python client with a message under way would wait for its echo and never send the name.
-            self.reply("You were typing something else meanwhile: please try again.");
-            return Ok(());
+            // A Python client with a message under way would wait for its echo, and never send the name.
+            return Err(Refusal::Busy.into());
         }
         self.reply(PROCEED);
-        let name = self.next_answer()?;
-        self.reply(act(self, &name).unwrap_or_else(|refusal| refusal.to_string()));
-        Ok(())
+        Ok(self.next_answer()?)
     }
 
     /// The next command, kept from before or read now, with its dialogue open.
@@ -293,14 +270,14 @@ impl<R: Read> Session<'_, R> {
                         return Err(Departure::Left);
                     }
                 }
-                None => debug!("{} sent a frame that is no command", self.client.name),
+                None => debug!("{} sent a frame that is no command", self.client),
             }
         }
     }
 
-    /// The next answer of the open dialogue. A command that was typed ahead is kept for later. While a dialogue is open,
-    /// no delivery is owed an answer.
-    pub(super) fn next_answer(&mut self) -> Result<String, Departure> {
+    /// The next answer of the open dialogue. A command that was typed ahead is kept for later. While a dialogue is open, no answer of a
+    /// delivery is due.
+    pub fn next_answer(&mut self) -> Result<String, Departure> {
         loop {
             let text = self.inbox.text()?;
             match Command::parse(&text) {
@@ -310,7 +287,7 @@ impl<R: Read> Session<'_, R> {
         }
     }
 
-    pub(super) fn hold(&mut self, command: Command) -> Result<(), Departure> {
+    pub fn hold(&mut self, command: Command) -> Result<(), Departure> {
         if self.held.len() == MAX_HELD {
             return Err(Departure::Broke(format!(
                 "more than {MAX_HELD} commands typed ahead"
@@ -320,8 +297,12 @@ impl<R: Read> Session<'_, R> {
         Ok(())
     }
 
-    pub(super) fn reply(&self, text: impl AsRef<[u8]>) {
-        self.client.reply(&sealed_frame(&self.shared.key, text));
+    fn frame(&self, text: impl AsRef<[u8]>) -> Frame {
+        sealed_frame(&self.shared.key, text)
+    }
+
+    pub fn reply(&self, text: impl AsRef<[u8]>) {
+        self.client.reply(&self.frame(text));
     }
 
     /// Replies with a set of names. What does not fit into a text is counted in one more element, which nobody can be called.
@@ -338,6 +319,16 @@ impl<R: Read> Session<'_, R> {
             shown.iter().map(UserName::as_str).chain(rest.as_deref()),
         ));
     }
+}
+
+/// What ends a dialogue early.
+#[derive(Debug, thiserror::Error)]
+#[error(transparent)]
+pub enum Stop {
+    /// A rule said no: the client is told so, and the next dialogue begins.
+    Refusal(#[from] Refusal),
+    /// The connection ends.
+    Departure(#[from] Departure),
 }
 
 impl<R> Drop for Session<'_, R> {

@@ -326,10 +326,7 @@ impl<'a> Person<'a> {
     /// Kicks somebody who is online, who is told.
     pub fn throws_out(&self, name: &str) {
         let client = self.kicks(name).unwrap().unwrap();
-        client.end(
-            vec![self.kit.frame(KICKED)],
-            Departure::Ended("kicked".into()),
-        );
+        client.end(vec![self.kit.frame(KICKED)], "kicked");
     }
 
     /// Offers a file to every other member online.

@@ -10,7 +10,7 @@ use std::time::Duration;
 use log::debug;
 
 use super::download::offer_to_others;
-use super::session::Session;
+use super::session::{Session, Stop};
 use super::spool::{Body, SpoolError, Upload};
 use crate::net::deadlines::Awaited;
 use crate::net::departure::Departure;
@@ -23,7 +23,7 @@ use crate::wire::name::FileName;
 const MORE_TIME: Duration = Duration::from_secs(60);
 
 impl<R: Read> Session<'_, R> {
-    pub(super) fn file_transfer(&mut self) -> Result<(), Departure> {
+    pub fn file_transfer(&mut self) -> Result<(), Stop> {
         let answer = self.next_answer()?;
         if answer == FILE_ERROR {
             return Ok(());
@@ -34,14 +34,11 @@ impl<R: Read> Session<'_, R> {
             Dialect::Python => SEND_FILE.to_owned(),
             Dialect::Fernchat => format!("{SEND_FILE} {longest}"),
         });
-        let length: u64 = self
-            .next_answer()?
-            .parse()
-            .map_err(|_| WireError::NotTheStep("the length of a body"))?;
+        let no_step = |_| Departure::from(WireError::NotTheStep("the length of a body"));
+        let length: u64 = self.next_answer()?.parse().map_err(no_step)?;
         let result = match self.store(length, longest)? {
             _ if length == 0 => format!("{file} was not shared."),
-            Ok(body) => offer_to_others(self.shared, &self.group, &self.client, &file, body)
-                .unwrap_or_else(|refusal| refusal.to_string()),
+            Ok(body) => offer_to_others(self.shared, &self.group, &self.client, &file, body)?,
             Err(error) => format!("{file} was not shared: {error}."),
         };
         self.reply(result);
