@@ -1,7 +1,7 @@
-//! The backlog: the last lines of a group, kept for members that have not heard them.
+//! The backlog: the last lines of a group, kept for members that have not got them.
 //!
-//! One for the whole group instead of one for each member: a line is there once, however many missed it, and it is the very frame that
-//! all of them get. Lines have numbers, from 1; a member is at the number of the last one that it heard. Pure: no lock, no clock.
+//! There is one for the whole group: a line is kept once, however many members missed it, and all of them get the very same frame.
+//! Lines have numbers, from 1. For each member the group knows the number of the last line that it has. No lock, no clock.
 
 use std::collections::VecDeque;
 
@@ -12,17 +12,18 @@ use crate::wire::name::UserName;
 /// The most that is kept of a group, in bytes of frames. A page of pasted text fits.
 const MAX_KEPT: usize = 64 << 10;
 
-/// See the module's page.
+/// The last lines of a group.
 pub struct Backlog {
-    lines: VecDeque<(UserName, Frame)>,
+    /// Each with the name of the member that said it.
+    lines: VecDeque<(UserName, Line)>,
     n_bytes: usize,
-    /// The number of the last line.
+    /// The number of the last line that was said, or 0.
     last: u64,
     max_lines: usize,
 }
 
 impl Backlog {
-    /// Keeps so many lines at most.
+    /// Keeps this many lines at most.
     pub fn new(max_lines: usize) -> Backlog {
         Backlog {
             lines: VecDeque::new(),
@@ -37,48 +38,39 @@ impl Backlog {
         self.last
     }
 
-    /// Keeps a line that somebody said, in place of the oldest. Returns its number.
-    pub fn push(&mut self, by: &UserName, frame: &Frame) -> u64 {
+    /// Numbers a line and keeps it, in place of the oldest.
+    pub fn push(&mut self, by: &UserName, frame: &Frame) -> Line {
         self.last += 1;
+        let line = Line {
+            frame: frame.clone(),
+            number: self.last,
+        };
         self.n_bytes += frame.bytes.len();
-        self.lines.push_back((by.clone(), frame.clone()));
+        self.lines.push_back((by.clone(), line.clone()));
         while self.lines.len() > self.max_lines || self.n_bytes > MAX_KEPT {
-            self.n_bytes -= self
-                .lines
-                .pop_front()
-                .map_or(0, |(_, frame)| frame.bytes.len());
+            let oldest = self.lines.pop_front();
+            self.n_bytes -= oldest.map_or(0, |(_, line)| line.frame.bytes.len());
         }
-        self.last
+        line
     }
 
-    /// The number of the line whose frame ends like this, if it is kept.
+    /// The number of the line with this mark, if it is kept.
     pub fn find(&self, mark: &str) -> Option<u64> {
-        let at = self
-            .lines
-            .iter()
-            .position(|(_, frame)| !mark.is_empty() && frame.bytes.ends_with(mark.as_bytes()))?;
-        Some(self.oldest() + at as u64)
+        let is_it = |line: &Line| !mark.is_empty() && line.frame.bytes.ends_with(mark.as_bytes());
+        let (_, line) = self.lines.iter().find(|(_, line)| is_it(line))?;
+        Some(line.number)
     }
 
-    /// What `name` has not heard of the lines behind the one of this number: how many are not kept any more, and the others.
-    pub fn since<'a>(
-        &'a self,
-        number: u64,
-        name: &'a UserName,
-    ) -> (u64, impl Iterator<Item = Line> + 'a) {
+    /// What a member has missed that has all lines up to this number: how many lines are not kept any more, and the others. Its own lines
+    /// it has.
+    pub fn since(&self, number: u64, name: &UserName) -> (u64, Vec<Line>) {
         let lost = (self.oldest() - 1).saturating_sub(number);
-        let numbered = (self.oldest()..).zip(&self.lines);
-        let missed = numbered.filter(move |(at, (by, _))| *at > number && by != name);
-        (
-            lost,
-            missed.map(|(number, (_, frame))| Line {
-                frame: frame.clone(),
-                number,
-            }),
-        )
+        let missed = |(by, line): &&(UserName, Line)| line.number > number && by != name;
+        let missed = self.lines.iter().filter(missed);
+        (lost, missed.map(|(_, line)| line.clone()).collect())
     }
 
-    /// The number of the oldest line that is kept, or of the next one that will be.
+    /// The number of the oldest line that is kept, or of the next line that will be.
     pub fn oldest(&self) -> u64 {
         self.last + 1 - self.lines.len() as u64
     }
@@ -96,7 +88,7 @@ mod tests {
     fn missed(backlog: &Backlog, since: u64, by: &str) -> (u64, String) {
         let by = name(by);
         let (lost, lines) = backlog.since(since, &by);
-        let words = lines.map(|Line { frame, number }| {
+        let words = lines.into_iter().map(|Line { frame, number }| {
             format!("{number}:{}", String::from_utf8_lossy(&frame.bytes))
         });
         (lost, words.collect::<Vec<_>>().join(" "))
@@ -126,7 +118,7 @@ mod tests {
     fn long_lines_give_way_sooner_and_without_room_nothing_is_kept() {
         let mut backlog = Backlog::new(200);
         let long = Frame::plain(vec![b'x'; MAX_KEPT / 2]);
-        let numbers = [1, 2, 3].map(|_| backlog.push(&name("alice"), &long));
+        let numbers = [1, 2, 3].map(|_| backlog.push(&name("alice"), &long).number);
         assert_eq!(numbers, [1, 2, 3]);
         assert_eq!(backlog.since(0, &name("bob")).0, 1);
         let mut none = Backlog::new(0);

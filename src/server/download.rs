@@ -86,18 +86,16 @@ pub fn offer_to_others(
             failures: Arc::clone(&shared.failures),
             failure: Some(format!("{file} did not reach {}.", client.name)),
         });
+        let (ask, name) = (ask.clone(), file_name.clone());
         let is_offered = client.offer(Offer {
-            ask: ask.clone(),
-            name: file_name.clone(),
+            ask,
+            name,
             download,
         });
         n_offered += usize::from(is_offered);
     }
     drop(group);
-    info!(
-        "{name} shares a file of {} bytes with {n_offered} members",
-        body.token_len()
-    );
+    info!("{name} shares {file_size} with {n_offered} members");
     let members = if n_offered == 1 { "member" } else { "members" };
     let told = match n_told {
         0 => String::new(),

@@ -14,7 +14,6 @@ use super::client::Client;
 use super::frame::Frame;
 use super::joining::JoinFrames;
 use super::refusal::Refusal;
-use super::turn::Line;
 use crate::net::outbox::Outbox;
 use crate::wire::name::UserName;
 
@@ -69,13 +68,12 @@ impl Member {
         client.set_member(true);
         client.reply(first);
         let (n_lost, missed) = backlog.since(self.last_line, &client.name);
-        let mut missed = missed.peekable();
-        if n_lost == 0 && missed.peek().is_none() {
+        if n_lost == 0 && missed.is_empty() {
             // Later lines are its own.
             self.last_line = backlog.last();
         }
         client.take_turn(|turn| turn.lost(n_lost));
-        missed.for_each(|line| client.hear_line(line));
+        missed.into_iter().for_each(|line| client.hear_line(line));
     }
 
     /// The number of the last line that a client has. If it is still the same run, it knows best.
@@ -92,17 +90,6 @@ impl Member {
     }
 }
 
-/// What a client is in the group that it has joined.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Joined {
-    /// The group is new, and the client administers it.
-    AsAdmin,
-    /// The client is a member.
-    AsMember,
-    /// An admin must approve.
-    Waiting,
-}
-
 impl Group {
     /// A new group, which keeps this many lines. The client that founds it is its admin.
     pub fn found(founder: &Arc<Client>, frames: &JoinFrames, backlog: usize) -> Group {
@@ -117,9 +104,13 @@ impl Group {
         }
     }
 
-    /// A client joins, as a member or to wait. It is sent step 5, which must be the first that it gets from the group, and then the lines
-    /// that it missed.
-    pub fn join(&mut self, client: &Arc<Client>, frames: &JoinFrames) -> Result<Joined, Refusal> {
+    /// A client joins, as a member or to wait. It gets step 5 before anything else from the group, and then the lines that it missed.
+    /// Returns what it does, for the log.
+    pub fn join(
+        &mut self,
+        client: &Arc<Client>,
+        frames: &JoinFrames,
+    ) -> Result<&'static str, Refusal> {
         let name = &client.name;
         let holder = match self.members.get(name) {
             Some(member) => &member.client,
@@ -132,7 +123,7 @@ impl Group {
         }
         if let Some(member) = self.members.get_mut(name) {
             member.come_online(client, &frames.ready, &self.backlog);
-            return Ok(Joined::AsMember);
+            return Ok("joins");
         }
         if !self.requests.contains_key(name) {
             if self.requests.len() >= MAX_REQUESTS {
@@ -143,7 +134,7 @@ impl Group {
         }
         client.reply(&frames.wait);
         self.requests.insert(name.clone(), Some(Arc::clone(client)));
-        Ok(Joined::Waiting)
+        Ok("asks to join")
     }
 
     /// The connection has ended: the member is offline, and a request stays. If the name has a new connection, that one stays.
@@ -288,17 +279,14 @@ impl Group {
         if is_alone {
             return Ok(None);
         }
-        let number = self.backlog.push(&by.name, frame);
-        if member.last_line.max(by.outbox.written_mark()) == number - 1 {
+        let line = self.backlog.push(&by.name, frame);
+        if member.last_line.max(by.outbox.written_mark()) == line.number - 1 {
             // It has all lines before its own, so it has this one, too.
-            member.last_line = number;
+            member.last_line = line.number;
         }
         let mut full = None;
         for client in self.online().filter(|client| client.id != by.id) {
-            client.hear_line(Line {
-                frame: frame.clone(),
-                number,
-            });
+            client.hear_line(line.clone());
             if !client.outbox.has_space() {
                 full = Some(Arc::clone(&client.outbox));
             }

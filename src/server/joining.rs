@@ -14,7 +14,6 @@ use log::info;
 use super::Shared;
 use super::client::{Client, dialect};
 use super::frame::{Frame, farewell, sealed_frame};
-use super::group::Joined;
 use super::inbox::Inbox;
 use super::refusal::Refusal;
 use super::session::Session;
@@ -112,18 +111,13 @@ impl<'a> Joining<'a> {
         let frames = JoinFrames::new(&shared.key, &name, challenge);
         let client = Client::new(self.id, name, introduction, &shared.key, self.outbox);
         let deadline = Instant::now() + shared.probe_time;
-        let (group, joined) = loop {
+        let (group, deed) = loop {
             match shared.table.join(&group_name, &client, &frames) {
                 // The connection that has the name may be dead. The group has probed it.
                 Err(Refusal::NameTaken(_))
                     if Instant::now() < deadline && self.outbox.pause(NAME_TIME) => {}
                 result => break result?,
             }
-        };
-        let deed = match joined {
-            Joined::AsAdmin => "created",
-            Joined::AsMember => "joined",
-            Joined::Waiting => "asks to join",
         };
         info!("{} {deed} group {group_name}", client.name);
         inbox.settle(&client);

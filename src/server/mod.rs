@@ -168,7 +168,8 @@ impl Service for Server {
     }
 
     fn tick(&self) {
-        for (uploader, text) in std::mem::take(&mut *self.shared.failures.lock()) {
+        let failures = std::mem::take(&mut *self.shared.failures.lock());
+        for (uploader, text) in failures {
             if let Some(uploader) = uploader.upgrade() {
                 uploader.tell(text);
             }

@@ -16,7 +16,7 @@ use crate::seal::{BodyCheck, Key, SealError};
 use crate::wire::size;
 
 /// The most that all bodies may take, in bytes. It is half of the free space of the disk, if that is less.
-pub const MAX_SPOOL: u64 = 16 << 30;
+const MAX_SPOOL: u64 = 16 << 30;
 
 /// The most bodies at one time: each takes a descriptor.
 const MAX_BODIES: usize = 96;
@@ -24,14 +24,10 @@ const MAX_BODIES: usize = 96;
 /// Where uploaded bodies are kept.
 pub struct Spool {
     folder: PathBuf,
-    /// Each body holds a clone, so the count of clones counts the bodies.
-    space: Arc<Space>,
-}
-
-/// How many bytes the bodies may take, and take now.
-struct Space {
+    /// The most bytes that all bodies may take together.
     limit: u64,
-    taken: AtomicU64,
+    /// The bytes that they take. Each body holds a clone, so the count of clones counts the bodies.
+    taken: Arc<AtomicU64>,
 }
 
 impl Spool {
@@ -39,38 +35,33 @@ impl Spool {
     pub fn new(folder: &Path) -> io::Result<Spool> {
         tempfile::tempfile_in(folder)?;
         let free = free_space(folder).unwrap_or(u64::MAX);
-        Ok(Spool::with_limit(folder, MAX_SPOOL.min(free / 2)))
-    }
-
-    fn with_limit(folder: &Path, limit: u64) -> Spool {
-        Spool {
+        Ok(Spool {
             folder: folder.to_owned(),
-            space: Arc::new(Space {
-                limit,
-                taken: AtomicU64::new(0),
-            }),
-        }
+            limit: MAX_SPOOL.min(free / 2),
+            taken: Arc::default(),
+        })
     }
 
     /// Whether there is no body at all.
     pub fn is_empty(&self) -> bool {
-        Arc::strong_count(&self.space) == 1
+        Arc::strong_count(&self.taken) == 1
     }
 
     /// Begins to store a body.
     pub fn begin(&self, key: &Key) -> Result<Upload, SpoolError> {
-        let space = Arc::clone(&self.space);
-        if Arc::strong_count(&space) - 1 > MAX_BODIES {
+        let taken = Arc::clone(&self.taken);
+        if Arc::strong_count(&taken) - 1 > MAX_BODIES {
             return Err(SpoolError::TooMany);
         }
-        let body = Body {
-            file: tempfile::tempfile_in(&self.folder).map_err(SpoolError::NotStored)?,
-            len: 0,
-            space,
-        };
+        let file = tempfile::tempfile_in(&self.folder).map_err(SpoolError::NotStored)?;
         Ok(Upload {
-            body,
+            body: Body {
+                file,
+                len: 0,
+                taken,
+            },
             check: BodyCheck::new(key),
+            limit: self.limit,
         })
     }
 }
@@ -79,23 +70,19 @@ impl Spool {
 pub struct Upload {
     body: Body,
     check: BodyCheck,
+    limit: u64,
 }
 
 impl Upload {
     /// Stores the next bytes. Space is taken as they arrive, not as they are announced.
     pub fn write(mut self, bytes: &[u8]) -> Result<Upload, SpoolError> {
-        let n = bytes.len() as u64;
-        let space = &self.body.space;
-        if space.taken.fetch_add(n, Ordering::Relaxed) + n > space.limit {
-            space.taken.fetch_sub(n, Ordering::Relaxed);
-            return Err(SpoolError::Full { limit: space.limit });
+        let (n, body) = (bytes.len() as u64, &mut self.body);
+        body.len += n;
+        if body.taken.fetch_add(n, Ordering::Relaxed) + n > self.limit {
+            return Err(SpoolError::Full { limit: self.limit });
         }
-        self.body.len += n;
         self.check.update(bytes);
-        self.body
-            .file
-            .write_all(bytes)
-            .map_err(SpoolError::NotStored)?;
+        body.file.write_all(bytes).map_err(SpoolError::NotStored)?;
         Ok(self)
     }
 
@@ -110,7 +97,7 @@ impl Upload {
 pub struct Body {
     file: File,
     len: u64,
-    space: Arc<Space>,
+    taken: Arc<AtomicU64>,
 }
 
 impl Body {
@@ -136,7 +123,7 @@ impl Body {
 
 impl Drop for Body {
     fn drop(&mut self) {
-        self.space.taken.fetch_sub(self.len, Ordering::Relaxed);
+        self.taken.fetch_sub(self.len, Ordering::Relaxed);
     }
 }
 
@@ -164,11 +151,15 @@ mod tests {
     const LIMIT: u64 = 1000;
 
     fn spool(folder: &Path) -> Spool {
-        Spool::with_limit(folder, LIMIT)
+        Spool {
+            folder: folder.to_owned(),
+            limit: LIMIT,
+            taken: Arc::default(),
+        }
     }
 
     fn taken(spool: &Spool) -> u64 {
-        spool.space.taken.load(Ordering::Relaxed)
+        spool.taken.load(Ordering::Relaxed)
     }
 
     fn n_files(folder: &Path) -> usize {

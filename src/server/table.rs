@@ -9,7 +9,7 @@ use std::sync::Arc;
 use parking_lot::{Mutex, RwLock};
 
 use super::client::Client;
-use super::group::{Group, Joined};
+use super::group::Group;
 use super::joining::JoinFrames;
 use super::refusal::Refusal;
 use crate::wire::name::GroupName;
@@ -33,16 +33,17 @@ impl GroupTable {
         }
     }
 
-    /// A client joins the group of this name. If there is none, the client founds it.
+    /// A client joins the group of this name. If there is none, the client founds it. Returns the group, and what the client does, for the
+    /// log.
     pub fn join(
         &self,
         name: &GroupName,
         client: &Arc<Client>,
         frames: &JoinFrames,
-    ) -> Result<(Arc<Mutex<Group>>, Joined), Refusal> {
+    ) -> Result<(Arc<Mutex<Group>>, &'static str), Refusal> {
         let join = |group: &Arc<Mutex<Group>>| {
-            let joined = group.lock().join(client, frames)?;
-            Ok((Arc::clone(group), joined))
+            let deed = group.lock().join(client, frames)?;
+            Ok((Arc::clone(group), deed))
         };
         if let Some(group) = self.groups.read().get(name) {
             return join(group);
@@ -61,7 +62,7 @@ impl GroupTable {
         let group = Group::found(client, frames, self.backlog);
         let group = Arc::new(Mutex::new(group));
         groups.insert(name.clone(), Arc::clone(&group));
-        Ok((group, Joined::AsAdmin))
+        Ok((group, "founds"))
     }
 
     /// Those clients of all groups that `of` finds in a group.

@@ -37,8 +37,8 @@ const ANSWER_TICKS: u64 = 10 * 60 * 4;
 pub struct Turn {
     is_dialogue_open: bool,
     delivery: Option<Delivery>,
-    /// The client has asked for the next step of the delivery.
-    is_step_wanted: bool,
+    /// The step of the delivery that the client has asked for.
+    wanted: Option<Pass>,
     /// A body is on its way through the outbox.
     is_sending: bool,
     /// What waits, with the tick at which it came.
@@ -155,16 +155,24 @@ impl Turn {
 
     /// The client asks for the file's name. `false`: that is not due.
     pub fn name_wanted(&mut self) -> bool {
-        let delivery = self.delivery.as_ref();
-        self.is_step_wanted = delivery.is_some_and(|delivery| delivery.name.is_some());
-        self.is_step_wanted
+        let delivery = self.delivery.as_mut();
+        let Some(delivery) = delivery.filter(|delivery| delivery.name.is_some()) else {
+            return false;
+        };
+        delivery.since = self.n_ticks;
+        self.wanted = delivery.name.take().map(Pass::Frame);
+        true
     }
 
     /// The client asks for the body. `false`: that is not due.
     pub fn body_wanted(&mut self) -> bool {
-        let delivery = self.delivery.as_ref();
-        self.is_step_wanted = delivery.is_some_and(|delivery| delivery.name.is_none());
-        self.is_step_wanted
+        let delivery = self.delivery.take_if(|delivery| delivery.name.is_none());
+        let Some(delivery) = delivery else {
+            return false;
+        };
+        self.is_sending = delivery.download.is_some();
+        self.wanted = Some(delivery.download.map_or(Pass::NoBody, Pass::Body));
+        true
     }
 
     /// The body is written.
@@ -193,8 +201,8 @@ impl Turn {
 
     /// What goes out next.
     pub fn next_pass(&mut self) -> Option<Pass> {
-        if std::mem::take(&mut self.is_step_wanted) {
-            return self.next_step();
+        if self.wanted.is_some() {
+            return self.wanted.take();
         }
         if self.is_dialogue_open || self.delivery.is_some() || self.is_sending {
             return None;
@@ -218,18 +226,6 @@ impl Turn {
             }
             Event::End(frames, reason) => Pass::End(frames, reason),
         })
-    }
-
-    /// What the client has asked for: the name, or the body.
-    fn next_step(&mut self) -> Option<Pass> {
-        let mut delivery = self.delivery.take()?;
-        if let Some(name) = delivery.name.take() {
-            delivery.since = self.n_ticks;
-            self.delivery = Some(delivery);
-            return Some(Pass::Frame(name));
-        }
-        self.is_sending = delivery.download.is_some();
-        Some(delivery.download.map_or(Pass::NoBody, Pass::Body))
     }
 }
 
