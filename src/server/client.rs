@@ -11,7 +11,8 @@ use std::time::Duration;
 use parking_lot::Mutex;
 
 use super::frame::{Frame, farewell, sealed_frame};
-use super::turn::{Event, Line, Offer, Pass, Turn};
+use super::refusal::Refusal;
+use super::turn::{Event, Line, Pass, Turn};
 use crate::net::connection::ClientId;
 use crate::net::deadlines::Awaited;
 use crate::net::departure::Departure;
@@ -43,6 +44,8 @@ pub struct Client {
     /// The key of the server's run.
     pub key: Arc<Key>,
     turn: Mutex<Turn>,
+    /// What the client is told at the next tick of the clock.
+    pub news: Mutex<Vec<String>>,
     /// What goes out to the client, behind the turn.
     pub outbox: Arc<Outbox>,
     /// Written under the group's lock only.
@@ -80,14 +83,19 @@ impl Client {
             last_mark: introduction.map_or("", |its| its.last_mark).into(),
             key: Arc::clone(key),
             turn: Mutex::default(),
+            news: Mutex::default(),
             outbox: Arc::clone(outbox),
             is_member: AtomicBool::new(false),
         })
     }
 
     /// Whether it is a member of its group. It is none while it waits for approval, nor when it has been kicked.
-    pub fn is_member(&self) -> bool {
-        self.is_member.load(Ordering::Relaxed)
+    pub fn check_member(&self) -> Result<(), Refusal> {
+        if self.is_member.load(Ordering::Relaxed) {
+            Ok(())
+        } else {
+            Err(Refusal::NotMember)
+        }
     }
 
     /// Called by the group, under its lock.
@@ -115,11 +123,6 @@ impl Client {
         self.hear(sealed_frame(&self.key, command::notice(text)));
     }
 
-    /// Offers a file when its turn comes. `false`: too many offers wait, and this one is dropped.
-    pub fn offer(self: &Arc<Client>, offer: Offer) -> bool {
-        self.take_turn(|turn| turn.offer(offer))
-    }
-
     /// Ends the client when its turn comes, these frames being the last that it hears.
     pub fn end(self: &Arc<Client>, frames: Vec<Frame>, reason: &str) {
         self.outbox.expect(Awaited::Finish, KICK_TIME);
@@ -145,9 +148,11 @@ impl Client {
     }
 
     /// The server's clock has ticked. Called without any lock: a download that takes too long is dropped here, and with it perhaps a file.
-    pub fn tick(&self) {
+    pub fn tick(self: &Arc<Client>) {
         let called_off = self.turn.lock().tick();
         drop(called_off);
+        let news = std::mem::take(&mut *self.news.lock());
+        news.into_iter().for_each(|text| self.tell(text));
     }
 
     /// Tells the turn something and sends what it lets pass, all while it is held, so that nothing overtakes.

@@ -3,7 +3,7 @@
 //! After an upload, the file is offered to every other member online. An offer waits in the member's [turn](super::turn) until the member
 //! asks for the body. Then the member's writer thread reads the body from the spool, piece by piece, so its size costs no memory.
 //!
-//! If a download comes to nothing, its uploader is told by the server's clock, from a list: a download may be dropped under any lock.
+//! If a download comes to nothing, its uploader is told at the next tick of the clock: a download may be dropped under any lock.
 //! Invariant: a download reaches its member, or the uploader is told that it did not.
 
 use std::io::{self, Write};
@@ -29,9 +29,6 @@ use crate::wire::size;
 /// What stands in a body in place of what the spool cannot read. Any letter of base64 would do: the body's HMAC fails.
 const FILLER: u8 = b'A';
 
-/// What the uploaders of files have yet to be told.
-pub type Failures = Mutex<Vec<(Weak<Client>, String)>>;
-
 /// A stored file on its way to one member. If it is dropped before it is delivered, its uploader is told.
 pub struct Download {
     pub file: FileName,
@@ -40,7 +37,6 @@ pub struct Download {
     length: Frame,
     /// Weak, because a client holds the offers to it: two clients that offer each other files would keep both for ever.
     uploader: Weak<Client>,
-    failures: Arc<Failures>,
     /// What the uploader is told at the end. `None`: nothing, the file is delivered.
     failure: Option<String>,
 }
@@ -83,15 +79,15 @@ pub fn offer_to_others(
             body: Arc::clone(&body),
             length: length.clone(),
             uploader: Arc::downgrade(uploader),
-            failures: Arc::clone(&shared.failures),
             failure: Some(format!("{file} did not reach {}.", client.name)),
         });
         let (ask, name) = (ask.clone(), file_name.clone());
-        let is_offered = client.offer(Offer {
+        let offer = Offer {
             ask,
             name,
             download,
-        });
+        };
+        let is_offered = client.take_turn(|turn| turn.offer(offer));
         n_offered += usize::from(is_offered);
     }
     drop(group);
@@ -164,7 +160,6 @@ impl Download {
             body: Arc::clone(&BODY),
             length: Frame::plain(""),
             uploader: Weak::new(),
-            failures: Arc::default(),
             failure: None,
         }
     }
@@ -172,9 +167,9 @@ impl Download {
 
 impl Drop for Download {
     fn drop(&mut self) {
-        let failure = self.failure.take();
-        let failure = failure.map(|text| (Weak::clone(&self.uploader), text));
-        self.failures.lock().extend(failure);
+        if let Some(uploader) = self.uploader.upgrade() {
+            uploader.news.lock().extend(self.failure.take());
+        }
     }
 }
 
@@ -197,10 +192,7 @@ mod tests {
         assert!(bob.wants_name() && bob.wants_body());
         let told = format!("PyChat: a.txt did not arrive: {CAUSE}");
         bob.hears(&["/receiveFile", "a.txt", "0", "alice: hi", &told]);
-        assert_eq!(
-            kit.failures(),
-            [format!("a.txt did not reach bob: {CAUSE}")]
-        );
+        assert_eq!(alice.news(), [format!("a.txt did not reach bob: {CAUSE}")]);
     }
 
     #[test]
@@ -227,10 +219,7 @@ mod tests {
             &damaged,
             &told,
         ]);
-        assert_eq!(
-            kit.failures(),
-            [format!("a.txt did not reach fred: {CAUSE}")]
-        );
+        assert_eq!(alice.news(), [format!("a.txt did not reach fred: {CAUSE}")]);
         assert!(kit.shared.spool.is_empty());
     }
 }

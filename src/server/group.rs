@@ -157,17 +157,9 @@ impl Group {
             .is_some()
     }
 
-    fn check_member(by: &Client) -> Result<(), Refusal> {
-        if by.is_member() {
-            Ok(())
-        } else {
-            Err(Refusal::NotMember)
-        }
-    }
-
     /// Whether this client may do what only the admin may. It is checked again when the client does it.
     pub fn may_decide(&self, client: &Client) -> Result<(), Refusal> {
-        Group::check_member(client)?;
+        client.check_member()?;
         if self.admin == client.name {
             Ok(())
         } else {
@@ -240,19 +232,19 @@ impl Group {
 
     /// The names of all members.
     pub fn members(&self, by: &Client) -> Result<Vec<UserName>, Refusal> {
-        Group::check_member(by)?;
+        by.check_member()?;
         Ok(self.members.keys().cloned().collect())
     }
 
     /// The names of the members online.
     pub fn members_online(&self, by: &Client) -> Result<Vec<UserName>, Refusal> {
-        Group::check_member(by)?;
+        by.check_member()?;
         Ok(self.online().map(|client| client.name.clone()).collect())
     }
 
     /// The name of the admin.
     pub fn who_administers(&self, by: &Client) -> Result<UserName, Refusal> {
-        Group::check_member(by)?;
+        by.check_member()?;
         Ok(self.admin.clone())
     }
 
@@ -266,10 +258,9 @@ impl Group {
         frame: &Frame,
     ) -> Result<Option<Arc<Outbox>>, Refusal> {
         let is_alone = self.members.len() == 1;
-        let member = match self.members.get_mut(&by.name) {
-            Some(member) if by.is_member() => member,
-            _ => return Err(Refusal::NotMember),
-        };
+        by.check_member()?;
+        let member = self.members.get_mut(&by.name);
+        let member = member.ok_or(Refusal::NotMember)?;
         if let Some(number) = number {
             if number <= member.n_taken {
                 return Ok(None);
@@ -299,7 +290,7 @@ impl Group {
         &'a self,
         by: &'a Client,
     ) -> Result<impl Iterator<Item = &'a Arc<Client>>, Refusal> {
-        Group::check_member(by)?;
+        by.check_member()?;
         Ok(self.online().filter(|client| client.id != by.id))
     }
 

@@ -34,7 +34,6 @@ use std::time::Duration;
 
 use log::info;
 
-use self::download::Failures;
 use self::group::Group;
 use self::joining::join;
 use self::spool::Spool;
@@ -101,7 +100,6 @@ struct Shared {
     spool: Spool,
     /// Each client that has joined holds a clone, so the count of clones counts the clients.
     places: Arc<()>,
-    failures: Arc<Failures>,
     /// How long a newcomer waits for a name whose connection may be dead.
     probe_time: Duration,
 }
@@ -131,7 +129,6 @@ impl Server {
             table: GroupTable::new(settings.backlog),
             spool,
             places: Arc::default(),
-            failures: Arc::default(),
             probe_time: PROBE_TIME,
             settings,
         };
@@ -168,16 +165,6 @@ impl Service for Server {
     }
 
     fn tick(&self) {
-        let failures = std::mem::take(&mut *self.shared.failures.lock());
-        for (uploader, text) in failures {
-            if let Some(uploader) = uploader.upgrade() {
-                uploader.tell(text);
-            }
-        }
-        if self.shared.spool.is_empty() {
-            // Only a file on offer makes a client look at the clock.
-            return;
-        }
         let online = |group: &Group| group.online().cloned().collect();
         for client in self.shared.table.clients(online) {
             // A panic concerns this client only.

@@ -43,6 +43,7 @@ impl Spool {
     }
 
     /// Whether there is no body at all.
+    #[cfg(test)]
     pub fn is_empty(&self) -> bool {
         Arc::strong_count(&self.taken) == 1
     }

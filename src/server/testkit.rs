@@ -60,7 +60,6 @@ impl Kit {
                 table: GroupTable::new(3),
                 spool: Spool::new(folder.path()).unwrap(),
                 places: Arc::default(),
-                failures: Arc::default(),
                 probe_time: Duration::ZERO,
             },
             _folder: folder,
@@ -76,12 +75,6 @@ impl Kit {
     /// Its bytes.
     pub fn bytes(&self, text: impl AsRef<[u8]>) -> Arc<[u8]> {
         self.frame(text).bytes
-    }
-
-    /// What the uploaders have yet to be told.
-    pub fn failures(&self) -> Vec<String> {
-        let failures = std::mem::take(&mut *self.shared.failures.lock());
-        failures.into_iter().map(|(_, text)| text).collect()
     }
 
     fn ear(&self) -> Ear {
@@ -346,6 +339,11 @@ impl<'a> Person<'a> {
     pub fn shares_body(&self, file: &str, body: Body) {
         let (shared, file) = (&self.kit.shared, FileName::from_peer(file));
         offer_to_others(shared, &self.group, &self.client, &file, body).unwrap();
+    }
+
+    /// What the clock will tell this client.
+    pub fn news(&self) -> Vec<String> {
+        std::mem::take(&mut *self.client.news.lock())
     }
 
     pub fn opens_dialogue(&self) -> bool {
