@@ -54,10 +54,7 @@ pub struct Client {
 
 /// What program a client is that introduces itself, or does not.
 pub fn dialect(introduction: Option<Introduction>) -> Dialect {
-    match introduction {
-        Some(_) => Dialect::Fernchat,
-        None => Dialect::Python,
-    }
+    introduction.map_or(Dialect::Python, |_| Dialect::Fernchat)
 }
 
 impl fmt::Display for Client {

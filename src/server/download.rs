@@ -64,7 +64,8 @@ pub fn offer_to_others(
 
     let (mut n_offered, mut n_told) = (0, 0);
     let group = group.lock();
-    for client in group.others(uploader)? {
+    uploader.check_member()?;
+    for client in group.others(uploader) {
         let ask = match client.dialect {
             Dialect::Fernchat => &ask_fernchat,
             Dialect::Python if is_for_python => &ask_python,

@@ -4,7 +4,6 @@
 //! refused after step 2. Everything else is refused at step 5, because a Python client understands a refusal nowhere else.
 
 use std::collections::VecDeque;
-use std::fmt;
 use std::io::Read;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -38,7 +37,7 @@ pub fn join<'a, R: Read>(
     stream: R,
 ) -> Result<Session<'a, R>, Departure> {
     let joining = Joining { shared, id, outbox };
-    let mut inbox = Inbox::new(stream, &shared.key, outbox, joining.to_string());
+    let mut inbox = Inbox::new(stream, &shared.key, outbox, joining.who());
     joining.send_key(); // 1
     let user = joining.user_name(&mut inbox)?; // 2
     let challenge = joining.ask_for_group(); // 3
@@ -58,6 +57,11 @@ struct Joining<'a> {
 }
 
 impl<'a> Joining<'a> {
+    /// What the log calls the client.
+    fn who(self) -> String {
+        format!("client {}", self.id)
+    }
+
     /// What the 44 bytes of step 1 are, taken for a key.
     fn first_key(self) -> &'a Key {
         self.shared.salt.as_ref().unwrap_or(&self.shared.key)
@@ -85,7 +89,7 @@ impl<'a> Joining<'a> {
             Some(_) => challenge(),
             None => String::new(),
         };
-        sealed_frame(&self.shared.key, question(&challenge)).send(self, self.outbox);
+        sealed_frame(&self.shared.key, question(&challenge)).send(self.who(), self.outbox);
         challenge
     }
 
@@ -161,16 +165,9 @@ impl<'a> Joining<'a> {
 
     fn refuse_with(self, frames: Vec<Frame>, reason: &str) -> Departure {
         for frame in frames {
-            frame.send(self, self.outbox);
+            frame.send(self.who(), self.outbox);
         }
         Departure::Ended(format!("refused: {reason}"))
-    }
-}
-
-/// What the log calls the client.
-impl fmt::Display for Joining<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
-        write!(f, "client {}", self.id)
     }
 }
 

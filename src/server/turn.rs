@@ -121,11 +121,10 @@ impl Turn {
         if self.is_ended {
             return;
         }
-        match &event {
-            Event::Line(line) => self.parked_len += line.frame.bytes.len(),
-            Event::Offer(_) => {}
-            Event::End(..) => self.is_ended = true,
+        if let Event::Line(line) = &event {
+            self.parked_len += line.frame.bytes.len();
         }
+        self.is_ended = matches!(event, Event::End(..));
         self.parked.push_back((self.n_ticks, event));
         let is_line = |(_, event): &(u64, Event)| matches!(event, Event::Line(_));
         while self.parked_len > MAX_PARKED {
