@@ -195,3 +195,7 @@ impl JoinFrames {
         }
     }
 }
+
+#[cfg(test)]
+#[path = "tests/joining.rs"]
+mod tests;

@@ -75,3 +75,7 @@ impl<R: Read> Session<'_, R> {
         Ok(stored.and_then(Upload::finish))
     }
 }
+
+#[cfg(test)]
+#[path = "tests/files.rs"]
+mod tests;
