@@ -1,7 +1,7 @@
-//! A client: one client's place in a group, towards which everybody else pushes.
+//! A client, as the rest of the server sees it: who it is, and the way to it.
 //!
-//! In front of the client's outbox stands its [`Turn`], under a small mutex: what the turn lets pass goes into the outbox before the
-//! mutex is released, so that the order is one. Knows neither the group nor the dialogues.
+//! In front of the client's outbox stands its [`Turn`], behind a mutex. What the turn lets go is pushed into the outbox before the mutex is
+//! released, so nothing overtakes. This module knows neither the group nor the dialogues.
 
 use std::fmt;
 use std::sync::Arc;
@@ -22,22 +22,21 @@ use crate::wire::command::{self, CLOSING, Dialect, NO_BODY, WAIT_DISCONNECT};
 use crate::wire::joining::Introduction;
 use crate::wire::name::UserName;
 
-/// How long what is queued for a client that is ended may take to be written.
+/// If a client is disconnected, how long what is queued for it may take to be written.
 const END_TIME: Duration = Duration::from_secs(30);
 
-/// How long a member that is kicked in the middle of a dialogue may take to finish it.
+/// How long a client that is kicked or denied in the middle of a dialogue may take to finish it.
 const KICK_TIME: Duration = Duration::from_secs(60);
 
-/// See the module's page.
+/// One connected client.
 pub struct Client {
-    /// The client that sits here.
     pub id: ClientId,
-    /// Its user.
+    /// The name of its user.
     pub name: UserName,
-    /// Its program.
+    /// What program it is.
     pub dialect: Dialect,
-    /// What a fernchat client calls its run, from its start to its end: by this it is known again over another connection, and its lines
-    /// have numbers. Empty for others.
+    /// The name that a fernchat client made up for its run. By this it is known again over another connection, and its messages have
+    /// numbers. Empty for other clients.
     pub run: Arc<str>,
     /// The mark of the last line that such a client has received, or nothing.
     pub last_mark: Box<str>,
@@ -48,11 +47,11 @@ pub struct Client {
     pub news: Mutex<Vec<String>>,
     /// What goes out to the client, behind the turn.
     pub outbox: Arc<Outbox>,
-    /// Written under the group's lock only.
+    /// It changes under the group's lock only.
     is_member: AtomicBool,
 }
 
-/// What program a client is that introduces itself, or does not.
+/// A fernchat client introduces itself, a Python client does not.
 pub fn dialect(introduction: Option<Introduction>) -> Dialect {
     introduction.map_or(Dialect::Python, |_| Dialect::Fernchat)
 }
@@ -86,7 +85,7 @@ impl Client {
         })
     }
 
-    /// Whether it is a member of its group. It is none while it waits for approval, nor when it has been kicked.
+    /// Refuses the client if it is no member of its group: it waits for approval, or was kicked.
     pub fn check_member(&self) -> Result<(), Refusal> {
         if self.is_member.load(Ordering::Relaxed) {
             Ok(())
@@ -95,12 +94,12 @@ impl Client {
         }
     }
 
-    /// Called by the group, under its lock.
+    /// The client becomes a member, or is none any more. Called under the group's lock.
     pub fn set_member(&self, is_member: bool) {
         self.is_member.store(is_member, Ordering::Relaxed);
     }
 
-    /// Sends a reply inside a dialogue, or what else is in turn by nature.
+    /// Sends a reply inside a dialogue, or something else that need not wait for its turn.
     pub fn reply(&self, frame: &Frame) {
         frame.send(self, &self.outbox);
     }
@@ -120,14 +119,14 @@ impl Client {
         self.hear(sealed_frame(&self.key, command::notice(text)));
     }
 
-    /// Ends the client when its turn comes, these frames being the last that it hears.
+    /// Disconnects the client when its turn comes. These frames are the last that it gets.
     pub fn end(self: &Arc<Client>, frames: Vec<Frame>, reason: &str) {
         self.outbox.expect(Awaited::Finish, KICK_TIME);
         let reason = Departure::Ended(reason.to_owned());
         self.take_turn(|turn| turn.event(Event::End(frames, reason)));
     }
 
-    /// Tells a member why the server closes its connection. What is said after it is not sent.
+    /// Disconnects a member at once, and tells it why. What is pushed later is not sent.
     pub fn close(&self, reason: &str, departure: Departure) {
         for frame in farewell(&self.key, self.dialect, &[], CLOSING, reason) {
             self.reply(&frame);
@@ -135,7 +134,7 @@ impl Client {
         self.outbox.end(departure, END_TIME);
     }
 
-    /// Tells a client that waits for approval why the server closes its connection. A Python client understands one word only.
+    /// Disconnects a client that waits for approval. A Python client understands one word there, and no reason.
     pub fn close_waiting(&self, reason: &str, departure: Departure) {
         match self.dialect {
             Dialect::Python => self.reply(&sealed_frame(&self.key, WAIT_DISCONNECT)),
@@ -144,7 +143,7 @@ impl Client {
         self.outbox.end(departure, END_TIME);
     }
 
-    /// The server's clock has ticked. Called without any lock: a download that takes too long is dropped here, and with it perhaps a file.
+    /// The server's clock has ticked. Called without any lock: if a download takes too long, it is dropped here, perhaps with its file.
     pub fn tick(self: &Arc<Client>) {
         let called_off = self.turn.lock().tick();
         drop(called_off);
@@ -152,7 +151,7 @@ impl Client {
         news.into_iter().for_each(|text| self.tell(text));
     }
 
-    /// Tells the turn something and sends what it lets pass, all while it is held, so that nothing overtakes.
+    /// Tells the turn what happens, and sends what it lets go.
     pub fn take_turn<T>(self: &Arc<Client>, tell: impl FnOnce(&mut Turn) -> T) -> T {
         let mut turn = self.turn.lock();
         let answer = tell(&mut turn);

@@ -23,7 +23,7 @@ const MAX_MEMBERS: usize = 10_000;
 /// The most pending requests of a group.
 const MAX_REQUESTS: usize = 10_000;
 
-/// See the module's page.
+/// The people of a group, and its last lines.
 pub struct Group {
     admin: UserName,
     members: BTreeMap<UserName, Member>,
@@ -248,9 +248,9 @@ impl Group {
         Ok(self.admin.clone())
     }
 
-    /// Passes a line on to every other member online, and keeps it for those who are not. A client that has a run of its own numbers
-    /// its lines: one that came before, over another connection, is not passed on again.
-    /// Returns the outbox of a member that has no space for more, if there is one: the caller waits for it when the group is unlocked.
+    /// Passes a line on to every other member online, and keeps it for the others. If its number shows that it came before, over another
+    /// connection, nothing happens.
+    /// Returns the outbox of a member that has no space for more, if there is one. The caller waits for it after it has unlocked the group.
     pub fn say(
         &mut self,
         by: &Client,

@@ -1,28 +1,31 @@
-//! The group chat's server: one thread that accepts, one or two for each client and one more while it greets, and the groups between
-//! them.
+//! The server of the group chat.
 //!
 //! ```text
-//!   client's socket ─▶ session (reader thread) ─▶ group (mutex) ─▶ client of each member: turn ─▶ outbox ─▶ round ─▶ socket
+//!   socket ─▶ inbox ─▶ session ─▶ group ─▶ each member's client: turn ─▶ outbox ─▶ socket
+//!             └── one thread for each client ──┘                                └── net: fan-out and writer threads
 //! ```
 //!
-//! - [`session`]: one client's way through the protocol, straight-line code.
-//! - [`group`] and [`table`]: who is who, who may do what, and the order of what is heard; [`backlog`]: what those heard later who were offline.
-//! - [`client`] and [`turn`]: what may go to a client now, and what must wait.
-//! - [`sharing`] and [`spool`]: a file's upload and its offers, and its body in a temporary file meanwhile.
+//! - [`joining`]: how a client comes into its group. [`session`]: its dialogues from then on.
+//! - [`group`] and [`table`]: who is in which group, who may do what, and the order of the lines. [`backlog`]: lines for members that are
+//!   offline. [`refusal`]: what the rules say no to.
+//! - [`client`] and [`turn`]: what may go to a client now, and what must wait. [`frame`]: what goes out.
+//! - [`upload`], [`spool`] and [`download`]: a file's way to the server, in it, and to each member.
+//!
+//! The locks are taken in this order: the table, one group, one turn.
 
-mod backlog;
-mod client;
-mod download;
-mod frame;
-mod group;
-mod inbox;
-mod joining;
-mod refusal;
-mod session;
-mod spool;
-mod table;
-mod turn;
-mod upload;
+pub(crate) mod backlog;
+pub(crate) mod client;
+pub(crate) mod download;
+pub(crate) mod frame;
+pub(crate) mod group;
+pub(crate) mod inbox;
+pub(crate) mod joining;
+pub(crate) mod refusal;
+pub(crate) mod session;
+pub(crate) mod spool;
+pub(crate) mod table;
+pub(crate) mod turn;
+pub(crate) mod upload;
 
 #[cfg(test)]
 mod testkit;
@@ -51,17 +54,17 @@ pub struct ServerSettings {
     pub host: String,
     /// The port; 0 takes a free one.
     pub port: u16,
-    /// The most clients that have said who they are. Kept below what the machine allows.
+    /// The most clients that have joined. The server lowers it to what the machine allows.
     pub max_clients: usize,
-    /// The largest file that is taken, in bytes.
+    /// The largest file that the server takes, in bytes.
     pub max_file: u64,
-    /// The largest file that is offered to a Python client, in bytes; `None`: any.
+    /// The largest file that is offered to a Python client, in bytes. `None`: any.
     pub python_file_limit: Option<u64>,
-    /// Where uploaded bodies are kept. Beware of a folder that lies in memory.
+    /// Where uploaded bodies are kept. In a folder that lies in memory, they take memory.
     pub spool: PathBuf,
-    /// The file with the secret that all clients must have; `None`: the key is sent to everybody who connects.
+    /// The file with the secret that all clients must have. `None`: every client that connects gets the key.
     pub secret_file: Option<PathBuf>,
-    /// How many lines a group keeps for members that are offline; 0: none.
+    /// How many lines a group keeps for members that are offline. 0: none.
     pub backlog: usize,
 }
 
@@ -72,7 +75,7 @@ impl ServerSettings {
             host,
             port,
             max_clients: 1000,
-            // Longer than this, people have other means; and every receiver needs the time.
+            // People have other means for longer files, and each receiver needs as long as the sender.
             max_file: 4 << 30,
             // A Python client reads a body with one call: on loopback 92 KiB of body arrive, and not 95.
             python_file_limit: Some(64 << 10),
@@ -90,7 +93,7 @@ pub struct Server {
 }
 
 /// What all sessions of a server share.
-struct Shared {
+pub(crate) struct Shared {
     settings: ServerSettings,
     /// The key of this run, the same for every client.
     key: Arc<Key>,
@@ -98,7 +101,7 @@ struct Shared {
     salt: Option<Key>,
     table: GroupTable,
     spool: Spool,
-    /// Each client that has joined holds a clone, so the count of clones counts the clients.
+    /// The session of each client holds a clone, so the count of clones counts the clients.
     places: Arc<()>,
     /// How long a newcomer waits for a name whose connection may be dead.
     probe_time: Duration,

@@ -40,11 +40,11 @@ pub struct Session<'a, R> {
     pub client: Arc<Client>,
     pub group: Arc<Mutex<Group>>,
     pub group_name: GroupName,
-    /// Commands that came where an answer was due.
+    /// Commands that came where an answer was due, or while an answer of a delivery is due.
     pub held: VecDeque<Command>,
-    /// The text of a message that had to be held: a fernchat client sends it in one write with its command.
+    /// The text of the message whose command is the last one held: a fernchat client sends both in one write.
     pub early_text: Option<String>,
-    /// The session takes one of the server's places.
+    /// This client's clone of the server's places.
     pub _place: Arc<()>,
 }
 
@@ -86,7 +86,7 @@ impl<R: Read> Session<'_, R> {
         }
         debug!("{} {command}", self.client);
         if command != Command::MessageSend || self.client.run.is_empty() {
-            // A numbered line is confirmed instead, when it has been passed on.
+            // A numbered message is not echoed, but confirmed when it has been passed on.
             self.reply(command.word());
         }
         let result = match command {
@@ -197,7 +197,7 @@ impl<R: Read> Session<'_, R> {
     }
 
     fn message_send(&mut self) -> Result<(), Stop> {
-        // Whatever the next frame says, it is the text: here a Python client cannot type ahead.
+        // The next frame is the text, also if it looks like a command: here a Python client cannot type ahead.
         let text = match self.early_text.take() {
             Some(text) => text,
             None => self.inbox.text()?,
@@ -219,7 +219,7 @@ impl<R: Read> Session<'_, R> {
             self.reply(format!("{TAKEN} {number}"));
         }
         if let Some(full) = full {
-            // So a flood slows the one who floods.
+            // A member is behind, so the sender waits.
             full.wait_for_space();
         }
         Ok(())
@@ -248,11 +248,11 @@ impl<R: Read> Session<'_, R> {
                 }
             }
             let text = self.inbox.text()?;
-            // Commands that are still held wait for the answers of a delivery.
+            // What is still held waits for the answers of a delivery.
             let is_message_held = self.client.dialect == Dialect::Fernchat
                 && self.held.back() == Some(&Command::MessageSend);
             match Command::parse(&text) {
-                // Our client sends it in one write with its command, so nothing can be between the two.
+                // Nothing comes between a message and its command, which are sent in one write.
                 _ if is_message_held && self.early_text.is_none() => self.early_text = Some(text),
                 _ if text == SEND_FILENAME && self.client.take_turn(Turn::name_wanted) => {}
                 _ if text == SEND_FILE && self.client.take_turn(Turn::body_wanted) => {}
@@ -298,7 +298,7 @@ impl<R: Read> Session<'_, R> {
         self.client.reply(&self.frame(text));
     }
 
-    /// Replies with a set of names. What does not fit into a text is counted in one more element, which nobody can be called.
+    /// Replies with a set of names. If not all fit into a text, one more element says how many are missing: it is no legal name.
     fn reply_set(&self, names: &[UserName]) {
         let mut room = MAX_TEXT - 100;
         let fits = |name: &&UserName| {

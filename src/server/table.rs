@@ -20,7 +20,7 @@ const MAX_GROUPS: usize = 10_000;
 /// All groups of a server.
 pub struct GroupTable {
     groups: RwLock<HashMap<GroupName, Arc<Mutex<Group>>>>,
-    /// How many lines each keeps for members who are offline.
+    /// How many lines each keeps for members that are offline.
     backlog: usize,
 }
 
@@ -117,7 +117,7 @@ mod tests {
         for _ in 0..50 {
             let kit = &Kit::new();
             let heard: Vec<_> = thread::scope(|scope| {
-                let join = |name| scope.spawn(move || kit.joins(name).ear.heard());
+                let join = |name| scope.spawn(move || kit.joins(name).output.heard());
                 let joining = ["alice", "bob", "carol"].map(join);
                 joining.map(|thread| thread.join().unwrap()).concat()
             });

@@ -1,7 +1,7 @@
-//! What the tests of this room have in common: a shared, people in it, and what each of them hears. No threads, no sockets.
+//! What the tests of the server share: a server without sockets or threads, people in its groups, and what each of them gets.
 //!
-//! A [`Person`] has a client in the group and does what is asked of it at once. A [`Script`] is a client whose frames go through a
-//! session: one line after the other, each read when the session asks for it, with whatever else happens between two of them.
+//! A [`Person`] is a client that has joined, and does what is asked of it at once. A [`Script`] is a client whose frames go through a
+//! session. The session reads one step of the script at a time; other things may happen between two steps.
 
 use std::cell::RefCell;
 use std::collections::VecDeque;
@@ -39,7 +39,7 @@ pub const DEN: &str = "the den";
 
 pub struct Kit {
     pub shared: Shared,
-    /// The spool's.
+    /// The spool's folder.
     _folder: tempfile::TempDir,
     next_id: AtomicU64,
 }
@@ -77,9 +77,9 @@ impl Kit {
         self.frame(text).bytes
     }
 
-    fn ear(&self) -> Ear {
+    fn output(&self) -> Output {
         let (outbox, items) = with_channel(Arc::default(), Pace::Batched, Box::new(TakesNothing));
-        Ear {
+        Output {
             outbox,
             items,
             key: Arc::clone(&self.shared.key),
@@ -91,7 +91,7 @@ impl Kit {
         self.next_id.fetch_add(1, Ordering::Relaxed)
     }
 
-    /// Somebody with a Python client comes to the group.
+    /// Somebody with a Python client joins the group.
     #[track_caller]
     pub fn joins(&self, name: &str) -> Person<'_> {
         self.tries_to_join(name).unwrap()
@@ -118,7 +118,7 @@ impl Kit {
         self.tries(name, introduction, group)
     }
 
-    /// A fernchat client of this run, which has received the line with this mark.
+    /// A fernchat client with this run, which has received the line with this mark.
     pub fn tries_to_join_known(
         &self,
         name: &str,
@@ -133,16 +133,16 @@ impl Kit {
         introduction: Option<Introduction>,
         group: &str,
     ) -> Result<Person<'_>, Refusal> {
-        let ear = self.ear();
+        let output = self.output();
         let (key, name) = (&self.shared.key, UserName::parse(name).unwrap());
         let frames = JoinFrames::new(key, &name, "");
-        let client = Client::new(self.id(), name, introduction, key, &ear.outbox);
+        let client = Client::new(self.id(), name, introduction, key, &output.outbox);
         let name = GroupName::parse(group).unwrap();
         let (group, _) = self.shared.table.join(&name, &client, &frames)?;
         Ok(Person {
             kit: self,
             client,
-            ear,
+            output,
             group,
         })
     }
@@ -158,7 +158,7 @@ impl Kit {
         for name in &names[1..] {
             people[0].approves(name).unwrap();
         }
-        people.iter().for_each(|person| drop(person.ear.heard()));
+        people.iter().for_each(|person| drop(person.output.heard()));
         people
     }
 
@@ -166,17 +166,17 @@ impl Kit {
     pub fn connects(&self) -> Script<'_> {
         Script {
             kit: self,
-            ear: Rc::new(self.ear()),
+            output: Rc::new(self.output()),
             steps: VecDeque::new(),
         }
     }
 
-    /// A Python client that has joined the group, whatever that came to.
+    /// A Python client that joins the group, as a member or to wait.
     pub fn python(&self, name: &str) -> Script<'_> {
         self.connects().says(name).says(DEN).past_greeting()
     }
 
-    /// A fernchat client that has joined the group, whatever that came to.
+    /// A fernchat client that joins the group, as a member or to wait.
     pub fn fernchat(&self, name: &str) -> Script<'_> {
         let group = format!("{DEN}\n{FERNCHAT}");
         self.connects().says(name).says(&group).past_greeting()
@@ -192,15 +192,15 @@ fn introduction<'a>(run: &'a str, last_mark: &'a str) -> Introduction<'a> {
 }
 
 /// What goes out to one client, opened and in words.
-pub struct Ear {
+pub struct Output {
     pub outbox: Arc<Outbox>,
     items: Receiver<Item>,
     key: Arc<Key>,
     heard: RefCell<Vec<String>>,
 }
 
-impl Ear {
-    /// Everything that came since this was asked last is exactly this: texts, `{sets}`, `<bodies>`, `<key>` and `<end: reason>`.
+impl Output {
+    /// The client got exactly this since it was asked last: texts, `{sets}`, `<bodies>`, `<key>` and `<end: reason>`.
     #[track_caller]
     pub fn hears(&self, texts: &[&str]) {
         assert_eq!(self.heard(), texts);
@@ -278,18 +278,18 @@ pub struct Person<'a> {
     kit: &'a Kit,
     pub client: Arc<Client>,
     pub group: Arc<Mutex<Group>>,
-    pub ear: Ear,
+    pub output: Output,
 }
 
 impl<'a> Person<'a> {
     #[track_caller]
     pub fn hears(&self, texts: &[&str]) {
-        self.ear.hears(texts);
+        self.output.hears(texts);
     }
 
     #[track_caller]
     pub fn hears_nothing(&self) {
-        self.ear.hears_nothing();
+        self.output.hears_nothing();
     }
 
     pub fn says(&self, text: &str) -> Result<(), Refusal> {
@@ -385,7 +385,7 @@ impl<'a> Person<'a> {
 /// What one client says, and what happens meanwhile.
 pub struct Script<'a> {
     kit: &'a Kit,
-    ear: Rc<Ear>,
+    output: Rc<Output>,
     steps: VecDeque<Step<'a>>,
 }
 
@@ -417,9 +417,9 @@ impl<'a> Script<'a> {
     /// The client has heard exactly this since it was asked last.
     #[track_caller]
     pub fn hears(self, texts: &[&str]) -> Script<'a> {
-        let (ear, asked_at) = (Rc::clone(&self.ear), std::panic::Location::caller());
+        let (output, asked_at) = (Rc::clone(&self.output), std::panic::Location::caller());
         let texts: Vec<String> = texts.iter().map(ToString::to_string).collect();
-        self.then(move || assert_eq!(ear.heard(), texts, "asked at {asked_at}"))
+        self.then(move || assert_eq!(output.heard(), texts, "asked at {asked_at}"))
     }
 
     #[track_caller]
@@ -428,15 +428,15 @@ impl<'a> Script<'a> {
     }
 
     fn past_greeting(self) -> Script<'a> {
-        let ear = Rc::clone(&self.ear);
-        self.then(move || drop(ear.heard()))
+        let output = Rc::clone(&self.output);
+        self.then(move || drop(output.heard()))
     }
 
-    /// Plays the script; then the client hangs up. The connection ends for this reason, whoever named it first.
+    /// Plays the script. Then the client hangs up. The connection ends for this reason.
     #[track_caller]
-    pub fn departs(self, reason: Departure) -> Rc<Ear> {
+    pub fn departs(self, reason: Departure) -> Rc<Output> {
         let steps = Steps(RefCell::new(self.steps));
-        let outbox = &self.ear.outbox;
+        let outbox = &self.output.outbox;
         let shared = &self.kit.shared;
         let departure = match join(shared, self.kit.id(), outbox, &steps) {
             Ok(session) => session.run(),
@@ -445,7 +445,7 @@ impl<'a> Script<'a> {
         outbox.end(departure, Duration::ZERO);
         assert_eq!(outbox.ending(), Some(&reason));
         assert_eq!(steps.0.borrow().len(), 0, "steps that were not played");
-        self.ear
+        self.output
     }
 }
 

@@ -23,8 +23,8 @@ fn receivers(kit: &Kit) -> [Person<'_>; 2] {
         .unwrap();
     alice.approves("fred").unwrap();
     alice.leaves();
-    bob.ear.heard();
-    fred.ear.heard();
+    bob.output.heard();
+    fred.output.heard();
     [bob, fred]
 }
 
@@ -111,10 +111,10 @@ fn upload_that_fails_says_why_and_stays_in_step() {
         (&large, "this server takes files of at most 1000 bytes."),
     ];
     for (body, reason) in cases {
-        let ear = uploads(kit.python("alice"), "a.txt", body.len(), body)
+        let output = uploads(kit.python("alice"), "a.txt", body.len(), body)
             .says("/onlineMembers")
             .departs(Departure::HungUp);
-        let heard = ear.heard();
+        let heard = output.heard();
         assert_eq!(heard[..2], ["/fileTransfer", "/sendFile"]);
         let result = format!("a.txt was not shared: {reason}");
         assert!(heard[2].starts_with(&result), "{} {result}", heard[2]);

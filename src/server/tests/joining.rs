@@ -45,8 +45,8 @@ fn refused_client_is_told_why_in_its_own_words() {
         ];
         for (group, told) in told {
             let said = kit.connects().says(user).says(&group);
-            let ear = said.departs(Departure::Ended(format!("refused: {reason}")));
-            let heard = ear.heard();
+            let output = said.departs(Departure::Ended(format!("refused: {reason}")));
+            let heard = output.heard();
             assert_eq!(heard[..2], ["<key>", "/sendGroupname fernchat/1"]);
             assert_eq!(heard[2..heard.len() - 1], told, "{user} {group}");
         }
@@ -86,12 +86,12 @@ fn stranger_gets_no_further_than_one_bad_frame() {
     ];
     for (bytes, departure) in cases {
         let end = format!("<end: {departure}>");
-        let ear = kit
+        let output = kit
             .connects()
             .hears(&["<key>"])
             .sends(bytes)
             .departs(departure);
-        ear.hears(&[&end]);
+        output.hears(&[&end]);
     }
 }
 
@@ -102,12 +102,12 @@ fn stranger_that_has_another_key_is_told_so_under_this_one() {
     let reason = "this server has no secret, and what came does not open without one";
     let departure = Departure::Ended(format!("refused: {reason}"));
     let end = format!("<end: {departure}>");
-    let ear = kit
+    let output = kit
         .connects()
         .hears(&["<key>"])
         .sends(&foreign)
         .departs(departure);
-    ear.hears(&[
+    output.hears(&[
         &format!("/refused secret {reason}"),
         "/ready",
         &format!("PyChat: {reason}"),

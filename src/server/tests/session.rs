@@ -73,7 +73,7 @@ fn people(kit: &Kit) -> [Person<'_>; 3] {
     gone.leaves();
     let carol = kit.joins("carol");
     for person in [&alice, &bob, &carol] {
-        person.ear.heard();
+        person.output.heard();
     }
     [alice, bob, carol]
 }
@@ -127,7 +127,7 @@ fn what_is_decided_reaches_whom_it_is_about() {
         alice.leaves();
         let script = kit.python("alice").says(command).says(".").says(name);
         script.departs(Departure::HungUp);
-        (bob.ear.heard(), carol.ear.heard())
+        (bob.output.heard(), carol.output.heard())
     };
     let nothing = Vec::<String>::new;
     let told = |texts: &[&str]| texts.iter().map(ToString::to_string).collect::<Vec<_>>();
@@ -187,7 +187,7 @@ fn goodbye_is_a_dialogue_too() {
     let kit = Kit::new();
     let [alice, bob] = kit.members(["alice", "bob"]);
     alice.leaves();
-    let ear = kit
+    let output = kit
         .python("alice")
         .says("/disconnect")
         .hears(&["/disconnect"])
@@ -195,7 +195,7 @@ fn goodbye_is_a_dialogue_too() {
         .hears_nothing()
         .says(".")
         .departs(Departure::Left);
-    ear.hears(&["<end: left>"]);
+    output.hears(&["<end: left>"]);
     kit.joins("alice").hears(&["/ready", "bob: farewell"]);
 }
 
@@ -372,11 +372,11 @@ fn waiting_client_s_commands_take_no_effect() {
 fn waiting_client_leaves_and_its_request_stays() {
     let kit = Kit::new();
     let alice = kit.joins("alice");
-    let ear = kit
+    let output = kit
         .python("carol")
         .says("/waitDisconnect")
         .departs(Departure::Left);
-    ear.hears(&["/waitDisconnect", "<end: left>"]);
+    output.hears(&["/waitDisconnect", "<end: left>"]);
     alice.approves("carol").unwrap();
     kit.joins("carol").hears(&["/ready"]);
 }
@@ -424,19 +424,19 @@ fn member_that_breaks_the_protocol_is_told_so_and_is_offline() {
             let is_echoed = usize::from(command != "/nothing");
             let reason = format!("{CLOSED}{error}.");
             let end = format!("<end: broke the protocol: {error}>");
-            let ear = kit
+            let output = kit
                 .python("alice")
                 .says(command)
                 .sends(bytes)
                 .departs(Departure::Broke(error.to_string()));
             let said = format!("PyChat: {reason}");
-            ear.hears(&[command, &said, "/kicked", &end][1 - is_echoed..]);
-            let ear = kit
+            output.hears(&[command, &said, "/kicked", &end][1 - is_echoed..]);
+            let output = kit
                 .fernchat("alice")
                 .says(command)
                 .sends(bytes)
                 .departs(Departure::Broke(error.to_string()));
-            ear.hears(&[command, &format!("/closing {reason}"), &end][1 - is_echoed..]);
+            output.hears(&[command, &format!("/closing {reason}"), &end][1 - is_echoed..]);
         }
     }
     bob.hears_nothing();
@@ -455,14 +455,14 @@ fn waiting_client_that_breaks_the_protocol_is_ended_in_words_that_it_knows() {
         Departure::from(WireError::NotOpened),
     );
     let end = format!("<end: {departure}>");
-    let ear = kit
+    let output = kit
         .python("carol")
         .sends(&foreign)
         .departs(departure.clone());
-    ear.hears(&["/waitDisconnect", &end]);
-    let ear = kit.fernchat("carol").sends(&foreign).departs(departure);
+    output.hears(&["/waitDisconnect", &end]);
+    let output = kit.fernchat("carol").sends(&foreign).departs(departure);
     let closing = format!("/closing {CLOSED}{}.", WireError::NotOpened);
-    ear.hears(&[&closing, &end]);
+    output.hears(&[&closing, &end]);
 }
 
 #[test]
@@ -498,7 +498,7 @@ fn client_that_vanishes_anywhere_is_offline_and_nobody_hears_of_it() {
         kit.python("alice")
             .sends(&bytes[..at])
             .departs(Departure::HungUp);
-        let heard = bob.ear.heard();
+        let heard = bob.output.heard();
         assert!(heard.is_empty() || heard == ["alice: hello"], "{heard:?}");
     }
     assert_eq!(
