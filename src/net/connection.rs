@@ -12,7 +12,7 @@
 //! turn the close into a reset, and a reset destroys the last frames on their way to the peer.
 
 use std::fmt;
-use std::io::{self, Read, Write};
+use std::io::{self, BufReader, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, OnceLock};
@@ -134,8 +134,10 @@ impl Connection {
         ) {
             self.outbox.shut();
         } else {
-            // Until the peer closes, or the clock shuts the socket. An error is an end, too.
-            let _ = io::copy(&mut self.stream(), &mut io::sink());
+            // Until the peer closes, or the clock shuts the socket. An error is an end, too. Not by io::copy: its buffer would lie on the
+            // stack of each client as long as it is there.
+            let rest = BufReader::new(self.stream());
+            rest.bytes().take_while(Result::is_ok).for_each(drop);
         }
         self.outbox.join_writer();
         match departure {

@@ -79,15 +79,16 @@ impl<R: Read> Session<'_, R> {
             // A client that floods commands and does not read the answers waits for itself.
             own.wait_for_space();
         }
+        let word = command.word();
         if self.client.check_member().is_err() {
-            debug!("{} is no member: {command} has no effect", self.client);
+            debug!("{} is no member: {word} has no effect", self.client);
             self.client.take_turn(Turn::close_dialogue);
             return Ok(());
         }
-        debug!("{} {command}", self.client);
+        debug!("{} {word}", self.client);
         if command != Command::MessageSend || self.client.run.is_empty() {
             // A numbered message is not echoed, but confirmed when it has been passed on.
-            self.reply(command.word());
+            self.reply(word);
         }
         let result = match command {
             Command::ViewRequests => self.view_requests(),

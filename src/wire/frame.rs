@@ -30,8 +30,11 @@ pub const BODY_STEP: usize = 256 << 10;
 /// The shortest token there is, in bytes: that of the empty text.
 const MIN_TOKEN: usize = 100;
 
-/// How much is read at once, in bytes, where no body is due. Lies on the stack, so it is what some lines need.
-const READ_LEN: usize = 4 << 10;
+/// How much is read at once, in bytes, where no body is due: some lines. It lies on the stack of each client that waits.
+const READ_LEN: usize = 1 << 10;
+
+/// How much is read at once, in bytes, while a longer frame is due.
+const REST_LEN: usize = 16 << 10;
 
 /// Writes the frame of a token. Length and token are one piece, because a Python peer reads the length with a single call, and
 /// misreads it if it arrives split.
@@ -241,8 +244,15 @@ impl<R: Read> FrameReader<R> {
     fn fill(&mut self) -> Result<usize, WireError> {
         self.buffer.drain(..self.used);
         self.used = 0;
-        let mut bytes = [0; READ_LEN];
-        let n = read(&mut self.stream, &mut bytes)?;
+        let (mut first, mut rest) = ([0; READ_LEN], Vec::new());
+        let longest = self.owed.lengths.last();
+        let bytes = if longest.is_some_and(|longest| *longest > READ_LEN) {
+            rest.resize(REST_LEN, 0);
+            &mut rest[..]
+        } else {
+            &mut first[..]
+        };
+        let n = read(&mut self.stream, bytes)?;
         self.buffer.extend_from_slice(&bytes[..n]);
         Ok(n)
     }
@@ -633,7 +643,7 @@ pub(in crate::wire) mod tests {
         ) {
             let pieces: Vec<&[u8]> = pieces.iter().map(Vec::as_slice).collect();
             let mut reader = reader_of(&pieces, 500);
-            let mut piece = vec![0; READ_LEN];
+            let mut piece = vec![0; REST_LEN];
             for read in reads {
                 let is_over = match read {
                     None => !matches!(reader.next_frame(&opens), Ok(Some(_))),
@@ -649,7 +659,7 @@ pub(in crate::wire) mod tests {
                         Err(_) => true,
                     },
                 };
-                prop_assert!(reader.front().len() < 500 + READ_LEN);
+                prop_assert!(reader.front().len() < 500 + REST_LEN);
                 prop_assert!(reader.owed.lengths.is_sorted() && reader.owed.lengths.len() <= MAX_OWED);
                 if is_over {
                     break;
