@@ -51,17 +51,6 @@ pub struct Client {
     is_member: AtomicBool,
 }
 
-/// A fernchat client introduces itself, a Python client does not.
-pub fn dialect(introduction: Option<Introduction>) -> Dialect {
-    introduction.map_or(Dialect::Python, |_| Dialect::Fernchat)
-}
-
-impl fmt::Display for Client {
-    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
-        write!(f, "client {} {}", self.id, self.name)
-    }
-}
-
 impl Client {
     /// A client that has joined no group yet. Without an introduction, it speaks as Python programs do.
     pub fn new(
@@ -105,18 +94,18 @@ impl Client {
     }
 
     /// Sends a notice when its turn comes.
-    pub fn hear(self: &Arc<Client>, frame: Frame) {
-        self.hear_line(Line { frame, number: 0 });
+    pub fn send_notice(self: &Arc<Client>, frame: Frame) {
+        self.send_line(Line { frame, number: 0 });
     }
 
     /// Sends a line when its turn comes.
-    pub fn hear_line(self: &Arc<Client>, line: Line) {
+    pub fn send_line(self: &Arc<Client>, line: Line) {
         self.take_turn(|turn| turn.event(Event::Line(line)));
     }
 
     /// Tells the client something in the server's name, when its turn comes. Called without any lock.
     pub fn tell(self: &Arc<Client>, text: impl fmt::Display) {
-        self.hear(sealed_frame(&self.key, command::notice(text)));
+        self.send_notice(sealed_frame(&self.key, command::notice(text)));
     }
 
     /// Disconnects the client when its turn comes. These frames are the last that it gets.
@@ -176,4 +165,15 @@ impl Client {
         }
         answer
     }
+}
+
+impl fmt::Display for Client {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        write!(f, "client {} {}", self.id, self.name)
+    }
+}
+
+/// A fernchat client introduces itself, a Python client does not.
+pub fn dialect(introduction: Option<Introduction>) -> Dialect {
+    introduction.map_or(Dialect::Python, |_| Dialect::Fernchat)
 }

@@ -70,7 +70,7 @@ pub fn offer_to_others(
             Dialect::Fernchat => &ask_fernchat,
             Dialect::Python if is_for_python => &ask_python,
             Dialect::Python => {
-                client.hear(too_large.clone());
+                client.send_notice(too_large.clone());
                 n_told += 1;
                 continue;
             }

@@ -73,7 +73,7 @@ impl Member {
             self.last_line = backlog.last();
         }
         client.take_turn(|turn| turn.lost(n_lost));
-        missed.into_iter().for_each(|line| client.hear_line(line));
+        missed.into_iter().for_each(|line| client.send_line(line));
     }
 
     /// The number of the last line that a client has. If it is still the same run, it knows best.
@@ -130,7 +130,7 @@ impl Group {
                 return Err(Refusal::GroupFull);
             }
             self.online()
-                .for_each(|member| member.hear(frames.request.clone()));
+                .for_each(|member| member.send_notice(frames.request.clone()));
         }
         client.reply(&frames.wait);
         self.requests.insert(name.clone(), Some(Arc::clone(client)));
@@ -211,7 +211,7 @@ impl Group {
         }
         self.admin = name.clone();
         if let Some(client) = &member.client {
-            client.hear(notice.clone());
+            client.send_notice(notice.clone());
         }
         Ok(())
     }
@@ -277,7 +277,7 @@ impl Group {
         }
         let mut full = None;
         for client in self.others(by) {
-            client.hear_line(line.clone());
+            client.send_line(line.clone());
             if !client.outbox.has_space() {
                 full = Some(Arc::clone(&client.outbox));
             }
