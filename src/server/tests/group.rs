@@ -381,7 +381,7 @@ fn all_members_hear_the_same_lines_in_one_order() {
 }
 
 #[test]
-fn late_goodbye_takes_nobody_else_s_seat() {
+fn late_goodbye_of_an_old_connection_leaves_the_new_one_alone() {
     let kit = Kit::new();
     let [alice, old] = kit.members(["alice", "bob"]);
     old.leaves();
@@ -419,7 +419,7 @@ fn goodbye_of_one_who_waits_is_ignored_when_it_crosses_with_the_approval() {
 }
 
 #[test]
-fn group_has_room_for_so_many_members_and_requests() {
+fn group_takes_members_and_requests_up_to_its_limits() {
     let kit = Kit::new();
     let alice = kit.joins("alice");
     let name = |n| UserName::parse(&format!("user {n}")).unwrap();
