@@ -419,7 +419,7 @@ fn goodbye_of_one_who_waits_is_ignored_when_it_crosses_with_the_approval() {
 }
 
 #[test]
-fn group_takes_members_and_requests_up_to_its_limits() {
+fn group_has_room_for_so_many_members_and_requests() {
     let kit = Kit::new();
     let alice = kit.joins("alice");
     let name = |n| UserName::parse(&format!("user {n}")).unwrap();
