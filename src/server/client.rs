@@ -76,11 +76,8 @@ impl Client {
 
     /// Refuses the client if it is no member of its group: it waits for approval, or was kicked.
     pub fn check_member(&self) -> Result<(), Refusal> {
-        if self.is_member.load(Ordering::Relaxed) {
-            Ok(())
-        } else {
-            Err(Refusal::NotMember)
-        }
+        let is_member = self.is_member.load(Ordering::Relaxed);
+        is_member.then_some(()).ok_or(Refusal::NotMember)
     }
 
     /// The client becomes a member, or is none any more. Called under the group's lock.

@@ -29,14 +29,14 @@ impl<R: Read> Session<'_, R> {
             return Ok(());
         }
         let file = FileName::from_peer(&answer);
-        let longest = token_len(self.shared.settings.max_file);
+        let limit = self.shared.settings.max_file;
         self.reply(match self.client.dialect {
             Dialect::Python => SEND_FILE.to_owned(),
-            Dialect::Fernchat => format!("{SEND_FILE} {longest}"),
+            Dialect::Fernchat => format!("{SEND_FILE} {}", token_len(limit)),
         });
         let no_step = |_| Departure::from(WireError::NotTheStep("the length of a body"));
         let length: u64 = self.next_answer()?.parse().map_err(no_step)?;
-        let result = match self.store(length, longest)? {
+        let result = match self.store(length, limit)? {
             _ if length == 0 => format!("{file} was not shared."),
             Ok(body) => offer_to_others(self.shared, &self.group, &self.client, &file, body)?,
             Err(error) => format!("{file} was not shared: {error}."),
@@ -45,13 +45,11 @@ impl<R: Read> Session<'_, R> {
         Ok(())
     }
 
-    /// Takes the `length` bytes of a body off the stream, and stores them if it may. A client that gives up sends [`BODY_END`] inside the
-    /// body. Frames that land inside the body are commands typed ahead.
-    fn store(&mut self, length: u64, longest: u64) -> Result<Result<Body, SpoolError>, Departure> {
-        let mut stored = if length > longest {
-            Err(SpoolError::TooLarge {
-                limit: self.shared.settings.max_file,
-            })
+    /// Takes the `length` bytes of a body off the stream, and stores them if the file is not above the limit. A client that gives up sends
+    /// [`BODY_END`] inside the body. Frames that land inside the body are commands typed ahead.
+    fn store(&mut self, length: u64, limit: u64) -> Result<Result<Body, SpoolError>, Departure> {
+        let mut stored = if length > token_len(limit) {
+            Err(SpoolError::TooLarge { limit })
         } else {
             self.shared.spool.begin(&self.shared.key)
         };
