@@ -113,7 +113,7 @@ pub fn run(settings: RelayClientSettings) -> Result<(), ClientError> {
 
 fn name(text: &str) -> Result<UserName, NameError> {
     match UserName::parse(text)? {
-        name if name.as_str() == SELF => Err(NameError::new(format!(
+        name if name.as_str() == SELF => Err(NameError(format!(
             "the name {SELF} stands for oneself here"
         ))),
         name => Ok(name),

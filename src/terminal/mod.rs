@@ -366,7 +366,7 @@ impl Terminal {
                 result => return result,
             }
         }
-        Err(NameError::new(format!(
+        Err(NameError(format!(
             "the input ended before the {question} was given; give it as a line, or as an option"
         )))
     }

@@ -1,8 +1,8 @@
 //! Every fixed word of the group chat's protocol, and nowhere else.
 //!
-//! A word travels as the text of one frame. Words that begin a dialogue are [`Command`]s; the others are the
-//! steps and events below. Words marked *fernchat only* are said between two fernchat ends and never to a Python program.
-//! Knows nothing of who may say what when: that is the session's.
+//! A word is the text of a frame, or the beginning of one. Words that begin a dialogue are [`Command`]s; the others are the
+//! steps and events below. Words marked *fernchat only* pass between two fernchat ends, and never reach a Python program.
+//! Who may say what, and when, is not known here: that is the session's.
 
 use std::fmt;
 
@@ -32,42 +32,30 @@ pub enum Command {
 }
 
 impl Command {
-    /// All commands in the order of the digits that people type, `/1` to `/9`; saying something has no digit and comes last.
-    /// One that is missing here is never recognised, and of this the compiler says nothing.
-    pub const ALL: [Command; 10] = [
-        Command::ViewRequests,
-        Command::ApproveRequest,
-        Command::Disconnect,
-        Command::AllMembers,
-        Command::OnlineMembers,
-        Command::ChangeAdmin,
-        Command::WhoAdmin,
-        Command::KickMember,
-        Command::FileTransfer,
-        Command::MessageSend,
+    /// All commands with their words, in the order of the enum. The first nine are in the order of the digits that people type, `/1` to
+    /// `/9`. If a command is missing here, it is never recognised.
+    pub const ALL: [(Command, &str); 10] = [
+        (Command::ViewRequests, "/viewRequests"),
+        (Command::ApproveRequest, "/approveRequest"),
+        (Command::Disconnect, "/disconnect"),
+        (Command::AllMembers, "/allMembers"),
+        (Command::OnlineMembers, "/onlineMembers"),
+        (Command::ChangeAdmin, "/changeAdmin"),
+        (Command::WhoAdmin, "/whoAdmin"),
+        (Command::KickMember, "/kickMember"),
+        (Command::FileTransfer, "/fileTransfer"),
+        (Command::MessageSend, "/messageSend"),
     ];
 
-    /// The word as it stands on the wire; the server echoes it first of all.
+    /// The word as it stands on the wire. The server echoes it first of all.
     pub fn word(self) -> &'static str {
-        match self {
-            Command::ViewRequests => "/viewRequests",
-            Command::ApproveRequest => "/approveRequest",
-            Command::Disconnect => "/disconnect",
-            Command::AllMembers => "/allMembers",
-            Command::OnlineMembers => "/onlineMembers",
-            Command::ChangeAdmin => "/changeAdmin",
-            Command::WhoAdmin => "/whoAdmin",
-            Command::KickMember => "/kickMember",
-            Command::FileTransfer => "/fileTransfer",
-            Command::MessageSend => "/messageSend",
-        }
+        Command::ALL[self as usize].1
     }
 
     /// The command whose word this text is, if it is one.
     pub fn parse(text: &str) -> Option<Command> {
-        Command::ALL
-            .into_iter()
-            .find(|command| command.word() == text)
+        let found = Command::ALL.into_iter().find(|(_, word)| *word == text);
+        found.map(|(command, _)| command)
     }
 }
 
@@ -163,15 +151,11 @@ const STEPS: [&str; 17] = [
 
 /// The word that this text is, or begins with in front of a blank.
 pub fn word_of(text: &str) -> Option<&'static str> {
-    let is_it = |word: &&'static str| after(word, text).is_some();
-    Command::ALL
-        .map(Command::word)
-        .into_iter()
-        .chain(STEPS)
-        .find(is_it)
+    let mut words = Command::ALL.map(|(_, word)| word).into_iter().chain(STEPS);
+    words.find(|word| after(word, text).is_some())
 }
 
-/// What stands behind `word` and a blank, if the text is that word: `Some("")` for the bare word. So `fernchat/10` is not `fernchat/1`.
+/// What follows `word` and a blank, if the text begins so; `Some("")` for the bare word. So `fernchat/10` is not `fernchat/1`.
 pub fn after<'a>(word: &str, text: &'a str) -> Option<&'a str> {
     let rest = text.strip_prefix(word)?;
     if rest.is_empty() {
@@ -202,30 +186,25 @@ pub enum RefusalCode {
 }
 
 impl RefusalCode {
-    const ALL: [RefusalCode; 5] = [
-        RefusalCode::Secret,
-        RefusalCode::BadName,
-        RefusalCode::NameTaken,
-        RefusalCode::Full,
-        RefusalCode::Denied,
+    /// All codes with their words, in the order of the enum.
+    const ALL: [(RefusalCode, &str); 5] = [
+        (RefusalCode::Secret, "secret"),
+        (RefusalCode::BadName, "bad-name"),
+        (RefusalCode::NameTaken, "name-taken"),
+        (RefusalCode::Full, "full"),
+        (RefusalCode::Denied, "denied"),
     ];
 
     /// The code as it stands on the wire.
     pub fn word(self) -> &'static str {
-        match self {
-            RefusalCode::Secret => "secret",
-            RefusalCode::BadName => "bad-name",
-            RefusalCode::NameTaken => "name-taken",
-            RefusalCode::Full => "full",
-            RefusalCode::Denied => "denied",
-        }
+        RefusalCode::ALL[self as usize].1
     }
 }
 
 /// A refusal, taken apart.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Refused<'a> {
-    /// `None`: a code of a later version.
+    /// `None`: a code that this version does not know.
     pub code: Option<RefusalCode>,
     /// The reason in words. Without one, the code.
     pub reason: &'a str,
@@ -234,10 +213,9 @@ pub struct Refused<'a> {
 /// The refusal that this text is, if it is one.
 pub fn refusal(text: &str) -> Option<Refused<'_>> {
     let refusal = after(REFUSED, text)?;
-    let (word, reason) = refusal.split_once(' ').unwrap_or((refusal, refusal));
-    let code = RefusalCode::ALL
-        .into_iter()
-        .find(|code| code.word() == word);
+    let (code, reason) = refusal.split_once(' ').unwrap_or((refusal, refusal));
+    let found = RefusalCode::ALL.into_iter().find(|(_, word)| *word == code);
+    let code = found.map(|(code, _)| code);
     Some(Refused { code, reason })
 }
 
@@ -263,9 +241,10 @@ mod tests {
 
     #[test]
     fn each_word_parses_to_its_command_and_nothing_else_does() {
-        for command in Command::ALL {
-            assert_eq!(Command::parse(command.word()), Some(command));
-            assert_eq!(Command::parse(&format!("{command} ")), None);
+        for (command, word) in Command::ALL {
+            assert_eq!(Command::parse(word), Some(command));
+            assert_eq!(command.word(), word);
+            assert_eq!(Command::parse(&format!("{word} ")), None);
         }
         for word in [ACCEPTED, SEND_FILE, SEND_FILENAME, ACKNOWLEDGEMENT, ""] {
             assert_eq!(Command::parse(word), None);
@@ -289,8 +268,9 @@ mod tests {
 
     #[test]
     fn a_refusal_is_read_with_and_without_a_code_that_is_known() {
-        for code in RefusalCode::ALL {
-            let text = format!("{REFUSED} {} try another name", code.word());
+        for (code, word) in RefusalCode::ALL {
+            assert_eq!(code.word(), word);
+            let text = format!("{REFUSED} {word} try another name");
             let reason = "try another name";
             let code = Some(code);
             assert_eq!(refusal(&text), Some(Refused { code, reason }));

@@ -30,7 +30,7 @@ pub const BODY_STEP: usize = 256 << 10;
 /// The shortest token there is, in bytes: that of the empty text.
 const MIN_TOKEN: usize = 100;
 
-/// How much is read at once, in bytes, where no body is due: some lines. It lies on the stack of each client that waits.
+/// How much is read at once, in bytes, if no longer frame is due: some lines. It lies on the stack of each client that waits.
 const READ_LEN: usize = 1 << 10;
 
 /// How much is read at once, in bytes, while a longer frame is due.
@@ -45,11 +45,11 @@ pub fn encode(token: &[u8]) -> Vec<u8> {
     frame
 }
 
-/// Writes a body of `len` bytes, piece by piece, behind the frame that says its length. `read` copies what stands at an offset of the
-/// body into a buffer, and returns how many bytes those are; with 0 the body ends there. Returns how many bytes of the body were written.
-/// If that is 0, the frame was not written either.
+/// Writes a body of `len` bytes behind the frame that says its length. `read` copies the bytes at an offset of the body into a buffer and
+/// returns their number; if that is 0, the body ends there. Returns how many bytes of the body were written. If none were, the frame was
+/// not written either.
 ///
-/// The frame and the first piece go in one write: a Python client reads the whole body with one single call.
+/// The frame and the first piece go in one write, because a Python client reads the whole body with one call.
 pub fn write_body(
     stream: &mut dyn Write,
     frame: &[u8],
@@ -58,19 +58,16 @@ pub fn write_body(
 ) -> io::Result<u64> {
     let mut buffer = vec![0; BODY_STEP];
     buffer[..frame.len()].copy_from_slice(frame);
-    let mut start = frame.len();
-    let mut written = 0;
+    let (mut start, mut written) = (frame.len(), 0);
     while written < len {
-        let left = (len - written).min(BODY_STEP as u64) as usize;
-        let end = BODY_STEP.min(start + left);
-        match read(written, &mut buffer[start..end]) {
-            0 => break,
-            n => {
-                stream.write_all(&buffer[..start + n])?;
-                written += n as u64;
-                start = 0;
-            }
+        let end = BODY_STEP.min(start + (len - written).min(BODY_STEP as u64) as usize);
+        let n = read(written, &mut buffer[start..end]);
+        if n == 0 {
+            break;
         }
+        stream.write_all(&buffer[..start + n])?;
+        written += n as u64;
+        start = 0;
     }
     Ok(written)
 }
@@ -117,11 +114,6 @@ impl<R: Read> FrameReader<R> {
         &mut self.stream
     }
 
-    /// Whether bytes have been read that are not yet used: then the next call may return without reading.
-    pub fn has_buffered(&self) -> bool {
-        !self.front().is_empty()
-    }
-
     /// Reads the next frame and returns its token, or `None` at the end of the stream. Whether the token opens is not asked, except of
     /// torn frames: there `opens` decides which length is the token's.
     ///
@@ -143,12 +135,9 @@ impl<R: Read> FrameReader<R> {
             if let Some(length) = length {
                 return Ok(Some(self.take_token(length)));
             }
-            match self.fill()? {
-                0 if self.has_buffered() || !self.owed.lengths.is_empty() => {
-                    return Err(WireError::CutOff);
-                }
-                0 => return Ok(None),
-                _ => {}
+            if self.fill()? == 0 {
+                let is_clean = self.front().is_empty() && self.owed.lengths.is_empty();
+                return is_clean.then_some(None).ok_or(WireError::CutOff);
             }
         }
     }
@@ -215,21 +204,17 @@ impl<R: Read> FrameReader<R> {
         Ok(true)
     }
 
+    /// Takes the token of this length, which is there, from the front of the buffer.
     fn take_token(&mut self, length: usize) -> Vec<u8> {
         self.owed.remove(length);
-        self.take(length)
-    }
-
-    /// Takes `n` bytes, which are there, from the front of the buffer.
-    fn take(&mut self, n: usize) -> Vec<u8> {
-        let taken = self.front()[..n].to_vec();
-        self.advance(n);
-        taken
+        let token = self.front()[..length].to_vec();
+        self.advance(length);
+        token
     }
 
     fn advance(&mut self, n: usize) {
         self.used += n;
-        if !self.has_buffered() {
+        if self.front().is_empty() {
             self.buffer = Vec::new(); // an idle client keeps none
             self.used = 0;
         }
@@ -245,13 +230,11 @@ impl<R: Read> FrameReader<R> {
         self.buffer.drain(..self.used);
         self.used = 0;
         let (mut first, mut rest) = ([0; READ_LEN], Vec::new());
-        let longest = self.owed.lengths.last();
-        let bytes = if longest.is_some_and(|longest| *longest > READ_LEN) {
+        let mut bytes = &mut first[..];
+        if self.owed.lengths.last() > Some(&READ_LEN) {
             rest.resize(REST_LEN, 0);
-            &mut rest[..]
-        } else {
-            &mut first[..]
-        };
+            bytes = &mut rest;
+        }
         let n = read(&mut self.stream, bytes)?;
         self.buffer.extend_from_slice(&bytes[..n]);
         Ok(n)

@@ -1,14 +1,18 @@
 //! Names: of users, of groups, of files. A value of one of these types is legal because it exists.
-//! User and group names are parsed: what breaks a rule is refused, with the rule in words, and nothing is repaired,
-//! since a name that is quietly changed is another person's name.
-//! File names are never refused: whatever a peer says becomes some safe name, since the bytes of the file come in any case.
-//! What does not live here: which names are taken (the group's roster), and what is shown in place of a harmful character (the terminal).
+//!
+//! User and group names are parsed. A text that breaks a rule is refused, and the refusal says which rule. Nothing is repaired,
+//! because a name that is quietly changed is another person's name.
+//! File names are never refused: every text becomes some safe name, because the bytes of the file come in any case.
+//!
+//! Not here: which names are taken (the group's roster), and what is shown in place of a harmful character (the terminal).
 //! Limit: look-alikes are not compared. A Cyrillic `а`, or a joiner inside a word, makes a second `alice` for the eye.
-//! Invariant: the fields are private, and `parse` and `from_peer` are the only ways in; a `FileName` is one path component and never `.` or `..`.
+//! Invariant: the fields are private, and `parse` and `from_peer` are the only ways in. A `FileName` is one path component, never `.` or `..`.
 
 use std::borrow::Borrow;
 use std::fmt;
 use std::sync::Arc;
+
+use thiserror::Error;
 
 use super::command::{ADMIN, PYCHAT};
 
@@ -20,7 +24,7 @@ impl UserName {
     /// Reads a user name. Names that differ only in case are different users.
     ///
     /// # Errors
-    /// The text breaks a rule; the server refuses the join with it, the client asks again.
+    /// The text breaks a rule. The server refuses to let the client join, the client asks its user again.
     pub fn parse(text: &str) -> Result<UserName, NameError> {
         check("user name", text)?;
         if text.contains(':') {
@@ -43,7 +47,7 @@ impl UserName {
 /// Names under which the server itself speaks, or that its answers put in front of a name (`Admin: NAME`).
 const RESERVED: [&str; 2] = [PYCHAT, ADMIN];
 
-/// So that a map of names can be asked with what a peer sent.
+/// A map of names can be asked with the text that a peer sent.
 impl Borrow<str> for UserName {
     fn borrow(&self) -> &str {
         &self.0
@@ -82,7 +86,7 @@ impl fmt::Display for GroupName {
     }
 }
 
-/// The longest user or group name, in characters: room for a full name in any script, and a chat line still fits a terminal.
+/// The longest user or group name, in characters. A full name in any script fits, and a chat line still fits a terminal.
 const MAX_NAME_CHARACTERS: usize = 64;
 
 /// The rules that user and group names share. A name does not begin like a command, a denial (`!NAME`) or `~error~`.
@@ -104,26 +108,12 @@ fn check(kind: &str, text: &str) -> Result<(), NameError> {
 }
 
 /// The rule that a user or group name breaks, in words for an error line and for a refusal. They never repeat the name.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct NameError(String);
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[error("{0}")]
+pub struct NameError(pub String);
 
-impl NameError {
-    /// A rule of the caller's own.
-    pub fn new(text: impl Into<String>) -> NameError {
-        NameError(text.into())
-    }
-}
-
-impl fmt::Display for NameError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-impl std::error::Error for NameError {}
-
-/// Whether a character can deceive a reader or steer a terminal: the one list of what may reach no name and no terminal.
-/// The joiners U+200C and U+200D are not on it: Persian, Indic scripts and many emoji cannot be written without.
+/// Whether a character can deceive a reader or steer a terminal: the one list of the characters that reach no name and no terminal.
+/// The joiners U+200C and U+200D are not on it, because Persian, Indic scripts and many emoji cannot be written without them.
 pub fn is_harmful(c: char) -> bool {
     c.is_control()
         || matches!(c,
@@ -143,9 +133,9 @@ fn is_blank(c: char) -> bool {
 pub struct FileName(Arc<str>);
 
 impl FileName {
-    /// Makes a safe name of whatever a peer, or the last component of a local path, says. A safe name comes back as it is.
+    /// Makes a safe name of what a peer says, or of the last component of a local path. A safe name comes back as it is.
     ///
-    /// - Only what follows the last `/` or `\` and a drive letter stays; if that is nothing, the name is `unnamed`.
+    /// - Only what follows the last `/` or `\` and a drive letter stays. If that is nothing, the name is `unnamed`.
     /// - Harmful characters, and those that Windows forbids, become `_`. Blanks at both ends and dots at the end go.
     /// - `_` comes before the device names of Windows (`_NUL.txt`), a leading `.` (nobody would see a received `.bashrc`),
     ///   `~` (it could say `~error~` on the wire) and `-` (an option to a shell).
@@ -161,10 +151,9 @@ impl FileName {
         if clean.is_empty() {
             return FileName("unnamed".into());
         }
-        if clean.starts_with(['.', '~', '-']) || is_device(clean) {
-            return FileName(fitted(&format!("_{clean}"), "").into());
-        }
-        FileName(fitted(clean, "").into())
+        let needs_guard = clean.starts_with(['.', '~', '-']) || is_device(clean);
+        let guard = if needs_guard { "_" } else { "" };
+        FileName(fitted(&format!("{guard}{clean}"), "").into())
     }
 
     /// The same name with a number, `name (1).ext`, for a folder where the name is taken. Still at most 255 bytes.
@@ -184,7 +173,7 @@ impl fmt::Display for FileName {
     }
 }
 
-/// Harmful, or forbidden in file names by Windows. The separators are long gone, and a colon would also open an NTFS stream.
+/// Harmful, or forbidden in file names by Windows. The separators are gone before; a colon would also open an NTFS stream.
 fn is_unsafe_in_file(c: char) -> bool {
     is_harmful(c) || matches!(c, '<' | '>' | ':' | '"' | '|' | '?' | '*')
 }
@@ -194,36 +183,34 @@ fn trim_end(name: &str) -> &str {
     name.trim_end_matches(|c| c == '.' || is_blank(c))
 }
 
-/// Whether Windows takes a name for a device: it looks at what stands before the first dot or blank, in any case,
-/// and a port may also have a superscript digit.
+/// Whether Windows takes a name for a device. It looks at the word before the first dot or blank, in any case.
+/// The digit of a port may be a superscript.
 fn is_device(name: &str) -> bool {
     let end = name.find(|c| c == '.' || is_blank(c));
     let word = name[..end.unwrap_or(name.len())].to_ascii_uppercase();
-    let is_port = |kind: &str| match word.strip_prefix(kind) {
-        Some(number) => number.chars().count() == 1 && number.contains(char::is_numeric),
-        None => false,
-    };
-    let is_console = ["CON", "PRN", "AUX", "NUL", "CONIN$", "CONOUT$"].contains(&word.as_str());
-    is_console || is_port("COM") || is_port("LPT")
+    let port = word.strip_prefix("COM").or(word.strip_prefix("LPT"));
+    let is_one_digit = |text: &str| text.chars().count() == 1 && text.contains(char::is_numeric);
+    ["CON", "PRN", "AUX", "NUL", "CONIN$", "CONOUT$"].contains(&word.as_str())
+        || port.is_some_and(is_one_digit)
 }
 
-/// The longest file name, in bytes of UTF-8: the limit of nearly every Unix file system, and below that of Windows, which counts UTF-16 units.
+/// The longest file name, in bytes of UTF-8: the limit of nearly every Unix file system. Windows allows more: 255 units of UTF-16.
 const MAX_FILE_NAME_LEN: usize = 255;
 
-/// The longest extension that is kept when a name is cut, in bytes with its dot. What is longer is rather the end of a sentence.
+/// The longest extension that is kept when a name is cut, in bytes with its dot. A longer one is rather the end of a sentence.
 const MAX_EXTENSION_LEN: usize = 16;
 
-/// Puts a suffix before the extension, if there is a short one, and cuts the stem, at a character, until all of it fits.
+/// Puts a suffix before the extension, if there is a short one. Cuts the stem between two characters until all of it fits.
 fn fitted(name: &str, suffix: &str) -> String {
     let is_extension = |end: &str| end.len() <= MAX_EXTENSION_LEN && !end.contains(is_blank);
     let dot = name.rfind('.').filter(|&dot| is_extension(&name[dot..]));
     let (stem, extension) = name.split_at(dot.unwrap_or(name.len()));
-    let room = MAX_FILE_NAME_LEN - extension.len() - suffix.len();
-    let mut end = room.min(stem.len());
+    let most = MAX_FILE_NAME_LEN - extension.len() - suffix.len();
+    let mut end = most.min(stem.len());
     while !stem.is_char_boundary(end) {
         end -= 1;
     }
-    // Without suffix and extension the cut may have laid bare a dot or blank.
+    // Without suffix and extension, the cut may leave a dot or a blank at the end.
     trim_end(&format!("{}{suffix}{extension}", &stem[..end])).to_owned()
 }
 

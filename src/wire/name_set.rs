@@ -1,72 +1,59 @@
 //! Name sets: the pickled set of str that answers `/allMembers`, `/onlineMembers` and `/viewRequests`.
-//! Written is pickle protocol 4 without memo or frames, which every Python from 3.4 loads, and which names no callable:
+//!
+//! Written is pickle protocol 4 without memo or frames. Every Python from 3.4 loads it, and it names no callable:
 //! `PROTO 4, EMPTY_SET, MARK, one string after the other, ADDITEMS, STOP`.
 //!
-//! Read is what `pickle.dumps` writes for such a set, and our own form; everything else is refused, because a pickle is a program:
+//! Read are that form and the forms that `pickle.dumps` gives a set of str. Everything else is refused, because a pickle is a program:
 //!
 //! ```text
 //! protocol 3     PROTO 3, GLOBAL builtins.set, EMPTY_LIST, strings in batches (MARK .. APPENDS, or one APPEND), TUPLE1, REDUCE, STOP
 //! protocol 4, 5  PROTO n, EMPTY_SET, strings in batches (MARK .. ADDITEMS), STOP
 //! ```
 //!
-//! Between the opcodes Python notes what it may want to fetch again (the memo) and begins frames. Nothing is ever fetched here,
+//! Between the opcodes Python notes what it may fetch again (the memo) and begins frames. Nothing is ever fetched here,
 //! and all the bytes are there already, so both are skipped.
-//! Known limits: protocols 0 to 2, sets that were shortened by hand or by another pickler, lone surrogates, more than 100,000 names.
-//! Invariant: one pass without recursion. A string is copied only after its bytes are there, so memory follows the input's size and not its claims.
+//!
+//! Known limits: protocols 0 to 2, sets that another pickler wrote in other forms, lone surrogates, more than 100,000 names.
+//! Invariant: one pass without recursion. A string is copied only after its bytes are there, so memory follows the input and not its claims.
 
 use std::collections::BTreeSet;
-use std::fmt;
 
-/// Writes a set of names, of which none comes twice. No names at all make the empty set, not nothing: the Python client compares with one.
+use thiserror::Error;
+
+/// Writes a set of names, of which none comes twice. No names make the empty set, not nothing: the Python client compares with one.
 pub fn encode<'a>(names: impl IntoIterator<Item = &'a str>) -> Vec<u8> {
     let mut bytes = vec![PROTO, 4, EMPTY_SET, MARK];
-    names
-        .into_iter()
-        .for_each(|name| encode_string(&mut bytes, name));
+    for name in names {
+        match u8::try_from(name.len()) {
+            Ok(len) => bytes.extend([SHORT_BINUNICODE, len]),
+            Err(_) => {
+                bytes.push(BINUNICODE8);
+                bytes.extend((name.len() as u64).to_le_bytes());
+            }
+        }
+        bytes.extend(name.as_bytes());
+    }
     bytes.extend([ADDITEMS, STOP]);
     bytes
-}
-
-fn encode_string(bytes: &mut Vec<u8>, text: &str) {
-    match u8::try_from(text.len()) {
-        Ok(len) => bytes.extend([SHORT_BINUNICODE, len]),
-        Err(_) => {
-            bytes.push(BINUNICODE8);
-            bytes.extend((text.len() as u64).to_le_bytes());
-        }
-    }
-    bytes.extend(text.as_bytes());
 }
 
 /// Reads a set of names. The names are any text: whether they are legal is for `UserName` to say.
 ///
 /// # Errors
-/// The bytes are no set of str as Python writes it; the caller drops them, the stream is still in step.
+/// The bytes are no set of str as Python writes it. The caller drops them; the stream is still in step.
 pub fn decode(bytes: &[u8]) -> Result<BTreeSet<String>, NameSetError> {
     let mut pickle = Pickle { rest: bytes };
-    match pickle.set() {
-        Some(names) if pickle.rest.is_empty() => Ok(names),
-        _ => Err(NameSetError),
-    }
+    let names = pickle.set().filter(|_| pickle.rest.is_empty());
+    names.ok_or(NameSetError)
 }
 
-/// The bytes are no such set. Where they differ would help nobody, so it is not said.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// The bytes are no such set. Where they differ from one is not said, because it would help nobody.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[error("not a set of at most {MAX_NAMES} names as Python writes it")]
 pub struct NameSetError;
 
-impl fmt::Display for NameSetError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "not a set of at most {MAX_NAMES} names as Python writes it"
-        )
-    }
-}
-
-impl std::error::Error for NameSetError {}
-
-/// The most names that are read: ten times what a group of fernchat can hold (10,000 members or requests) and more than a screen can use.
-/// A name of three bytes costs about 60 in memory, so this is what bounds a hostile set: to some 6 MiB and the strings themselves.
+/// The most names that are read: ten times what a group of fernchat can hold (10,000 members or requests), and more than a screen can use.
+/// A name of three bytes takes about 60 in memory, so a hostile set takes at most some 6 MiB and the strings themselves.
 pub const MAX_NAMES: usize = 100_000;
 
 /// What is left of a pickle. `None` always means that something else stands there, or nothing more.
@@ -90,7 +77,7 @@ impl<'a> Pickle<'a> {
             _ => return None,
         };
 
-        // Python ends a batch after 1000 strings, its slow pickler may leave the last one empty, and a list gets a single string by APPEND.
+        // Python ends a batch after 1000 strings. Its slow pickler may leave the last batch empty. A list gets a single string by APPEND.
         let mut names = BTreeSet::new();
         let mut is_in_batch = false;
         loop {
@@ -118,7 +105,7 @@ impl<'a> Pickle<'a> {
         Some(names)
     }
 
-    /// The string behind the opcode that was read.
+    /// The string that follows its opcode.
     fn string(&mut self, opcode: u8) -> Option<String> {
         let len = match opcode {
             SHORT_BINUNICODE => u64::from(u8::from_le_bytes(self.array()?)),
@@ -128,14 +115,14 @@ impl<'a> Pickle<'a> {
         };
         let (string, rest) = self.rest.split_at_checked(usize::try_from(len).ok()?)?;
         self.rest = rest;
-        Some(std::str::from_utf8(string).ok()?.to_owned())
+        String::from_utf8(string.to_vec()).ok()
     }
 
     fn expect(&mut self, opcode: u8) -> Option<()> {
         (self.opcode()? == opcode).then_some(())
     }
 
-    /// The next opcode that means something.
+    /// The next opcode that means something here.
     fn opcode(&mut self) -> Option<u8> {
         loop {
             match self.array()? {
@@ -251,7 +238,9 @@ mod tests {
     fn numbers_at_protocol_4(n: u32) -> Vec<u8> {
         let mut bytes = vec![EMPTY_SET, MEMOIZE, MARK];
         for number in 0..n {
-            encode_string(&mut bytes, &number.to_string());
+            let digits = number.to_string();
+            bytes.extend([SHORT_BINUNICODE, digits.len() as u8]);
+            bytes.extend(digits.as_bytes());
             bytes.push(MEMOIZE);
             if number % 1000 == 999 {
                 bytes.extend([ADDITEMS, MARK]);

@@ -347,9 +347,9 @@ fn waiting_client_s_commands_take_no_effect() {
     let [alice, bob] = kit.members(["alice", "bob"]);
     let script = Command::ALL
         .iter()
-        .fold(kit.python("carol"), |script, command| {
+        .fold(kit.python("carol"), |script, (_, word)| {
             script
-                .says(command.word())
+                .says(word)
                 .hears_nothing()
                 .says(".")
                 .says("hello")
