@@ -63,7 +63,7 @@ fn every_option_of_the_program_is_in_its_help_the_manual_page_and_the_completion
         .lines()
         .filter_map(|line| line.trim().strip_prefix('"')?.split_once("\" => "));
     let taken: BTreeSet<String> = arms
-        .filter(|(_, does)| does.contains('='))
+        .filter(|(_, does)| does.contains('=') || *does == "{")
         .map(|(name, _)| format!("--{name}"))
         .collect();
     assert!(
