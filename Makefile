@@ -1,5 +1,11 @@
-# What can be done here: make run, make install, make uninstall, make test, make check, make bench, make idle, make burst, make bigfile,
-# make vanished, make soak, make fuzz, make static, make msrv, make cross, make small, make dist.
+# make run                       builds the program, starts a server on this machine and joins it in this terminal
+# make install, make uninstall   put the program, its manual page, completions and systemd unit in place, or take them away
+# make test, make check          all tests; and everything that a change must pass
+# make bench, idle, burst        measure how fast lines reach a group, what idle clients cost, and the relay's pause
+# make bigfile, vanished, soak   long tests: a file of 1 GiB, peers that vanish, fifty busy clients
+# make fuzz, make small          random bytes for every parser; a server with 32 MB of memory
+# make static, msrv, cross       one static program; the oldest Rust that builds it; every supported system
+# make dist                      an archive with all packages, which builds without a network
 
 PORT ?= 8000
 SECONDS = 60
@@ -7,7 +13,7 @@ SEED = 1
 FERNCHAT = target/release/fernchat
 PYTHON = target/python/bin/python3
 
-# Where make install puts the program, its manual page, its unit for systemd and the completions of bash, zsh and fish.
+# Where make install puts things.
 PREFIX ?= /usr/local
 UNIT = $(DESTDIR)$(PREFIX)/lib/systemd/system/fernchat.service
 MANUAL = $(DESTDIR)$(PREFIX)/share/man/man1/fernchat.1
@@ -18,18 +24,26 @@ FISH_COMPLETION = $(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d/fernchat.f
 .PHONY: run install uninstall test check bench idle burst bigfile vanished soak fuzz build \
   static msrv cross small dist
 
-# A server on this machine and a client in this terminal; the server stops with the client.
-# With piped input the client runs the conversation that it is given:  printf 'alice\nteam\nhello\n' | make run
+# Starts a server on this machine and a client in this terminal. The server stops when the client does.
+# The client also takes its lines from a pipe:  printf 'alice\nteam\nhello\n' | make run
 run: build
 	@$(FERNCHAT) server 127.0.0.1 $(PORT) >target/run.log 2>&1 & server=$$!; \
 	trap 'kill $$server 2>/dev/null; wait $$server' EXIT; \
 	until grep -q '^listening' target/run.log; do \
 	  kill -0 $$server 2>/dev/null || { cat target/run.log; exit 1; }; sleep 0.1; \
 	done; \
+	echo "A server runs on 127.0.0.1:$(PORT); its log is target/run.log. From another terminal on this machine join it with:" >&2; \
+	echo "  $(FERNCHAT) client 127.0.0.1 $(PORT)" >&2; \
 	$(FERNCHAT) client 127.0.0.1 $(PORT)
 
+# Without cargo, as for root under sudo, a program that has been built before will do.
 build:
-	@cargo build --release --locked --quiet
+	@if command -v cargo >/dev/null; then \
+	  test -x $(FERNCHAT) || echo "Building fernchat. The first build takes a minute or more." >&2; \
+	  cargo build --release --locked; \
+	elif test ! -x $(FERNCHAT); then \
+	  echo "error: cargo is missing: building fernchat needs Rust 1.95 or newer, from https://rustup.rs" >&2; exit 1; \
+	fi
 
 install: build
 	install -D -m 755 $(FERNCHAT) $(DESTDIR)$(PREFIX)/bin/fernchat
@@ -43,11 +57,11 @@ install: build
 uninstall:
 	rm -f $(DESTDIR)$(PREFIX)/bin/fernchat $(MANUAL) $(UNIT) $(BASH_COMPLETION) $(ZSH_COMPLETION) $(FISH_COMPLETION)
 
-# All tests. Those that talk to the Python programs need Python 3 with cryptography, which is set up here.
+# Runs all tests. The tests with Python programs need Python 3 with the package cryptography, which is set up here.
 test: $(PYTHON)
 	cargo test --locked
 
-# Made whole or not at all, so that a broken attempt is not taken for done.
+# If the set-up fails, nothing stays, so the next make tries again.
 $(PYTHON):
 	@mkdir -p target
 	@rm -rf target/python
@@ -65,59 +79,59 @@ check:
 	$(MAKE) test
 	$(MAKE) fuzz
 
-# Beside redis-server, mosquitto without and with TLS, and the Python server: whoever cannot be had is named and left out.
+# Measures beside redis-server, mosquitto without and with TLS, and the Python server. What is not installed is named and left out.
 bench: $(PYTHON)
 	cargo bench --locked --bench fanout
 
-# What clients cost that do nothing.
+# Measures the memory and the CPU time of clients that do nothing.
 idle:
 	cargo bench --locked --bench fanout -- --idle
 
-# How long a pause the relay must make between two messages for a Python client.
+# Measures how long the relay must pause between two messages for a Python client.
 burst: build $(PYTHON)
 	$(PYTHON) benches/burst.py $(FERNCHAT)
 
-# A file of 1 GiB through a server and its clients, with the peak memory of each.
+# Sends a file of 1 GiB through a server to a client, and measures the peak memory of each.
 bigfile:
 	cargo test --locked --release --test bigfile
 
-# Peers whose link is taken down, in a network namespace: within 90 s both ends notice. Needs root and iproute2.
+# Takes the link between two ends down, in a network namespace. Both ends must notice within 90 s. Needs root and iproute2.
 vanished:
 	cargo test --locked --test vanished
 
-# Fifty clients that talk, share files, lose their connections and are killed, for SECONDS and with the random numbers of SEED.
+# Fifty clients talk, share files, lose their connections and are killed, for SECONDS. SEED chooses the random numbers.
 soak:
 	SECONDS=$(SECONDS) SEED=$(SEED) cargo test --locked --release --test soak
 
-# Random bytes for everything that parses bytes from the network:  make fuzz SECONDS=600
+# Feeds random bytes to everything that parses bytes from the network:  make fuzz SECONDS=600
 fuzz:
 	FUZZ_SECONDS=$(SECONDS) cargo test --locked --test fuzz -- --nocapture --test-threads=1
 
-# One file that needs nothing of the system that it runs on: target/static/HOST/release/fernchat.
+# Builds a program that needs no library of the system it runs on: target/static/HOST/release/fernchat.
 HOST = $(shell rustc -vV | sed -n 's/^host: //p')
 static:
 	RUSTFLAGS="-C target-feature=+crt-static" cargo build --release --locked --target $(HOST) --target-dir target/static
 	@ls -l target/static/$(HOST)/release/fernchat
 
-# The program without its line editor, built with the oldest Rust that can.
+# Builds the program without its line editor, with the oldest Rust that can.
 OLDEST = 1.85
 msrv:
 	cargo +$(OLDEST) --version || rustup toolchain install $(OLDEST) --profile minimal
 	cargo +$(OLDEST) build --locked --no-default-features --ignore-rust-version --target-dir target/msrv
 
-# All machines that it claims to run on, built, run where that is possible, and in a table. Takes some twenty minutes.
+# Builds for every supported system, runs the tests where this machine can, and prints a table. Takes some twenty minutes.
 cross:
 	tests/cross.sh
 
-# A server that may have 32 MB, or a tenth of a core, with fifty clients and a file; and what sealing costs with AES and SHA in
-# software, whose tests pass, too. Needs root, for the limits.
+# Runs a server and two clients in 32 MB of memory, then on a fifth of a core, with fifty clients in the group and a file of 200 MB.
+# Then tests and measures sealing with AES and SHA in software. Needs root, for the limits.
 SOFT = RUSTFLAGS="--cfg aes_force_soft" cargo
 small:
 	cargo test --locked --release --test small
 	$(SOFT) test --locked --lib --features sha2/force-soft --target-dir target/soft
 	$(SOFT) test --locked --release --test small --features sha2/force-soft --target-dir target/soft -- seal
 
-# The source, with every package that it is built from: builds without a network, which is shown.
+# Makes an archive of the source with every package it needs, unpacks it, and builds it without a network.
 VERSION = $(shell sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml)
 SOURCE = fernchat-$(VERSION)
 dist:
