@@ -1,7 +1,8 @@
-//! fernchat: two small chats for a local network, made to replace two Python programs end by end: a group chat with an admin and
-//! files, and a blind [relay] for people who share a key.
+//! fernchat: two small chats for a local network, which replace two Python programs one end at a time. One is a group chat with an
+//! admin and files. The other is a blind [relay] for people who share a key.
 //!
-//! In the group chat everything is a Fernet token: a 4-byte length and a token make a frame, and a conversation is frames both ways.
+//! In the group chat everything is a Fernet token. A 4-byte length and a token make a frame, and a conversation is frames in both
+//! directions:
 //!
 //! ```text
 //! server                                    client
@@ -16,84 +17,98 @@
 //!   │ ─── "bob: hello back" ────────────────▶ │     an event
 //! ```
 //!
-//! # The house
+//! The [`guide`] has pages beside the code: for readers who know the Python scripts, for lessons, for people who run a server, and for
+//! contributors. `cargo doc --open --document-private-items` shows the pages of all modules.
+//!
+//! # The modules
 //! ```text
-//!                                   main, args
-//!          ┌────────────────────────────┼────────────────────────────┐
-//!       server                       client                        relay
-//!   session  sharing           link  dialogues  files           (the relay)
-//!   group  table  backlog      sending  receiving  room           splitter
-//!   seat  turn  spool          typed  step  │                      client
-//!          └────────────────────────────┼────────────────────────────┘
-//!          ┌──────────────┬─────────────┴┬──────────────────┐
-//!         net             │              │               terminal
-//!   listener  connection  │              │      editor  completion  style
-//!   outbox  departure     │              │      log  progress
-//!          │            wire           seal                 │
-//!          │       frame  command    key  token             │
-//!          │       name  name_set    body  line  secret     │
-//!          └──────────────┴──────┬───────┴──────────────────┘
-//!                             machine
+//!                               main, args
+//!          ┌────────────────────────┼───────────────────────┐
+//!       server                    client                  relay
+//!   joining  session         link  dialogues           splitter  client
+//!   group  table  backlog    sending  receiving
+//!   client  turn             files  typed
+//!   upload  spool  download  known_group
+//!          └────────────────────────┼───────────────────────┘
+//!         ┌─────────────────┬───────┴──────┬────────────────┐
+//!        net              wire           seal            terminal
+//!   listener  connection  frame  torn    key  token      editor  completion
+//!   outbox  flow  fanout  command  name  body  secret    style  log
+//!         └─────────────────┴───────┬──────┴────────────────┘
+//!                                machine
 //! ```
 //!
-//! | room | what lives there | what does not |
+//! | module | what is in it | what is not |
 //! | --- | --- | --- |
-//! | [`wire`] | the language: frames, words, names, sets; the protocol's page | sockets, threads, keys |
-//! | [`seal`] | the secrets: keys and phrases, tokens, a file's token as a stream | the wire |
-//! | [`net`] | the pipes: listener, threads, an outbox for each client, rounds | the protocol |
-//! | [`server`] | groups, turns, sessions, the spool | bytes of frames, sockets |
-//! | [`client`] | joining, the thread that sends, the thread that receives | groups |
+//! | [`wire`] | the protocol: frames, words, names, sets of names | sockets, threads, keys |
+//! | [`seal`] | keys and secrets, tokens, a file's token as a stream | the wire |
+//! | [`net`] | the listener, the threads and the outbox of a client, the fan-out | the protocol |
+//! | [`server`] | joining, dialogues, groups, files on their way | bytes of frames |
+//! | [`client`] | joining, the thread that sends, the thread that receives | rights |
 //! | [`relay`] | the second chat: a relay without a key, and its client | groups, frames |
 //! | [`terminal`] | what a person sees and types | the protocol |
 //! | [`machine`] | what is asked of the operating system beyond the standard library | |
 //!
-//! Arrows point down: `main -> {server, client, relay} -> {net, terminal} and {wire, seal} -> machine`; the terminal also looks into
-//! `wire` and `seal`, for names and lines. Server, client and relay never meet, and only the relay's client looks into `seal`: that the
-//! relay is blind can be seen from its imports. `tests/layers.rs` keeps the arrows.
+//! Imports point down. Server, client and relay do not use each other. Of the relay only its client uses `seal`, so the imports show
+//! that the relay is blind. The terminal uses only names and sizes of `wire`. `tests/layers.rs` checks all this.
 //!
 //! # In which order to read it
-//! Each file begins with a page that says what it does and what must stay true; read that first, then the code down to the tests, whose
-//! names are sentences. The first six are a lesson of their own.
+//! Each file begins with a page that says what the file does and what must stay true. Read that page first, then the code down to the
+//! tests. The names of the tests are sentences.
+//!
+//! The first part fits in an afternoon: some 1,400 lines, from the protocol to the socket of each member.
 //!
 //! | | read | to see |
 //! | --- | --- | --- |
-//! | 1 | [`wire`] and [`wire::bytes`] | what the two ends say to each other, in words and then byte by byte |
-//! | 2 | [`wire::frame`] | *framing*: a stream has no messages, so somebody must say where one ends; and what to do when two threads wrote at once |
-//! | 3 | [`server::session`] | *a dialogue as straight-line code*: with a thread for each client, where it is in the protocol is where the code is |
-//! | 4 | [`server::group`], [`server::table`] | *one lock, and why*: it gives all members one order, and under it nothing takes time |
-//! | 5 | [`server::turn`], [`server::seat`] | what may go to a client now, and what must wait: rules without a socket, a lock or a clock |
-//! | 6 | [`net::outbox`] | *the one way out*, and why it goes in rounds: one thread wakes, not a hundred. *What flow control is*: a queue with a limit, and who waits when it is full |
-//! | 7 | [`net::connection`], [`net::listener`] | *how a thread dies*: for one named reason, also after a panic, and joined by who started it |
-//! | 8 | `seal/token.rs`, `seal/body.rs` | what a token is; *a stream that is trusted only at its end* |
-//! | 9 | [`server::sharing`](server), [`server::spool`] | a file of any size in constant memory |
-//! | 10 | [`client::dialogues`], [`client::receiving`] | the same dialogues from the other end: is this frame the step that is due, or an event? |
-//! | 11 | [`client::sending`], [`server::backlog`] | *reconnecting without losing or doubling*: who says, keeps; who hears, says how far |
-//! | 12 | [`relay::splitter`] | *where a token ends when nothing says so* |
-//! | 13 | [`wire::name`], [`wire::name_set`] | values that are legal because they exist; reading a format that is really a program |
+//! | 1 | [`wire`] | what the two ends say to each other |
+//! | 2 | [`server::joining`] | five steps, as they stand in the protocol |
+//! | 3 | [`server::session`] | a dialogue as straight-line code: each client has a thread, so its place in the code is its place in the protocol |
+//! | 4 | [`server::group`] | who may do what, and how one lock gives all members the same order |
+//! | 5 | [`net::outbox`] | a channel and a writer thread for each client |
+//! | 6 | [`net::fanout`] | the fast path beside them, with its one rule |
 //!
-//! Who knows the Python scripts begins with [`from_python`]: where each part of them went, and what changed. Who has read enough does the
-//! [`exercises`].
+//! Then, in any order:
+//!
+//! | read | to see |
+//! | --- | --- |
+//! | [`wire::bytes`] | the protocol again, byte by byte |
+//! | [`wire::frame`], `wire/torn.rs` | *framing*: a stream has no messages, so something must say where one ends |
+//! | [`server::table`] | how a group is found, with a lock that busy groups do not hold up |
+//! | [`server::client`], [`server::turn`] | what may go to a client now, and what must wait: rules without a socket, a lock or a clock |
+//! | `net/flow.rs` | *flow control*: a queue with a limit, and who waits when it is full |
+//! | [`net::connection`], [`net::listener`] | *how a thread ends*: for one named reason, also after a panic, and joined by the thread that started it |
+//! | `seal/token.rs`, `seal/body.rs` | what a token is, and *a stream that can be trusted only at its end* |
+//! | [`server::upload`], [`server::spool`], [`server::download`] | a file of any size in constant memory |
+//! | [`client::dialogues`], [`client::receiving`] | the same dialogues from the other end: is this frame the expected step, or an event? |
+//! | [`client::sending`], [`server::backlog`] | *joining again* without losing a line or saying one twice |
+//! | [`relay::splitter`] | *where a token ends when nothing says so* |
+//! | [`wire::name`], [`wire::name_set`] | values that exist only if they are legal; reading a format that is really a program |
 //!
 //! # Paths
-//! **A line.** Bytes → [frame](wire::frame) → token [opened](seal::Key::open) → text → [session](server::session) → sealed once as `NAME: TEXT`
-//! → room looked at → [group](server::group) locked: each member's [turn](server::turn) lets it pass or parks it → unlocked → the
-//! [round](net::outbox::Post) that follows: one write for each member, which does not block; the member's
-//! [writer](net::outbox::write_loop) has what does not go at once.
+//! **A line.** The client reads a typed line, holds a dialogue about it, seals it and writes it to the socket. In the server, the reader
+//! thread cuts the [frame](wire::frame) out of the stream and opens it, and the [session](server::session) knows that it is a line. The session
+//! seals `NAME: TEXT` once. It locks the [group](server::group), which pushes the frame into the [outbox](net::outbox) of each member;
+//! the [turn](server::turn) of a member may keep it back until a dialogue ends. Then the lock is released, and the [fan-out](net::fanout) writes to all
+//! sockets that take it at once. The writer thread of a member has the rest. The member's client opens the frame and shows the line.
 //!
-//! **A file.** The session streams the body into the [spool](server::spool) and through the HMAC → the uploader has its result → an
-//! offer to each member's turn → the member's two answers → length and body from the spool. Constant memory; nothing outlives a crash.
+//! **A file.** The session streams the body into the [spool](server::spool) and through the HMAC. Then the sender has its result, and each other
+//! member gets an offer in its turn. The member answers twice, and gets the length and the body from the spool. This takes constant memory, and
+//! no file outlives the server.
 //!
-//! **A departure.** The reader's loop ends with a [`Departure`](net::departure::Departure) → the member is offline → the outbox
-//! closes → the writer drains and ends → joined → one log line.
+//! **A departure.** The loop of the reader thread ends with a [`Departure`](net::departure::Departure). The member goes offline. The outbox
+//! closes, the writer thread writes what is queued and ends, and the reader joins it. Then one line is logged.
 //!
-//! **A stop.** Ctrl-C or SIGTERM → the accept loop wakes → every client is told and has two seconds → all threads are joined → exit 0.
+//! **A stop.** Ctrl-C or SIGTERM wakes the accept loop. Every client is told, and has two seconds. Then all threads are joined, and the
+//! exit code is 0.
 //!
 //! # Locks
-//! Three that matter, always taken in this order: the [table](server::table) of groups (an `RwLock`), one [group](server::group), one
-//! [turn](server::seat). Under the first two nothing is sealed, written or awaited. A [relay] has one in their place: the listener's list
-//! of connections. Below them are some that guard a few fields each: an outbox's state and, under it, the list of those that the clock
-//! must look at; what was posted to an outbox and, under it, who is due in the next round; the bell that wakes whoever waits for room;
-//! the list of deliveries that failed. The round has one of its own, taken without any of these; under it a client's writer is started.
+//! Three locks matter. They are always taken in this order: the [table](server::table) of groups (an `RwLock`), one
+//! [group](server::group), one [turn](server::client). While the first or the second is held, nothing is sealed, written or waited for. In
+//! the [relay] there is one lock in their place: the listener's list of connections.
+//!
+//! Below them are locks that guard a few fields each: what was pushed to an outbox, its deadlines, the outboxes that are due in the next
+//! round, and what a member is to be told at the next tick of the clock. One round is made at a time. Its lock is taken while none of
+//! the others is held.
 
 #![cfg_attr(
     not(test),
@@ -103,10 +118,7 @@
 #![allow(rustdoc::private_intra_doc_links)]
 
 pub mod client;
-#[doc = include_str!("exercises.md")]
-pub mod exercises {}
-#[doc = include_str!("from_python.md")]
-pub mod from_python {}
+pub mod guide;
 pub mod machine;
 pub mod net;
 pub mod relay;

@@ -10,7 +10,8 @@ use fernchat::wire::command::word_of;
 
 /// Where a file lies, and the modules that it may use beside its own. The first row that fits counts.
 /// A row names only modules of rows above it, so there is no circle. `main`, `args` and `lib` may use all.
-const ARROWS: [(&str, &str); 9] = [
+const ARROWS: [(&str, &str); 10] = [
+    ("guide/", ""),
     ("machine.rs", ""),
     ("wire/", ""),
     ("seal/", "machine"),
@@ -220,4 +221,64 @@ fn every_test_that_a_page_names_exists() {
         }
     }
     assert!(n_named > 10, "{n_named}");
+}
+
+#[test]
+fn the_readme_is_short_and_its_links_lead_somewhere() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let readme = fs::read_to_string(root.join("README.md")).unwrap();
+    let (n_lines, n_words) = (readme.lines().count(), readme.split_whitespace().count());
+    assert!(n_lines <= 180 && n_words <= 2200, "{n_lines} {n_words}");
+    let links = readme.split("](").skip(1);
+    for link in links.filter_map(|rest| rest.split(')').next()) {
+        let is_there = link.starts_with("https://") || root.join(link).exists();
+        assert!(is_there, "README.md: {link}");
+    }
+}
+
+#[test]
+fn a_sentence_on_a_page_is_short() {
+    let mut pages = files("src", ".md");
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    pages.push((
+        "README.md".into(),
+        fs::read_to_string(root.join("README.md")).unwrap(),
+    ));
+    for (page, text) in pages {
+        for sentence in sentences(&text) {
+            let n_words = sentence.split_whitespace().count();
+            assert!(n_words <= 34, "{page}: {n_words} words: {sentence}");
+        }
+    }
+}
+
+/// The sentences of a page: without code, and without tables.
+fn sentences(page: &str) -> Vec<String> {
+    let mut sentences = vec![String::new()];
+    let mut is_code = false;
+    for line in page.lines() {
+        is_code ^= line.starts_with("```");
+        let is_other = ["|", "#", "```", "    "]
+            .iter()
+            .any(|start| line.starts_with(start));
+        let begins = line.is_empty() || line.trim_start().starts_with("- ");
+        if begins || is_other {
+            sentences.push(String::new());
+        }
+        if is_code || is_other {
+            continue;
+        }
+        for word in line.split_whitespace() {
+            let sentence = sentences.last_mut().unwrap();
+            sentence.push_str(word);
+            sentence.push(' ');
+            if word
+                .trim_end_matches(['*', ')', '"'])
+                .ends_with(['.', '?', '!', ':'])
+            {
+                sentences.push(String::new());
+            }
+        }
+    }
+    sentences
 }
