@@ -2,10 +2,11 @@
 
 mod support;
 
+use std::net::TcpListener;
 use std::time::Duration;
 
 use support::python::{Python, approves};
-use support::{Peer, Program, Server, Tap, ends_well, fernchat, folder, lasting_client};
+use support::{Peer, Program, Server, Tap, ends_well, fernchat, folder, lasting_client, status_of};
 
 /// Alice and bob in the group `team`; bob's connection goes through a tap.
 struct Pair {
@@ -279,6 +280,58 @@ fn whoever_has_no_connection_can_leave_all_the_same() {
         }
         ends_well(&mut pair.bob);
     }
+}
+
+#[test]
+fn a_signal_before_the_first_connection_ends_the_client_at_once() {
+    for signal in ["INT", "TERM"] {
+        // It accepts, and never says its key.
+        let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = silent.local_addr().unwrap().port();
+        let mut alice = lasting_client(port, "alice", &[]);
+        let _connection = silent.accept().unwrap();
+        alice.signal(signal);
+        // Sooner than the client would give up by itself.
+        let status = alice.ends_within(Duration::from_secs(10));
+        assert!(status.success(), "{signal}: {status}");
+        assert!(alice.rest().is_empty() && alice.log_so_far().is_empty());
+    }
+}
+
+#[test]
+fn a_server_that_approves_again_and_again_costs_no_thread() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let mut alice = lasting_client(port, "alice", &[]);
+    let mut server = Peer::host(&listener);
+    server.says("/ready");
+    alice.hears("You are in the group team");
+    drop(server);
+    alice.hears("Connection lost");
+    // The next one is not let in yet, so this stays in the queue.
+    let mut server = Peer::accept(&listener);
+    alice.types("hello");
+    alice.hears("There is no connection");
+    server.hears("alice");
+    server.says("/sendGroupname");
+    server.hears_text();
+    server.says("/wait");
+    for _ in 0..1000 {
+        server.says("/accepted");
+    }
+    server.says("PyChat: that was all");
+    alice.hears_next(
+        "Connected again, but you wait again for the admin of team to approve you. /1 leaves.",
+    );
+    alice.hears("PyChat: that was all");
+    assert!(status_of(alice.id(), "Threads:") < 10);
+    // What was typed is said once, and the queue goes on.
+    server.hears("/messageSend");
+    server.hears("hello");
+    server.says("/messageSend");
+    alice.types("again");
+    server.hears("/messageSend");
+    server.hears("again");
 }
 
 #[test]

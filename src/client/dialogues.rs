@@ -1,13 +1,14 @@
 //! The dialogues with the server: straight-line code, one at a time.
 //!
-//! A dialogue asks and awaits: [`Talk::ask`] says what is expected next, sends, and waits until the receiving thread hands over
-//! the step. A message is the one exception to question and answer: its text goes out with its command in one write.
+//! A dialogue asks and waits. [`Dialogues::ask`] says which step is expected next, sends, and waits until the receiving thread hands the
+//! step over. A message has only one step: its text is sent with its command in one write.
 //!
-//! A Python server may send events between any two steps, so [`Expected`] also says what cannot be the step; a fernchat
-//! server never does, and there the next frame is the step.
+//! A Python server may send events between any two steps, so [`Expected`] also says what cannot be the step. A fernchat server sends none
+//! there: the next frame is the step.
 
 use std::borrow::Cow;
 use std::collections::BTreeSet;
+use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
@@ -16,8 +17,9 @@ use std::time::Duration;
 use crossbeam_channel::{Receiver, RecvTimeoutError};
 
 use super::link::{ANSWER_DELAY, Link};
+use super::sending::Task;
 use super::step::Expected;
-use super::typed::{ACTIONS, Action, Wish};
+use super::typed::{Action, HELP};
 use super::{Shared, room_key};
 use crate::wire::command::{
     ACCEPTED, ACKNOWLEDGEMENT, ADMIN, Command, DENY, Dialect, PROCEED, READY_FOR_DATA,
@@ -30,29 +32,48 @@ use crate::wire::name_set;
 /// How long the server may take for a step, not counting a body that arrives meanwhile.
 const STEP_TIME: Duration = Duration::from_secs(10);
 
-/// How long the server may take for the result of an upload.
+/// How long the server may take for the result of an upload: a Python server opens the whole file, and seals it again for each receiver.
 const UPLOAD_TIME: Duration = Duration::from_secs(600);
 
-/// How long a goodbye may take when a signal asks for it, each of: the dialogue that is open, the step, the server's close.
+/// When a signal ends the client, it waits this long for the end of the open dialogue, for each step of the goodbye, and for the server to
+/// close.
 pub(super) const LEAVE_TIME: Duration = Duration::from_secs(2);
 
 /// Why a dialogue did not come to its end.
-pub enum Silence {
+pub enum DialogueError {
     /// The step that was due did not come in time.
     NoAnswer,
-    /// The connection is gone, and the receiving thread says so.
-    Gone,
+    /// The connection is gone. The receiving thread says so.
+    Disconnected,
 }
 
-/// How long the server may take for a step.
+impl From<io::Error> for DialogueError {
+    fn from(_: io::Error) -> DialogueError {
+        DialogueError::Disconnected
+    }
+}
+
+impl From<RecvTimeoutError> for DialogueError {
+    fn from(error: RecvTimeoutError) -> DialogueError {
+        match error {
+            RecvTimeoutError::Timeout => DialogueError::NoAnswer,
+            RecvTimeoutError::Disconnected => DialogueError::Disconnected,
+        }
+    }
+}
+
+/// What a dialogue, or a part of it, comes to.
+pub(super) type Outcome<T = ()> = Result<T, DialogueError>;
+
+/// How long a dialogue waits for a step.
 #[derive(Clone, Copy)]
 pub enum Patience {
-    /// As long as it takes: to give up would be to lose step.
+    /// As long as it takes. Giving up would leave both ends out of step.
     Usual,
-    /// Of a goodbye: [`STEP_TIME`], and as long as a body arrives meanwhile.
+    /// For a goodbye: [`STEP_TIME`], and as long as a body arrives.
     Goodbye,
-    /// Of a goodbye that a signal asks for: [`LEAVE_TIME`].
-    Little,
+    /// For a goodbye at a signal: [`LEAVE_TIME`].
+    Short,
 }
 
 /// Whether an upload is under way, and whether the person wants it stopped.
@@ -88,19 +109,19 @@ impl Stop {
 }
 
 /// One connection, and the dialogues over it. See the module's page.
-pub struct Talk {
+pub struct Dialogues {
     pub(super) link: Arc<Link>,
     pub(super) shared: Arc<Shared>,
     /// Steps, from the receiving thread.
     steps: Receiver<Vec<u8>>,
-    /// Of the upload that is under way.
+    /// For the upload that is in progress.
     pub(super) stop: Stop,
 }
 
-impl Talk {
+impl Dialogues {
     /// The dialogues over this link.
-    pub fn new(link: Arc<Link>, steps: Receiver<Vec<u8>>) -> Talk {
-        Talk {
+    pub fn new(link: Arc<Link>, steps: Receiver<Vec<u8>>) -> Dialogues {
+        Dialogues {
             shared: Arc::clone(&link.shared),
             link,
             steps,
@@ -108,22 +129,22 @@ impl Talk {
         }
     }
 
-    /// Whether the person may chat.
-    pub fn is_member(&self) -> bool {
-        self.link.is_member.load(Ordering::SeqCst)
+    /// Holds the dialogue that a task needs. What a Python server's deliveries must be answered meanwhile follows at its end.
+    pub fn hold(&self, task: &Task) -> Outcome {
+        self.link.dialogue.lock().is_open = true;
+        let outcome = match task {
+            Task::Say(number, text) => self.say(*number, text),
+            Task::Do(action, argument) => self.act(*action, argument),
+        };
+        while let Some(word) = self.link.next_answer_due() {
+            thread::sleep(ANSWER_DELAY);
+            self.link.send(&[word])?;
+        }
+        outcome
     }
 
-    /// Does what the person wants.
-    pub fn grant(&self, wish: &Wish) -> Result<(), Silence> {
-        let (action, argument) = match wish {
-            Wish::Say { number, text } => return self.dialogue(|| self.say(*number, text)),
-            Wish::Do(action, argument) => (action, argument.as_str()),
-            Wish::Leave => {
-                self.leave(Patience::Goodbye);
-                return Ok(());
-            }
-        };
-        self.dialogue(|| match action {
+    fn act(&self, action: Action, argument: &str) -> Outcome {
+        match action {
             Action::Requests => self.requests(),
             Action::Approve => self.decide_on(Command::ApproveRequest, argument, argument),
             Action::Deny => self.deny(argument),
@@ -133,42 +154,39 @@ impl Talk {
             Action::Admin => self.who_administers(),
             Action::Kick => self.decide_on(Command::KickMember, argument, argument),
             Action::File => self.share(argument),
-            Action::Help | Action::Quit => self.help(),
-        })
+            Action::Help | Action::Quit => {
+                HELP.lines().for_each(|line| self.show(line));
+                Ok(())
+            }
+        }
     }
 
-    // ---- the dialogues ----
-
-    /// A fernchat server confirms that it has passed the line on; by the number it knows one that is sent again. Any other echoes the
-    /// command before it has the text, which proves little.
-    fn say(&self, number: u64, text: &str) -> Result<(), Silence> {
-        let Shared { name, room_key, .. } = &*self.shared;
-        let said = text;
-        let text = match room_key {
-            Some(room_key) => Cow::Owned(room_key::seal(room_key, name, text)),
-            None => Cow::Borrowed(text),
+    /// A fernchat server confirms that it has passed the line on. A line that is sent again it knows by the number. Any other server
+    /// echoes the command before it has the text, which proves little.
+    fn say(&self, number: u64, said: &str) -> Outcome {
+        let text = match &self.shared.room_key {
+            Some(room_key) => Cow::Owned(room_key::seal(room_key, &self.shared.name, said)),
+            None => Cow::Borrowed(said),
         };
         let (text, expected) = match self.link.server {
             Dialect::Fernchat => (Cow::Owned(format!("{number} {text}")), TAKEN),
             Dialect::Python => (text, Command::MessageSend.word()),
         };
-        if text.len() > MAX_TEXT {
-            self.shared.terminal.show(&format!(
-                "Not sent: {} bytes, and a line has at most {MAX_TEXT}.",
-                text.len()
+        let len = text.len();
+        if len > MAX_TEXT {
+            self.show(&format!(
+                "Not sent: {len} bytes, and a line has at most {MAX_TEXT}."
             ));
             return Ok(());
         }
         self.expect(Expected::Words(vec![expected]));
-        self.link
-            .send(&[Command::MessageSend.word(), &text])
-            .map_err(|_| Silence::Gone)?;
+        self.link.send(&[Command::MessageSend.word(), &text])?;
         self.step(Patience::Usual)?;
         self.shared.terminal.log_own(said);
         Ok(())
     }
 
-    fn requests(&self) -> Result<(), Silence> {
+    fn requests(&self) -> Outcome {
         self.begin(Command::ViewRequests)?;
         let answer = self.ask(ACKNOWLEDGEMENT, Expected::WordOrResult(SENDING_DATA))?;
         if answer != SENDING_DATA.as_bytes() {
@@ -181,7 +199,7 @@ impl Talk {
         Ok(())
     }
 
-    fn names(&self, command: Command, title: &str) -> Result<(), Silence> {
+    fn names(&self, command: Command, title: &str) -> Outcome {
         self.begin(command)?;
         let names = self.ask(ACKNOWLEDGEMENT, Expected::Set)?;
         for name in self.show_names(title, &names).unwrap_or_default() {
@@ -190,41 +208,38 @@ impl Talk {
         Ok(())
     }
 
-    fn who_administers(&self) -> Result<(), Silence> {
+    fn who_administers(&self) -> Outcome {
         self.begin(Command::WhoAdmin)?;
-        let result = self.ask(
-            self.shared.group.as_str(),
-            Expected::Result(format!("{ADMIN}: ")),
-        )?;
-        let admin = String::from_utf8_lossy(&result)
-            .strip_prefix(ADMIN)
-            .and_then(|rest| rest.strip_prefix(": "))
-            .map(str::to_owned);
+        let expected = Expected::Result(format!("{ADMIN}: "));
+        let result = self.ask(self.shared.group.as_str(), expected)?;
+        let text = String::from_utf8_lossy(&result);
+        let admin = text.split_once(": ").filter(|(word, _)| *word == ADMIN);
+        let admin = admin.map(|(_, name)| name.to_owned());
         self.shared.known.set_admin(admin);
         self.show_result(&result)
     }
 
-    fn deny(&self, name: &str) -> Result<(), Silence> {
-        if self.link.server == Dialect::Python {
-            // It would approve a user called `!NAME`.
-            self.shared
-                .terminal
-                .show("This server cannot deny: who is not approved stays outside.");
-            return Ok(());
+    fn deny(&self, name: &str) -> Outcome {
+        match self.link.server {
+            Dialect::Fernchat => {
+                self.decide_on(Command::ApproveRequest, name, &format!("{DENY}{name}"))
+            }
+            Dialect::Python => {
+                // It would approve a user called `!NAME`.
+                self.show("This server cannot deny: who is not approved stays outside.");
+                Ok(())
+            }
         }
-        self.decide_on(Command::ApproveRequest, name, &format!("{DENY}{name}"))
     }
 
     /// The dialogues in which the admin decides about a name.
-    fn decide_on(&self, command: Command, name: &str, answer: &str) -> Result<(), Silence> {
+    fn decide_on(&self, command: Command, name: &str, answer: &str) -> Outcome {
         if name.is_empty() {
-            self.shared.terminal.show("Nobody named, nothing done.");
+            self.show("Nobody named, nothing done.");
             return Ok(());
         }
         if let (Dialect::Fernchat, Err(error)) = (self.link.server, UserName::parse(name)) {
-            self.shared
-                .terminal
-                .show(&format!("Nobody can be called '{name}': {error}."));
+            self.show(&format!("Nobody can be called '{name}': {error}."));
             return Ok(());
         }
         self.begin(command)?;
@@ -238,15 +253,6 @@ impl Talk {
             self.shared.known.set_admin(None);
         }
         self.show_result(&result)
-    }
-
-    fn help(&self) -> Result<(), Silence> {
-        for (_, words, _, help) in ACTIONS {
-            self.shared
-                .terminal
-                .show(&format!("{:<14} {help}", words.join(" ")));
-        }
-        Ok(())
     }
 
     /// Leaves, and ends the connection.
@@ -265,128 +271,99 @@ impl Talk {
         self.link.shut();
     }
 
-    /// The Python server never notices a bare close, and its broadcasts stop at a dead member: so say goodbye in its words.
-    fn say_goodbye(&self, patience: Patience) -> Result<(), Silence> {
-        if !self.link.is_member.load(Ordering::SeqCst) {
-            let answer = self.ask_with(
-                patience,
-                WAIT_DISCONNECT,
-                Expected::Words(vec![WAIT_DISCONNECT, ACCEPTED]),
-            )?;
+    /// A Python server never notices a bare close, and its broadcasts stop at a dead member: so say goodbye in its words.
+    fn say_goodbye(&self, patience: Patience) -> Outcome {
+        if self.shared.known.is_waiting() {
+            let expected = Expected::Words(vec![WAIT_DISCONNECT, ACCEPTED]);
+            let answer = self.ask_with(patience, WAIT_DISCONNECT, expected)?;
             if answer != ACCEPTED.as_bytes() {
                 return Ok(());
             }
-            // Approved at the same moment: a fernchat server takes no notice of the word, so leave as a member.
+            // Approved at the same moment. The server has ignored the word, so leave as a member.
         }
         let word = Command::Disconnect.word();
         let echo = self.ask_with(patience, word, Expected::Words(vec![word, WAIT_DISCONNECT]))?;
         if echo == word.as_bytes() {
-            self.link
-                .send(&[ACKNOWLEDGEMENT])
-                .map_err(|_| Silence::Gone)?;
+            self.link.send(&[ACKNOWLEDGEMENT])?;
         }
         Ok(())
     }
 
     // ---- what the dialogues have in common ----
 
-    /// Holds a dialogue. Deliveries of a Python server that came meanwhile get their answers afterwards.
-    fn dialogue(&self, talk: impl FnOnce() -> Result<(), Silence>) -> Result<(), Silence> {
-        self.link.dialogue.lock().is_open = true;
-        let result = talk();
-        // Answers that come due meanwhile stand behind those that did before, so that their order stays.
-        while let Some(word) = self.next_answer_due() {
-            thread::sleep(ANSWER_DELAY);
-            self.link.send(&[word]).map_err(|_| Silence::Gone)?;
-        }
-        result
+    /// Sends a command and waits for its echo.
+    pub(super) fn begin(&self, command: Command) -> Outcome {
+        let word = command.word();
+        self.ask(word, Expected::Words(vec![word])).map(drop)
     }
 
-    /// The next answer that a delivery is owed. With none left, the dialogue is over.
-    fn next_answer_due(&self) -> Option<&'static str> {
-        let mut dialogue = self.link.dialogue.lock();
-        dialogue.expected = None;
-        let word = dialogue.answers_due.pop_front();
-        dialogue.is_open = word.is_some();
-        word
-    }
-
-    /// Sends a command and awaits its echo.
-    pub(super) fn begin(&self, command: Command) -> Result<(), Silence> {
-        self.ask(command.word(), Expected::Words(vec![command.word()]))
-            .map(drop)
-    }
-
-    /// Sends an answer and awaits the step that follows.
-    pub(super) fn ask(&self, text: &str, expected: Expected) -> Result<Vec<u8>, Silence> {
+    /// Sends an answer and waits for the next step.
+    pub(super) fn ask(&self, text: &str, expected: Expected) -> Outcome<Vec<u8>> {
         self.ask_with(Patience::Usual, text, expected)
     }
 
-    fn ask_with(
-        &self,
-        patience: Patience,
-        text: &str,
-        expected: Expected,
-    ) -> Result<Vec<u8>, Silence> {
+    fn ask_with(&self, patience: Patience, text: &str, expected: Expected) -> Outcome<Vec<u8>> {
         self.expect(expected);
-        self.link.send(&[text]).map_err(|_| Silence::Gone)?;
+        self.link.send(&[text])?;
         self.step(patience)
     }
 
-    /// Says what is expected. Before it is asked for, because the answer may be here at once.
+    /// Says what is expected, before it is asked for: the answer may come at once.
     pub(super) fn expect(&self, expected: Expected) {
         // A step that came too late for its own dialogue must not be taken for one of this.
         while self.steps.try_recv().is_ok() {}
         self.link.dialogue.lock().expected = Some(expected);
     }
 
-    /// Awaits the result of an upload: a Python server opens the whole file and seals it again for each receiver.
-    pub(super) fn upload_result(&self) -> Result<Vec<u8>, Silence> {
-        self.steps
-            .recv_timeout(UPLOAD_TIME)
-            .map_err(|error| match error {
-                RecvTimeoutError::Timeout => Silence::NoAnswer,
-                RecvTimeoutError::Disconnected => Silence::Gone,
-            })
-    }
-
-    /// Awaits the step. To give up on one that may still come would be to lose step, so that is done only where it can have come
-    /// already: a Python server's result that has the form of a chat line was shown as one.
-    fn step(&self, patience: Patience) -> Result<Vec<u8>, Silence> {
+    /// Waits for the step. Usually that takes as long as it takes. The exception is a Python server's result that has the form of a chat
+    /// line: it may have been shown as one already.
+    fn step(&self, patience: Patience) -> Outcome<Vec<u8>> {
+        let time = match patience {
+            Patience::Usual | Patience::Goodbye => STEP_TIME,
+            Patience::Short => LEAVE_TIME,
+        };
         let mut is_told = false;
         loop {
-            let time = match patience {
-                Patience::Usual | Patience::Goodbye => STEP_TIME,
-                Patience::Little => LEAVE_TIME,
-            };
             match self.steps.recv_timeout(time) {
-                Ok(step) => return Ok(step),
-                Err(RecvTimeoutError::Disconnected) => return Err(Silence::Gone),
                 Err(RecvTimeoutError::Timeout) => {}
+                result => return Ok(result?),
             }
-            let may_be_mistaken = self.link.server == Dialect::Python
-                && matches!(
-                    self.link.dialogue.lock().expected,
-                    Some(Expected::Result(_) | Expected::WordOrResult(_))
-                );
             let is_receiving = self.link.is_receiving.load(Ordering::SeqCst);
-            match patience {
-                Patience::Little => return Err(Silence::NoAnswer),
-                Patience::Goodbye if !is_receiving => return Err(Silence::NoAnswer),
-                Patience::Usual if may_be_mistaken => return Err(Silence::NoAnswer),
-                _ if is_told || is_receiving => {}
-                _ => {
-                    is_told = true;
-                    self.shared
-                        .terminal
-                        .show("The server does not answer; still waiting for it. Ctrl-C leaves.");
-                }
+            let gives_up = match patience {
+                Patience::Usual => self.result_may_be_shown(),
+                Patience::Goodbye => !is_receiving,
+                Patience::Short => true,
+            };
+            if gives_up {
+                return Err(DialogueError::NoAnswer);
+            }
+            if !is_told && !is_receiving {
+                is_told = true;
+                self.show("The server does not answer; still waiting for it. Ctrl-C leaves.");
             }
         }
     }
 
-    pub(super) fn show_result(&self, result: &[u8]) -> Result<(), Silence> {
-        self.shared.terminal.show(&String::from_utf8_lossy(result));
+    fn result_may_be_shown(&self) -> bool {
+        let expected = &self.link.dialogue.lock().expected;
+        let is_result = matches!(
+            expected,
+            Some(Expected::Result(_) | Expected::WordOrResult(_))
+        );
+        is_result && self.link.server == Dialect::Python
+    }
+
+    /// Waits for the result of an upload.
+    pub(super) fn upload_result(&self) -> Outcome<Vec<u8>> {
+        Ok(self.steps.recv_timeout(UPLOAD_TIME)?)
+    }
+
+    pub(super) fn show(&self, notice: &str) {
+        self.shared.terminal.show(notice);
+    }
+
+    pub(super) fn show_result(&self, result: &[u8]) -> Outcome {
+        self.show(&String::from_utf8_lossy(result));
         Ok(())
     }
 
@@ -397,8 +374,7 @@ impl Talk {
                 Some(names)
             }
             Err(error) => {
-                let notice = format!("The server's list cannot be read: {error}.");
-                self.shared.terminal.show(&notice);
+                self.show(&format!("The server's list cannot be read: {error}."));
                 None
             }
         }

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 use tempfile::NamedTempFile;
 
-use super::dialogues::{Silence, Stop, Talk};
+use super::dialogues::{Dialogues, Outcome, Stop};
 use super::step::Expected;
 use super::{ClientError, link};
 use crate::machine;
@@ -36,22 +36,20 @@ pub fn check_folder(folder: &Path) -> Result<(), ClientError> {
     }
 }
 
-impl Talk {
+impl Dialogues {
     /// The dialogue in which a file is shared. What is wrong with the file is found out before it begins.
-    pub(super) fn share(&self, path: &str) -> Result<(), Silence> {
+    pub(super) fn share(&self, path: &str) -> Outcome {
         let path = &completion::path(path);
         match open(path) {
             Ok((file, len)) => self.upload(path, file, len),
             Err(error) => {
-                self.shared
-                    .terminal
-                    .show(&format!("Cannot share {}: {error}.", path.display()));
+                self.show(&format!("Cannot share {}: {error}.", path.display()));
                 Ok(())
             }
         }
     }
 
-    fn upload(&self, path: &Path, file: File, len: u64) -> Result<(), Silence> {
+    fn upload(&self, path: &Path, file: File, len: u64) -> Outcome {
         let name = path
             .file_name()
             .map(|name| name.to_string_lossy())
@@ -71,16 +69,16 @@ impl Talk {
         let longest = after(SEND_FILE, &permission).and_then(|longest| longest.parse().ok());
         self.expect(Expected::Result(name.to_string()));
         if longest.is_some_and(|longest: u64| length > longest) {
-            self.shared.terminal.show(&format!(
+            self.show(&format!(
                 "{name} has {}: more than this server takes.",
                 size::in_words(len)
             ));
-            self.link.send(&[NO_BODY]).map_err(|_| Silence::Gone)?;
+            self.link.send(&[NO_BODY])?;
             return self.upload_result().map(drop);
         }
 
         if self.shared.terminal.is_interactive() {
-            self.shared.terminal.show(&format!(
+            self.show(&format!(
                 "Sharing {name} ({}). Ctrl-C stops it.",
                 size::in_words(len)
             ));
@@ -111,17 +109,13 @@ impl Talk {
             if n == 0 {
                 break;
             }
-            self.link
-                .send_bytes(&step[..filled + n])
-                .map_err(|_| Silence::Gone)?;
+            self.link.send_bytes(&step[..filled + n])?;
             filled = 0;
             progress.add(n);
             left -= n as u64;
             // Behind the last byte it would be no part of the body any more.
             if left > 0 && self.stop.is_asked_for() && self.link.server == Dialect::Fernchat {
-                self.link
-                    .send_bytes(&[BODY_END])
-                    .map_err(|_| Silence::Gone)?;
+                self.link.send_bytes(&[BODY_END])?;
                 break;
             }
         }
@@ -132,10 +126,7 @@ impl Talk {
         let fault = fault.or_else(|| inner.as_ref()?.fault().map(ToString::to_string));
         let result = self.upload_result()?;
         match fault {
-            Some(fault) => self
-                .shared
-                .terminal
-                .show(&format!("{name} was not shared: {fault}.")),
+            Some(fault) => self.show(&format!("{name} was not shared: {fault}.")),
             None => self.show_result(&result)?,
         }
         Ok(())

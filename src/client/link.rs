@@ -54,8 +54,6 @@ pub struct Link {
     writing: Mutex<()>,
     /// When the user joined, by the server's clock, in seconds since 1970: what is stamped before was said before.
     pub joined_at: u64,
-    /// Approved, and allowed to chat.
-    pub is_member: AtomicBool,
     /// A body is arriving: answers may take as long as it does.
     pub is_receiving: AtomicBool,
     /// The dialogue that is open, if one is.
@@ -212,7 +210,6 @@ impl Link {
             socket,
             writing: Mutex::new(()),
             joined_at,
-            is_member: AtomicBool::new(verdict != WAIT),
             is_receiving: AtomicBool::new(false),
             dialogue: Mutex::default(),
             answered: Condvar::new(),
@@ -283,6 +280,16 @@ impl Link {
     fn answer_again(&self) -> io::Result<()> {
         let word = self.dialogue.lock().last_answer;
         word.map_or(Ok(()), |word| self.answer(word))
+    }
+
+    /// The next answer that a delivery is owed when a dialogue has ended. With none left, the dialogue is over. An answer that falls due
+    /// meanwhile stands behind the others, so their order stays.
+    pub fn next_answer_due(&self) -> Option<&'static str> {
+        let mut dialogue = self.dialogue.lock();
+        dialogue.expected = None;
+        let word = dialogue.answers_due.pop_front();
+        dialogue.is_open = word.is_some();
+        word
     }
 
     /// No delivery is under way any more that could miss an answer.

@@ -38,7 +38,7 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::bounded;
 use parking_lot::Mutex;
 
-use self::dialogues::Talk;
+use self::dialogues::Dialogues;
 use self::known_group::KnownGroup;
 use self::link::{Joined, Link};
 use self::receiving::Receiving;
@@ -122,7 +122,7 @@ pub fn run(mut settings: ClientSettings) -> Result<(), ClientError> {
     let group = terminal
         .name("group", settings.group.take(), GroupName::parse)
         .map_err(ClientError::Name)?;
-    chat(Arc::new(Shared {
+    chat(&Arc::new(Shared {
         settings,
         known: KnownGroup::new(&name),
         name,
@@ -135,13 +135,13 @@ pub fn run(mut settings: ClientSettings) -> Result<(), ClientError> {
     }))
 }
 
-fn chat(shared: Arc<Shared>) -> Result<(), ClientError> {
-    let mut joined = Link::join(&shared, false)?;
-    let sender = Arc::new(Sending::new(Arc::clone(&shared)));
-    let at_signal = Arc::clone(&sender);
-    // Without the handler a signal ends the program the hard way: no reason not to chat.
+fn chat(shared: &Arc<Shared>) -> Result<(), ClientError> {
+    let sending = Arc::new(Sending::new(Arc::clone(shared)));
+    let at_signal = Arc::clone(&sending);
+    // Without the handler a signal ends the program at once: no reason not to chat.
     let _ = machine::at_signal(Box::new(move || at_signal.leave_at_signal()));
-    let (at_ctrl_c, at_second_ctrl_c) = (Arc::clone(&sender), Arc::clone(&sender));
+    let joined = Link::join(shared, false)?;
+    let (at_ctrl_c, at_second_ctrl_c) = (Arc::clone(&sending), Arc::clone(&sending));
     let _visit = shared.terminal.enter(Conversation {
         name: shared.group.to_string(),
         me: shared.name.to_string(),
@@ -150,42 +150,40 @@ fn chat(shared: Arc<Shared>) -> Result<(), ClientError> {
         stop: Box::new(move || at_ctrl_c.stop()),
         leave: Box::new(move || at_second_ctrl_c.leave_at_signal()),
     });
-    let mut typing = Some(Arc::clone(&sender));
+    let mut receiving = begin(joined, &sending);
+    let lines = shared.terminal.lines().map_err(WireError::Io)?;
+    let sender = Arc::clone(&sending);
+    // Not joined: a dialogue may wait as long as the server likes.
+    thread::Builder::new()
+        .name("sending".into())
+        .spawn(move || sender.sending_loop(lines))
+        .map_err(WireError::Io)?;
     loop {
-        let Joined {
-            link,
-            frames,
-            greeting,
-        } = joined;
-        let (steps, steps_due) = bounded(1);
-        sender.connected(Talk::new(Arc::clone(&link), steps_due));
-        // Whoever reads that it is done can also leave politely.
-        shared.terminal.show(&greeting);
-        sender.may_go_on();
-        if let Some(typing) = typing.take() {
-            thread::Builder::new()
-                .name("sending".into())
-                .spawn(move || typing.sending_loop())
-                .map_err(WireError::Io)?;
-        }
-        let receiving = Receiving::new(link, frames, steps, Arc::clone(&sender));
-        let end = receiving.receiving_loop();
-        sender.disconnected();
-        joined = match end {
+        let is_wanted = || shared.settings.reconnect && sending.disconnected();
+        receiving = match receiving.receiving_loop() {
             Ok(()) => return Ok(()),
-            Err(_) if sender.is_leaving() => return Ok(()),
-            Err(error) if shared.settings.reconnect && error.is_passing() => {
-                if sender.set_rejoining(true) {
-                    rejoin(&shared, error).inspect_err(|_| {
-                        sender.set_rejoining(false);
-                    })?
-                } else {
-                    return Ok(());
-                }
+            Err(error) if error.is_passing() && is_wanted() => {
+                begin(rejoin(shared, error)?, &sending)
             }
+            Err(_) if sending.is_leaving() => return Ok(()),
             Err(error) => return Err(error),
         };
     }
+}
+
+/// Begins to use a connection.
+fn begin(joined: Joined, sending: &Arc<Sending>) -> Receiving {
+    let Joined {
+        link,
+        frames,
+        greeting,
+    } = joined;
+    let (steps, steps_due) = bounded(1);
+    // First of all: who reads the greeting can leave politely.
+    sending.connected(Dialogues::new(Arc::clone(&link), steps_due));
+    link.shared.terminal.show(&greeting);
+    sending.wake();
+    Receiving::new(link, frames, steps, Arc::clone(sending))
 }
 
 /// Joins again, as soon as there is a server that lets this user in.

@@ -63,7 +63,7 @@ pub struct Receiving {
     /// Steps, to the sending thread.
     steps: Sender<Vec<u8>>,
     /// The other half.
-    sender: Arc<Sending>,
+    sending: Arc<Sending>,
     deliveries: VecDeque<Delivery>,
     /// A step of a dialogue that may have been the name of a delivery, which a Python server sends before it is asked: if a length
     /// comes and no name has, it was.
@@ -76,14 +76,14 @@ impl Receiving {
         link: Arc<Link>,
         frames: FrameReader<Incoming>,
         steps: Sender<Vec<u8>>,
-        sender: Arc<Sending>,
+        sending: Arc<Sending>,
     ) -> Receiving {
         Receiving {
             shared: Arc::clone(&link.shared),
             link,
             frames,
             steps,
-            sender,
+            sending,
             deliveries: VecDeque::new(),
             mistaken: String::new(),
         }
@@ -144,12 +144,11 @@ impl Receiving {
                 ));
             }
             ACCEPTED => {
-                self.link.is_member.store(true, Ordering::SeqCst);
                 self.shared.known.approved();
                 self.shared
                     .terminal
                     .show("You have been approved: say hello. /help lists the commands.");
-                self.sender.may_go_on();
+                self.sending.wake();
                 return Ok(Next::Frame);
             }
             _ => {}

@@ -1,246 +1,234 @@
-//! What is typed: lines become wishes, which are granted one after the other.
+//! What is typed: the queue of tasks, and the one thread that does them.
 //!
 //! ```text
-//!   a line ─▶ wish ─▶ [ queue ] ─▶ a dialogue over the connection that there is
+//!   a typed line ─▶ task ─▶ [ queue ] ─▶ a dialogue over the connection that there is
 //! ```
 //!
-//! The next line of the input is read only when the wish of the last one is granted, so piped input never overtakes an answer. While
-//! there is no connection, wishes stay in the queue, and so does one whose dialogue broke off: a fernchat server knows a line by its
-//! number, so it is not said twice. When the connection is back, a thread that lives just for this works the queue off, since the
-//! sending one waits for what is typed next.
+//! The sending thread reads the next line when the task of the last one is done, so piped input never overtakes an answer. Without a
+//! connection, tasks stay in the queue. So does a task whose dialogue broke off: a fernchat server knows a line by its number, so it is
+//! not said twice. The main thread wakes this one when there is a connection again, and when the admin has let the user in.
 
 use std::collections::VecDeque;
 use std::ops::ControlFlow;
 use std::sync::Arc;
-use std::thread;
 
-use log::debug;
+use crossbeam_channel::{Receiver, Sender, bounded, never, select};
 use parking_lot::Mutex;
 
 use super::Shared;
-use super::dialogues::{LEAVE_TIME, Patience, Silence, Talk};
-use super::typed::{Action, Typed, Wish};
+use super::dialogues::{DialogueError, Dialogues, LEAVE_TIME, Patience};
+use super::typed::{Action, Typed};
+use crate::terminal::Need;
 
-/// The half that sends. See the module's page.
+/// How many tasks wait for a connection. Then no more lines are read until there is one.
+const MAX_TASKS: usize = 1000;
+
+/// The half that sends. The sending thread, the main thread and the handler of signals share it.
 pub struct Sending {
     shared: Arc<Shared>,
-    state: Mutex<State>,
-    /// Held while wishes are granted: there is one dialogue at a time.
-    busy: Mutex<()>,
+    connection: Mutex<Connection>,
+    /// Held during a dialogue: there is one at a time.
+    in_dialogue: Mutex<()>,
+    /// Wakes the sending thread. A second wake before it runs would tell it nothing new.
+    wake: Sender<()>,
+    woken: Receiver<()>,
 }
 
 #[derive(Default)]
-struct State {
-    /// The connection, if there is one.
-    talk: Option<Arc<Talk>>,
-    /// What is to be done. The first may be under way.
-    wishes: VecDeque<Wish>,
-    /// How many lines were said.
-    n_lines: u64,
+struct Connection {
+    /// The dialogues over it. `None`: the client is not connected yet, or not again.
+    dialogues: Option<Arc<Dialogues>>,
     /// The end of the connection is no failure any more.
     is_leaving: bool,
-    /// There is no connection, and there will be another.
-    is_rejoining: bool,
+}
+
+/// What the sending thread has to do.
+#[derive(Default)]
+struct Queue {
+    /// The first one may have begun, over a connection that broke.
+    tasks: VecDeque<Task>,
+    /// The next line is the answer to what this command needs to know.
+    asked_for: Option<Action>,
+    /// How many lines the user has said.
+    n_said: u64,
+    /// The input has ended, or the user wants to leave.
+    is_at_end: bool,
+}
+
+/// What a typed line asks for.
+pub enum Task {
+    /// Say this to the group. The number tells the line from all others of this run.
+    Say(u64, String),
+    /// Do this, with the name or the path that it needs.
+    Do(Action, String),
 }
 
 impl Sending {
-    /// The half that sends, without a connection.
+    /// Not connected yet.
     pub fn new(shared: Arc<Shared>) -> Sending {
+        let (wake, woken) = bounded(1);
         Sending {
             shared,
-            state: Mutex::default(),
-            busy: Mutex::new(()),
+            connection: Mutex::default(),
+            in_dialogue: Mutex::new(()),
+            wake,
+            woken,
         }
     }
 
-    /// There is a connection; see [`Sending::may_go_on`].
-    pub fn connected(&self, talk: Talk) {
-        let mut state = self.state.lock();
-        (state.talk, state.is_rejoining) = (Some(Arc::new(talk)), false);
+    /// There is a connection. The main thread then calls [`Sending::wake`].
+    pub fn connected(&self, dialogues: Dialogues) {
+        self.connection.lock().dialogues = Some(Arc::new(dialogues));
     }
 
-    /// What was typed may be possible now. It is done in a thread of its own: the caller is the one that receives the answers.
-    pub fn may_go_on(self: &Arc<Sending>) {
-        if self.state.lock().wishes.is_empty() {
-            return;
+    /// More may be possible now than before.
+    pub fn wake(&self) {
+        // Full: the thread has not looked since the last wake.
+        let _ = self.wake.try_send(());
+    }
+
+    /// The connection is lost, and another is to be made. Returns `false` if the user is leaving, so that none is needed.
+    pub fn disconnected(&self) -> bool {
+        let mut connection = self.connection.lock();
+        if !connection.is_leaving {
+            connection.dialogues = None;
+            self.wake();
         }
-        let sending = Arc::clone(self);
-        let worker = thread::Builder::new()
-            .name("working off".into())
-            .spawn(move || sending.work_off());
-        if let Err(error) = worker {
-            // What waits is done with the next line that is typed.
-            debug!("no thread: {error}");
-        }
+        !connection.is_leaving
     }
 
-    /// The connection is gone.
-    pub fn disconnected(&self) {
-        self.state.lock().talk = None;
-    }
-
-    /// Another connection is being made, unless the person leaves; or none is made any more.
-    pub fn set_rejoining(&self, is_rejoining: bool) -> bool {
-        let mut state = self.state.lock();
-        state.is_rejoining = is_rejoining && !state.is_leaving;
-        state.is_rejoining
-    }
-
-    /// Whether the person is leaving.
+    /// Whether the user is leaving.
     pub fn is_leaving(&self) -> bool {
-        self.state.lock().is_leaving
+        self.connection.lock().is_leaving
     }
 
-    /// Stops the upload that is under way; `false`: none is.
+    /// Stops the upload that is in progress. Returns whether there was one.
     pub fn stop(&self) -> bool {
-        let talk = self.state.lock().talk.clone();
-        talk.is_some_and(|talk| talk.stop.ask())
+        let dialogues = self.connection.lock().dialogues.clone();
+        dialogues.is_some_and(|dialogues| dialogues.stop.ask())
     }
 
-    /// Reads lines and does what they say, until the input ends or the person leaves. The body of the sending thread.
-    pub fn sending_loop(&self) {
-        while let Some(line) = self.shared.terminal.read_line() {
-            if self.do_line(&line).is_break() {
-                break;
-            }
-        }
-        self.wants(Wish::Leave);
-    }
-
-    /// Leaves as politely as a short time allows. Called by the handler of Ctrl-C and SIGTERM.
+    /// Leaves as politely as a short time allows. Called by the handler of signals, and at the second Ctrl-C.
     pub fn leave_at_signal(&self) {
-        let Some(talk) = self.note_leaving() else {
-            return;
-        };
-        match self.busy.try_lock_for(LEAVE_TIME) {
-            Some(_busy) => talk.leave(Patience::Little),
-            None => talk.link.shut(),
+        let dialogues = self.begin_to_leave();
+        match self.in_dialogue.try_lock_for(LEAVE_TIME) {
+            Some(_guard) => dialogues.leave(Patience::Short),
+            None => dialogues.link.shut(),
         }
-        // Whoever waits for room on the screen, which a person may hold up, waits no longer.
+        // A thread that waits for the screen, which a person may hold up, waits no longer.
         self.shared.terminal.end();
     }
 
-    /// From now on the end of the connection is no failure. While there is none, the program ends here: nobody is to be told goodbye, and
-    /// the other thread may be in the middle of joining again.
-    fn note_leaving(&self) -> Option<Arc<Talk>> {
-        let mut state = self.state.lock();
-        state.is_leaving = true;
-        if state.is_rejoining {
-            drop(state);
-            self.shared.terminal.end();
-            std::process::exit(0);
+    /// From now on the end of the connection is no failure. Without a connection the program ends here: there is nobody to say goodbye
+    /// to, and the main thread may be in the middle of joining.
+    fn begin_to_leave(&self) -> Arc<Dialogues> {
+        let mut connection = self.connection.lock();
+        connection.is_leaving = true;
+        match connection.dialogues.clone() {
+            Some(dialogues) => dialogues,
+            None => {
+                drop(connection);
+                self.shared.terminal.end();
+                std::process::exit(0)
+            }
         }
-        state.talk.clone()
     }
 
-    fn do_line(&self, line: &str) -> ControlFlow<()> {
-        let typed = Typed::parse(line);
-        if self.shared.known.is_waiting() {
-            return match typed {
-                Typed::Action(Action::Quit, ..) => ControlFlow::Break(()),
-                _ if line == "/1" => ControlFlow::Break(()),
-                _ => {
-                    self.shared.terminal.show("You wait for the admin to approve you; nothing is sent until then. /1 leaves.");
-                    ControlFlow::Continue(())
-                }
-            };
+    /// Does what the typed lines say, until the user leaves. The body of the sending thread.
+    pub fn sending_loop(&self, lines: Receiver<String>) {
+        let mut queue = Queue::default();
+        let no_lines = never();
+        while self.work_off(&mut queue).is_continue() {
+            if let Some(question) = queue.asked_for.and_then(|action| action.need().question()) {
+                self.shared.terminal.prompt(question);
+            }
+            let is_full = queue.is_at_end || queue.tasks.len() == MAX_TASKS;
+            select! {
+                recv(if is_full { &no_lines } else { &lines }) -> line => match line {
+                    Ok(line) => self.take(&line, &mut queue),
+                    Err(_) => queue.is_at_end = true,
+                },
+                recv(self.woken) -> _ => {}
+            }
         }
-        let wish = match typed {
-            Typed::Action(Action::Quit, ..) => return ControlFlow::Break(()),
-            Typed::Action(action, "", Some(question)) => match self.ask_for(action, question) {
-                None => return ControlFlow::Break(()),
-                Some(answer) => Wish::Do(action, answer.trim().to_owned()),
-            },
-            Typed::Action(action, argument, _) => Wish::Do(action, argument.to_owned()),
-            Typed::Message("") => return ControlFlow::Continue(()),
+    }
+
+    /// Takes a typed line into the queue.
+    fn take(&self, line: &str, queue: &mut Queue) {
+        let terminal = &self.shared.terminal;
+        if let Some(action) = queue.asked_for.take() {
+            return self.push(Task::Do(action, line.trim().to_owned()), queue);
+        }
+        match Typed::parse(line) {
+            Typed::Action(Action::Quit, _) => queue.is_at_end = true,
+            _ if self.shared.known.is_waiting() && line == "/1" => queue.is_at_end = true,
+            _ if self.shared.known.is_waiting() => terminal.show(
+                "You wait for the admin to approve you; nothing is sent until then. /1 leaves.",
+            ),
+            Typed::Action(action, "") if action.need() != Need::Nothing => {
+                queue.asked_for = Some(action);
+                if terminal.is_interactive() && matches!(action, Action::Approve | Action::Deny) {
+                    self.push(Task::Do(Action::Requests, String::new()), queue);
+                }
+            }
+            Typed::Action(action, argument) => {
+                self.push(Task::Do(action, argument.to_owned()), queue)
+            }
+            Typed::Message("") => {}
             Typed::Message(text) => {
-                let mut state = self.state.lock();
-                state.n_lines += 1;
-                Wish::Say {
-                    number: state.n_lines,
-                    text: text.to_owned(),
+                queue.n_said += 1;
+                self.push(Task::Say(queue.n_said, text.to_owned()), queue);
+            }
+        }
+    }
+
+    fn push(&self, task: Task, queue: &mut Queue) {
+        if queue.tasks.is_empty() && self.connection.lock().dialogues.is_none() {
+            let notice = "There is no connection: it is done as soon as there is one again.";
+            self.shared.terminal.show(notice);
+        }
+        queue.tasks.push_back(task);
+    }
+
+    /// Does what can be done now of what is in the queue. Breaks when the user has left.
+    fn work_off(&self, queue: &mut Queue) -> ControlFlow<()> {
+        let terminal = &self.shared.terminal;
+        loop {
+            let dialogues = self.connection.lock().dialogues.clone();
+            match (&dialogues, queue.tasks.front()) {
+                (Some(dialogues), Some(task)) if !self.shared.known.is_waiting() => {
+                    let _guard = self.in_dialogue.lock();
+                    match (dialogues.hold(task), task) {
+                        (Ok(()), _) => {}
+                        (Err(DialogueError::NoAnswer), _) => {
+                            terminal.show("No answer came; what you typed may have had no effect.")
+                        }
+                        (Err(DialogueError::Disconnected), Task::Do(Action::File, _)) => terminal
+                            .show("The connection broke while the file was sent: share it again when it is back."),
+                        // It is still the first when the connection is back.
+                        (Err(DialogueError::Disconnected), _) => return ControlFlow::Continue(()),
+                    }
+                    queue.tasks.pop_front();
+                }
+                _ if !queue.is_at_end => return ControlFlow::Continue(()),
+                // A script wants to have said everything. A person wants to be gone now.
+                (None, Some(_)) if !terminal.is_interactive() => return ControlFlow::Continue(()),
+                (dialogues, task) => {
+                    if task.is_some() {
+                        let why = match dialogues {
+                            Some(_) => "you wait for approval",
+                            None => "there is no connection",
+                        };
+                        let n = queue.tasks.len();
+                        terminal.show(&format!(
+                            "Not sent, since {why}: the last {n} that you typed."
+                        ));
+                    }
+                    let _guard = self.in_dialogue.lock();
+                    self.begin_to_leave().leave(Patience::Goodbye);
+                    return ControlFlow::Break(());
                 }
             }
-        };
-        self.wants(wish);
-        ControlFlow::Continue(())
-    }
-
-    /// What an action needs to know. To a person who is to name one of those who asked to join, they are shown.
-    fn ask_for(&self, action: Action, question: &str) -> Option<String> {
-        if self.shared.terminal.is_interactive() && matches!(action, Action::Approve | Action::Deny)
-        {
-            self.wants(Wish::Do(Action::Requests, String::new()));
         }
-        self.shared.terminal.ask(question)
-    }
-
-    fn wants(&self, wish: Wish) {
-        let is_leave = matches!(wish, Wish::Leave);
-        let mut state = self.state.lock();
-        let n_before = state.wishes.len();
-        state.wishes.push_back(wish);
-        let is_offline = state.talk.is_none();
-        drop(state);
-        match (is_offline, is_leave) {
-            (false, _) => self.work_off(),
-            // A person wants to be gone now; a script wants to have said everything.
-            (true, true) if n_before == 0 || self.shared.terminal.is_interactive() => {
-                if n_before > 0 {
-                    self.shared.terminal.show(&format!("Not sent, since there is no connection: the last {n_before} that you typed."));
-                }
-                self.note_leaving();
-            }
-            (true, false) if n_before == 0 => self
-                .shared
-                .terminal
-                .show("There is no connection: it is done as soon as there is one again."),
-            (true, _) => {}
-        }
-    }
-
-    /// Grants the wishes, as long as there is a connection.
-    fn work_off(&self) {
-        let _busy = self.busy.lock();
-        while let Some((talk, wish)) = self.next_wish() {
-            if matches!(wish, Wish::Leave) {
-                self.note_leaving();
-            }
-            match talk.grant(&wish) {
-                Ok(()) => {}
-                Err(Silence::NoAnswer) => self
-                    .shared
-                    .terminal
-                    .show("No answer came; what you typed may have had no effect."),
-                Err(Silence::Gone) if matches!(wish, Wish::Do(Action::File, _)) => {
-                    self.shared.terminal.show("The connection broke while the file was sent: share it again when it is back.");
-                }
-                // It is still the first when the connection is back.
-                Err(Silence::Gone) => return,
-            }
-            self.state.lock().wishes.pop_front();
-        }
-    }
-
-    /// The first wish, if it can be granted now: whoever waits for approval can do nothing but leave.
-    fn next_wish(&self) -> Option<(Arc<Talk>, Wish)> {
-        let mut state = self.state.lock();
-        let talk = state.talk.clone()?;
-        if let (false, Some(at)) = (
-            talk.is_member(),
-            state
-                .wishes
-                .iter()
-                .position(|wish| matches!(wish, Wish::Leave)),
-        ) {
-            if at > 0 {
-                self.shared.terminal.show(&format!(
-                    "Not sent, since you wait for approval: the last {at} that you typed."
-                ));
-                state.wishes.drain(..at);
-            }
-        }
-        let wish = state.wishes.front()?;
-        (talk.is_member() || matches!(wish, Wish::Leave)).then(|| (talk, wish.clone()))
     }
 }

@@ -1,9 +1,32 @@
-//! What can be typed: the commands with their words, and what a line means.
+//! What can be typed: the commands and their words, and what a line means.
 
 use crate::terminal::Need;
 
-/// What a person can type beside messages.
-#[allow(missing_docs)] // their words and their help stand below
+/// A typed line.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Typed<'a> {
+    /// A command, and what follows its word.
+    Action(Action, &'a str),
+    /// A line to be said.
+    Message(&'a str),
+}
+
+impl Typed<'_> {
+    /// A line is a message unless it is exactly a command, also if it begins with a slash.
+    pub fn parse(line: &str) -> Typed<'_> {
+        let (word, argument) = line.split_once(' ').unwrap_or((line, ""));
+        let argument = argument.trim();
+        match Action::parse(word) {
+            Some(action) if argument.is_empty() || action.need() != Need::Nothing => {
+                Typed::Action(action, argument)
+            }
+            _ => Typed::Message(line),
+        }
+    }
+}
+
+/// What a person can do beside saying something.
+#[allow(missing_docs)] // `HELP` says what they are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Action {
     Requests,
@@ -19,117 +42,58 @@ pub enum Action {
     Help,
 }
 
-/// Each action with its words, what it needs to know, and its line of help.
-pub(super) const ACTIONS: [(Action, &[&str], Need, &str); 11] = [
-    (
-        Action::Requests,
-        &["/1", "/requests"],
-        Need::Nothing,
-        "who has asked to join (admin)",
-    ),
-    (
-        Action::Approve,
-        &["/2", "/approve"],
-        Need::Request("Who is to be approved"),
-        "NAME: let somebody in (admin)",
-    ),
-    (
-        Action::Deny,
-        &["/deny"],
-        Need::Request("Who is to be denied"),
-        "NAME: refuse somebody (admin)",
-    ),
-    (Action::Quit, &["/3", "/quit"], Need::Nothing, "leave"),
-    (
-        Action::Members,
-        &["/4", "/members"],
-        Need::Nothing,
-        "all members of the group",
-    ),
-    (
-        Action::Online,
-        &["/5", "/online"],
-        Need::Nothing,
-        "the members that are online",
-    ),
-    (
-        Action::Transfer,
-        &["/6", "/transfer"],
-        Need::Member("Who is to be the admin"),
-        "NAME: hand the admin's role over (admin)",
-    ),
-    (
-        Action::Admin,
-        &["/7", "/admin"],
-        Need::Nothing,
-        "who the admin is",
-    ),
-    (
-        Action::Kick,
-        &["/8", "/kick"],
-        Need::Member("Who is to be kicked"),
-        "NAME: put somebody out (admin)",
-    ),
-    (
-        Action::File,
-        &["/9", "/file"],
-        Need::File("Which file"),
-        "PATH: share a file with everybody online",
-    ),
-    (
-        Action::Help,
-        &["/help"],
-        Need::Nothing,
-        "this list; any other line is said to the group",
-    ),
-];
+/// What `/help` shows. Tab completes the words at the beginning of each line.
+pub const HELP: &str = "\
+/1 /requests   who has asked to join (admin)
+/2 /approve    NAME: let somebody in (admin)
+/deny          NAME: refuse somebody (admin)
+/3 /quit       leave
+/4 /members    all members of the group
+/5 /online     the members that are online
+/6 /transfer   NAME: hand the admin's role over (admin)
+/7 /admin      who the admin is
+/8 /kick       NAME: put somebody out (admin)
+/9 /file       PATH: share a file with everybody online
+/help          this list; any other line is said to the group";
 
-/// Every word that is a command, and what it needs to know.
-pub fn commands() -> Vec<(&'static str, Need)> {
-    ACTIONS
-        .iter()
-        .flat_map(|(_, words, need, _)| words.iter().map(|word| (*word, *need)))
-        .collect()
-}
+impl Action {
+    fn parse(word: &str) -> Option<Action> {
+        Some(match word {
+            "/1" | "/requests" => Action::Requests,
+            "/2" | "/approve" => Action::Approve,
+            "/deny" => Action::Deny,
+            "/3" | "/quit" => Action::Quit,
+            "/4" | "/members" => Action::Members,
+            "/5" | "/online" => Action::Online,
+            "/6" | "/transfer" => Action::Transfer,
+            "/7" | "/admin" => Action::Admin,
+            "/8" | "/kick" => Action::Kick,
+            "/9" | "/file" => Action::File,
+            "/help" => Action::Help,
+            _ => return None,
+        })
+    }
 
-/// A typed line.
-#[derive(Debug, PartialEq, Eq)]
-pub enum Typed<'a> {
-    /// An action, what it needs to know (empty: to be asked for), and the question for it.
-    Action(Action, &'a str, Option<&'static str>),
-    /// A line to be said.
-    Message(&'a str),
-}
-
-impl Typed<'_> {
-    /// Any line that is not exactly an action is a message, also one that begins with a slash.
-    pub fn parse(line: &str) -> Typed<'_> {
-        let (word, argument) = line
-            .split_once(' ')
-            .map_or((line, ""), |(word, rest)| (word, rest.trim()));
-        match ACTIONS.iter().find(|(_, words, ..)| words.contains(&word)) {
-            Some((action, _, need, _)) if *need != Need::Nothing || argument.is_empty() => {
-                Typed::Action(*action, argument, need.question())
-            }
-            _ => Typed::Message(line),
+    /// What the command needs to know. The person is asked for it, unless it follows the word.
+    pub fn need(self) -> Need {
+        match self {
+            Action::Approve => Need::Request("Who is to be approved"),
+            Action::Deny => Need::Request("Who is to be denied"),
+            Action::Transfer => Need::Member("Who is to be the admin"),
+            Action::Kick => Need::Member("Who is to be kicked"),
+            Action::File => Need::File("Which file"),
+            _ => Need::Nothing,
         }
     }
 }
 
-/// What the person wants, in full.
-#[derive(Clone)]
-pub enum Wish {
-    /// Say this to the group; the number tells it from all other lines of this run.
-    Say {
-        /// From 1.
-        number: u64,
-        /// The line.
-        text: String,
-    },
-    /// Do this, with the name or the path that it takes.
-    Do(Action, String),
-    /// Leave.
-    Leave,
+/// The words that are commands, and what each needs to know.
+pub fn commands() -> Vec<(&'static str, Need)> {
+    let words = |line: &'static str| line.split(' ').take_while(|word| word.starts_with('/'));
+    HELP.lines()
+        .flat_map(words)
+        .filter_map(|word| Some((word, Action::parse(word)?.need())))
+        .collect()
 }
 
 #[cfg(test)]
@@ -138,15 +102,14 @@ mod tests {
 
     #[test]
     fn a_line_is_an_action_only_if_it_is_one_exactly() {
-        let approve = Some("Who is to be approved");
         let cases = [
-            ("/2", Typed::Action(Action::Approve, "", approve)),
-            ("/2 bob", Typed::Action(Action::Approve, "bob", approve)),
+            ("/2", Typed::Action(Action::Approve, "")),
+            ("/2 bob", Typed::Action(Action::Approve, "bob")),
             (
                 "/approve  bob the builder ",
-                Typed::Action(Action::Approve, "bob the builder", approve),
+                Typed::Action(Action::Approve, "bob the builder"),
             ),
-            ("/5", Typed::Action(Action::Online, "", None)),
+            ("/5", Typed::Action(Action::Online, "")),
             ("/5 and more", Typed::Message("/5 and more")),
             ("/10", Typed::Message("/10")),
             (
@@ -160,5 +123,16 @@ mod tests {
         for (line, typed) in cases {
             assert_eq!(Typed::parse(line), typed, "{line:?}");
         }
+    }
+
+    #[test]
+    fn every_word_of_the_help_is_a_command_and_every_command_is_in_the_help() {
+        let words: Vec<&str> = commands().into_iter().map(|(word, _)| word).collect();
+        for digit in 1..=9 {
+            assert!(words.contains(&format!("/{digit}").as_str()));
+        }
+        let n_words = HELP.matches("\n/").count() + 1 + HELP.matches(" /").count();
+        assert_eq!(words.len(), n_words);
+        assert_eq!(words.len(), 20);
     }
 }

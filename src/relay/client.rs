@@ -12,6 +12,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
+use crossbeam_channel::Receiver;
 use parking_lot::Mutex;
 
 use super::splitter::{Piece, REST_TIME, Splitter};
@@ -99,10 +100,11 @@ pub fn run(settings: RelayClientSettings) -> Result<(), ClientError> {
         leave: Box::new(move || at_second_ctrl_c.leave(Shutdown::Both)),
     });
     let sending = Arc::clone(&chat);
-    // Not joined: a read of standard input cannot be woken.
+    let lines = chat.terminal.lines().map_err(ClientError::Lost)?;
+    // Not joined: it waits for lines that are typed.
     thread::Builder::new()
         .name("sending".into())
-        .spawn(move || sending.sending_loop())
+        .spawn(move || sending.sending_loop(lines))
         .map_err(ClientError::Lost)?;
     match chat.receiving_loop() {
         _ if chat.is_leaving.load(Ordering::SeqCst) => Ok(()),
@@ -122,8 +124,8 @@ fn name(text: &str) -> Result<UserName, NameError> {
 
 impl Chat {
     /// Reads lines and sends them, until the input ends.
-    fn sending_loop(&self) {
-        while let Some(line) = self.terminal.read_line() {
+    fn sending_loop(&self, lines: Receiver<String>) {
+        for line in lines {
             if self.say(&line).is_err() {
                 // Half a token may be out: nothing can follow it. The receiving thread says so.
                 let _ = self.socket.shutdown(Shutdown::Both);

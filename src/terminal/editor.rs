@@ -172,9 +172,9 @@ impl Editor {
         }
     }
 
-    /// The next line that was typed; `None` at the end.
-    pub fn next_line(&self) -> Option<String> {
-        self.typed.recv().ok()
+    /// The lines that are typed.
+    pub fn lines(&self) -> Receiver<String> {
+        self.typed.clone()
     }
 
     /// Ends the editing: what is to be shown is shown, and the terminal is as it was.

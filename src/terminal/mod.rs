@@ -27,8 +27,10 @@ use std::collections::BTreeSet;
 use std::io::{self, BufRead, IsTerminal, Write};
 use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
+use std::thread;
 
 use chrono::{DateTime, Local, NaiveDateTime};
+use crossbeam_channel::{Receiver, bounded};
 use parking_lot::Mutex;
 
 use self::editor::Editor;
@@ -338,12 +340,30 @@ impl Terminal {
         }
     }
 
-    /// Asks for a line. `None`: the input has ended. In a pipe the question is not shown.
-    pub fn ask(&self, question: &str) -> Option<String> {
+    /// The lines that are typed from now on, without their ends. The channel ends when the input does.
+    ///
+    /// # Errors
+    /// The system has no thread.
+    pub fn lines(&self) -> io::Result<Receiver<String>> {
+        if let Some(editor) = self.editor() {
+            return Ok(editor.lines());
+        }
+        // No line is read while nobody wants one.
+        let (typed, lines) = bounded(0);
+        let reading_loop =
+            move || while read_line().is_some_and(|line| typed.send(line).is_ok()) {};
+        // Not joined: a read of standard input cannot be woken.
+        thread::Builder::new()
+            .name("reading".into())
+            .spawn(reading_loop)?;
+        Ok(lines)
+    }
+
+    /// Shows a question to a person whose terminal has no editor. The editor shows questions by itself, and a pipe shows none.
+    pub fn prompt(&self, question: &str) {
         if self.is_interactive && self.editor().is_none() {
             write(&format!("{question}: "));
         }
-        self.read_line()
     }
 
     /// Parses the name that was given as an option, or else asks for one. A person is asked until the name is legal.
@@ -359,7 +379,9 @@ impl Terminal {
         if let Some(given) = given {
             return parse(given.trim());
         }
-        while let Some(answer) = self.ask(question) {
+        loop {
+            self.prompt(question);
+            let Some(answer) = read_line() else { break };
             match parse(answer.trim()) {
                 Err(error) if self.is_interactive => self.show(&error.to_string()),
                 Err(_) if answer.trim().is_empty() => {}
@@ -370,20 +392,17 @@ impl Terminal {
             "the input ended before the {question} was given; give it as a line, or as an option"
         )))
     }
+}
 
-    /// Reads the next line, without its end. `None`: the input has ended. Bytes that are not UTF-8 are replaced.
-    pub fn read_line(&self) -> Option<String> {
-        if let Some(editor) = self.editor() {
-            return editor.next_line();
-        }
-        let mut bytes = Vec::new();
-        match io::stdin().lock().read_until(b'\n', &mut bytes) {
-            Ok(0) | Err(_) => return None,
-            Ok(_) => {}
-        }
-        let line = String::from_utf8_lossy(&bytes);
-        Some(line.trim_end_matches(['\n', '\r']).to_owned())
+/// Reads the next line, without its end. `None`: the input has ended. Bytes that are not UTF-8 are replaced.
+fn read_line() -> Option<String> {
+    let mut bytes = Vec::new();
+    match io::stdin().lock().read_until(b'\n', &mut bytes) {
+        Ok(0) | Err(_) => return None,
+        Ok(_) => {}
     }
+    let line = String::from_utf8_lossy(&bytes);
+    Some(line.trim_end_matches(['\n', '\r']).to_owned())
 }
 
 /// The time of day as lines have it: `HH:MM`.

@@ -3,6 +3,8 @@
 use std::convert::Infallible;
 use std::path::PathBuf;
 
+use crossbeam_channel::Receiver;
+
 use super::Conversation;
 
 /// There is none.
@@ -25,7 +27,7 @@ impl Editor {
     }
 
     /// Never called.
-    pub fn next_line(&self) -> Option<String> {
+    pub fn lines(&self) -> Receiver<String> {
         match self.0 {}
     }
 
