@@ -1,9 +1,8 @@
 //! Keys: 32 random bytes, half of them to sign and half to encrypt.
 //!
-//! A key is written as 44 characters of base64url, the form that Python's `Fernet.generate_key` gives and that the plain
-//! protocol sends: 43 of them carry the bytes, the last one is `=`. Where a key comes from (the wire, a file, a phrase) is
-//! not known here, and what is done with it is next door.
-//! Invariant: a `Key` exists only with 32 bytes behind it, its `Debug` does not show them, and they are wiped when it is dropped.
+//! A key is written as 44 characters of base64url: 43 carry the bytes, the last one is `=`. Python's `Fernet.generate_key` gives this
+//! form, and a server sends it. Where a key comes from (the wire, a file, a phrase) is not known here.
+//! Invariant: a `Key` has exactly 32 bytes, its `Debug` does not show them, and they are wiped when it is dropped.
 
 use std::fmt;
 
@@ -17,11 +16,11 @@ use super::SealError;
 /// A Fernet key that is ready for use.
 pub struct Key {
     text: Zeroizing<String>,
-    /// The half that the HMAC is made with.
+    /// The half for the HMAC.
     pub(super) signing: Zeroizing<[u8; 16]>,
-    /// The half that AES is done with.
+    /// The half for AES.
     pub(super) encryption: Zeroizing<[u8; 16]>,
-    /// The same key, as the package for whole tokens wants it. It wipes itself.
+    /// The same key for the `fernet` package. It wipes itself.
     pub(super) fernet: Fernet,
 }
 
@@ -32,19 +31,19 @@ impl Key {
             .expect("a generated key has the form of a key")
     }
 
-    /// Reads a key from its 44 characters; blanks and line ends around them do not count.
+    /// Reads a key from its 44 characters. Blanks and line ends around them do not count.
     ///
     /// # Errors
-    /// The text is anything else.
+    /// [`SealError::Key`]: the text is anything else.
     pub fn parse(text: &str) -> Result<Key, SealError> {
-        // Fernet::new does not ask for the `=`, and Python does: so the form is looked at here.
+        // Fernet::new takes a key without its `=`, and Python does not. So the form is checked here.
         let bytes = Zeroizing::new(URL_SAFE.decode(text.trim()).map_err(|_| SealError::Key)?);
         Ok(Key::from_bytes(
             bytes.as_slice().try_into().map_err(|_| SealError::Key)?,
         ))
     }
 
-    /// The key that is these bytes.
+    /// The key of these bytes.
     pub(super) fn from_bytes(bytes: &[u8; 32]) -> Key {
         let (mut signing, mut encryption) = (Zeroizing::new([0; 16]), Zeroizing::new([0; 16]));
         signing.copy_from_slice(&bytes[..16]);

@@ -1,16 +1,21 @@
 //! The secrets: keys, and what is sealed under them. Bytes in, bytes out.
 //!
-//! In reading order: a [`Key`], and where it comes from: a file (`key_file.rs`), or a [`Secret`]; a text sealed into one token and opened
-//! again (`token.rs`), and the line that friends seal (`stamped_line.rs`); a whole file as one token, sealed and opened piece by piece so that its
-//! size costs no memory (`body.rs`). Knows nothing of frames, commands or sockets: a caller brings a `Read` or pieces of bytes.
+//! To *seal* is to turn a text into a [Fernet token](https://github.com/fernet/spec/blob/master/Spec.md), which only the holders of the key
+//! can read or change; to *open* is the way back. In reading order:
 //!
-//! Texts go through the `fernet` package. Bodies are put together here from the same parts (AES-CBC, HMAC-SHA256, base64),
-//! because `fernet` wants a token whole and in memory; the tests hold both ways to the same bytes.
+//! - `key.rs`: a [`Key`]. `key_file.rs`: a key in a file. `secret.rs`: a key from a [`Secret`], the phrase of a closed server.
+//! - `token.rs`: a text sealed into one token, and opened again. `stamped_line.rs`: the line that friends at a relay seal.
+//! - `body.rs`: a whole file as one token, sealed and opened piece by piece, so that its size costs no memory.
 //!
-//! What is not here: a time-to-live. A token is good at any age, and also when it is stamped in the future: the older
+//! Knows nothing of frames, commands or sockets: a caller brings a `Read` or pieces of bytes.
+//!
+//! Texts go through the `fernet` package. It wants a token whole and in memory, so bodies are put together here from the same parts:
+//! AES-CBC, HMAC-SHA256, base64. Tests compare the two byte by byte.
+//!
+//! Not here: a time-to-live. A token is good at any age, and also if it is stamped in the future. The Python
 //! programs accept both, and the clocks of old machines are wrong.
-//! Invariant: nothing in this room shows a key or a text in an error, a `Debug` or a log line. Keys are wiped when they are dropped, but
-//! for the state of an HMAC, whose package has no means for it.
+//! Invariant: nothing in this module shows a key or a text in an error, a `Debug` or a log line. Keys are wiped when they are dropped,
+//! except for the state of an HMAC, whose package cannot wipe it.
 
 mod body;
 mod key;
@@ -19,8 +24,7 @@ mod secret;
 mod stamped_line;
 mod token;
 
-use std::error::Error;
-use std::fmt;
+use thiserror::Error;
 
 pub use body::{BodyCheck, BodyFault, BodyOpener, BodySealer};
 pub use key::Key;
@@ -30,26 +34,17 @@ pub use stamped_line::StampedLine;
 pub use token::{has_token_form, is_token_len, stamp_of, token_len};
 
 /// Why a key, a token or a body that came from outside was not accepted.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 pub enum SealError {
     /// A text is not a key.
+    #[error("a key is 43 letters, digits, `-` or `_` and one `=`")]
     Key,
-    /// A token or a body is none, was damaged, or was sealed with another key. Which of these, the HMAC cannot tell.
+    /// Bytes are no token or body, or were damaged, or were sealed with another key. The HMAC cannot tell these apart.
+    #[error("damaged, or sealed with another key")]
     NotOpened,
 }
 
-impl fmt::Display for SealError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            SealError::Key => "a key is 43 letters, digits, `-` or `_` and one `=`",
-            SealError::NotOpened => "damaged, or sealed with another key",
-        })
-    }
-}
-
-impl Error for SealError {}
-
-/// The vectors that the Fernet specification publishes, for the tests of this room.
+/// The vectors that the Fernet specification publishes, for the tests of this module.
 #[cfg(test)]
 mod vectors {
     /// The key of all of them.

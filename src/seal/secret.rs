@@ -1,8 +1,8 @@
-//! The secret of a closed server: a phrase that its users were told by other means, and the key of a server's run made from it.
+//! The secret of a closed server: a phrase that its users were told by other means. The key of a server's run is made from it.
 //!
-//! In the plain protocol the first 44 bytes are the key. A closed server sends a *salt* of the same form in their place, fresh for each
-//! run, and both ends derive the key: PBKDF2-HMAC-SHA256 (RFC 8018, section 5.2). Its many rounds are there to make each guess at
-//! a phrase expensive; what they cost whoever knows the phrase is a second or so, once.
+//! An open server sends its key in the first 44 bytes. A closed server sends a *salt* of the same form in their place, fresh for each
+//! run, and both ends derive the key: PBKDF2-HMAC-SHA256 (RFC 8018, section 5.2). Its many rounds make each guess at a phrase expensive.
+//! They cost an end that knows the phrase about a second, once a run.
 
 use std::sync::Arc;
 
@@ -14,24 +14,24 @@ use zeroize::Zeroizing;
 
 use super::Key;
 
-/// The least characters of a secret. Shorter phrases are guessed.
+/// The least length of a secret, in characters. Shorter phrases can be guessed.
 pub(super) const MIN_SECRET: usize = 12;
 
-/// Keeps what is derived here apart from whatever else somebody derives from the same phrase.
+/// Makes the key differ from all that is derived from the same phrase for other purposes.
 const PURPOSE: &[u8] = b"fernchat link v1";
 
-/// How often the hash is applied: what is advised for this one since 2023 (OWASP, Password Storage Cheat Sheet).
+/// How often the hash is applied: as advised since 2023 (OWASP, Password Storage Cheat Sheet).
 const N_ROUNDS: u32 = 600_000;
 
-/// See the module's page.
+/// The phrase of a closed server, and the key that was derived from it last.
 pub struct Secret {
     text: Zeroizing<String>,
-    /// The salt of the last run, and the key of it: over another connection to the same run it need not be derived again.
+    /// The salt of the last run, and its key. Another connection to the same run need not derive it again.
     derived: Mutex<Option<(String, Arc<Key>)>>,
 }
 
 impl Secret {
-    /// Takes a secret from one line; blanks and line ends around it do not count. `None`: there are more lines, or it is too short.
+    /// Takes a secret from one line. Blanks and line ends around it do not count. `None`: there are more lines, or it is too short.
     pub(super) fn parse(text: &str) -> Option<Secret> {
         let text = text.trim();
         let is_one = !text.contains(['\n', '\r']) && text.chars().count() >= MIN_SECRET;
@@ -41,7 +41,7 @@ impl Secret {
         })
     }
 
-    /// Whether the key of the run with this salt is there already.
+    /// Whether [`Secret::derive`] has the key of the run with this salt already, and returns at once.
     pub fn has_derived(&self, salt: &Key) -> bool {
         self.derived
             .lock()
@@ -49,7 +49,7 @@ impl Secret {
             .is_some_and(|(last, _)| last == salt.as_str())
     }
 
-    /// The key of the run with this salt. Takes a fraction of a second, and some seconds on an old machine; the second time, nothing.
+    /// The key of the run with this salt. The first call takes a fraction of a second, or some seconds on an old machine.
     pub fn derive(&self, salt: &Key) -> Arc<Key> {
         let mut derived = self.derived.lock();
         match &*derived {
@@ -67,7 +67,7 @@ impl Secret {
     }
 }
 
-/// Something new that the other end must repeat, sealed, to show that it is here now and not a recording.
+/// A new random text. The other end must repeat it, sealed, to show that it is no recording.
 pub fn challenge() -> String {
     Fernet::generate_key()
 }

@@ -1,20 +1,20 @@
-//! The stamped line: `[HH:MM:SS] NAME: TEXT`, the text inside a relay's token.
+//! The stamped line: `[HH:MM:SS] NAME: TEXT`, the text that friends at a relay seal.
 //!
-//! The time is the sender's, local, and so is the name: nothing proves either but the key that all friends share.
+//! Time and name are the sender's own claims. The key proves only that one of its holders sealed the line.
 
 /// A stamped line, taken apart.
 #[derive(Debug, PartialEq, Eq)]
 pub struct StampedLine<'a> {
-    /// `HH:MM:SS`, as the sender's clock had it.
+    /// `HH:MM:SS`, local time of the sender.
     pub time: &'a str,
-    /// Who says it.
+    /// The sender.
     pub name: &'a str,
-    /// What is said.
+    /// What the sender says.
     pub text: &'a str,
 }
 
 impl<'a> StampedLine<'a> {
-    /// Takes a line apart; `None` if it has another form.
+    /// Takes a line apart. `None`: it has another form.
     pub fn parse(line: &'a str) -> Option<StampedLine<'a>> {
         let (time, rest) = line.strip_prefix('[')?.split_once("] ")?;
         let (name, text) = rest.split_once(": ")?;

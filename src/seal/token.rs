@@ -5,11 +5,11 @@
 //!            '---------- head: 25 ----------'
 //! ```
 //!
-//! The last block is filled up as PKCS#7 says, with n bytes of the value n, 1 to 16, so the blocks tell where the text ends;
-//! the HMAC covers all that stands before it. `=` fills the base64 up to a multiple of four characters.
+//! (Fernet specification, "Token Format".) PKCS#7 fills the last block up with n bytes of the value n, 1 to 16, so the blocks tell where
+//! the text ends. The HMAC covers all that stands before it. `=` fills the base64 up to a multiple of four characters.
 //!
-//! Whether a text is UTF-8, and where a token lies in a stream, is asked elsewhere.
-//! Invariant: what `seal` gives has exactly `token_len` characters, since others announce that number beforehand.
+//! Whether a text is UTF-8, and where a token lies in a stream, is not asked here.
+//! Invariant: `seal` gives exactly `token_len` characters, because a sender announces that number beforehand.
 
 use std::str;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -22,19 +22,19 @@ use super::{Key, SealError};
 impl Key {
     /// Seals a text into a token, stamped with the present time.
     pub fn seal(&self, text: &[u8]) -> String {
-        // A clock before 1970 is no reason to stop: nobody looks at the stamp.
+        // A clock before 1970 is no reason to stop: no receiver refuses a token for its stamp.
         let now_secs = SystemTime::now()
             .duration_since(UNIX_EPOCH)
             .map_or(0, |age| age.as_secs());
         self.fernet.encrypt_at_time(text, now_secs)
     }
 
-    /// Opens a token, whatever time it is stamped with.
+    /// Opens a token. Its time stamp may be any.
     ///
     /// # Errors
-    /// It is no token, was damaged, or was sealed with another key; which of these cannot be told.
+    /// [`SealError::NotOpened`]: it is no token, was damaged, or was sealed with another key.
     pub fn open(&self, token: &[u8]) -> Result<Vec<u8>, SealError> {
-        // The package also takes a token with its `=` cut off or multiplied: not so here.
+        // The package also takes a token with too few or too many `=`.
         if !is_token_len(token.len() as u64) {
             return Err(SealError::NotOpened);
         }
@@ -50,8 +50,8 @@ impl Key {
     }
 }
 
-/// The "now" that tokens are opened at. The package refuses what is stamped more than 60 s after it, so it is as late as
-/// can be; it adds these 60 s, hence not `u64::MAX`.
+/// The present time for the package, which refuses a token that is stamped more than 60 s later. So it is as late as can be, less the
+/// 60 s that the package adds.
 const END_OF_TIME_SECS: u64 = u64::MAX - 60;
 
 /// Version, time stamp and IV, in bytes before base64.
@@ -79,12 +79,12 @@ pub fn is_token_len(len: u64) -> bool {
     n_blocks > 0 && base64_len(sealed_len(n_blocks)) == len
 }
 
-/// Whether a text has the form of a token, under whatever key.
+/// Whether a text has the form of a token, under any key.
 pub fn has_token_form(text: &str) -> bool {
     is_token_len(text.len() as u64) && URL_SAFE.decode(text).is_ok_and(|bytes| bytes[0] == VERSION)
 }
 
-/// The time that a token is stamped with, in seconds since 1970, by the clock of whoever sealed it; `None`: it is too short for one.
+/// The time that a token is stamped with, in seconds since 1970, by the clock of its sender. `None`: it is no base64, or too short.
 pub fn stamp_of(token: &[u8]) -> Option<u64> {
     let head = URL_SAFE.decode(token.get(..12)?).ok()?;
     Some(u64::from_be_bytes(*head.last_chunk()?))
@@ -95,7 +95,7 @@ fn sealed_len(n_blocks: u64) -> u64 {
     HEAD_LEN as u64 + BLOCK_LEN as u64 * n_blocks + HMAC_LEN as u64
 }
 
-/// The characters that so many bytes have in base64.
+/// How many characters this many bytes have in base64.
 fn base64_len(n_bytes: u64) -> u64 {
     4 * n_bytes.div_ceil(3)
 }
