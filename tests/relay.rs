@@ -269,7 +269,7 @@ fn a_token_that_does_not_open_is_mentioned_once_and_ends_nothing() {
     assert!(
         String::from_utf8(output.stderr)
             .unwrap()
-            .contains("stands for oneself")
+            .contains("stands for the person who reads")
     );
     let mut mallory = client(relay.port, "mallory", &wrong);
     for _ in 0..3 {

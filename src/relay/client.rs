@@ -1,9 +1,9 @@
-//! The relay's client: friends who share a key, and a relay that does not have it.
+//! The relay's client: friends who share a key, at a relay that does not have it.
 //!
-//! Two threads, as in the chat client: the main one receives, the other reads lines and sends. The key never comes from the command line.
-//! A line is sealed as `[HH:MM:SS] NAME: TEXT`, and split so that every token stays within what a Python peer reads at once.
+//! Two threads, as in the chat client: the main thread receives, the other reads lines and sends. The key never comes from the command line.
+//! A line is sealed as `[HH:MM:SS] NAME: TEXT`, and split so that a Python peer can read each token with one call.
 
-use std::fmt;
+use std::fmt::Display;
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, TcpStream};
 use std::path::PathBuf;
@@ -18,22 +18,21 @@ use parking_lot::Mutex;
 use super::splitter::{Piece, REST_TIME, Splitter};
 use super::{PAUSE, READ_LEN};
 use crate::machine;
-use crate::net::{ConnectError, connect, is_late};
-use crate::seal::{Key, KeyFileError, StampedLine, token_len};
-use crate::terminal::log::LogError;
+use crate::net::{connect, is_late};
+use crate::seal::{Key, StampedLine};
 use crate::terminal::{self, ChatLine, Conversation, Names, SaidAt, Terminal};
 use crate::wire::name::{NameError, UserName};
 
-/// The longest token that is sent, in bytes: what a Python peer reads at once.
-const MAX_TOKEN: u64 = 1024;
+/// The longest text that is sealed into one token, in bytes. Its token has 1024, which is what a Python peer reads at once.
+const MAX_TEXT: usize = 703;
 
-/// The name under which one's own lines are shown, so that nobody else may bear it.
+/// The name under which a person's own lines are shown. Nobody may have it as a name.
 const SELF: &str = "You";
 
-/// How many names are kept for completion.
+/// The most names that are kept for completion.
 const MAX_NAMES: usize = 10_000;
 
-/// How long the relay may take to close after the end of the input. A Python relay never does.
+/// How long the relay may take to close after the end of the input. A Python relay never closes.
 const LEAVE_TIME: Duration = Duration::from_secs(2);
 
 /// How a client is set up.
@@ -42,11 +41,11 @@ pub struct RelayClientSettings {
     pub host: String,
     /// The relay's port.
     pub port: u16,
-    /// The name; asked for if it is not given.
+    /// The name. If none is given, the person is asked.
     pub name: Option<String>,
-    /// The file with the key that all friends hold; without one, the environment has the key.
+    /// The file with the key that all friends hold. Without one, the environment has the key.
     pub key_file: Option<PathBuf>,
-    /// What the person wishes of the terminal.
+    /// How the terminal is set up.
     pub terminal: terminal::TerminalSettings,
 }
 
@@ -58,21 +57,20 @@ struct Chat {
     terminal: Terminal,
     /// The friends who have said something: Tab completes their names.
     names: Arc<Mutex<Names>>,
-    /// The end of the connection is no failure any more.
+    /// The person leaves, so the end of the connection is no failure.
     is_leaving: AtomicBool,
 }
 
 /// Connects and chats until the person leaves.
 ///
 /// # Errors
-/// No key, no connection, or an end that the person did not ask for.
-pub fn run(settings: RelayClientSettings) -> Result<(), ClientError> {
-    let key = Key::find(settings.key_file.as_deref()).map_err(ClientError::Key)?;
-    let terminal = Terminal::new(settings.terminal).map_err(ClientError::Log)?;
-    let name = terminal
-        .name("name", settings.name, name)
-        .map_err(ClientError::Name)?;
-    let socket = connect(&settings.host, settings.port).map_err(ClientError::Connect)?;
+/// No key, no connection, or an end that the person did not ask for: in words for the person.
+pub fn run(settings: RelayClientSettings) -> Result<(), String> {
+    let key = Key::find(settings.key_file.as_deref()).map_err(in_words)?;
+    let terminal = Terminal::new(settings.terminal).map_err(in_words)?;
+    let name = terminal.name("name", settings.name, name);
+    let name = name.map_err(in_words)?;
+    let socket = connect(&settings.host, settings.port).map_err(in_words)?;
     terminal.show(&format!(
         "{} {name} joined {}:{}",
         machine::local_time(),
@@ -88,7 +86,7 @@ pub fn run(settings: RelayClientSettings) -> Result<(), ClientError> {
         is_leaving: AtomicBool::new(false),
     });
     let at_signal = Arc::clone(&chat);
-    // Without the handler a signal ends the program the hard way, which a relay takes as well.
+    // Without the handler a signal kills the program, which does a relay no harm.
     let _ = machine::at_signal(Box::new(move || at_signal.leave(Shutdown::Both)));
     let at_second_ctrl_c = Arc::clone(&chat);
     let _visit = chat.terminal.enter(Conversation {
@@ -100,26 +98,29 @@ pub fn run(settings: RelayClientSettings) -> Result<(), ClientError> {
         leave: Box::new(move || at_second_ctrl_c.leave(Shutdown::Both)),
     });
     let sending = Arc::clone(&chat);
-    let lines = chat.terminal.lines().map_err(ClientError::Lost)?;
+    let lines = chat.terminal.lines().map_err(in_words)?;
     // Not joined: it waits for lines that are typed.
     thread::Builder::new()
         .name("sending".into())
         .spawn(move || sending.sending_loop(lines))
-        .map_err(ClientError::Lost)?;
+        .map_err(in_words)?;
     match chat.receiving_loop() {
         _ if chat.is_leaving.load(Ordering::SeqCst) => Ok(()),
-        Ok(()) => Err(ClientError::Closed),
-        Err(error) => Err(ClientError::Lost(error)),
+        Ok(()) => Err("the relay closed the connection".into()),
+        Err(error) => Err(format!("the connection to the relay is lost: {error}")),
     }
 }
 
+fn in_words(error: impl Display) -> String {
+    error.to_string()
+}
+
 fn name(text: &str) -> Result<UserName, NameError> {
-    match UserName::parse(text)? {
-        name if name.as_str() == SELF => Err(NameError(format!(
-            "the name {SELF} stands for oneself here"
-        ))),
-        name => Ok(name),
+    if text == SELF {
+        let rule = format!("the name {SELF} stands for the person who reads");
+        return Err(NameError(rule));
     }
+    UserName::parse(text)
 }
 
 impl Chat {
@@ -127,13 +128,13 @@ impl Chat {
     fn sending_loop(&self, lines: Receiver<String>) {
         for line in lines {
             if self.say(&line).is_err() {
-                // Half a token may be out: nothing can follow it. The receiving thread says so.
+                // Half a token may be out, and nothing can follow it. The receiving thread reports the failure.
                 let _ = self.socket.shutdown(Shutdown::Both);
                 return;
             }
         }
         self.leave(Shutdown::Write);
-        // Not a wait for an event: the program ends as soon as the relay closes, and after this time in any case.
+        // The program ends as soon as the relay closes, and after this time in any case.
         thread::sleep(LEAVE_TIME);
         self.leave(Shutdown::Both);
     }
@@ -144,35 +145,26 @@ impl Chat {
         let _ = self.socket.shutdown(how);
     }
 
-    /// Sends a line in as many tokens as it takes, one at a time: a Python relay passes on what comes together as one.
+    /// Sends a line in as many tokens as it takes. It pauses after each, because a Python relay passes on two that arrive together as one.
     fn say(&self, line: &str) -> io::Result<()> {
-        let time = machine::local_time().time().to_string();
-        let stamp = |text| {
-            StampedLine {
-                time: &time,
-                name: self.name.as_str(),
-                text,
-            }
-            .to_string()
-        };
-        for text in pieces(line, stamp("").len()) {
-            (&self.socket).write_all(self.key.seal(stamp(text).as_bytes()).as_bytes())?;
-            // On a terminal it stands there already.
+        let time = &machine::local_time().time().to_string();
+        let stamped = |name, text| StampedLine { time, name, text };
+        // At most 269 bytes, because a name has at most 64 characters.
+        let n_before = stamped(self.name.as_str(), "").to_string().len();
+        for text in pieces(line, MAX_TEXT - n_before) {
+            let line = stamped(self.name.as_str(), text).to_string();
+            (&self.socket).write_all(self.key.seal(line.as_bytes()).as_bytes())?;
             if self.terminal.is_interactive() {
-                self.terminal.log_own(text)
+                self.terminal.log_own(text) // it was shown while it was typed
             } else {
-                self.show(StampedLine {
-                    time: &time,
-                    name: SELF,
-                    text,
-                })
+                self.show(stamped(SELF, text))
             }
             thread::sleep(PAUSE);
         }
         Ok(())
     }
 
-    /// Shows what a token opened to.
+    /// Shows the text of a token.
     fn hear(&self, text: &str) {
         match StampedLine::parse(text) {
             Some(line) => {
@@ -186,7 +178,7 @@ impl Chat {
         }
     }
 
-    /// Shows a line as people know it from the scripts.
+    /// Shows a line as the Python scripts show it.
     fn show(&self, line: StampedLine) {
         self.terminal.show_line(&ChatLine {
             name: line.name.to_owned(),
@@ -209,7 +201,7 @@ impl Chat {
             Err(_) => {
                 is_warned = true;
                 self.terminal.show(
-                    "Something arrived that this key does not open: do all of you have the same key? More of it is not mentioned.",
+                    "Something arrived that this key does not open: do all of you have the same key? This is said only once.",
                 );
             }
         };
@@ -224,7 +216,7 @@ impl Chat {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) => return Err(error),
             }
-            // Where the shape leaves it open whether this is all of a token, the HMAC does not.
+            // The shape of a token may leave open whether it is whole. The HMAC tells.
             if self.key.opens(splitter.held()) {
                 splitter.flush().into_iter().for_each(&mut show);
             }
@@ -232,61 +224,20 @@ impl Chat {
     }
 }
 
-/// Cuts a line, between two characters, into pieces that fit into a token together with `n_before` bytes.
-fn pieces(line: &str, n_before: usize) -> Vec<&str> {
-    let most = (0..MAX_TOKEN)
-        .rev()
-        .find(|n| token_len(*n) <= MAX_TOKEN)
-        .unwrap_or(0) as usize;
-    let most = most.saturating_sub(n_before);
+/// Cuts a line, between two characters, into pieces of at most `most` bytes.
+fn pieces(mut line: &str, most: usize) -> Vec<&str> {
     let mut pieces = Vec::new();
-    let mut rest = line;
-    while rest.len() > most {
-        let end = (1..=most)
-            .rev()
-            .find(|at| rest.is_char_boundary(*at))
-            .unwrap_or(rest.len());
-        let (piece, after) = rest.split_at(end);
+    while !line.is_empty() {
+        let mut end = most.min(line.len());
+        while !line.is_char_boundary(end) {
+            end -= 1;
+        }
+        let (piece, rest) = line.split_at(end);
         pieces.push(piece);
-        rest = after;
-    }
-    if !rest.is_empty() {
-        pieces.push(rest);
+        line = rest;
     }
     pieces
 }
-
-/// Why a client failed. Shown in one line.
-#[derive(Debug)]
-pub enum ClientError {
-    /// There is no key.
-    Key(KeyFileError),
-    /// The name breaks a rule, or there is none.
-    Name(NameError),
-    /// What is shown cannot be kept.
-    Log(LogError),
-    /// The relay cannot be reached.
-    Connect(ConnectError),
-    /// The relay closed the connection.
-    Closed,
-    /// The connection failed.
-    Lost(io::Error),
-}
-
-impl fmt::Display for ClientError {
-    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
-        match self {
-            ClientError::Key(error) => error.fmt(f),
-            ClientError::Name(error) => error.fmt(f),
-            ClientError::Log(error) => error.fmt(f),
-            ClientError::Connect(error) => error.fmt(f),
-            ClientError::Closed => write!(f, "the relay closed the connection"),
-            ClientError::Lost(error) => write!(f, "the connection to the relay is lost: {error}"),
-        }
-    }
-}
-
-impl std::error::Error for ClientError {}
 
 #[cfg(test)]
 mod tests {
@@ -299,7 +250,7 @@ mod tests {
             for n in [0, 1, 100, 600, 690, 703, 704, 3000] {
                 let line = character.repeat(n);
                 let before = "[00:00:00] alice: ";
-                let pieces = pieces(&line, before.len());
+                let pieces = pieces(&line, MAX_TEXT - before.len());
                 assert_eq!(pieces.concat(), line);
                 for piece in pieces {
                     assert!(key.seal(format!("{before}{piece}").as_bytes()).len() <= 1024);

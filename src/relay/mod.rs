@@ -1,7 +1,7 @@
-//! The blind relay: it passes on what each of its peers sends to all the others, and can read none of it.
+//! The blind relay: it passes on what each peer sends to all the others, and can read none of it.
 //!
-//! Holds no key and adds nothing. A reader thread for each peer, a writer as soon as it is needed, a channel between, as in the chat server;
-//! what differs is the wire, which has no frames: one bare token for each message, and the Python peers take what one read brings for one token.
+//! The relay holds no key and adds nothing. As in the chat server, each peer has a reader thread, an outbox, and a writer thread as soon as
+//! something must wait. The wire is another one: it has no frames.
 //!
 //! ```text
 //!   bytes ─▶ splitter: whole tokens ─▶ outbox of every other peer ─▶ writer: one write each, a small pause between
@@ -11,11 +11,13 @@
 //! - [`client`]: the other end, the only part that has a key.
 //!
 //! # The wire
-//! Port 12345 unless told otherwise. No handshake, no names, no frames: a message is one Fernet token of the text
-//! `[HH:MM:SS] NAME: TEXT`, local time of the sender, under a key that all friends hold and the relay does not. The sender hears
-//! nothing back. A Python peer reads with one call of at most 1024 bytes: a longer token, two tokens that arrive together,
-//! or anything else that does not open ends its receiving for good. So tokens are written singly and apart, and our client
-//! keeps each within 1024 bytes.
+//! The port is 12345, unless another is given. There is no handshake, and there are no frames. A message is one Fernet token of the text
+//! `[HH:MM:SS] NAME: TEXT`, with the local time of the sender. All friends hold the key, and the relay does not. The relay sends nothing
+//! back to the sender.
+//!
+//! A Python peer reads with one call of at most 1024 bytes, and takes the result for one token. A longer token, two tokens that arrive
+//! together, or anything else that does not open ends its receiving for good. So the relay writes tokens one by one with a pause
+//! between, and our client keeps each within 1024 bytes.
 
 pub mod client;
 pub mod splitter;
@@ -33,8 +35,8 @@ use crate::net::is_late;
 use crate::net::listener::{Listener, Service, bearable};
 use crate::net::outbox::Pace;
 
-/// The pause between two tokens for one peer, unless it is told otherwise. Measured with a Python reader that takes one read for
-/// one token: 3 ms are enough, also on a busy machine; the README has the figures.
+/// The pause between two tokens for one peer, unless another is set. Measured with a Python reader that takes one read for
+/// one token: 3 ms are enough, also on a busy machine.
 pub const PAUSE: Duration = Duration::from_millis(5);
 
 /// How much is read at once, in bytes. Lies on the stack.
@@ -44,7 +46,7 @@ const READ_LEN: usize = 8 << 10;
 pub struct RelaySettings {
     /// The host to listen on.
     pub host: String,
-    /// The port; 0 takes a free one.
+    /// The port. With 0, the system chooses a free one.
     pub port: u16,
     /// The most peers. Kept below what the machine allows.
     pub max_clients: usize,

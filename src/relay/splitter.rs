@@ -1,7 +1,7 @@
-//! Where a token ends, by its shape alone. Pure: bytes in, pieces out; no key, no socket, no clock.
+//! Where a token ends, by its shape alone. Bytes go in, pieces come out. There is no key, no socket and no clock here.
 //!
 //! Nothing on the relay's wire says how long a token is. But a token begins with `gAAAAA`, its length is 4⌈(57+16n)/3⌉ for some
-//! n ≥ 1, and it ends with `==` or `=` unless n is a multiple of 3:
+//! n ≥ 1 (Fernet specification, "Token Format"), and it ends with `==` or `=` unless n is a multiple of 3:
 //!
 //! ```text
 //!   n        1     2     3    4     5     6
@@ -9,8 +9,8 @@
 //!   ends in  ==    =     -    ==    =     -
 //! ```
 //!
-//! So padding ends a token, and the beginning of the next one ends a token without padding. Where neither has come, the caller waits
-//! for a while ([`Splitter::wait`]), and then takes what there is ([`Splitter::flush`]).
+//! So padding ends a token, and the beginning of the next token ends one without padding. If neither has come, the caller waits
+//! ([`Splitter::wait`]), and then takes what is held back ([`Splitter::flush`]).
 //!
 //! ```
 //! use fernchat::relay::splitter::{Piece, Splitter};
@@ -23,37 +23,37 @@
 //! let token = |bytes: &[u8]| Piece::Token(bytes.to_vec());
 //! let mut splitter = Splitter::default();
 //!
-//! // A token cut in two: nothing is certain until its padding has come, and then nothing is left to wait for.
+//! // A token cut in two: nothing is certain until its padding has come. Then nothing is held back.
 //! assert_eq!(splitter.push(&padded[..40]), []);
 //! assert_eq!(splitter.push(&padded[40..]), [token(padded)]);
 //! assert_eq!(splitter.wait(), None);
 //!
-//! // 140 is a possible length, so this may be all of a token, or the beginning of a longer one: the next one tells.
+//! // 140 is a possible length, so this may be a whole token, or the beginning of a longer one. The next token tells.
 //! assert_eq!(splitter.push(plain), []);
 //! assert_eq!(splitter.push(plain), [token(plain)]);
 //!
-//! // Nothing comes behind the second: after a moment it is taken for whole.
+//! // Nothing comes after the second: after a moment it is taken for a whole token.
 //! assert!(splitter.wait().is_some());
 //! assert_eq!(splitter.flush(), Some(token(plain)));
 //!
-//! // What cannot begin a token passes at once, up to where one begins.
+//! // Bytes that cannot begin a token come out at once, up to the place where one begins.
 //! assert_eq!(splitter.push(&[b"hello ", &padded[..]].concat()), [Piece::Other(b"hello ".to_vec()), token(padded)]);
 //! ```
 //!
-//! Invariant: what goes in comes out, all of it and in order, and never more than [`MAX_TOKEN`] and one read is held back.
+//! Invariant: all bytes that go in come out, in order. At most [`MAX_TOKEN`] bytes are held back.
 
 use std::time::Duration;
 
 use crate::wire::frame::{TOKEN_START, begins_token};
 
-/// The longest token that is held back until it is whole, in bytes. A longer one is passed on in pieces.
+/// The longest token that is held back until it is whole, in bytes. A longer one comes out in pieces.
 pub const MAX_TOKEN: usize = 64 << 10;
 
-/// How long nothing may follow before a possible end is taken for one. Longer than the pause between two pieces that were sent
-/// together, shorter than anybody notices.
+/// How long to wait before a possible end of a token is taken for its end. Longer than the pause between two pieces that were sent
+/// together, and shorter than people notice.
 const QUIET_TIME: Duration = Duration::from_millis(20);
 
-/// How long the rest of a token may take. Longer than a segment that is lost and sent again.
+/// How long the rest of a token may take. A lost segment is sent again in less.
 pub const REST_TIME: Duration = Duration::from_secs(2);
 
 /// A piece of the stream.
@@ -84,9 +84,9 @@ pub struct Splitter {
 enum Front {
     /// A token of this length.
     Token(usize),
-    /// So many bytes that are no token.
+    /// This many bytes that are no token.
     Other(usize),
-    /// What may be a whole token, if nothing follows.
+    /// A whole token, if nothing follows.
     MaybeWhole,
     /// The beginning of a token, or nothing.
     Part,
@@ -109,7 +109,7 @@ impl Splitter {
         }
     }
 
-    /// How long to wait for more before [`Splitter::flush`]; `None`: nothing is held back.
+    /// How long to wait for more bytes before [`Splitter::flush`]. `None`: nothing is held back.
     pub fn wait(&self) -> Option<Duration> {
         match front(&self.buffer) {
             Front::Part if self.buffer.is_empty() => None,
@@ -118,12 +118,12 @@ impl Splitter {
         }
     }
 
-    /// What is held back.
+    /// The bytes that are held back.
     pub fn held(&self) -> &[u8] {
         &self.buffer
     }
 
-    /// Nothing more has come: takes what is held back for what it is.
+    /// No more bytes have come: returns what is held back.
     pub fn flush(&mut self) -> Option<Piece> {
         let piece = match front(&self.buffer) {
             Front::MaybeWhole => Piece::Token,
@@ -171,7 +171,7 @@ fn is_letter(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_'
 }
 
-/// Whether a token of this length ends in so many `=`.
+/// Whether a token of this length ends in `n_padding` times `=`.
 fn ends_padded(length: usize, n_padding: usize) -> bool {
     let n_bytes = (length / 4 * 3).saturating_sub(n_padding);
     length % 4 == 0 && n_bytes >= 57 + 16 && (n_bytes - 57) % 16 == 0
