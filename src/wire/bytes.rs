@@ -1,7 +1,7 @@
-//! The protocol byte by byte: a join, a line and a file, as they stand on the wire. Nothing lives here but this page, which is a test.
+//! The protocol byte by byte: a join, a line and a file, as they are on the wire. This page is also a test.
 //!
-//! A token holds the time and 16 random bytes, the IV, so the same text never looks the same twice. Here both are fixed, to those of the
-//! vector that the Fernet specification publishes, and so is the key; then every byte is known beforehand. (In earnest a fixed IV would
+//! A token holds the time and 16 random bytes, the IV, so the same text gives another token each time. Here key, time and IV are those
+//! of the vector that the Fernet specification publishes, so every byte is known beforehand. (In real use a fixed IV would
 //! tell a listener which texts begin alike.)
 //!
 //! ```
@@ -24,35 +24,35 @@
 //!     URL_SAFE.encode([&signed[..], &hmac.into_bytes()].concat())
 //! }
 //!
-//! // A frame is the token's length, 4 bytes big-endian, and the token. 0x64 is 100: the shortest there is, of up to 15 bytes of text.
+//! // A frame is the token's length, 4 bytes big-endian, and the token. 0x64 is 100: the shortest token, of up to 15 bytes of text.
 //! let frame = |text: &str| encode(token(text.as_bytes()).as_bytes());
 //!
-//! // ---- A join. Step 1, the server: the key, 44 bytes, bare.
+//! // ---- A join. Step 1, the server: the key, 44 bytes without a length.
 //! assert_eq!(KEY.len(), 44);
-//! // Step 2, the client: its name. `gAAAAA` is the version and the high bytes of the time; the IV ends 2 bits into the letter behind `OD`.
+//! // Step 2, the client: the user name. `gAAAAA` is the version and the high bytes of the time.
 //! let name = b"\0\0\0\x64\
 //!     gAAAAAAdwJ6wAAECAwQFBgcICQoLDA0OD0xI-UrLJKlphoOB-GEuB5om0mE0-e1J0QSQE1fLiJ73YNPjdEUv0oxrAysmp2NFjQ==";
 //! assert_eq!(frame("alice"), name);
-//! // Step 3, the server: which group? 25 bytes of text make two blocks, and a token of 0x78, 120.
+//! // Step 3, the server asks for the group. 25 bytes of text make two blocks, and a token of 0x78, 120.
 //! let question = b"\0\0\0\x78\
 //!     gAAAAAAdwJ6wAAECAwQFBgcICQoLDA0ODz2saHXiyUiWfz9TnDU_SAZLOcLHMaT7pEfaOAciLx4lLMeF8qVtXzrcIxxi5dlJ8MFJ\
 //!     MDYAGTCXavyYJ5DeJoI=";
 //! assert_eq!(frame("/sendGroupname fernchat/1"), question);
-//! // Step 4, the client. (One of ours says more: a line feed, `fernchat/1`, and its run. See the protocol.)
+//! // Step 4, the client: the group name. (A fernchat client adds two lines, see the page of `wire`.)
 //! let group = b"\0\0\0\x64\
 //!     gAAAAAAdwJ6wAAECAwQFBgcICQoLDA0OD75cJ0MPES-7tv8SkFN-oJSdveTEc3vpso9ntUKlPfQ_pYUMbFPgDdzNfeqblV4Ajg==";
 //! assert_eq!(frame("team"), group);
-//! // Step 5, the server: the group is new, and hers.
+//! // Step 5, the server: the group is new, and alice is its admin.
 //! let verdict = b"\0\0\0\x64\
 //!     gAAAAAAdwJ6wAAECAwQFBgcICQoLDA0OD8d1NKSyJuEj66fuMpJxztrz4j0weJD0aKU69RIcOIbr2ZyU_CtNmNDWb-sLVZf7gg==";
 //! assert_eq!(frame("/adminReady"), verdict);
 //!
-//! // ---- A line. The client: the command; the server: its echo, the same frame; the client: the text.
-//! // 12 bytes of text: one block again, so nobody sees by its length which command it was.
+//! // ---- A line. The client sends the command, the server its echo, the client the text.
+//! // 12 bytes of text make one block again, so the length does not tell which short command it is.
 //! let command = b"\0\0\0\x64\
 //!     gAAAAAAdwJ6wAAECAwQFBgcICQoLDA0ODzRqRNIyYVyAxZPGw1wmb-pjso_VxWsVIZ1M6YHf5IYHQFPBInBzSe5Swr56kqIGSg==";
 //! assert_eq!(frame("/messageSend"), command);
-//! // This one is the published vector itself.
+//! // This token is the published vector itself.
 //! let text = b"\0\0\0\x64\
 //!     gAAAAAAdwJ6wAAECAwQFBgcICQoLDA0ODy021cpGVWKZ_eEwCGM4BLLF_5CV9dOPmrhuVUPgJobwOz7JcbmrR64jVmpU4IwqDA==";
 //! assert_eq!(frame("hello"), text);
@@ -61,16 +61,15 @@
 //!     gAAAAAAdwJ6wAAECAwQFBgcICQoLDA0OD8cnY26Pfo2JBz-eiP7YhF4C9or4DVQjyuimz-XRa-KnsREZTqJW62wrHjP24wzfxw==";
 //! assert_eq!(frame("alice: hello"), line);
 //!
-//! // ---- A file: `/fileTransfer`, its echo, then the name; the server: go on.
-//! // The client, and in the same bytes the server's echo.
+//! // ---- A file. The client sends the command, and the server echoes it.
 //! let upload = b"\0\0\0\x64\
 //!     gAAAAAAdwJ6wAAECAwQFBgcICQoLDA0OD5GKVJUWptNcZVUjvAA7w37dr3xMY-1D0P7-pWs62oKczvRE3JSANHTyPgFEEQsZKg==";
 //! assert_eq!(frame("/fileTransfer"), upload);
-//! // The client: its name.
+//! // The client: the file's name.
 //! let file_name = b"\0\0\0\x64\
 //!     gAAAAAAdwJ6wAAECAwQFBgcICQoLDA0OD5RGMKdVzOckWZI69rd5hcvBprIX2EChda1mOT4v7UNpG93qicXCO6SMkhYOu9Qvdw==";
 //! assert_eq!(frame("notes.txt"), file_name);
-//! // The server.
+//! // The server: the client may send.
 //! let permission = b"\0\0\0\x64\
 //!     gAAAAAAdwJ6wAAECAwQFBgcICQoLDA0OD2aus78PezOtbQsm2kCw2A5zDW2rYi3GxsMst1yokC2FqgMv7G44haKQ2y9aa-V0rw==";
 //! assert_eq!(frame("/sendFile"), permission);
@@ -78,16 +77,16 @@
 //! let length = b"\0\0\0\x64\
 //!     gAAAAAAdwJ6wAAECAwQFBgcICQoLDA0ODz7Q-R-QHmqsRwm9BvuNGauSVOtoh3dhQ5CfhPbmWyUaZYxHJznJOlf61wUR9dvqnQ==";
 //! assert_eq!(frame("100"), length);
-//! // ... and then that token, bare: no length in front. The file holds "hello", so it is the token from above.
+//! // ... and then that token, without a length in front. The file holds "hello", so it is the token from above.
 //! let body = token(b"hello");
 //! assert_eq!(body.as_bytes(), &text[4..]);
-//! // The server, once it has all of it and its HMAC holds: 36 bytes of text, three blocks, 0x8c is 140 - and no `=` at the end.
+//! // The server, when it has the whole body and the HMAC fits. 36 bytes of text make three blocks. 0x8c is 140, and such a token ends without `=`.
 //! let result = b"\0\0\0\x8c\
 //!     gAAAAAAdwJ6wAAECAwQFBgcICQoLDA0OD_9BgsC923hd13FG4MFsLlYls9PyUE3V1KrWpwTQgfmIPz5m68m4SU0wK6c-99IYjCK6\
 //!     p3XqawW5rJpTbp7BeCp7BwRLgOJwmlDE0-jqVkQt";
 //! assert_eq!(frame("notes.txt is on its way to 1 member."), result);
 //!
-//! // ---- And back. All that the client said, in one stream: it is cut by the lengths alone, and the body by the number before it.
+//! // ---- And back. All that the client sent, in one stream. The lengths say where to cut it, and for the body the number before it.
 //! let said = [&name[..], group, command, text, upload, file_name, length, body.as_bytes()].concat();
 //! let key = Key::parse(KEY).unwrap();
 //! let opens = |token: &[u8]| key.opens(token);
@@ -101,6 +100,6 @@
 //! assert_eq!(key.open(&piece).unwrap(), b"hello");
 //! assert!(frames.next_frame(&opens).unwrap().is_none());
 //!
-//! // ---- A set, as it answers `/allMembers`: a pickle, protocol 4. 0x8f an empty set, 0x8c a string of so many bytes, 0x90 add, `.` stop.
+//! // ---- A set, as it answers `/allMembers`: a pickle of protocol 4. 0x8f is an empty set, 0x8c a string and its length, 0x90 adds, `.` stops.
 //! assert_eq!(name_set::encode(["alice", "bob"]), b"\x80\x04\x8f(\x8c\x05alice\x8c\x03bob\x90.");
 //! ```

@@ -70,31 +70,31 @@ impl fmt::Display for Command {
 pub enum Dialect {
     /// A Python program, or another that does not say [`FERNCHAT`]. A Python server sends events also inside dialogues.
     Python,
-    /// A fernchat program, which knows the words marked so and takes files of any size.
+    /// A fernchat program. It knows the words marked *fernchat only*, and takes files of any size.
     Fernchat,
 }
 
-/// Joining, step 3: the server asks for the group name. A fernchat server appends [`FERNCHAT`]; Python clients do not look.
+/// Joining, step 3: the server asks for the group name. A fernchat server appends [`FERNCHAT`], which Python clients ignore.
 pub const SEND_GROUP_NAME: &str = "/sendGroupname";
 /// How one fernchat end tells the other what it is: after the word of step 3, and on a second line of the group name at step 4.
 pub const FERNCHAT: &str = "fernchat/1";
-/// Joining, step 5: the group was new, and the client administers it.
+/// Joining, step 5: the group is new, and the client is its admin.
 pub const ADMIN_READY: &str = "/adminReady";
 /// Joining, step 5: the client is a member.
 pub const READY: &str = "/ready";
 /// Joining, step 5: an admin must approve.
 pub const WAIT: &str = "/wait";
-/// Joining, step 5, or while waiting (*fernchat only*): `/refused CODE REASON`; the server closes.
+/// Joining, step 3 or 5, or while waiting (*fernchat only*): `/refused CODE REASON`. The server closes.
 pub const REFUSED: &str = "/refused";
 /// A waiting client has been approved and may chat from now on.
 pub const ACCEPTED: &str = "/accepted";
-/// A waiting client leaves; the server answers with the same word. Said by the server alone, it ends a waiting client.
+/// A waiting client leaves, and the server answers with the same word. If the server sends it first, it ends a waiting client.
 pub const WAIT_DISCONNECT: &str = "/waitDisconnect";
-/// The member is out of the group; the server closes.
+/// The member is out of the group. The server closes.
 pub const KICKED: &str = "/kicked";
 /// The server closes (*fernchat only*): `/closing REASON`. Python members get [`KICKED`] in its place.
 pub const CLOSING: &str = "/closing";
-/// The server has a numbered line and has passed it on (*fernchat only*): `/taken NUMBER`.
+/// The server has taken a numbered line, and the group has it (*fernchat only*): `/taken NUMBER`.
 pub const TAKEN: &str = "/taken";
 /// The acknowledgement of an echo. Its text is not looked at.
 pub const ACKNOWLEDGEMENT: &str = ".";
@@ -106,29 +106,29 @@ pub const READY_FOR_DATA: &str = "/readyForData";
 pub const PROCEED: &str = "/proceed";
 /// In place of a file name: the upload is called off.
 pub const FILE_ERROR: &str = "~error~";
-/// A file is waiting for this client; to a fernchat client followed by a blank and the sender's name.
+/// A file is on offer for this client. To a fernchat client a blank and the sender's name follow.
 pub const RECEIVE_FILE: &str = "/receiveFile";
 /// A delivery's first answer: the client wants the file's name.
 pub const SEND_FILENAME: &str = "/sendFilename";
-/// In a delivery the client's second answer; in an upload the server's permission,
-/// to a fernchat client followed by a blank and the longest body it takes, in bytes.
+/// In a delivery the client's second answer. In an upload the server's permission: to a fernchat client
+/// a blank and the longest body that the server takes, in bytes, follow.
 pub const SEND_FILE: &str = "/sendFile";
-/// In place of a body's length: no body follows. Calls a transfer off, in step; from a client *fernchat only*.
+/// In place of a body's length: no body follows, and both ends stay in step. From a client *fernchat only*.
 pub const NO_BODY: &str = "0";
-/// Inside a body that a client sends, *fernchat only*: none of the rest is coming. No token has this byte.
+/// Inside a body that a client sends (*fernchat only*): the rest does not come. No token has this byte.
 pub const BODY_END: u8 = b'!';
-/// The sender of the server's own events. No user may bear this name.
+/// The sender of the server's own lines. No user may have this name.
 pub const PYCHAT: &str = "PyChat";
-/// What the answer to [`Command::WhoAdmin`] begins with. No user may bear this name.
+/// What the answer to [`Command::WhoAdmin`] begins with. No user may have this name.
 pub const ADMIN: &str = "Admin";
-/// What an event from the server says of somebody who wants to join, behind the name.
+/// What the server says of a user who wants to join, after the name.
 pub const HAS_REQUESTED: &str = " has requested to join the group.";
-/// What an event from the server says to a new admin, behind the name of the old one.
+/// What the server says to a new admin, after the name of the old one.
 pub const MADE_ADMIN: &str = " made you the admin of the group.";
 /// In front of the name in the dialogue of [`Command::ApproveRequest`]: deny instead of approve.
 pub const DENY: char = '!';
 
-/// The words that are no commands.
+/// The words that are no commands, for [`word_of`].
 const STEPS: [&str; 17] = [
     SEND_GROUP_NAME,
     ADMIN_READY,
@@ -230,7 +230,7 @@ pub fn numbered(text: &str) -> Option<(u64, &str)> {
     Some((number.parse().ok()?, text))
 }
 
-/// An event from the server itself.
+/// A line from the server itself: `PyChat: TEXT`.
 pub fn notice(text: impl fmt::Display) -> String {
     format!("{PYCHAT}: {text}")
 }

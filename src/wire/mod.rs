@@ -1,41 +1,46 @@
-//! The language of the group chat, for both ends. No sockets, no threads, no groups, no keys.
+//! The protocol of the group chat, for both ends. No sockets, no threads, no groups, no keys.
 //!
-//! This page is the protocol: PyChat's, byte for byte, as its two Python programs speak it, with the few words that two fernchat
-//! ends add. Where the Python programs are fragile, fernchat is the side that takes care; those cares are stated here too.
+//! This page is the protocol. It is PyChat's, byte for byte, as its two Python programs speak it, and the words that two fernchat ends
+//! add. Where the Python programs are fragile, fernchat is the end that takes care. This page says how.
 //!
-//! [`bytes`] shows a join, a line and a file as they stand on the wire; [`watch`] shows a dialogue while it happens.
+//! [`bytes`] shows a join, a line and a file as they are on the wire. [`watch`] shows a dialogue in the log while it happens.
 //!
 //! # Tokens, frames, bodies
 //! - A *token* is a [Fernet token](https://github.com/fernet/spec/blob/master/Spec.md): base64url, with padding, of
-//!   `0x80 | seconds, 8 bytes | IV, 16 | AES-128-CBC with PKCS#7 | HMAC-SHA256, 32`. No time-to-live is enforced, and a time
-//!   stamp in the future is accepted: old machines have wrong clocks.
-//! - A *frame* is the length of a token, 4 bytes big-endian, and the token. The text inside is UTF-8 ([`frame`]).
-//! - A *body* is the token of a whole file. It follows a frame that says its length, and stands bare on the wire.
-//! - Everything on the wire is a multiple of 4 bytes long, so no segment splits a length: a Python program reads a length
-//!   with one call, and misreads it when it arrives in two pieces.
-//! - A Python program writes length and token in two calls from several threads without a lock, so frames arrive *torn*:
-//!   `len len token token`, also inside a body. [`frame::FrameReader`] puts them together.
+//!   `0x80 | seconds, 8 bytes | IV, 16 | AES-128-CBC with PKCS#7 | HMAC-SHA256, 32`. A token is good at any age. A time
+//!   stamp in the future is accepted, too, because old machines have wrong clocks.
+//! - A *frame* is the length of a token, 4 bytes big-endian, and the token. The text inside is UTF-8. fernchat takes texts of up to 512 KiB
+//!   and tokens of up to 1 MiB, and from a client that is joining tokens of up to 1 KiB ([`frame`]).
+//! - A *body* is the token of a whole file. It follows a frame that says its length. The body itself has no length in front.
+//! - Each end writes a frame with one call. Everything on the wire is a multiple of 4 bytes long, so no segment splits a length. A Python
+//!   program reads a length with one call, and misreads it if it arrives in two pieces.
+//! - A Python program writes length and token with two calls, from several threads, without a lock. So frames arrive *torn*:
+//!   `length length token token`, also inside a body. [`frame::FrameReader`] puts them together.
 //!
 //! # Joining
 //! | step | from | sends |
 //! | --- | --- | --- |
-//! | 1 | server | 44 bytes, bare: the Fernet key of this run, the same for every client |
+//! | 1 | server | 44 bytes without a length: the Fernet key of this run, the same for every client |
 //! | 2 | client | the user name |
 //! | 3 | server | `/sendGroupname` |
 //! | 4 | client | the group name |
-//! | 5 | server | `/adminReady`: the group was new and is yours; `/ready`: you are a member; `/wait`: the admin must approve |
+//! | 5 | server | `/adminReady`: the group is new, and the client is its admin; `/ready`: the client is a member; `/wait`: the admin must approve |
 //!
 //! - Step 5 is the first frame after step 4, whatever happens in the group meanwhile.
-//! - A Python client connects first and asks its user for the names afterwards: minutes may pass between 1 and 4.
-//! - On `/wait` the members online hear `PyChat: NAME has requested to join the group.`, once. The request outlives its connection.
-//! - A Python client that is refused gets `/ready`, a line from `PyChat` with the reason, and `/kicked`: it shows the line and ends.
+//! - A Python client connects first and asks its user for the names afterwards. Minutes may pass between steps 1 and 4.
+//! - A Python client that is refused gets `/ready`, a line from `PyChat` with the reason, and `/kicked`. It shows the line and ends.
 //!
-//! A client that waits understands `/accepted` (it may chat) and `/waitDisconnect` (it ends). It can say `/waitDisconnect`,
-//! which is answered by the same word; the request stays. Nothing else that it says has an effect.
+//! # Waiting
+//! On `/wait` the members online get the line `PyChat: NAME has requested to join the group.`, once. The request outlives its connection:
+//! if it is approved later, the user is a member at the next visit.
+//!
+//! A client that waits understands two words: `/accepted` (it may chat) and `/waitDisconnect` (it ends). It can send one word,
+//! `/waitDisconnect`. The server answers with the same word and closes, and the request stays. If it crosses with `/accepted`, the server
+//! ignores it, and the client leaves by `/disconnect`. Nothing else that a waiting client sends has an effect.
 //!
 //! # Dialogues
-//! A member's command is echoed first; then, with C the client and S the server, `.` an acknowledgement whose text is not looked at,
-//! and *set* a pickled set of names ([`name_set`]):
+//! A member's command is echoed first. In the table, C is the client and S the server. `.` is an acknowledgement, whose text is not
+//! looked at. *Set* is a pickled set of names ([`name_set`]).
 //!
 //! | command | after the echo | typed as |
 //! | --- | --- | --- |
@@ -46,77 +51,91 @@
 //! | `/onlineMembers` | C `.`, S set | `/5` |
 //! | `/changeAdmin` | as `/approveRequest`; the name of any member | `/6` |
 //! | `/whoAdmin` | C group name, S `Admin: NAME` | `/7` |
-//! | `/kickMember` | as `/approveRequest`; a member online hears `/kicked` and is disconnected | `/8` |
+//! | `/kickMember` | as `/approveRequest`; a member online gets `/kicked` and is disconnected | `/8` |
 //! | `/fileTransfer` | C file name, S `/sendFile`, C length, C body, S text; or C `~error~`, which ends it | `/9` |
 //! | `/messageSend` | C text | any other line |
 //!
-//! A text reaches every other member online as the event `NAME: TEXT`.
+//! The text of a message reaches every other member online as `NAME: TEXT`. A frame that reaches a client outside its own dialogues, as this
+//! one does, is an *event*.
 //!
-//! A *delivery* is the other half of a file: S `/receiveFile`, C `/sendFilename`, S file name, C `/sendFile`, S length, S body.
-//! A length of `0`, and no body, calls it off in step.
+//! # Files
+//! A file goes to the server by `/fileTransfer`. The server offers it to every other member online, which is a *delivery*:
+//! S `/receiveFile`, C `/sendFilename`, S file name, C `/sendFile`, S length, S body.
+//! With the length `0`, and no body, the server calls the delivery off, and both ends stay in step.
+//!
+//! All clients have the server's key, so the server passes the token of a file on as it came.
 //!
 //! # What the server takes care of
-//! 1. A Python client takes the next frame for the answer, whatever it is: so inside a dialogue or delivery it is sent nothing else.
-//!    Events wait, in order ([`server::turn`](crate::server::turn)).
-//! 2. It may send a command where an answer is due: the command is kept and runs next. With `/messageSend` kept, `/proceed` would
-//!    lock it up, so a decision about a name is refused and can be tried again. Where a text is due, the next frame is the text.
-//! 3. A broken or stalled member holds nobody up and is offline at once.
-//! 4. Rights are looked at where the group changes, every time. `/whoAdmin` answers about the client's own group only.
-//! 5. One name, one connection: a second one is refused. Names are legal by construction ([`name`]).
-//! 6. Nothing is closed in the middle of a frame: a Python program would spin on it.
-//! 7. All members hear the lines of their group in one order.
+//! 1. A Python client takes the next frame for the answer, whatever it is. So inside a dialogue or a delivery the server sends it
+//!    nothing else: events wait, in order (`server/turn.rs`).
+//! 2. A Python client may send its next command where an answer is due. The server keeps the command and runs it next. With `/messageSend`
+//!    kept, `/proceed` would lock the client up: so the server refuses the decision about a name, and the user tries again. Where the
+//!    text of a message is due, the next frame is the text.
+//! 3. A broken or stalled member delays nobody, and is offline at once.
+//! 4. Rights are checked where the group changes, every time. `/whoAdmin` answers about the client's own group only.
+//! 5. Two connections cannot share a name: the second one is refused. Names are legal by construction ([`name`]).
+//! 6. The server never closes in the middle of a frame, because a Python program would then use a whole core for ever.
+//! 7. All members get the lines of their group in the same order.
 //! 8. `!NAME` denies a request. A Python client that waits is told by `/accepted`, a line with the reason, and `/kicked`.
-//! 9. A Python client reads a body with one call, so a file above 64 KiB is not offered to it; it gets a line that says so.
-//! 10. An upload that is refused is taken off the stream and dropped, because a Python client sends it in any case.
-//! 11. A Python member is told of an end by a line from `PyChat` and `/kicked`; a bare close would leave it hanging.
+//! 9. A Python client reads a body with one call, and gets only what has arrived by then. So a file above 64 KiB is not offered to it. It gets a
+//!    line that says so.
+//! 10. An upload that is refused is taken off the stream and dropped, because a Python client sends the body in any case.
+//! 11. A Python member is told of an end by a line from `PyChat` and `/kicked`. After a bare close it would never end.
 //!
 //! # What the client takes care of
-//! A Python server sends events anywhere, before step 5 and between an echo and its answer: what cannot be the step that is due is
-//! shown as an event. It is told goodbye by `/disconnect` or `/waitDisconnect` in any case, because its broadcasts stop at a
-//! member that is gone. `/receiveFile` is answered in any case, after the open dialogue and a few milliseconds late, because that
-//! server misses an answer that comes before it waits. Its acknowledgements are not delayed, because it writes a frame in two pieces.
+//! - A Python server sends events anywhere: before step 5, and between an echo and its answer. A frame that cannot be the step that is due
+//!   is shown as an event.
+//! - The client always says goodbye to a Python server, by `/disconnect` or `/waitDisconnect`. That server does not notice a close, and its later
+//!   broadcasts stop at the member that is gone.
+//! - The client always answers `/receiveFile`. To a Python server it answers after the open dialogue and a few milliseconds late, because that
+//!   server misses an answer that comes before it waits.
+//! - The client's system acknowledges a Python server's segments at once: that server writes a frame in two pieces, and sends the second
+//!   only after the first is acknowledged.
+//! - The client sends the text of a message in one write with its command, to either server, without waiting for the echo. If that
+//!   crosses with an offer of a file, a fernchat server keeps both.
 //!
 //! # Between two fernchat ends
-//! At step 3 a fernchat server says `/sendGroupname fernchat/1`; Python clients do not look at the text. A fernchat client that read
-//! it sends, at step 4, the group name, a line feed, and `fernchat/1` ([`joining`]). An end that does not say exactly this, say
-//! `fernchat/2`, is treated as a Python program. Neither Python program ever sees these words:
+//! At step 3 a fernchat server sends `/sendGroupname fernchat/1`. Python clients ignore the text. A fernchat client answers, at step 4, with
+//! the group name, a line feed, and `fernchat/1` ([`joining`]). An end that does not say exactly this word is treated as a Python program,
+//! also if it says `fernchat/2` or `fernchat/10`. So a Python program never gets one of these words:
 //!
 //! | word | from | in place of |
 //! | --- | --- | --- |
 //! | `/refused CODE REASON` | server | step 3 or 5, or an event while waiting; codes: `secret`, `bad-name`, `name-taken`, `full`, `denied` |
-//! | `/closing REASON` | server | `/kicked`, unless the member was kicked; and `/waitDisconnect` from the server |
+//! | `/closing REASON` | server | `/kicked`, unless the member was kicked; and `/waitDisconnect`, unless the client said it first |
 //! | `/taken NUMBER` | server | the echo of `/messageSend`, see below |
-//! | `/receiveFile NAME` | server | `/receiveFile`: who shares the file |
-//! | `/sendFile BYTES` | server | `/sendFile` in an upload: the longest body that it takes |
-//! | `0` | client | the length of a body that is longer: none follows, and the result does |
-//! | the byte `!`, bare | client | the rest of a body that it is sending: the body ends there, the result follows, and nobody is offered it |
+//! | `/receiveFile NAME` | server | `/receiveFile`; NAME is the member who shares the file |
+//! | `/sendFile BYTES` | server | `/sendFile` in an upload; BYTES is the longest body that the server takes |
+//! | `0` | client | the length of a body that is longer; no body follows, and the result does |
+//! | the byte `!`, without a length | client | the rest of a body that it is sending; the body ends there, the result follows, and nobody is offered it |
 //!
-//! **Connections break, and no line is lost or said twice.** A client that joins again when its connection is broken makes up a name for its run,
-//! and says at step 4, on a third line: `RUN HEARD`, where HEARD is the end of the last chat line's token that arrived, 24 characters, or nothing.
-//! - The text of its messages begins with a number and a blank, `1 hello`; the first of a run is 1. In place of the echo the server says
-//!   `/taken 1` when the line is with the group. What was not taken is said again over the next connection, with its number: the server knows what it has.
-//! - After `/ready` come the lines that the client missed: those behind HEARD, if the run is that of the member's last connection; else those that
-//!   had not been written to it. Python clients get them, too. What is not kept any more is said before, in one line from `PyChat`.
-//! - A name that is in use may be held by a connection that is not there any more. It is asked for a sign of life, and the newcomer waits up
-//!   to 5 s for the name before it is refused.
+//! Each end ignores words that it does not know, so that later versions can add some.
 //!
-//! Unknown words are ignored, so that later versions can add some. To either server our client sends a message's text in one write with
-//! its command, without waiting for the echo; when that crosses with a file on offer, a fernchat server keeps both.
+//! **Connections break, and no line is lost or said twice.** A client that will join again after its connection breaks makes up a name for
+//! its run. At step 4 it adds a third line, `RUN MARK`. MARK is the last 24 characters of the last chat line's token that arrived, or nothing.
+//! - The client numbers its messages: their text begins with a number and a blank, `1 hello`. The first message of a run has the number 1.
+//! - When the line is with the group, the server sends `/taken 1` in place of the echo. A line that was not taken is said again over the next
+//!   connection, with the same number. So the server knows which lines it has.
+//! - After `/ready` come the lines that the client missed. If the run is that of the member's last connection, these are the lines after
+//!   MARK. Otherwise they are the lines that the server had not yet written to that member. Python clients get them, too. If the server
+//!   no longer has all of them, one line from `PyChat` says so first.
+//! - A name that is in use may belong to a connection that is dead. The server probes that connection, and the newcomer waits up to 5 s for
+//!   the name before it is refused.
 //!
 //! # Closed servers
-//! A closed server shares a *secret* with its users, a line of at least 12 characters. Its step 1 is not the key but 44 characters of
-//! base64url for a salt of 32 random bytes, fresh for each run; the key is PBKDF2-HMAC-SHA256 of the secret, with `fernchat link v1` and the salt's bytes
-//! as salt, 600000 rounds, 32 bytes. Both ends must be fernchat's. All else is as above, but for this:
-//! - Step 3 is `/sendGroupname fernchat/1 CHALLENGE`, the second line of step 4 `fernchat/1 CHALLENGE CHALLENGE2`, step 5 is followed
-//!   by a blank and CHALLENGE2. Each end makes up its own challenge, so neither takes a recording for the other.
-//! - A first frame that does not open ends the connection, at a plain server too. The client hears why, sealed under the 44 characters taken for a key, which
-//!   is all that both are sure to have: `/refused secret REASON`, then `/ready`, a line with the reason, and `/kicked`, for a Python client.
-//!   A client that has a secret takes nothing else that is sealed so.
+//! A closed server shares a *secret* with its users, a line of at least 12 characters. Its step 1 is not the key but a salt: base64url of
+//! 32 random bytes, 44 characters, fresh for each run. Both ends derive the key: PBKDF2-HMAC-SHA256 (RFC 8018) of the secret, with
+//! `fernchat link v1` and the 32 bytes as salt, 600000 rounds, 32 bytes. Both ends must be fernchat. Everything else is as above, except for this:
+//! - Step 3 is `/sendGroupname fernchat/1 CHALLENGE`. The second line of step 4 is `fernchat/1 CHALLENGE CHALLENGE2`. Step 5 is followed
+//!   by a blank and CHALLENGE2. Each end makes up its own challenge, so neither takes a recording for the other end.
+//! - A first frame that does not open ends the connection, at an open server, too. The server says why under the only key that both ends are sure to
+//!   have: the 44 characters, taken for a key. It sends `/refused secret REASON`, and for a Python client `/ready`, a line with the reason, and
+//!   `/kicked`. A client that has a secret accepts nothing else under that key.
 //!
 //! # Room keys
-//! Members who share a *room key* keep what they say from the server: the text of a message is then a token under the room key, of
-//! `[HH:MM:SS] NAME: TEXT`, and a file's content is such a token. A receiver shows the line only if NAME is the name under which the server
-//! delivered it ([`client::room_key`](crate::client::room_key)). The server notices nothing.
+//! Members who share a *room key* hide what they say from the server. The text of a message is then a token under the room key, of
+//! `[HH:MM:SS] NAME: TEXT`. The content of a file is such a token, too. A receiver shows the line only if NAME is the name under which the
+//! server delivered it. To the server, such a line is a line as any other (`client/room_key.rs`).
 
 pub mod bytes;
 pub mod command;

@@ -1,8 +1,9 @@
-//! Watching it talk: a line in the log for each frame, at the level `trace`, so that `RUST_LOG=fernchat::wire=trace` shows a dialogue as
+//! Watching the protocol: a line in the log for each frame, at the level `trace`. `RUST_LOG=fernchat::wire=trace` shows a dialogue while
 //! it happens.
 //!
-//! A line says where the frame goes or where it comes from, what kind of text it holds, and how long its token is. A word of the protocol
-//! is shown by name, a name or what people say is `text`: never what it says. (A text that begins with such a word looks like that word.)
+//! A line says where the frame comes from or goes to, what kind of text it holds, and how long its token is. A word of the protocol
+//! is shown by name. Names and what people say are shown as `text`, and never in full. (A text that begins with such a word is shown as that
+//! word.)
 //!
 //! ```text
 //! from client 2 bob: /messageSend, 100 bytes
@@ -11,8 +12,8 @@
 //! to client 1 alice: text, 100 bytes
 //! ```
 //!
-//! There are no keys here: the code that opens or seals a token says what it holds. A server writes a line when a frame passes into an
-//! outbox, under the locks that make the order: good for a lesson, not for a busy server.
+//! There are no keys here: the code that opens or seals a token says what the token holds. A server writes the line when the frame enters an
+//! outbox, while it holds the locks that keep the order. That is good for a lesson, and too slow for a busy server.
 
 use std::fmt::Display;
 
