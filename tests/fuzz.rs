@@ -1,9 +1,9 @@
-//! Random bytes for everything that parses bytes from the network, on the stable toolchain: what is valid, and then changed a little.
+//! Fuzzing on the stable toolchain: everything that parses bytes from the network gets valid input that is changed a little.
 //!
-//! A *case* is one number, the seed: from it comes which inputs are taken, how they are changed, and where they are cut. What must hold
-//! is said in each test; that nothing panics or goes on for ever holds for all. The tests share [`seconds`] of time: 5, or
-//! `FUZZ_SECONDS`; `make fuzz SECONDS=600` runs longer. A failure prints its seed, and `FUZZ_SEED=... cargo test --test fuzz NAME` is that
-//! case alone. (Where a real server or client takes part its key is new each time; a case is then the same but for the key.)
+//! A *case* is one number, the seed. It decides which inputs are taken, how they are changed, and where they are cut. Each test says what
+//! must hold. For all of them: nothing panics, and everything ends. The tests share [`seconds`] of time: 5, or `FUZZ_SECONDS`;
+//! `make fuzz SECONDS=600` runs longer. A failure prints its seed, and `FUZZ_SEED=... cargo test --test fuzz NAME` runs that
+//! case alone. (If a real server or client takes part, its key is new each time, so such a case repeats except for the key.)
 
 mod support;
 
@@ -18,10 +18,8 @@ use std::time::{Duration, Instant, SystemTime};
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE;
-use fernchat::client::room_key;
 use fernchat::relay::splitter::{MAX_TOKEN, Piece, Splitter};
 use fernchat::seal::{BodyCheck, BodyOpener, BodySealer, Key, StampedLine};
-use fernchat::terminal::SaidAt;
 use fernchat::wire::command::Command;
 use fernchat::wire::frame::{self, FrameReader};
 use fernchat::wire::name::{FileName, GroupName, UserName, is_harmful};
@@ -35,7 +33,7 @@ const N_TESTS: u32 = 8;
 
 const KEY: &str = "cw_0x689RpI-jtRR7oE8h_eQsKImvJapLeSbXpwF4e4=";
 
-/// What Python's Fernet made with that key, of nothing, a command, a line, 40 letters, and the bytes from 0 to 199.
+/// Tokens that Python's Fernet made with that key: of no text, a command, a line, 40 letters, and the bytes from 0 to 199.
 const TOKENS: [&str; 5] = [
     "gAAAAABlU_EAAAECAwQFBgcICQoLDA0OD3HkMATM5lFqGaerZ-fWPAlUmnUsx2xOx6ISrCTpvgolfACmYVKg-pj6u5kOEpVrhQ==",
     "gAAAAABlU_EAAAECAwQFBgcICQoLDA0ODzRqRNIyYVyAxZPGw1wmb-o6w4mlbqPFr_x1zVcn436q65BqlCj2iCpRJ6QwSSAdiA==",
@@ -44,7 +42,7 @@ const TOKENS: [&str; 5] = [
     "gAAAAABlU_EAAAECAwQFBgcICQoLDA0OD9YyNpH6XNLBFrnzTrxVBi8PVg3bwG4_Z_fZPjz5C6FIuv3uIUT1QeGkjG6mBBmmacTSR_Ddt9B2IFi60QX7YfdPmnkJjIA8dHGJtlVai5MLNw5_CNoGMZYGtyvrXt42f2iNdgrRHk7NJzKGEZl4_o9JT904DixiZ2ExN85vzm3Hahy6RCvN9_YIGgbOIbXEhvqbpSCWQLVszdBNhn1KdD0Y6xqhdHWjFsC-yM8Ol_6KicggilgZtQs5fjxxtfNiX4vleKetqEt106rojFVEI-rk8SQ7D5xMhaFRBuJ6hkFV5xbICLMwrtrmiWZrS_7xWw==",
 ];
 
-/// What parsers look out for.
+/// Bytes that mean something to a parser.
 const MAGIC: [&[u8]; 26] = [
     b"\0\0\0\x64",
     b"\0\0\0\x78",
@@ -215,7 +213,7 @@ impl Read for Stream<'_> {
     }
 }
 
-/// What a reader makes of a stream in which a body of so many bytes follows the first frame: tokens, body, and how it ended.
+/// What a reader finds in a stream in which a body of `body_len` bytes follows the first frame: tokens, body, and how the stream ended.
 fn heard(key: &Key, pieces: Vec<&[u8]>, body_len: usize) -> (Vec<Vec<u8>>, Vec<u8>, String) {
     // The longest of the tokens.
     const LIMIT: usize = 356;
@@ -438,7 +436,6 @@ fn names_files_words_and_lines_are_legal_or_refused() {
         .map(|text| text.as_bytes().to_vec())
         .collect();
     corpus.push("語".repeat(100).into_bytes());
-    let key = Key::parse(KEY).unwrap();
     corpus.push(format!("alice: {}", TOKENS[2]).into_bytes());
     fuzz(move |random| {
         let bytes = random.mutant(&corpus);
@@ -472,13 +469,6 @@ fn names_files_words_and_lines_are_legal_or_refused() {
         }
         if let Some(line) = StampedLine::parse(&text) {
             assert_eq!(line.to_string(), text);
-        }
-        for room_key in [None, Some(&key)] {
-            let len = match room_key::open(&text, SaidAt::Now, room_key) {
-                Ok(line) => line.name.len() + line.remark.len() + line.text.len(),
-                Err(notice) => notice.len(),
-            };
-            assert!(len <= text.len() + 100);
         }
         if let Ok(key) = Key::parse(&text) {
             assert_eq!(key.as_str(), text.trim());
@@ -530,7 +520,7 @@ fn script(random: &mut Random, fernet: &Fernet, opening: &[&str], texts: &[Vec<u
 #[test]
 fn a_server_outlives_all_that_is_said_to_it() {
     let mut command = fernchat();
-    // Only a panic is heard at this level.
+    // At this level the log has panics only.
     command
         .args(["server", "127.0.0.1", "0"])
         .env("RUST_LOG", "error");

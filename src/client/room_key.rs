@@ -69,6 +69,8 @@ pub fn open(text: &str, said_at: SaidAt, room_key: Option<&Key>) -> Result<ChatL
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     /// What stands on the screen.
@@ -141,5 +143,18 @@ mod tests {
         }
         let now = shown(&format!("alice: {token}"), Some(&key));
         assert!(now.ends_with("] alice: meet: at noon"), "{now}");
+    }
+
+    proptest! {
+        #[test]
+        fn any_text_is_shown_without_a_panic_and_hardly_longer(text: String, sealed: String) {
+            let key = Key::generate();
+            let token = key.seal(sealed.as_bytes());
+            for text in [text.clone(), format!("{text}: {token}")] {
+                for room_key in [None, Some(&key)] {
+                    prop_assert!(shown(&text, room_key).len() <= text.len() + 100);
+                }
+            }
+        }
     }
 }

@@ -173,7 +173,7 @@ pub enum BodyFault {
 
 /// Checks a body without decrypting it: is it a token, and does its HMAC fit?
 ///
-/// A body that passes was sealed by somebody who has the key. Only [`BodyOpener`] sees the padding inside the last block.
+/// A body that passes was sealed by a holder of the key. Only [`BodyOpener`] sees the padding inside the last block.
 pub struct BodyCheck {
     hmac: Hmac<Sha256>,
     /// Something came that no token has. The bytes after it are ignored.
@@ -363,7 +363,7 @@ mod tests {
     /// The pieces that bodies are cut into and read in.
     const CUTS: [usize; 8] = [1, 2, 3, 4, 5, 7, 64, 4096];
 
-    /// Lengths around the blocks, the groups of base64 and the pieces of this room.
+    /// Lengths around the blocks, the groups of base64 and the pieces of this module.
     fn plain_lens() -> impl Iterator<Item = usize> {
         let around = |len: usize| [len - 17, len - 16, len - 1, len, len + 1, len + 16];
         (0..=50)

@@ -346,7 +346,7 @@ pub(in crate::wire) mod tests {
         token(letter, len)
     }
 
-    /// A token as far as this room can tell: it begins as all do, and its last characters say whether it is whole.
+    /// A token as far as this module can tell: it begins as all do, and its last characters say whether it is whole.
     pub fn token(fill: u8, len: usize) -> Vec<u8> {
         let mut token = TOKEN_START.to_vec();
         token.resize(len - 4, fill);
@@ -456,7 +456,7 @@ pub(in crate::wire) mod tests {
         100 * letters.bytes().filter(u8::is_ascii_digit).count()
     }
 
-    /// What is to be heard: tokens in the order in which they came, whoever tore them.
+    /// What is to be heard: tokens in the order in which they came, however they were torn.
     pub fn in_order(letters: &str) -> String {
         let mut heard = letters.replace('4', "#");
         heard.retain(|letter| letter.is_ascii_lowercase() || letter == '#');
