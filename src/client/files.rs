@@ -10,8 +10,8 @@ use std::path::{Path, PathBuf};
 use tempfile::NamedTempFile;
 
 use super::dialogues::{Dialogues, Outcome, Stop};
+use super::link;
 use super::step::Expected;
-use super::{ClientError, link};
 use crate::machine;
 use crate::seal::{BodyOpener, BodySealer, Key, SealError, is_token_len, token_len};
 use crate::terminal::completion;
@@ -23,17 +23,20 @@ use crate::wire::size;
 /// How many names are tried for a received file: `name (1).ext` and so on.
 const MAX_NUMBER: u32 = 9999;
 
-/// Looks whether files can be received into this folder.
+/// Checks that files can be received into this folder.
 ///
 /// # Errors
-/// They cannot.
-pub fn check_folder(folder: &Path) -> Result<(), ClientError> {
-    let refuse = |error| ClientError::Downloads(folder.to_owned(), error);
-    if folder.metadata().map_err(refuse)?.is_dir() {
-        Ok(())
-    } else {
-        Err(refuse(io::ErrorKind::NotADirectory.into()))
-    }
+/// They cannot; what to do about it.
+pub fn check_folder(folder: &Path) -> Result<(), String> {
+    let error = match folder.metadata() {
+        Ok(metadata) if metadata.is_dir() => return Ok(()),
+        Ok(_) => io::ErrorKind::NotADirectory.into(),
+        Err(error) => error,
+    };
+    Err(format!(
+        "cannot receive files into {}: {error}; choose another folder with --downloads",
+        folder.display()
+    ))
 }
 
 impl Dialogues {
@@ -99,7 +102,7 @@ impl Dialogues {
             plain_len,
         );
         let mut progress = self.shared.terminal.progress(name.to_string(), length);
-        let mut step = link::seal(self.link.key(), &length.to_string());
+        let mut step = link::sealed_frame(self.link.key(), &length.to_string());
         let mut filled = step.len();
         let mut left = length;
         step.resize(BODY_STEP, 0);

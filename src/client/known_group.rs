@@ -7,8 +7,9 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 
+use super::joining::Verdict;
 use crate::terminal::Names;
-use crate::wire::command::{ADMIN_READY, HAS_REQUESTED, MADE_ADMIN, WAIT};
+use crate::wire::command::{HAS_REQUESTED, MADE_ADMIN};
 use crate::wire::name::UserName;
 
 /// What the client knows of the group.
@@ -33,9 +34,9 @@ impl KnownGroup {
     }
 
     /// Learns from the server's answer to joining.
-    pub fn joined(&self, verdict: &str) {
-        self.names.lock().is_waiting = verdict == WAIT;
-        if verdict == ADMIN_READY {
+    pub fn joined(&self, verdict: Verdict) {
+        self.names.lock().is_waiting = verdict == Verdict::Waiting;
+        if verdict == Verdict::Admin {
             *self.admin.lock() = Some(self.me.clone());
         }
     }
@@ -105,12 +106,11 @@ impl KnownGroup {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::wire::command::READY;
 
     #[test]
     fn who_can_answer_a_request_is_told_how() {
         let known = KnownGroup::new(&UserName::parse("alice").unwrap());
-        known.joined(READY);
+        known.joined(Verdict::Member);
         let request = format!("bob{HAS_REQUESTED}");
         let advice = "/approve bob or /deny bob.";
         let if_admin = format!("If you administer the group: {advice}");

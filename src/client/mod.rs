@@ -6,7 +6,7 @@
 //!   standard output ◀─ receiving: is it the step that is due, or an event? ◀─ socket
 //! ```
 //!
-//! - [`link`]: connecting and joining, and the one way out to the server.
+//! - [`joining`] and [`link`]: connecting and joining, and what a joined client sends through.
 //! - [`typed`] and [`sending`]: what can be typed, and what becomes of it, also when there is no connection.
 //! - [`step`] and [`dialogues`]: what the server may say next, and the dialogues with it, one at a time.
 //! - [`receiving`]: what arrives: steps for the dialogue, events for the person, files.
@@ -19,6 +19,7 @@
 
 pub mod dialogues;
 pub mod files;
+pub mod joining;
 pub mod known_group;
 pub mod link;
 pub mod receiving;
@@ -27,7 +28,7 @@ pub mod sending;
 pub mod step;
 pub mod typed;
 
-use std::fmt;
+use std::fmt::Display;
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::io;
 use std::path::PathBuf;
@@ -37,20 +38,21 @@ use std::time::{Duration, Instant};
 
 use crossbeam_channel::bounded;
 use parking_lot::Mutex;
+use thiserror::Error;
 
 use self::dialogues::Dialogues;
+use self::joining::{Frames, Verdict, join};
 use self::known_group::KnownGroup;
-use self::link::{Joined, Link};
+use self::link::Link;
 use self::receiving::Receiving;
 use self::sending::Sending;
 use crate::machine;
 use crate::net::ConnectError;
-use crate::seal::{Key, KeyFileError, Secret, challenge};
-use crate::terminal::log::LogError;
+use crate::seal::{Key, Secret, challenge};
 use crate::terminal::{self, Conversation, Terminal};
 use crate::wire::command::{RefusalCode, Refused};
 use crate::wire::frame::WireError;
-use crate::wire::name::{GroupName, NameError, UserName};
+use crate::wire::name::{GroupName, UserName};
 
 /// How a client is set up.
 pub struct ClientSettings {
@@ -104,25 +106,22 @@ const MAX_PAUSE: Duration = Duration::from_secs(30);
 /// How long a client goes on trying where nobody is there to end it: its input is no terminal.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// Joins and chats until the person leaves or the server ends it.
+/// Joins and chats until the user leaves or the server ends it.
 ///
 /// # Errors
-/// No connection, no seat in the group, or an end that the person did not ask for.
-pub fn run(mut settings: ClientSettings) -> Result<(), ClientError> {
-    let terminal = std::mem::take(&mut settings.terminal);
-    let terminal = Terminal::new(terminal).map_err(ClientError::Log)?;
+/// The settings are wrong, the server does not let the user in, or the connection ended though the user did not want it to.
+pub fn run(mut settings: ClientSettings) -> Result<(), String> {
+    let terminal = Terminal::new(std::mem::take(&mut settings.terminal)).map_err(in_words)?;
     files::check_folder(&settings.downloads)?;
     let secret = settings.secret_file.as_deref().map(Secret::load);
-    let secret = secret.transpose().map_err(ClientError::Key)?;
+    let secret = secret.transpose().map_err(in_words)?;
     let room_key = settings.room_key_file.as_deref().map(Key::load);
-    let room_key = room_key.transpose().map_err(ClientError::Key)?;
-    let name = terminal
-        .name("user name", settings.name.take(), UserName::parse)
-        .map_err(ClientError::Name)?;
-    let group = terminal
-        .name("group", settings.group.take(), GroupName::parse)
-        .map_err(ClientError::Name)?;
-    chat(&Arc::new(Shared {
+    let room_key = room_key.transpose().map_err(in_words)?;
+    let name = terminal.name("user name", settings.name.take(), UserName::parse);
+    let name = name.map_err(in_words)?;
+    let group = terminal.name("group", settings.group.take(), GroupName::parse);
+    let group = group.map_err(in_words)?;
+    let shared = Shared {
         settings,
         known: KnownGroup::new(&name),
         name,
@@ -132,7 +131,12 @@ pub fn run(mut settings: ClientSettings) -> Result<(), ClientError> {
         run: challenge(),
         last_mark: Mutex::default(),
         terminal,
-    }))
+    };
+    chat(&Arc::new(shared)).map_err(in_words)
+}
+
+fn in_words(error: impl Display) -> String {
+    error.to_string()
 }
 
 fn chat(shared: &Arc<Shared>) -> Result<(), ClientError> {
@@ -140,7 +144,7 @@ fn chat(shared: &Arc<Shared>) -> Result<(), ClientError> {
     let at_signal = Arc::clone(&sending);
     // Without the handler a signal ends the program at once: no reason not to chat.
     let _ = machine::at_signal(Box::new(move || at_signal.leave_at_signal()));
-    let joined = Link::join(shared, false)?;
+    let (link, frames, verdict) = join(shared)?;
     let (at_ctrl_c, at_second_ctrl_c) = (Arc::clone(&sending), Arc::clone(&sending));
     let _visit = shared.terminal.enter(Conversation {
         name: shared.group.to_string(),
@@ -150,20 +154,22 @@ fn chat(shared: &Arc<Shared>) -> Result<(), ClientError> {
         stop: Box::new(move || at_ctrl_c.stop()),
         leave: Box::new(move || at_second_ctrl_c.leave_at_signal()),
     });
-    let mut receiving = begin(joined, &sending);
-    let lines = shared.terminal.lines().map_err(WireError::Io)?;
+    let greeting = greeting(&shared.group, verdict);
+    let mut receiving = begin(link, frames, &greeting, &sending);
+    let lines = shared.terminal.lines()?;
     let sender = Arc::clone(&sending);
     // Not joined: a dialogue may wait as long as the server likes.
     thread::Builder::new()
         .name("sending".into())
-        .spawn(move || sender.sending_loop(lines))
-        .map_err(WireError::Io)?;
+        .spawn(move || sender.sending_loop(lines))?;
     loop {
         let is_wanted = || shared.settings.reconnect && sending.disconnected();
         receiving = match receiving.receiving_loop() {
             Ok(()) => return Ok(()),
             Err(error) if error.is_passing() && is_wanted() => {
-                begin(rejoin(shared, error)?, &sending)
+                let (link, frames, verdict) = rejoin(shared, error)?;
+                let greeting = greeting_again(&shared.group, verdict);
+                begin(link, frames, &greeting, &sending)
             }
             Err(_) if sending.is_leaving() => return Ok(()),
             Err(error) => return Err(error),
@@ -172,22 +178,44 @@ fn chat(shared: &Arc<Shared>) -> Result<(), ClientError> {
 }
 
 /// Begins to use a connection.
-fn begin(joined: Joined, sending: &Arc<Sending>) -> Receiving {
-    let Joined {
-        link,
-        frames,
-        greeting,
-    } = joined;
+fn begin(link: Arc<Link>, frames: Frames, greeting: &str, sending: &Arc<Sending>) -> Receiving {
     let (steps, steps_due) = bounded(1);
     // First of all: who reads the greeting can leave politely.
     sending.connected(Dialogues::new(Arc::clone(&link), steps_due));
-    link.shared.terminal.show(&greeting);
+    link.shared.terminal.show(greeting);
     sending.wake();
     Receiving::new(link, frames, steps, Arc::clone(sending))
 }
 
+fn greeting(group: &GroupName, verdict: Verdict) -> String {
+    match verdict {
+        Verdict::Admin => {
+            format!("The group {group} is new: you administer it. /help lists the commands.")
+        }
+        Verdict::Member => format!("You are in the group {group}. /help lists the commands."),
+        Verdict::Waiting => {
+            format!("You wait for the admin of {group} to approve you. /1 leaves.")
+        }
+    }
+}
+
+fn greeting_again(group: &GroupName, verdict: Verdict) -> String {
+    match verdict {
+        Verdict::Admin => format!(
+            "Connected again, to a server that has forgotten the group {group}: you administer it now."
+        ),
+        Verdict::Member => format!("Connected again: you are in the group {group}."),
+        Verdict::Waiting => format!(
+            "Connected again, but you wait again for the admin of {group} to approve you. /1 leaves."
+        ),
+    }
+}
+
 /// Joins again, as soon as there is a server that lets this user in.
-fn rejoin(shared: &Arc<Shared>, mut error: ClientError) -> Result<Joined, ClientError> {
+fn rejoin(
+    shared: &Arc<Shared>,
+    mut error: ClientError,
+) -> Result<(Arc<Link>, Frames, Verdict), ClientError> {
     let terminal = &shared.terminal;
     terminal.show(&format!(
         "Connection lost: {}; trying again.",
@@ -202,7 +230,7 @@ fn rejoin(shared: &Arc<Shared>, mut error: ClientError) -> Result<Joined, Client
             PATIENCE.saturating_sub(since.elapsed())
         };
         thread::sleep(jittered(pause).min(left));
-        match Link::join(shared, true) {
+        match join(shared) {
             Ok(joined) => return Ok(joined),
             Err(now) if !now.is_passing() => return Err(now),
             // Nobody wants to read the same every half a minute.
@@ -227,35 +255,55 @@ fn jittered(pause: Duration) -> Duration {
 }
 
 /// Why a client failed. Shown in one line.
-#[derive(Debug)]
+#[derive(Debug, Error)]
 pub enum ClientError {
-    /// A user or group name breaks a rule, or there is none.
-    Name(NameError),
-    /// Files cannot be received into this folder.
-    Downloads(PathBuf, io::Error),
-    /// A secret or a key is not where it should be.
-    Key(KeyFileError),
-    /// What is shown cannot be kept.
-    Log(LogError),
     /// The server cannot be reached.
-    Connect(ConnectError),
-    /// A secret was given, and the server does not have it: it is a plain one.
+    #[error(transparent)]
+    Connect(#[from] ConnectError),
+    /// A secret was given, and the server is a plain one.
+    #[error(
+        "the server has no secret, so nothing is said to it; have it started with --secret-file, or leave that out here to chat in the clear"
+    )]
     NoSecretThere,
-    /// What answers is no chat server, or it closed the connection before it said anything.
+    /// The server closed the connection before it said anything, or says something else.
+    #[error(
+        "no chat server answers there, or it is full; is the port right? Friends at a relay join with fernchat relay-client"
+    )]
     NotAChat,
-    /// The server went silent while joining; this was due.
+    /// The server went silent while joining. This step was due.
+    #[error(
+        "the server does not answer: {0} did not come; try again, or ask for the server to be restarted"
+    )]
     NoAnswer(&'static str),
     /// The server does not let this user in.
+    #[error("the server refused: {reason}")]
     Refused {
         /// Why, if this version knows the code.
         code: Option<RefusalCode>,
         /// The server's reason.
         reason: String,
     },
-    /// The server ended the connection; the reason is the server's, if it gave one.
+    /// The server ended the connection, for this reason.
+    #[error("the server closed the connection: {0}")]
     Closed(String),
     /// The connection failed, or the server broke the protocol.
+    #[error("the connection to the server is lost: {0}")]
     Lost(WireError),
+}
+
+impl From<io::Error> for ClientError {
+    fn from(error: io::Error) -> ClientError {
+        ClientError::Lost(error.into())
+    }
+}
+
+impl From<WireError> for ClientError {
+    fn from(error: WireError) -> ClientError {
+        match error {
+            WireError::CutOff => ClientError::Closed("it ended without a word".into()),
+            other => ClientError::Lost(other),
+        }
+    }
 }
 
 impl ClientError {
@@ -270,66 +318,16 @@ impl ClientError {
             ClientError::Refused { code, .. } => {
                 matches!(code, Some(RefusalCode::NameTaken | RefusalCode::Full))
             }
-            ClientError::Name(_)
-            | ClientError::Downloads(..)
-            | ClientError::Key(_)
-            | ClientError::Log(_)
-            | ClientError::NoSecretThere => false,
+            ClientError::NoSecretThere => false,
         }
     }
 }
-
-impl fmt::Display for ClientError {
-    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
-        match self {
-            ClientError::Name(error) => error.fmt(f),
-            ClientError::Downloads(folder, error) => {
-                write!(
-                    f,
-                    "cannot receive files into {}: {error}; choose another folder with --downloads",
-                    folder.display()
-                )
-            }
-            ClientError::Key(error) => error.fmt(f),
-            ClientError::Log(error) => error.fmt(f),
-            ClientError::Connect(error) => error.fmt(f),
-            ClientError::NoSecretThere => write!(
-                f,
-                "the server has no secret, so nothing is said to it; have it started with --secret-file, or leave that out here to chat in the clear"
-            ),
-            ClientError::NotAChat => write!(
-                f,
-                "no chat server answers there, or it is full; is the port right? Friends at a relay join with fernchat relay-client"
-            ),
-            ClientError::NoAnswer(step) => {
-                write!(
-                    f,
-                    "the server does not answer: {step} did not come; try again, or ask for the server to be restarted"
-                )
-            }
-            ClientError::Refused { reason, .. } => write!(f, "the server refused: {reason}"),
-            ClientError::Closed(reason) => write!(f, "the server closed the connection: {reason}"),
-            ClientError::Lost(error) => write!(f, "the connection to the server is lost: {error}"),
-        }
-    }
-}
-
-impl std::error::Error for ClientError {}
 
 impl From<Refused<'_>> for ClientError {
     fn from(Refused { code, reason }: Refused) -> ClientError {
         ClientError::Refused {
             code,
             reason: reason.to_owned(),
-        }
-    }
-}
-
-impl From<WireError> for ClientError {
-    fn from(error: WireError) -> ClientError {
-        match error {
-            WireError::CutOff => ClientError::Closed("it ended without a word".into()),
-            other => ClientError::Lost(other),
         }
     }
 }

@@ -17,18 +17,20 @@ use crossbeam_channel::Sender;
 use log::debug;
 
 use super::files::{Download, Seal};
-use super::link::{Incoming, Link, SERVER};
+use super::joining::Frames;
+use super::link::{Link, SERVER};
 use super::room_key;
 use super::sending::Sending;
 use super::step::{is_line, speaker_of};
 use super::{ClientError, Shared};
+use crate::net::is_late;
 use crate::seal::stamp_of;
 use crate::terminal::SaidAt;
 use crate::wire::command::{
     ACCEPTED, CLOSING, Dialect, KICKED, PYCHAT, RECEIVE_FILE, SEND_FILE, SEND_FILENAME,
     WAIT_DISCONNECT, after, refusal,
 };
-use crate::wire::frame::{BODY_STEP, FrameReader, Piece, WireError, mark};
+use crate::wire::frame::{BODY_STEP, Piece, WireError, mark};
 use crate::wire::name::FileName;
 use crate::wire::name_set;
 use crate::wire::size;
@@ -59,7 +61,7 @@ enum Next {
 pub struct Receiving {
     link: Arc<Link>,
     shared: Arc<Shared>,
-    frames: FrameReader<Incoming>,
+    frames: Frames,
     /// Steps, to the sending thread.
     steps: Sender<Vec<u8>>,
     /// The other half.
@@ -74,7 +76,7 @@ impl Receiving {
     /// The half that receives what follows joining.
     pub fn new(
         link: Arc<Link>,
-        frames: FrameReader<Incoming>,
+        frames: Frames,
         steps: Sender<Vec<u8>>,
         sending: Arc<Sending>,
     ) -> Receiving {
@@ -96,9 +98,8 @@ impl Receiving {
     pub fn receiving_loop(mut self) -> Result<(), ClientError> {
         loop {
             let link = Arc::clone(&self.link);
-            let token = self.frames.next_frame(&|token| link.key().opens(token))?;
-            let token =
-                token.ok_or_else(|| ClientError::Closed("it ended without a word".into()))?;
+            let token = self.read(|frames| frames.next_frame(&|token| link.key().opens(token)))?;
+            let token = token.ok_or(WireError::CutOff)?;
             match self.frame(&token)? {
                 Next::Frame => {}
                 Next::Body(delivery, length) => {
@@ -109,6 +110,19 @@ impl Receiving {
                     link.is_receiving.store(false, Ordering::SeqCst);
                 }
                 Next::End => return Ok(()),
+            }
+        }
+    }
+
+    /// Reads on. If nothing comes for a while, a Python server may have missed the answer to its delivery, so that is given again.
+    fn read<T>(
+        &mut self,
+        mut read: impl FnMut(&mut Frames) -> Result<T, WireError>,
+    ) -> Result<T, ClientError> {
+        loop {
+            match read(&mut self.frames) {
+                Err(WireError::Io(error)) if is_late(&error) => self.link.answer_again()?,
+                result => return Ok(result?),
             }
         }
     }
@@ -199,7 +213,7 @@ impl Receiving {
             return Err(WireError::NotTheStep("the end of a delivery").into());
         }
         self.deliveries.push_back(Delivery { from, name: None });
-        self.link.answer(SEND_FILENAME).map_err(WireError::Io)?;
+        self.link.answer(SEND_FILENAME)?;
         Ok(Next::Frame)
     }
 
@@ -256,7 +270,7 @@ impl Receiving {
         };
         delivery.name = Some(FileName::from_peer(name));
         self.mistaken.clear();
-        self.link.answer(SEND_FILE).map_err(WireError::Io)?;
+        self.link.answer(SEND_FILE)?;
         Ok(true)
     }
 
@@ -285,7 +299,7 @@ impl Receiving {
         let mut left = length;
         let mut progress = terminal.progress(delivery.title(), length);
         while left > 0 {
-            match self.frames.next_piece(left, &mut piece, &is_frame)? {
+            match self.read(|frames| frames.next_piece(left, &mut piece, &is_frame))? {
                 Piece::Body(n) => {
                     left -= n as u64;
                     download.write(&piece[..n]);

@@ -1,0 +1,219 @@
+//! Joining: from an address to a connection over which the user is in the group, or waits.
+//!
+//! | step | from | says |
+//! | --- | --- | --- |
+//! | 1 | server | 44 bytes: its key, or what a closed server's key is derived from |
+//! | 2 | client | the user name |
+//! | 3 | server | the question for the group |
+//! | 4 | client | the group |
+//! | 5 | server | whether the user administers the group, is a member, or waits |
+//!
+//! A Python server may send events before any step. So a text that cannot be the step is shown as an event. A client with a secret takes
+//! nothing from a server that does not have it, nor from one that repeats what another run of it said.
+
+use std::io::{self, Read, Write};
+use std::net::TcpStream;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::link::{Link, SERVER, sealed_frame};
+use super::receiving::show_text;
+use super::{ClientError, Shared};
+use crate::net::connection::QuickAck;
+use crate::net::{connect, is_late};
+use crate::seal::{Key, challenge, stamp_of};
+use crate::terminal::SaidAt;
+use crate::wire::command::{ADMIN_READY, Dialect, READY, SEND_GROUP_NAME, WAIT, after, refusal};
+use crate::wire::frame::{FrameReader, MAX_FRAME, WireError};
+use crate::wire::joining::{Introduction, challenge_of};
+use crate::wire::watch;
+
+/// How long the server may be silent before a step. A Python server with a dead member may never say the last one.
+const JOIN_TIME: Duration = Duration::from_secs(20);
+
+/// The length of step 1, in bytes.
+const OPENING_LEN: usize = 44;
+
+/// Connects and joins.
+///
+/// # Errors
+/// No connection, no chat server, another secret, or a server that does not let the user in.
+pub fn join(shared: &Arc<Shared>) -> Result<(Arc<Link>, Frames, Verdict), ClientError> {
+    let mut joining = Joining::connect(shared)?; // 1
+    joining.send(shared.name.as_str())?; // 2
+    let server_challenge = joining.question()?; // 3
+    joining.send(&joining.answer(server_challenge.as_deref()))?; // 4
+    let (verdict, joined_at) = joining.verdict()?; // 5
+
+    let server = match server_challenge {
+        Some(_) => Dialect::Fernchat,
+        None => Dialect::Python,
+    };
+    shared.known.joined(verdict);
+    joining.socket.set_read_timeout(None)?;
+    let Joining { socket, key, .. } = joining;
+    let link = Link::new(Arc::clone(shared), server, key, socket, joined_at);
+    Ok((Arc::new(link), joining.frames, verdict))
+}
+
+/// The frames that a server sends.
+pub type Frames = FrameReader<SocketReader>;
+
+/// Reads from the socket of a link.
+pub struct SocketReader(Arc<TcpStream>);
+
+impl Read for SocketReader {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        QuickAck(&self.0).read(buffer)
+    }
+}
+
+/// What the server says at step 5.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// The group is new, and the user administers it.
+    Admin,
+    /// The user is a member.
+    Member,
+    /// An admin must approve the user.
+    Waiting,
+}
+
+impl Verdict {
+    /// The verdict in a text, which must repeat the client's challenge.
+    fn parse(text: &str, challenge: &str) -> Option<Verdict> {
+        [
+            (ADMIN_READY, Verdict::Admin),
+            (READY, Verdict::Member),
+            (WAIT, Verdict::Waiting),
+        ]
+        .into_iter()
+        .find(|(word, _)| after(word, text) == Some(challenge))
+        .map(|(_, verdict)| verdict)
+    }
+}
+
+/// A connection while it joins.
+struct Joining<'a> {
+    shared: &'a Shared,
+    socket: Arc<TcpStream>,
+    frames: Frames,
+    key: Arc<Key>,
+    /// With a secret: the key of a plain server. It serves to say why such a server is refused.
+    plain_key: Option<Key>,
+    /// With a secret: what the server must repeat, to show that it is no recording.
+    challenge: String,
+}
+
+impl Joining<'_> {
+    /// Connects, and takes step 1.
+    fn connect(shared: &Shared) -> Result<Joining<'_>, ClientError> {
+        let socket = Arc::new(connect(&shared.settings.host, shared.settings.port)?);
+        socket.set_read_timeout(Some(JOIN_TIME))?;
+        let mut reader = SocketReader(Arc::clone(&socket));
+        let mut opening = [0; OPENING_LEN];
+        // A chat server says it at once.
+        reader.read_exact(&mut opening).map_err(|error| {
+            if is_late(&error) || error.kind() == io::ErrorKind::UnexpectedEof {
+                ClientError::NotAChat
+            } else {
+                error.into()
+            }
+        })?;
+        let opening = std::str::from_utf8(&opening).map_err(|_| ClientError::NotAChat)?;
+        let opening = Key::parse(opening).map_err(|_| ClientError::NotAChat)?;
+        let frames = FrameReader::new(reader, MAX_FRAME);
+        let (key, plain_key, challenge) = match &shared.secret {
+            None => (Arc::new(opening), None, String::new()),
+            Some(secret) => {
+                if !secret.has_derived(&opening) {
+                    shared.terminal.show("Deriving the key from the secret; on an old machine this takes some seconds.");
+                }
+                (secret.derive(&opening), Some(opening), challenge())
+            }
+        };
+        Ok(Joining {
+            shared,
+            socket,
+            frames,
+            key,
+            plain_key,
+            challenge,
+        })
+    }
+
+    fn send(&self, text: &str) -> io::Result<()> {
+        (&*self.socket).write_all(&sealed_frame(&self.key, text))
+    }
+
+    /// Step 3. Returns the challenge of a fernchat server, `None` for a Python server.
+    fn question(&mut self) -> Result<Option<String>, ClientError> {
+        let question = self.step("the question for the group", |text| {
+            after(SEND_GROUP_NAME, text).map(|_| challenge_of(text).map(str::to_owned))
+        });
+        match question {
+            Err(ClientError::NotAChat | ClientError::NoAnswer(_)) if self.plain_key.is_some() => {
+                Err(ClientError::NoSecretThere)
+            }
+            question => Ok(question?.0),
+        }
+    }
+
+    /// Step 4.
+    fn answer(&self, server_challenge: Option<&str>) -> String {
+        let group = self.shared.group.as_str();
+        let Some(server_challenge) = server_challenge else {
+            return group.to_owned();
+        };
+        let introduction = Introduction {
+            challenge: &self.challenge,
+            run: &self.shared.run,
+            last_mark: &self.shared.last_mark.lock(),
+        };
+        introduction.answer(group, server_challenge)
+    }
+
+    /// Step 5, and when the server said it, in seconds since 1970.
+    fn verdict(&mut self) -> Result<(Verdict, u64), ClientError> {
+        let challenge = self.challenge.clone();
+        self.step("the answer to joining", |text| {
+            Verdict::parse(text, &challenge)
+        })
+    }
+
+    /// Waits for a step. Returns what `parse` makes of it, and its time stamp. Other texts are events, and are shown; from a server that
+    /// must prove its secret there are none.
+    fn step<T>(
+        &mut self,
+        step: &'static str,
+        parse: impl Fn(&str) -> Option<T>,
+    ) -> Result<(T, u64), ClientError> {
+        loop {
+            let token = match self.frames.next_frame(&|token| self.key.opens(token)) {
+                Ok(Some(token)) => token,
+                Ok(None) | Err(WireError::CutOff) => return Err(ClientError::NotAChat),
+                Err(WireError::Io(error)) if is_late(&error) => {
+                    return Err(ClientError::NoAnswer(step));
+                }
+                Err(error) => return Err(error.into()),
+            };
+            let plain_text = || self.plain_key.as_ref()?.open(&token).ok();
+            let (text, is_plain) = match (self.key.open(&token), plain_text()) {
+                (Ok(text), _) => (text, false),
+                (Err(_), Some(text)) => (text, true),
+                (Err(_), None) => return Err(WireError::NotOpened.into()),
+            };
+            watch::came(SERVER, token.len(), &text);
+            let text = String::from_utf8(text).map_err(|_| WireError::NotUtf8)?;
+            match (refusal(&text), parse(&text)) {
+                (Some(refused), _) => return Err(refused.into()),
+                _ if is_plain => return Err(ClientError::NoSecretThere),
+                (None, Some(parsed)) => return Ok((parsed, stamp_of(&token).unwrap_or(0))),
+                (None, None) if self.plain_key.is_some() => {
+                    return Err(WireError::NotTheStep(step).into());
+                }
+                (None, None) => show_text(self.shared, &text, SaidAt::Now),
+            }
+        }
+    }
+}
