@@ -45,33 +45,6 @@ pub fn encode(token: &[u8]) -> Vec<u8> {
     frame
 }
 
-/// Writes a body of `len` bytes behind the frame that says its length. `read` copies the bytes at an offset of the body into a buffer and
-/// returns their number; if that is 0, the body ends there. Returns how many bytes of the body were written. If none were, the frame was
-/// not written either.
-///
-/// The frame and the first piece go in one write, because a Python client reads the whole body with one call.
-pub fn write_body(
-    stream: &mut dyn Write,
-    frame: &[u8],
-    len: u64,
-    mut read: impl FnMut(u64, &mut [u8]) -> usize,
-) -> io::Result<u64> {
-    let mut buffer = vec![0; BODY_STEP];
-    buffer[..frame.len()].copy_from_slice(frame);
-    let (mut start, mut written) = (frame.len(), 0);
-    while written < len {
-        let end = BODY_STEP.min(start + (len - written).min(BODY_STEP as u64) as usize);
-        let n = read(written, &mut buffer[start..end]);
-        if n == 0 {
-            break;
-        }
-        stream.write_all(&buffer[..start + n])?;
-        written += n as u64;
-        start = 0;
-    }
-    Ok(written)
-}
-
 /// Cuts tokens and bodies out of a stream of bytes.
 pub struct FrameReader<R> {
     stream: R,
@@ -248,6 +221,33 @@ fn read(stream: &mut impl Read, buffer: &mut [u8]) -> Result<usize, WireError> {
             result => return Ok(result?),
         }
     }
+}
+
+/// Writes a body of `len` bytes behind the frame that says its length. `read_at` copies the bytes at an offset of the body into a buffer and
+/// returns their number; if that is 0, the body ends there. Returns how many bytes of the body were written. If none were, the frame was
+/// not written either.
+///
+/// The frame and the first piece go in one write, because a Python client reads the whole body with one call.
+pub fn write_body(
+    stream: &mut dyn Write,
+    frame: &[u8],
+    len: u64,
+    mut read_at: impl FnMut(u64, &mut [u8]) -> usize,
+) -> io::Result<u64> {
+    let mut buffer = vec![0; BODY_STEP];
+    buffer[..frame.len()].copy_from_slice(frame);
+    let (mut start, mut written) = (frame.len(), 0);
+    while written < len {
+        let end = BODY_STEP.min(start + (len - written).min(BODY_STEP as u64) as usize);
+        let n = read_at(written, &mut buffer[start..end]);
+        if n == 0 {
+            break;
+        }
+        stream.write_all(&buffer[..start + n])?;
+        written += n as u64;
+        start = 0;
+    }
+    Ok(written)
 }
 
 /// Why a stream of frames cannot be read on. All but [`WireError::Io`] and [`WireError::CutOff`] mean that the peer broke the protocol.
