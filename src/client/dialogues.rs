@@ -10,17 +10,17 @@ use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
 use crossbeam_channel::{Receiver, RecvTimeoutError};
 
 use super::link::{ANSWER_DELAY, Link};
+use super::room_key;
 use super::sending::Task;
 use super::step::Expected;
 use super::typed::{Action, HELP};
-use super::{Shared, room_key};
+use super::upload::Stop;
 use crate::wire::command::{
     ACCEPTED, ACKNOWLEDGEMENT, ADMIN, Command, DENY, Dialect, PROCEED, READY_FOR_DATA,
     SENDING_DATA, TAKEN, WAIT_DISCONNECT,
@@ -76,42 +76,9 @@ pub enum Patience {
     Short,
 }
 
-/// Whether an upload is under way, and whether the person wants it stopped.
-#[derive(Default)]
-pub struct Stop {
-    is_under_way: AtomicBool,
-    is_asked_for: AtomicBool,
-}
-
-impl Stop {
-    /// Stops the upload that is under way; `false`: none is. A Python server gets the whole length in any case.
-    pub fn ask(&self) -> bool {
-        self.is_asked_for.store(true, Ordering::SeqCst);
-        self.is_under_way.load(Ordering::SeqCst)
-    }
-
-    pub(super) fn is_asked_for(&self) -> bool {
-        self.is_asked_for.load(Ordering::SeqCst)
-    }
-
-    /// An upload is under way until what is returned is dropped.
-    pub(super) fn under_way(&self) -> impl Drop + '_ {
-        struct UnderWay<'a>(&'a Stop);
-        impl Drop for UnderWay<'_> {
-            fn drop(&mut self) {
-                self.0.is_under_way.store(false, Ordering::SeqCst);
-            }
-        }
-        self.is_asked_for.store(false, Ordering::SeqCst);
-        self.is_under_way.store(true, Ordering::SeqCst);
-        UnderWay(self)
-    }
-}
-
 /// One connection, and the dialogues over it. See the module's page.
 pub struct Dialogues {
     pub(super) link: Arc<Link>,
-    pub(super) shared: Arc<Shared>,
     /// Steps, from the receiving thread.
     steps: Receiver<Vec<u8>>,
     /// For the upload that is in progress.
@@ -122,7 +89,6 @@ impl Dialogues {
     /// The dialogues over this link.
     pub fn new(link: Arc<Link>, steps: Receiver<Vec<u8>>) -> Dialogues {
         Dialogues {
-            shared: Arc::clone(&link.shared),
             link,
             steps,
             stop: Stop::default(),
@@ -164,8 +130,8 @@ impl Dialogues {
     /// A fernchat server confirms that it has passed the line on. A line that is sent again it knows by the number. Any other server
     /// echoes the command before it has the text, which proves little.
     fn say(&self, number: u64, said: &str) -> Outcome {
-        let text = match &self.shared.room_key {
-            Some(room_key) => Cow::Owned(room_key::seal(room_key, &self.shared.name, said)),
+        let text = match &self.link.shared.room_key {
+            Some(room_key) => Cow::Owned(room_key::seal(room_key, &self.link.shared.name, said)),
             None => Cow::Borrowed(said),
         };
         let (text, expected) = match self.link.server {
@@ -182,7 +148,7 @@ impl Dialogues {
         self.expect(Expected::Words(vec![expected]));
         self.link.send(&[Command::MessageSend.word(), &text])?;
         self.step(Patience::Usual)?;
-        self.shared.terminal.log_own(said);
+        self.link.shared.terminal.log_own(said);
         Ok(())
     }
 
@@ -190,11 +156,12 @@ impl Dialogues {
         self.begin(Command::ViewRequests)?;
         let answer = self.ask(ACKNOWLEDGEMENT, Expected::WordOrResult(SENDING_DATA))?;
         if answer != SENDING_DATA.as_bytes() {
-            return self.show_result(&answer);
+            self.show_result(&answer);
+            return Ok(());
         }
         let names = self.ask(READY_FOR_DATA, Expected::Set)?;
         if let Some(names) = self.show_names("requests", &names) {
-            self.shared.known.set_requests(names);
+            self.link.shared.known.names.lock().requests = names;
         }
         Ok(())
     }
@@ -203,7 +170,7 @@ impl Dialogues {
         self.begin(command)?;
         let names = self.ask(ACKNOWLEDGEMENT, Expected::Set)?;
         for name in self.show_names(title, &names).unwrap_or_default() {
-            self.shared.known.add_member(&name);
+            self.link.shared.known.add_member(&name);
         }
         Ok(())
     }
@@ -211,12 +178,13 @@ impl Dialogues {
     fn who_administers(&self) -> Outcome {
         self.begin(Command::WhoAdmin)?;
         let expected = Expected::Result(format!("{ADMIN}: "));
-        let result = self.ask(self.shared.group.as_str(), expected)?;
+        let result = self.ask(self.link.shared.group.as_str(), expected)?;
         let text = String::from_utf8_lossy(&result);
         let admin = text.split_once(": ").filter(|(word, _)| *word == ADMIN);
         let admin = admin.map(|(_, name)| name.to_owned());
-        self.shared.known.set_admin(admin);
-        self.show_result(&result)
+        *self.link.shared.known.admin.lock() = admin;
+        self.show_result(&result);
+        Ok(())
     }
 
     fn deny(&self, name: &str) -> Outcome {
@@ -245,14 +213,16 @@ impl Dialogues {
         self.begin(command)?;
         let right = self.ask(ACKNOWLEDGEMENT, Expected::WordOrResult(PROCEED))?;
         if right != PROCEED.as_bytes() {
-            return self.show_result(&right);
+            self.show_result(&right);
+            return Ok(());
         }
         let result = self.ask(answer, Expected::Result(String::new()))?;
-        self.shared.known.remove_request(name);
+        self.link.shared.known.names.lock().requests.remove(name);
         if command == Command::ChangeAdmin {
-            self.shared.known.set_admin(None);
+            *self.link.shared.known.admin.lock() = None;
         }
-        self.show_result(&result)
+        self.show_result(&result);
+        Ok(())
     }
 
     /// Leaves, and ends the connection.
@@ -273,7 +243,7 @@ impl Dialogues {
 
     /// A Python server never notices a bare close, and its broadcasts stop at a dead member: so say goodbye in its words.
     fn say_goodbye(&self, patience: Patience) -> Outcome {
-        if self.shared.known.is_waiting() {
+        if self.link.shared.known.is_waiting() {
             let expected = Expected::Words(vec![WAIT_DISCONNECT, ACCEPTED]);
             let answer = self.ask_with(patience, WAIT_DISCONNECT, expected)?;
             if answer != ACCEPTED.as_bytes() {
@@ -328,7 +298,7 @@ impl Dialogues {
                 Err(RecvTimeoutError::Timeout) => {}
                 result => return Ok(result?),
             }
-            let is_receiving = self.link.is_receiving.load(Ordering::SeqCst);
+            let is_receiving = self.link.dialogue.lock().is_receiving;
             let gives_up = match patience {
                 Patience::Usual => self.result_may_be_shown(),
                 Patience::Goodbye => !is_receiving,
@@ -359,12 +329,11 @@ impl Dialogues {
     }
 
     pub(super) fn show(&self, notice: &str) {
-        self.shared.terminal.show(notice);
+        self.link.shared.show(notice);
     }
 
-    pub(super) fn show_result(&self, result: &[u8]) -> Outcome {
+    pub(super) fn show_result(&self, result: &[u8]) {
         self.show(&String::from_utf8_lossy(result));
-        Ok(())
     }
 
     fn show_names(&self, title: &str, pickle: &[u8]) -> Option<BTreeSet<String>> {
@@ -382,20 +351,20 @@ impl Dialogues {
 
     /// Shows a list of names. A person also reads how many there are, and who the admin is.
     fn list(&self, title: &str, names: &BTreeSet<String>) {
-        let terminal = &self.shared.terminal;
         if names.is_empty() {
-            return terminal.show(&format!("{title}: nobody"));
+            return self.show(&format!("{title}: nobody"));
         }
-        if !terminal.is_interactive() {
-            let names: Vec<&str> = names.iter().map(String::as_str).collect();
-            return terminal.show(&format!("{title}: {}", names.join(", ")));
-        }
-        let admin = self.shared.known.admin();
+        let is_interactive = self.link.shared.terminal.is_interactive();
+        let admin = self.link.shared.known.admin.lock().clone();
         let mark = |name: &String| match &admin {
-            Some(admin) if admin == name => format!("{name} (admin)"),
+            Some(admin) if admin == name && is_interactive => format!("{name} (admin)"),
             _ => name.clone(),
         };
-        let marked: Vec<String> = names.iter().map(mark).collect();
-        terminal.show(&format!("{title} ({}): {}", names.len(), marked.join(", ")));
+        let list = names.iter().map(mark).collect::<Vec<_>>().join(", ");
+        if is_interactive {
+            self.show(&format!("{title} ({}): {list}", names.len()));
+        } else {
+            self.show(&format!("{title}: {list}"));
+        }
     }
 }

@@ -16,6 +16,8 @@ use std::net::TcpStream;
 use std::sync::Arc;
 use std::time::Duration;
 
+use parking_lot::{Condvar, Mutex};
+
 use super::link::{Link, SERVER, sealed_frame};
 use super::receiving::show_text;
 use super::{ClientError, Shared};
@@ -51,8 +53,16 @@ pub fn join(shared: &Arc<Shared>) -> Result<(Arc<Link>, Frames, Verdict), Client
     };
     shared.known.joined(verdict);
     joining.socket.set_read_timeout(None)?;
-    let Joining { socket, key, .. } = joining;
-    let link = Link::new(Arc::clone(shared), server, key, socket, joined_at);
+    let link = Link {
+        server,
+        shared: Arc::clone(shared),
+        key: joining.key,
+        socket: joining.socket,
+        writing: Mutex::new(()),
+        joined_at,
+        dialogue: Mutex::default(),
+        answered: Condvar::new(),
+    };
     Ok((Arc::new(link), joining.frames, verdict))
 }
 
@@ -127,7 +137,7 @@ impl Joining<'_> {
             None => (Arc::new(opening), None, String::new()),
             Some(secret) => {
                 if !secret.has_derived(&opening) {
-                    shared.terminal.show("Deriving the key from the secret; on an old machine this takes some seconds.");
+                    shared.show("Deriving the key from the secret; on an old machine this takes some seconds.");
                 }
                 (secret.derive(&opening), Some(opening), challenge())
             }

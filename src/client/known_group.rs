@@ -2,7 +2,6 @@
 //!
 //! All of it comes from what the server says. The names are shared with the terminal, which completes them.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use parking_lot::Mutex;
@@ -15,7 +14,8 @@ use crate::wire::name::UserName;
 /// What the client knows of the group.
 pub struct KnownGroup {
     me: String,
-    admin: Mutex<Option<String>>,
+    /// The admin, if the client knows who it is.
+    pub admin: Mutex<Option<String>>,
     /// Shared with the terminal.
     pub names: Arc<Mutex<Names>>,
 }
@@ -41,24 +41,9 @@ impl KnownGroup {
         }
     }
 
-    /// The admin has let the user in.
-    pub fn approved(&self) {
-        self.names.lock().is_waiting = false;
-    }
-
     /// Whether the user waits for approval.
     pub fn is_waiting(&self) -> bool {
         self.names.lock().is_waiting
-    }
-
-    /// The admin, if the client knows who it is.
-    pub fn admin(&self) -> Option<String> {
-        self.admin.lock().clone()
-    }
-
-    /// Learns who the admin is, or that another member is now.
-    pub fn set_admin(&self, admin: Option<String>) {
-        *self.admin.lock() = admin;
     }
 
     /// Learns that somebody is a member.
@@ -68,16 +53,6 @@ impl KnownGroup {
         if names.members.len() < MAX_NAMES {
             names.members.insert(name.to_owned());
         }
-    }
-
-    /// Learns who has asked to join.
-    pub fn set_requests(&self, requests: BTreeSet<String>) {
-        self.names.lock().requests = requests;
-    }
-
-    /// The admin has decided about a request.
-    pub fn remove_request(&self, name: &str) {
-        self.names.lock().requests.remove(name);
     }
 
     /// Learns from a notice of the server. Returns what the user can do about it.
@@ -115,7 +90,7 @@ mod tests {
         let advice = "/approve bob or /deny bob.";
         let if_admin = format!("If you administer the group: {advice}");
         assert_eq!(known.learn(&request), Some(if_admin));
-        known.set_admin(Some("carol".into()));
+        *known.admin.lock() = Some("carol".into());
         assert_eq!(known.learn(&request), None);
         assert_eq!(known.learn(&format!("carol{MADE_ADMIN}")), None);
         assert_eq!(known.learn(&request), Some(format!("Answer with {advice}")));

@@ -6,14 +6,13 @@
 use std::io::{self, Write};
 use std::net::{Shutdown, TcpStream};
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 use std::thread;
 use std::time::Duration;
 
 use parking_lot::{Condvar, Mutex};
 
 use super::Shared;
-use super::step::Dialogue;
+use super::step::{Dialogue, Expected};
 use crate::seal::Key;
 use crate::wire::command::Dialect;
 use crate::wire::frame;
@@ -35,14 +34,14 @@ pub struct Link {
     pub server: Dialect,
     /// What all threads of the client share.
     pub shared: Arc<Shared>,
-    key: Arc<Key>,
-    socket: Arc<TcpStream>,
+    /// The key that this server's clients share.
+    pub key: Arc<Key>,
+    /// The connection.
+    pub socket: Arc<TcpStream>,
     /// Held while frames are written, so that those of two threads do not mix.
-    writing: Mutex<()>,
+    pub writing: Mutex<()>,
     /// When the user joined, by the server's clock, in seconds since 1970. A line with an earlier stamp was said before.
     pub joined_at: u64,
-    /// A body is arriving: an answer may take as long as it does.
-    pub is_receiving: AtomicBool,
     /// The dialogue that is open, if one is.
     pub dialogue: Mutex<Dialogue>,
     /// Notified when no delivery is owed an answer any more.
@@ -50,32 +49,6 @@ pub struct Link {
 }
 
 impl Link {
-    /// A link over a connection that has joined.
-    pub fn new(
-        shared: Arc<Shared>,
-        server: Dialect,
-        key: Arc<Key>,
-        socket: Arc<TcpStream>,
-        joined_at: u64,
-    ) -> Link {
-        Link {
-            server,
-            shared,
-            key,
-            socket,
-            writing: Mutex::new(()),
-            joined_at,
-            is_receiving: AtomicBool::new(false),
-            dialogue: Mutex::default(),
-            answered: Condvar::new(),
-        }
-    }
-
-    /// The key that this server's clients share.
-    pub fn key(&self) -> &Key {
-        &self.key
-    }
-
     /// Sends texts, one frame each, in one write. An error means that the connection is gone; the receiving thread says so.
     pub fn send(&self, texts: &[&str]) -> io::Result<()> {
         let frames: Vec<Vec<u8>> = texts
@@ -113,6 +86,12 @@ impl Link {
             dialogue.answers_due.push_back(word);
         }
         Ok(())
+    }
+
+    /// Whether these bytes are the step that the sending thread waits for. If so, it is not expected again.
+    pub fn is_step(&self, bytes: &[u8]) -> bool {
+        let is_step = |expected: &mut Expected| expected.is(bytes, self.server);
+        self.dialogue.lock().expected.take_if(is_step).is_some()
     }
 
     /// Gives the last answer again. A Python server may have missed it.

@@ -10,7 +10,7 @@
 //! - [`typed`] and [`sending`]: what can be typed, and what becomes of it, also when there is no connection.
 //! - [`step`] and [`dialogues`]: what the server may say next, and the dialogues with it, one at a time.
 //! - [`receiving`]: what arrives: steps for the dialogue, events for the person, files.
-//! - [`files`]: a file is read and sealed, or received and opened, as a stream.
+//! - [`upload`] and [`download`]: files, sealed or opened as a stream.
 //! - [`known_group`]: what the client knows of the group.
 //! - [`room_key`]: what members say to each other when they keep it from the server.
 //!
@@ -18,7 +18,7 @@
 //! that nobody types. That is the one thread which is not joined: a read of standard input cannot be woken.
 
 pub mod dialogues;
-pub mod files;
+pub mod download;
 pub mod joining;
 pub mod known_group;
 pub mod link;
@@ -27,20 +27,19 @@ pub mod room_key;
 pub mod sending;
 pub mod step;
 pub mod typed;
+pub mod upload;
 
 use std::fmt::Display;
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::bounded;
 use parking_lot::Mutex;
 use thiserror::Error;
 
-use self::dialogues::Dialogues;
 use self::joining::{Frames, Verdict, join};
 use self::known_group::KnownGroup;
 use self::link::Link;
@@ -98,6 +97,13 @@ pub struct Shared {
     pub terminal: Terminal,
 }
 
+impl Shared {
+    /// Shows a notice.
+    pub fn show(&self, notice: &str) {
+        self.terminal.show(notice);
+    }
+}
+
 /// The pauses between two tries to join again: none, this, and then twice the last ...
 const MIN_PAUSE: Duration = Duration::from_secs(1);
 /// ... up to this.
@@ -112,7 +118,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// The settings are wrong, the server does not let the user in, or the connection ended though the user did not want it to.
 pub fn run(mut settings: ClientSettings) -> Result<(), String> {
     let terminal = Terminal::new(std::mem::take(&mut settings.terminal)).map_err(in_words)?;
-    files::check_folder(&settings.downloads)?;
+    check_folder(&settings.downloads)?;
     let secret = settings.secret_file.as_deref().map(Secret::load);
     let secret = secret.transpose().map_err(in_words)?;
     let room_key = settings.room_key_file.as_deref().map(Key::load);
@@ -135,6 +141,19 @@ pub fn run(mut settings: ClientSettings) -> Result<(), String> {
     chat(&Arc::new(shared)).map_err(in_words)
 }
 
+/// Checks that files can be received into this folder.
+fn check_folder(folder: &Path) -> Result<(), String> {
+    let error = match folder.metadata() {
+        Ok(metadata) if metadata.is_dir() => return Ok(()),
+        Ok(_) => io::ErrorKind::NotADirectory.into(),
+        Err(error) => error,
+    };
+    Err(format!(
+        "cannot receive files into {}: {error}; choose another folder with --downloads",
+        folder.display()
+    ))
+}
+
 fn in_words(error: impl Display) -> String {
     error.to_string()
 }
@@ -155,7 +174,7 @@ fn chat(shared: &Arc<Shared>) -> Result<(), ClientError> {
         leave: Box::new(move || at_second_ctrl_c.leave_at_signal()),
     });
     let greeting = greeting(&shared.group, verdict);
-    let mut receiving = begin(link, frames, &greeting, &sending);
+    let mut receiving = Receiving::begin(link, frames, &greeting, &sending);
     let lines = shared.terminal.lines()?;
     let sender = Arc::clone(&sending);
     // Not joined: a dialogue may wait as long as the server likes.
@@ -164,27 +183,21 @@ fn chat(shared: &Arc<Shared>) -> Result<(), ClientError> {
         .spawn(move || sender.sending_loop(lines))?;
     loop {
         let is_wanted = || shared.settings.reconnect && sending.disconnected();
-        receiving = match receiving.receiving_loop() {
-            Ok(()) => return Ok(()),
-            Err(error) if error.is_passing() && is_wanted() => {
+        let Err(error) = receiving.receiving_loop();
+        receiving = match error {
+            ClientError::Kicked => {
+                shared.show("You have been put out of the group.");
+                return Ok(());
+            }
+            error if error.is_passing() && is_wanted() => {
                 let (link, frames, verdict) = rejoin(shared, error)?;
                 let greeting = greeting_again(&shared.group, verdict);
-                begin(link, frames, &greeting, &sending)
+                Receiving::begin(link, frames, &greeting, &sending)
             }
-            Err(_) if sending.is_leaving() => return Ok(()),
-            Err(error) => return Err(error),
+            _ if sending.is_leaving() => return Ok(()),
+            error => return Err(error),
         };
     }
-}
-
-/// Begins to use a connection.
-fn begin(link: Arc<Link>, frames: Frames, greeting: &str, sending: &Arc<Sending>) -> Receiving {
-    let (steps, steps_due) = bounded(1);
-    // First of all: who reads the greeting can leave politely.
-    sending.connected(Dialogues::new(Arc::clone(&link), steps_due));
-    link.shared.terminal.show(greeting);
-    sending.wake();
-    Receiving::new(link, frames, steps, Arc::clone(sending))
 }
 
 fn greeting(group: &GroupName, verdict: Verdict) -> String {
@@ -286,6 +299,9 @@ pub enum ClientError {
     /// The server ended the connection, for this reason.
     #[error("the server closed the connection: {0}")]
     Closed(String),
+    /// The admin has put the user out. That is no failure.
+    #[error("put out of the group")]
+    Kicked,
     /// The connection failed, or the server broke the protocol.
     #[error("the connection to the server is lost: {0}")]
     Lost(WireError),
@@ -310,15 +326,15 @@ impl ClientError {
     /// Whether it may be otherwise in a while: the cable, the server, or a name that an old connection still holds.
     fn is_passing(&self) -> bool {
         match self {
+            ClientError::Refused { code, .. } => {
+                matches!(code, Some(RefusalCode::NameTaken | RefusalCode::Full))
+            }
+            ClientError::Lost(error) => matches!(error, WireError::Io(_)),
+            ClientError::NoSecretThere | ClientError::Kicked => false,
             ClientError::Connect(_)
             | ClientError::NotAChat
             | ClientError::NoAnswer(_)
             | ClientError::Closed(_) => true,
-            ClientError::Lost(error) => matches!(error, WireError::Io(_) | WireError::CutOff),
-            ClientError::Refused { code, .. } => {
-                matches!(code, Some(RefusalCode::NameTaken | RefusalCode::Full))
-            }
-            ClientError::NoSecretThere => false,
         }
     }
 }

@@ -9,6 +9,8 @@ use crate::wire::command::{ACCEPTED, CLOSING, Dialect, KICKED, RECEIVE_FILE, aft
 pub struct Dialogue {
     /// From the command to the last step.
     pub is_open: bool,
+    /// A body is arriving: a step may take as long as it does.
+    pub is_receiving: bool,
     /// The step that is due.
     pub expected: Option<Expected>,
     /// The last answer to a delivery, while one is under way.

@@ -10,23 +10,21 @@ use crate::wire::size;
 pub struct Progress<'a> {
     terminal: &'a Terminal,
     title: String,
-    /// The length of the body, in bytes, and how many of them are through.
+    /// The length of the body, in bytes.
     len: u64,
-    n_done: u64,
     start: Instant,
     /// When the progress was shown last, in seconds after the start.
     shown_at: u64,
 }
 
 impl Progress<'_> {
-    /// `n` more bytes of the body are through.
-    pub fn add(&mut self, n: usize) {
-        self.n_done += n as u64;
+    /// `n_done` bytes of the body are through.
+    pub fn reached(&mut self, n_done: u64) {
         let seconds = self.start.elapsed().as_secs();
-        let is_last = self.n_done == self.len && self.shown_at > 0;
+        let is_last = n_done == self.len && self.shown_at > 0;
         if is_last || seconds >= self.shown_at + self.terminal.progress_time() {
             self.shown_at = seconds;
-            let text = text(self.n_done, self.len, self.start.elapsed().as_secs_f64());
+            let text = text(n_done, self.len, self.start.elapsed().as_secs_f64());
             let line = format!("{text}: {}", harmless(&self.title));
             self.terminal.show_progress(&line);
         }
@@ -40,7 +38,6 @@ impl Terminal {
             terminal: self,
             title,
             len,
-            n_done: 0,
             start: Instant::now(),
             shown_at: 0,
         }

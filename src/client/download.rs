@@ -1,0 +1,296 @@
+//! Downloads: files that the server delivers, opened as they arrive. They take the same memory whatever the size.
+//!
+//! A delivery is three frames and a body: the offer, the name, the length. A Python server may send the name and the rest before the
+//! client's two answers, and other frames between them. So the client remembers deliveries and does not wait for them. It gives both
+//! answers in any case.
+//!
+//! A received file is written under a temporary name in its folder. It gets its name when the whole body has been verified. The name
+//! never leads out of the folder, and is never that of a file that exists.
+
+use std::collections::VecDeque;
+use std::fs::File;
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use tempfile::NamedTempFile;
+use thiserror::Error;
+
+use super::ClientError;
+use super::receiving::Receiving;
+use super::step::is_line;
+use crate::machine;
+use crate::seal::{BodyOpener, Key, SealError, is_token_len};
+use crate::wire::command::{Dialect, SEND_FILE, SEND_FILENAME};
+use crate::wire::frame::{BODY_STEP, Piece, TOKEN_START, WireError};
+use crate::wire::name::FileName;
+use crate::wire::{name_set, size};
+
+/// How many files a server may offer without sending one.
+const MAX_OFFERS: usize = 64;
+
+/// How many names are tried for a received file: `name (1).ext` and so on.
+const MAX_NUMBER: u32 = 9999;
+
+/// The files that the server has offered, and not sent yet.
+#[derive(Default)]
+pub struct Offers {
+    /// Who shares the files whose names have not come yet. Empty: the server does not say.
+    unnamed: VecDeque<String>,
+    named: VecDeque<Offer>,
+    /// A step of a dialogue that may have been the name of an offered file, which a Python server sends before it is asked. If a length
+    /// comes and no name has, it was.
+    mistaken: String,
+}
+
+/// A file whose body is due.
+pub struct Offer {
+    name: FileName,
+    /// Name and sender, as they are shown.
+    title: String,
+}
+
+impl Offers {
+    /// Gives this name to the first file that has none. Returns whether there was one.
+    fn name(&mut self, name: &str) -> bool {
+        let Some(from) = self.unnamed.pop_front() else {
+            return false;
+        };
+        let name = FileName::from_peer(name);
+        let title = match from.as_str() {
+            "" => name.to_string(),
+            from => format!("{name} from {from}"),
+        };
+        self.named.push_back(Offer { name, title });
+        self.mistaken.clear();
+        true
+    }
+
+    /// Remembers a step that may as well be the name of a file.
+    pub fn note_step(&mut self, step: &[u8]) {
+        if !self.unnamed.is_empty() && !step.starts_with(b"/") {
+            self.mistaken = String::from_utf8_lossy(step).into_owned();
+        }
+    }
+}
+
+impl Receiving {
+    /// The server offers a file.
+    pub(super) fn offered(&mut self, from: &str) -> Result<(), ClientError> {
+        if self.offers.unnamed.len() + self.offers.named.len() == MAX_OFFERS {
+            return Err(WireError::NotTheStep("the end of a delivery").into());
+        }
+        self.offers.unnamed.push_back(from.to_owned());
+        Ok(self.link.answer(SEND_FILENAME)?)
+    }
+
+    /// Takes a text that is the name of an offered file, or the length of a body. Returns whether it is one of them.
+    pub(super) fn delivery_step(&mut self, text: &str) -> Result<bool, ClientError> {
+        if !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit()) {
+            if self.offers.named.is_empty() && !self.offers.mistaken.is_empty() {
+                let name = std::mem::take(&mut self.offers.mistaken);
+                self.named(&name)?;
+            }
+            if let Some(offer) = self.offers.named.pop_front() {
+                let length = text.parse();
+                let length = length.map_err(|_| WireError::NotTheStep("the length of a body"))?;
+                if self.offers.named.is_empty() && self.offers.unnamed.is_empty() {
+                    self.link.no_answer_due();
+                }
+                self.receive(offer, length)?;
+                return Ok(true);
+            }
+        }
+        let may_be_name = self.link.server == Dialect::Fernchat || !is_line(text);
+        Ok(may_be_name && self.named(text)?)
+    }
+
+    /// If a file needs this name, asks for its body.
+    fn named(&mut self, name: &str) -> Result<bool, ClientError> {
+        let is_needed = self.offers.name(name);
+        if is_needed {
+            self.link.answer(SEND_FILE)?;
+        }
+        Ok(is_needed)
+    }
+
+    /// Receives a body. Frames that come inside it are done at once.
+    fn receive(&mut self, offer: Offer, length: u64) -> Result<(), ClientError> {
+        let (link, shared) = (Arc::clone(&self.link), Arc::clone(&self.link.shared));
+        let Offer { name, title } = offer;
+        if length == 0 {
+            shared.show(&format!("{title} is not coming: the server called it off."));
+            return Ok(());
+        }
+        if std::mem::replace(&mut link.dialogue.lock().is_receiving, true) {
+            return Err(WireError::NotTheStep("the end of a body").into());
+        }
+        let folder = &shared.settings.downloads;
+        let mut download = Download::begin(folder, &link.key, shared.room_key.as_ref());
+        // A token as long as the body may be the body itself: then only its text can tell.
+        let is_frame = |token: &[u8]| match link.key.open(token) {
+            Ok(text) => token.len() as u64 != length || has_frame_form(&text),
+            Err(_) => false,
+        };
+        let mut progress = shared.terminal.progress(title.clone(), length);
+        let (mut piece, mut n_done) = (vec![0; BODY_STEP], 0);
+        while n_done < length {
+            match self.read(|frames| frames.next_piece(length - n_done, &mut piece, &is_frame))? {
+                Piece::Body(n) => {
+                    n_done += n as u64;
+                    download.write(&piece[..n]);
+                    progress.reached(n_done);
+                }
+                Piece::Frame(token) => self.frame(&token)?,
+            }
+        }
+        link.dialogue.lock().is_receiving = false;
+        shared.show(&match download.finish(folder, &name) {
+            Ok((path, remark)) => {
+                let size = match path.metadata() {
+                    Ok(file) if shared.terminal.is_interactive() => {
+                        format!(" ({})", size::in_words(file.len()))
+                    }
+                    _ => String::new(),
+                };
+                format!("Received {title}{size}{remark}: {}", path.display())
+            }
+            Err(error) => format!("{title} was not received: {error}."),
+        });
+        Ok(())
+    }
+}
+
+/// Whether an opened token has the form of something that a server says of its own accord, of an echo, or of a set.
+fn has_frame_form(text: &[u8]) -> bool {
+    name_set::decode(text).is_ok()
+        || text.starts_with(b"/")
+        || std::str::from_utf8(text).is_ok_and(is_line)
+}
+
+/// A file that is being received.
+struct Download {
+    /// What the server's key opens.
+    outer: Result<Opening, DownloadError>,
+    /// What the room key opens of that, if there is a room key. Only the end tells which of the two is the file.
+    inner: Option<Result<Opening, DownloadError>>,
+}
+
+impl Download {
+    fn begin(folder: &Path, key: &Key, room_key: Option<&Key>) -> Download {
+        Download {
+            outer: Opening::begin(folder, key),
+            inner: room_key.map(|room_key| Opening::begin(folder, room_key)),
+        }
+    }
+
+    /// Takes the next bytes of the body. What goes wrong is kept for [`Download::finish`]: the rest of the body must be taken off the
+    /// stream in any case.
+    fn write(&mut self, bytes: &[u8]) {
+        write(&mut self.outer, bytes);
+        if let (Ok(outer), Some(inner)) = (&self.outer, &mut self.inner) {
+            write(inner, &outer.plain);
+        }
+    }
+
+    /// Verifies the body, and gives the file its name. Returns where it lies, and what is to be said about its seal. A file that is still
+    /// sealed has a name that says so. After an error nothing is left of the file.
+    fn finish(
+        mut self,
+        folder: &Path,
+        name: &FileName,
+    ) -> Result<(PathBuf, String), DownloadError> {
+        let (outer, last) = self.outer?.finish()?;
+        if !is_sealed(outer.as_file())? {
+            let remark = self.inner.map_or("", |_| ", not sealed with a room key");
+            return Ok((give_name(outer, folder, name)?, remark.to_owned()));
+        }
+        if let Some(inner) = &mut self.inner {
+            write(inner, &last);
+        }
+        let why = match self.inner.map(|inner| inner.and_then(Opening::finish)) {
+            Some(Ok((file, _))) => return Ok((give_name(file, folder, name)?, String::new())),
+            Some(Err(DownloadError::NotOpened(_))) => "this room key does not open it",
+            Some(Err(DownloadError::Io(_))) => "opened, it could not be stored",
+            None => "there is no room key here",
+        };
+        let name = FileName::from_peer(&format!("{name}.sealed"));
+        let path = give_name(outer, folder, &name)?;
+        Ok((path, format!(", sealed, and {why}")))
+    }
+}
+
+/// Passes bytes to an opening that has not failed yet. The temporary file of one that fails is removed.
+fn write(opening: &mut Result<Opening, DownloadError>, bytes: &[u8]) {
+    if let Err(error) = opening
+        .as_mut()
+        .map_or(Ok(()), |opening| opening.write(bytes))
+    {
+        *opening = Err(error);
+    }
+}
+
+/// Whether a file is a token, as far as its beginning and its length tell.
+fn is_sealed(file: &File) -> io::Result<bool> {
+    let mut start = [0; TOKEN_START.len()];
+    let n = machine::read_at(file, &mut start, 0)?;
+    Ok(&start[..n] == TOKEN_START && is_token_len(file.metadata()?.len()))
+}
+
+/// A body that is opened into a temporary file.
+struct Opening {
+    opener: BodyOpener,
+    /// What the last bytes opened to.
+    plain: Vec<u8>,
+    file: NamedTempFile,
+}
+
+impl Opening {
+    fn begin(folder: &Path, key: &Key) -> Result<Opening, DownloadError> {
+        Ok(Opening {
+            opener: BodyOpener::new(key),
+            plain: Vec::new(),
+            file: machine::temporary_file(folder)?,
+        })
+    }
+
+    fn write(&mut self, bytes: &[u8]) -> Result<(), DownloadError> {
+        self.plain.clear();
+        self.opener.update(bytes, &mut self.plain)?;
+        Ok(self.file.write_all(&self.plain)?)
+    }
+
+    /// Returns the file, and what was opened last.
+    fn finish(mut self) -> Result<(NamedTempFile, Vec<u8>), DownloadError> {
+        self.plain.clear();
+        self.opener.finish(&mut self.plain)?;
+        self.file.write_all(&self.plain)?;
+        Ok((self.file, self.plain))
+    }
+}
+
+/// Gives a file a name in the folder that is free: this one, or `name (1).ext` and so on.
+fn give_name(mut file: NamedTempFile, folder: &Path, name: &FileName) -> io::Result<PathBuf> {
+    let mut free = name.clone();
+    for number in 1..=MAX_NUMBER {
+        let path = folder.join(free.as_str());
+        match file.persist_noclobber(&path) {
+            Ok(_) => return Ok(path),
+            Err(taken) if taken.error.kind() == io::ErrorKind::AlreadyExists => file = taken.file,
+            Err(other) => return Err(other.error),
+        }
+        free = name.numbered(number);
+    }
+    Err(io::ErrorKind::AlreadyExists.into())
+}
+
+/// Why a file was not received.
+#[derive(Debug, Error)]
+enum DownloadError {
+    /// The disk is full or broken.
+    #[error("it cannot be stored: {0}")]
+    Io(#[from] io::Error),
+    /// The body was altered or cut on its way.
+    #[error("it did not arrive whole: {0}")]
+    NotOpened(#[from] SealError),
+}

@@ -1,0 +1,157 @@
+//! Uploads: a file is sealed while it is read and sent. It takes the same memory whatever the size.
+
+use std::fs::File;
+use std::io::{self, Read, Write};
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use super::dialogues::{Dialogues, Outcome};
+use super::link::{Link, sealed_frame};
+use super::step::Expected;
+use crate::seal::{BodySealer, token_len};
+use crate::terminal::completion;
+use crate::wire::command::{BODY_END, Command, Dialect, NO_BODY, SEND_FILE, after};
+use crate::wire::frame::write_body;
+use crate::wire::name::FileName;
+use crate::wire::size;
+
+/// Why an upload failed that the user did not want any more.
+const STOPPED: &str = "it was stopped";
+
+/// Whether an upload is in progress, and whether the user wants to stop it.
+#[derive(Default)]
+pub struct Stop {
+    is_in_progress: AtomicBool,
+    is_asked_for: AtomicBool,
+}
+
+impl Stop {
+    /// Stops the upload that is in progress. Returns whether there is one.
+    pub fn ask(&self) -> bool {
+        self.is_asked_for.store(true, Ordering::SeqCst);
+        self.is_in_progress.load(Ordering::SeqCst)
+    }
+
+    fn is_asked_for(&self) -> bool {
+        self.is_asked_for.load(Ordering::SeqCst)
+    }
+}
+
+impl Dialogues {
+    /// The dialogue in which a file is shared. What is wrong with the file is found out before it begins.
+    pub(super) fn share(&self, path: &str) -> Outcome {
+        let path = &completion::path(path);
+        match open(path) {
+            Ok((file, len)) => self.upload(path, &file, len),
+            Err(error) => {
+                self.show(&format!("Cannot share {}: {error}.", path.display()));
+                Ok(())
+            }
+        }
+    }
+
+    fn upload(&self, path: &Path, file: &File, len: u64) -> Outcome {
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        let name = FileName::from_peer(&name);
+        let room_key = self.link.shared.room_key.as_ref();
+        // Under a room key, the file that the server gets is a token.
+        let plain_len = room_key.map_or(len, |_| token_len(len));
+        let body_len = token_len(plain_len);
+
+        self.begin(Command::FileTransfer)?;
+        let permission = self.ask(name.as_str(), Expected::Words(vec![SEND_FILE]))?;
+        let permission = String::from_utf8_lossy(&permission);
+        let longest: Option<u64> = after(SEND_FILE, &permission).and_then(|len| len.parse().ok());
+        self.expect(Expected::Result(name.to_string()));
+        if longest.is_some_and(|longest| body_len > longest) {
+            let size = size::in_words(len);
+            self.show(&format!("{name} has {size}: more than this server takes."));
+            self.link.send(&[NO_BODY])?;
+            return self.upload_result().map(drop);
+        }
+
+        if self.link.shared.terminal.is_interactive() {
+            let size = size::in_words(len);
+            self.show(&format!("Sharing {name} ({size}). Ctrl-C stops it."));
+        }
+        self.stop.is_asked_for.store(false, Ordering::SeqCst);
+        self.stop.is_in_progress.store(true, Ordering::SeqCst);
+        let mut inner = room_key.map(|room_key| BodySealer::new(room_key, file, len));
+        let plain: &mut dyn Read = match &mut inner {
+            Some(inner) => inner,
+            None => &mut &*file,
+        };
+        let stop = &self.stop;
+        let mut body = BodySealer::new(&self.link.key, Stoppable { plain, stop }, plain_len);
+        let mut progress = self
+            .link
+            .shared
+            .terminal
+            .progress(name.to_string(), body_len);
+        let frame = sealed_frame(&self.link.key, &body_len.to_string());
+        let n_sent = write_body(&mut &*self.link, &frame, body_len, |n_sent, piece| {
+            progress.reached(n_sent);
+            if n_sent > 0 && stop.is_asked_for() && self.link.server == Dialect::Fernchat {
+                return 0;
+            }
+            // A sealer does not fail: it gives the bytes that were announced, and says afterwards what is wrong with them.
+            body.read(piece).unwrap_or(0)
+        })?;
+        progress.reached(n_sent);
+        if n_sent < body_len {
+            self.link.send_bytes(&[BODY_END])?;
+        }
+        stop.is_in_progress.store(false, Ordering::SeqCst);
+        let mut fault = body.fault().map(ToString::to_string);
+        if n_sent < body_len || stop.is_asked_for() && fault.is_some() {
+            fault = Some(STOPPED.to_owned());
+        }
+        let fault = fault.or_else(|| inner.as_ref()?.fault().map(ToString::to_string));
+
+        let result = self.upload_result()?;
+        match fault {
+            Some(fault) => self.show(&format!("{name} was not shared: {fault}.")),
+            None => self.show_result(&result),
+        }
+        Ok(())
+    }
+}
+
+/// A file that cannot be read any more when the upload is to stop. Towards a Python server, which must get the whole length, this spoils
+/// the body.
+struct Stoppable<'a> {
+    plain: &'a mut dyn Read,
+    stop: &'a Stop,
+}
+
+impl Read for Stoppable<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        if self.stop.is_asked_for() {
+            return Err(io::Error::other(STOPPED));
+        }
+        self.plain.read(buffer)
+    }
+}
+
+/// The body, piece by piece. Between two pieces the receiving thread may send a frame.
+impl Write for &Link {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.send_bytes(bytes).map(|()| bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+fn open(path: &Path) -> io::Result<(File, u64)> {
+    // Looked at before it is opened: to open a pipe is to wait for the program that writes into it.
+    let metadata = path.metadata()?;
+    if metadata.is_dir() {
+        return Err(io::Error::other("it is a folder"));
+    }
+    if !metadata.is_file() {
+        return Err(io::Error::other("it is not a plain file"));
+    }
+    Ok((File::open(path)?, metadata.len()))
+}
