@@ -1,27 +1,30 @@
-//! The command line: one set-up per command. What is wrong with it is said with the usage and an example; exit 2.
+//! The command line: each command has its settings. If something is wrong, that is said with the usage and an example, and the exit code
+//! is 2.
 
 use std::ffi::OsString;
-use std::fmt;
+use std::fmt::Display;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use lexopt::{Arg, Parser, ValueExt};
 
+use fernchat::client::ClientSettings;
 use fernchat::net::outbox::MAX_PAUSE;
-use fernchat::relay::{self, client as relay_client};
-use fernchat::terminal::{self, Color};
-use fernchat::{client, server};
+use fernchat::relay::client::RelayClientSettings;
+use fernchat::relay::{PAUSE, RelaySettings};
+use fernchat::server::ServerSettings;
+use fernchat::terminal::{Color, TerminalSettings};
 
 /// What the program was asked to do.
 pub enum Args {
     /// Run a group chat's server.
-    Server(server::ServerSettings),
+    Server(ServerSettings),
     /// Join a group chat.
-    Client(client::ClientSettings),
+    Client(ClientSettings),
     /// Run a relay.
-    Relay(relay::RelaySettings),
+    Relay(RelaySettings),
     /// Join friends at a relay.
-    RelayClient(relay_client::RelayClientSettings),
+    RelayClient(RelayClientSettings),
     /// Make a key, in a file or for standard output.
     Keygen(Option<PathBuf>),
     /// Print this text.
@@ -138,136 +141,107 @@ Example:
 /// The port of the relay, where nothing else is said.
 const RELAY_PORT: u16 = 12345;
 
-/// Parses the arguments of this process. What is wrong with them is told together with the usage.
+/// Why the arguments give nothing to do.
+enum Stop {
+    /// Help was asked for.
+    Help,
+    /// Something is wrong with them.
+    Wrong(String),
+}
+
+impl<E: Display> From<E> for Stop {
+    fn from(error: E) -> Stop {
+        Stop::Wrong(error.to_string())
+    }
+}
+
+/// Parses the arguments of this process. An error is text for the person, and has the usage in it.
 pub fn parse() -> Result<Args, String> {
-    let mut parser = Parser::from_env();
-    let wrong = |error: &dyn fmt::Display, usage| format!("{error}\n\n{usage}");
-    let command = match parser.next().map_err(|error| wrong(&error, USAGE))? {
-        Some(Arg::Long("help") | Arg::Short('h')) => return Ok(Args::Print(USAGE.into())),
+    let mut usage = USAGE;
+    match command(&mut Parser::from_env(), &mut usage) {
+        Ok(args) => Ok(args),
+        Err(Stop::Help) => Ok(Args::Print(usage.into())),
+        Err(Stop::Wrong(error)) => Err(format!("{error}\n\n{usage}")),
+    }
+}
+
+/// Parses the command and what follows it. Sets the usage that fits.
+fn command(parser: &mut Parser, usage: &mut &str) -> Result<Args, Stop> {
+    let command = match parser.next()? {
+        Some(Arg::Long("help") | Arg::Short('h')) => return Err(Stop::Help),
         Some(Arg::Long("version") | Arg::Short('V')) => {
-            return Ok(Args::Print(format!(
-                "fernchat {}",
-                env!("CARGO_PKG_VERSION")
-            )));
+            let version = concat!("fernchat ", env!("CARGO_PKG_VERSION"));
+            return Ok(Args::Print(version.into()));
         }
         Some(Arg::Value(command)) => command,
-        Some(other) => return Err(wrong(&other.unexpected(), USAGE)),
-        None => return Err(wrong(&"a command is missing", USAGE)),
+        Some(other) => return Err(other.unexpected().into()),
+        None => return Err("a command is missing".into()),
     };
-    type Command = fn(&mut Parser) -> Result<Option<Args>, lexopt::Error>;
-    let (usage, command): (&str, Command) = match command.to_str() {
+    type Parse = fn(&mut Parser) -> Result<Args, Stop>;
+    let (its_usage, parse): (_, Parse) = match command.to_str() {
         Some("server") => (SERVER_USAGE, server),
         Some("client") => (CLIENT_USAGE, client),
         Some("relay") => (RELAY_USAGE, relay),
         Some("relay-client") => (RELAY_CLIENT_USAGE, relay_client),
         Some("keygen") => (KEYGEN_USAGE, keygen),
-        _ => {
-            return Err(wrong(
-                &format_args!("no command is called '{}'", command.to_string_lossy()),
-                USAGE,
-            ));
-        }
+        _ => return Err(format!("no command is called '{}'", command.to_string_lossy()).into()),
     };
-    match command(&mut parser) {
-        Ok(Some(args)) => Ok(args),
-        Ok(None) => Ok(Args::Print(usage.into())),
-        Err(error) => Err(wrong(&error, usage)),
-    }
+    *usage = its_usage;
+    parse(parser)
 }
 
-/// Reads what follows a command: `take` is given each option and says whether it knows it; at most `n_values` values that are no
-/// option's are returned. `None`: help is asked for.
-fn options(
-    parser: &mut Parser,
-    n_values: usize,
-    mut take: impl FnMut(&str, &mut Parser) -> Result<bool, lexopt::Error>,
-) -> Result<Option<Vec<OsString>>, lexopt::Error> {
-    let mut values = Vec::new();
-    while let Some(arg) = parser.next()? {
-        match arg {
-            Arg::Long("help") | Arg::Short('h') => return Ok(None),
-            Arg::Long(name) => {
-                let name = name.to_owned();
-                if !take(&name, parser)? {
-                    return Err(Arg::Long(&name).unexpected());
-                }
-            }
-            Arg::Value(value) if values.len() < n_values => values.push(value),
-            other => return Err(other.unexpected()),
-        }
-    }
-    Ok(Some(values))
-}
-
-fn server(parser: &mut Parser) -> Result<Option<Args>, lexopt::Error> {
-    let mut settings = server::ServerSettings::new(String::new(), 0);
-    let values = options(parser, 2, |name, parser| {
-        match name {
+fn server(parser: &mut Parser) -> Result<Args, Stop> {
+    let mut settings = ServerSettings::new(String::new(), 0);
+    let values = options(parser, 2, |option, parser| {
+        match option {
             "max-clients" => settings.max_clients = parser.value()?.parse_with(at_least_one)?,
             "max-file" => settings.max_file = parser.value()?.parse_with(size)?,
             "python-file-limit" => {
                 settings.python_file_limit = parser.value()?.parse_with(limit)?
             }
             "backlog" => settings.backlog = parser.value()?.parse()?,
-            "spool" => settings.spool = PathBuf::from(parser.value()?),
-            "secret-file" => settings.secret_file = Some(PathBuf::from(parser.value()?)),
+            "spool" => settings.spool = parser.value()?.into(),
+            "secret-file" => settings.secret_file = Some(parser.value()?.into()),
             _ => return Ok(false),
         }
         Ok(true)
     })?;
-    let Some(values) = values else {
-        return Ok(None);
-    };
     (settings.host, settings.port) = address(values, None, None)?;
-    Ok(Some(Args::Server(settings)))
+    Ok(Args::Server(settings))
 }
 
-fn client(parser: &mut Parser) -> Result<Option<Args>, lexopt::Error> {
-    let (mut name, mut group, mut downloads) = (None, None, PathBuf::from("."));
-    let (mut secret_file, mut room_key_file, mut reconnect) = (None, None, true);
-    let mut terminal = terminal::TerminalSettings::default();
+fn client(parser: &mut Parser) -> Result<Args, Stop> {
+    let mut settings = ClientSettings {
+        downloads: ".".into(),
+        reconnect: true,
+        ..ClientSettings::default()
+    };
     let values = options(parser, 2, |option, parser| {
         match option {
-            "name" => name = Some(parser.value()?.string()?),
-            "group" => group = Some(parser.value()?.string()?),
-            "downloads" => downloads = PathBuf::from(parser.value()?),
-            "secret-file" => secret_file = Some(PathBuf::from(parser.value()?)),
-            "no-reconnect" => reconnect = false,
-            "room-key-file" => room_key_file = Some(PathBuf::from(parser.value()?)),
-            other => return of_terminal(other, parser, &mut terminal),
+            "name" => settings.name = Some(parser.value()?.string()?),
+            "group" => settings.group = Some(parser.value()?.string()?),
+            "downloads" => settings.downloads = parser.value()?.into(),
+            "secret-file" => settings.secret_file = Some(parser.value()?.into()),
+            "room-key-file" => settings.room_key_file = Some(parser.value()?.into()),
+            "no-reconnect" => settings.reconnect = false,
+            other => return terminal(other, parser, &mut settings.terminal),
         }
         Ok(true)
     })?;
-    let Some(values) = values else {
-        return Ok(None);
-    };
-    let (host, port) = address(values, None, None)?;
-    Ok(Some(Args::Client(client::ClientSettings {
-        host,
-        port,
-        name,
-        group,
-        downloads,
-        secret_file,
-        room_key_file,
-        reconnect,
-        terminal,
-    })))
+    (settings.host, settings.port) = address(values, None, None)?;
+    Ok(Args::Client(settings))
 }
 
-fn relay(parser: &mut Parser) -> Result<Option<Args>, lexopt::Error> {
-    let (mut max_clients, mut pause) = (1000, relay::PAUSE);
+fn relay(parser: &mut Parser) -> Result<Args, Stop> {
+    let (mut max_clients, mut pause) = (1000, PAUSE);
     let values = options(parser, 2, |option, parser| {
         match option {
             "max-clients" => max_clients = parser.value()?.parse_with(at_least_one)?,
-            "pause" => pause = Duration::from_millis(parser.value()?.parse_with(milliseconds)?),
+            "pause" => pause = parser.value()?.parse_with(milliseconds)?,
             _ => return Ok(false),
         }
         Ok(true)
     })?;
-    let Some(values) = values else {
-        return Ok(None);
-    };
     let default_port = match std::env::var_os("PORT") {
         Some(text) if values.len() < 2 => text
             .parse_with(port)
@@ -275,75 +249,89 @@ fn relay(parser: &mut Parser) -> Result<Option<Args>, lexopt::Error> {
         _ => RELAY_PORT,
     };
     let (host, port) = address(values, Some("0.0.0.0"), Some(default_port))?;
-    Ok(Some(Args::Relay(relay::RelaySettings {
+    Ok(Args::Relay(RelaySettings {
         host,
         port,
         max_clients,
         pause,
-    })))
+    }))
 }
 
-fn relay_client(parser: &mut Parser) -> Result<Option<Args>, lexopt::Error> {
-    let (mut name, mut key_file) = (None, None);
-    let mut terminal = terminal::TerminalSettings::default();
+fn relay_client(parser: &mut Parser) -> Result<Args, Stop> {
+    let mut settings = RelayClientSettings::default();
     let values = options(parser, 2, |option, parser| {
         match option {
-            "name" => name = Some(parser.value()?.string()?),
-            "key-file" => key_file = Some(PathBuf::from(parser.value()?)),
-            other => return of_terminal(other, parser, &mut terminal),
+            "name" => settings.name = Some(parser.value()?.string()?),
+            "key-file" => settings.key_file = Some(parser.value()?.into()),
+            other => return terminal(other, parser, &mut settings.terminal),
         }
         Ok(true)
     })?;
-    let Some(values) = values else {
-        return Ok(None);
-    };
-    let (host, port) = address(values, Some("127.0.0.1"), Some(RELAY_PORT))?;
-    Ok(Some(Args::RelayClient(relay_client::RelayClientSettings {
-        host,
-        port,
-        name,
-        key_file,
-        terminal,
-    })))
+    (settings.host, settings.port) = address(values, Some("127.0.0.1"), Some(RELAY_PORT))?;
+    Ok(Args::RelayClient(settings))
 }
 
-fn keygen(parser: &mut Parser) -> Result<Option<Args>, lexopt::Error> {
-    let values = options(parser, 1, |_, _| Ok(false))?;
-    Ok(values.map(|values| Args::Keygen(values.into_iter().next().map(PathBuf::from))))
+fn keygen(parser: &mut Parser) -> Result<Args, Stop> {
+    let mut values = options(parser, 1, |_, _| Ok(false))?;
+    Ok(Args::Keygen(values.pop().map(PathBuf::from)))
 }
 
-/// The options of both clients that say how they look on a terminal.
-fn of_terminal(
+/// Takes an option that both clients have.
+fn terminal(
     option: &str,
     parser: &mut Parser,
-    terminal: &mut terminal::TerminalSettings,
-) -> Result<bool, lexopt::Error> {
+    settings: &mut TerminalSettings,
+) -> Result<bool, Stop> {
     match option {
-        "color" => terminal.color = parser.value()?.parse_with(color)?,
-        "time" => terminal.time = Some(true),
-        "no-time" => terminal.time = Some(false),
-        "bell" => terminal.bell = true,
-        "log" => terminal.log = Some(PathBuf::from(parser.value()?)),
-        "history" => terminal.history = Some(PathBuf::from(parser.value()?)),
+        "color" => settings.color = parser.value()?.parse_with(color)?,
+        "time" => settings.time = Some(true),
+        "no-time" => settings.time = Some(false),
+        "bell" => settings.bell = true,
+        "log" => settings.log = Some(parser.value()?.into()),
+        "history" => settings.history = Some(parser.value()?.into()),
         _ => return Ok(false),
     }
     Ok(true)
 }
 
-/// Host and port, with what stands for those that are left out; `None`: they may not be.
+/// Reads what follows a command. `take` gets each option and returns whether it knows it. Returns the values that belong to no option, at
+/// most `n_values`.
+fn options(
+    parser: &mut Parser,
+    n_values: usize,
+    mut take: impl FnMut(&str, &mut Parser) -> Result<bool, Stop>,
+) -> Result<Vec<OsString>, Stop> {
+    let mut values = Vec::new();
+    while let Some(arg) = parser.next()? {
+        match arg {
+            Arg::Long("help") | Arg::Short('h') => return Err(Stop::Help),
+            Arg::Long(option) => {
+                let option = option.to_owned();
+                if !take(&option, parser)? {
+                    return Err(Arg::Long(&option).unexpected().into());
+                }
+            }
+            Arg::Value(value) if values.len() < n_values => values.push(value),
+            other => return Err(other.unexpected().into()),
+        }
+    }
+    Ok(values)
+}
+
+/// Host and port, and what stands for those that are left out. `None`: they must be given.
 fn address(
     values: Vec<OsString>,
     host: Option<&str>,
     port: Option<u16>,
-) -> Result<(String, u16), lexopt::Error> {
+) -> Result<(String, u16), Stop> {
     let mut values = values.into_iter();
-    let host = match (values.next(), host) {
-        (Some(value), _) => value.string()?,
-        (None, host) => host.ok_or("the HOST is missing")?.to_owned(),
+    let host = match values.next() {
+        Some(value) => value.string()?,
+        None => host.ok_or("the HOST is missing")?.to_owned(),
     };
-    let port = match (values.next(), port) {
-        (Some(value), _) => value.parse_with(self::port)?,
-        (None, port) => port.ok_or("the PORT is missing")?,
+    let port = match values.next() {
+        Some(value) => value.parse_with(self::port)?,
+        None => port.ok_or("the PORT is missing")?,
     };
     Ok((host, port))
 }
@@ -357,39 +345,34 @@ fn color(text: &str) -> Result<Color, &'static str> {
     }
 }
 
-fn milliseconds(text: &str) -> Result<u64, &'static str> {
-    text.parse()
-        .ok()
-        .filter(|ms| Duration::from_millis(*ms) <= MAX_PAUSE)
-        .ok_or("a pause is a number of milliseconds from 0 to 50")
+fn milliseconds(text: &str) -> Result<Duration, &'static str> {
+    let pause = text.parse().map(Duration::from_millis).ok();
+    let pause = pause.filter(|pause| *pause <= MAX_PAUSE);
+    pause.ok_or("a pause is a number of milliseconds from 0 to 50")
 }
 
 fn port(text: &str) -> Result<u16, &'static str> {
-    text.parse()
-        .map_err(|_| "a port is a number from 1 to 65535, or 0 for any that is free")
+    let port = text.parse().ok();
+    port.ok_or("a port is a number from 1 to 65535, or 0 for any that is free")
 }
 
 fn at_least_one(text: &str) -> Result<usize, &'static str> {
-    text.parse()
-        .ok()
-        .filter(|n| *n > 0)
-        .ok_or("a number from 1 on is needed here")
+    let n = text.parse().ok().filter(|n| *n > 0);
+    n.ok_or("a number from 1 on is needed here")
 }
 
 fn size(text: &str) -> Result<u64, &'static str> {
-    let (digits, unit) = match text.chars().last() {
-        Some('k' | 'K') => (&text[..text.len() - 1], 1 << 10),
-        Some('m' | 'M') => (&text[..text.len() - 1], 1 << 20),
-        Some('g' | 'G') => (&text[..text.len() - 1], 1 << 30),
-        _ => (text, 1),
+    let digits = text.trim_end_matches(['k', 'K', 'm', 'M', 'g', 'G']);
+    let unit = match &text[digits.len()..] {
+        "" => Some(1),
+        "k" | "K" => Some(1 << 10),
+        "m" | "M" => Some(1 << 20),
+        "g" | "G" => Some(1 << 30),
+        _ => None,
     };
-    // More than this is no limit at all, and would not fit into the length of a token.
-    let most = 1 << 50;
-    let bytes = digits
-        .parse::<u64>()
-        .ok()
-        .and_then(|n| n.checked_mul(unit))
-        .filter(|bytes| *bytes <= most);
+    let bytes = unit.and_then(|unit: u64| unit.checked_mul(digits.parse().ok()?));
+    // A larger limit would be none, and would not fit into the length of a token.
+    let bytes = bytes.filter(|bytes| *bytes <= 1 << 50);
     bytes.ok_or("a size is a number of bytes, or ends in K, M or G, such as 100M")
 }
 

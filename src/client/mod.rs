@@ -54,6 +54,7 @@ use crate::wire::frame::WireError;
 use crate::wire::name::{GroupName, UserName};
 
 /// How a client is set up.
+#[derive(Default)]
 pub struct ClientSettings {
     /// The server's host.
     pub host: String,

@@ -36,6 +36,7 @@ const MAX_NAMES: usize = 10_000;
 const LEAVE_TIME: Duration = Duration::from_secs(2);
 
 /// How a client is set up.
+#[derive(Default)]
 pub struct RelayClientSettings {
     /// The relay's host.
     pub host: String,
