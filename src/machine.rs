@@ -1,5 +1,5 @@
-//! What this machine allows: descriptors, room on a disk, private files, its addresses, its clock. The one place that asks the
-//! operating system for what the standard library does not have for all of them.
+//! What is asked of the operating system: limits, free disk space, private files, signals, addresses, local time. Where systems differ,
+//! they differ here and nowhere else.
 
 use std::fs::{File, OpenOptions};
 use std::io;
@@ -16,8 +16,8 @@ const OTHER_DESCRIPTORS: u64 = 128;
 /// mappings Rust's runtime aborts the process, whatever the code handles, so this limit is not optional.
 const MAPS_PER_THREAD: u64 = 4;
 
-/// How many clients of two threads this process can bear: a thread that is not needed yet counts, too, since many may be needed at
-/// once; the third, of those who greet, comes out of the rest. Raises the soft limit on descriptors as far as it may.
+/// How many clients of two threads this process can bear. A thread that is not needed yet counts, because many may be needed at once.
+/// Raises the soft limit on descriptors as far as the system allows.
 pub fn client_ceiling() -> usize {
     let maps = std::fs::read_to_string("/proc/sys/vm/max_map_count")
         .ok()
@@ -47,23 +47,20 @@ fn descriptors() -> u64 {
     u64::MAX
 }
 
-/// The free room on the disk that holds `folder`, in bytes; `None` where this system does not say.
+/// The free space on the disk that holds `folder`, in bytes. `None`: this system does not say.
 #[cfg(unix)]
 pub fn free_space(folder: &Path) -> Option<u64> {
     let disk = rustix::fs::statvfs(folder).ok()?;
     Some(disk.f_bavail * disk.f_frsize)
 }
 
-/// The free room on the disk that holds `folder`, in bytes; `None` where this system does not say.
+/// The free space on the disk that holds `folder`, in bytes. `None`: this system does not say.
 #[cfg(not(unix))]
 pub fn free_space(_folder: &Path) -> Option<u64> {
     None
 }
 
-/// Reads from `offset` on, leaving the file's own position alone, so that several threads can read one file.
-///
-/// # Errors
-/// As a read of the file.
+/// Reads from `offset` on. The file's own position stays, so several threads can read one file.
 pub fn read_at(file: &File, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
     #[cfg(unix)]
     return std::os::unix::fs::FileExt::read_at(file, buffer, offset);
@@ -71,10 +68,7 @@ pub fn read_at(file: &File, buffer: &mut [u8], offset: u64) -> io::Result<usize>
     return std::os::windows::fs::FileExt::seek_read(file, buffer, offset);
 }
 
-/// Writes as much as the socket takes without waiting.
-///
-/// # Errors
-/// It takes nothing now, or it is broken.
+/// Writes as much as the socket takes without waiting. If it takes nothing now, that is an error.
 #[cfg(unix)]
 pub fn write_now(socket: &TcpStream, bytes: &[u8]) -> io::Result<usize> {
     Ok(rustix::net::send(
@@ -84,19 +78,13 @@ pub fn write_now(socket: &TcpStream, bytes: &[u8]) -> io::Result<usize> {
     )?)
 }
 
-/// Takes nothing: this system cannot write to a blocking socket without waiting, so that is left to whoever may wait.
-///
-/// # Errors
-/// Always.
+/// Writes nothing: this system cannot write to a blocking socket without waiting. A thread that may wait does it.
 #[cfg(not(unix))]
 pub fn write_now(_socket: &TcpStream, _bytes: &[u8]) -> io::Result<usize> {
     Err(io::ErrorKind::WouldBlock.into())
 }
 
-/// A file under a temporary name in `folder`, removed when it is dropped, with the permissions of any new file.
-///
-/// # Errors
-/// It cannot be made.
+/// A file with a temporary name in `folder`. It has the permissions of any new file, and is removed when it is dropped.
 pub fn temporary_file(folder: &Path) -> io::Result<NamedTempFile> {
     let mut builder = tempfile::Builder::new();
     builder.prefix(".fernchat-").suffix(".part");
@@ -105,28 +93,22 @@ pub fn temporary_file(folder: &Path) -> io::Result<NamedTempFile> {
     builder.tempfile_in(folder)
 }
 
-/// Makes a file that only its owner can read.
-///
-/// # Errors
-/// It exists already, or cannot be made.
+/// Makes a file that only its owner can read. It must not exist.
 pub fn create_private(path: &Path) -> io::Result<File> {
-    let mut options = OpenOptions::new();
-    options.write(true).create_new(true);
-    #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    options.open(path)
+    private().write(true).create_new(true).open(path)
 }
 
-/// Opens a file to be read, and written at its end; one that is made for it only its owner can read.
-///
-/// # Errors
-/// It can be neither opened nor made.
+/// Opens a file to read it, and to write at its end. If it does not exist, it is made, and only its owner can read it.
 pub fn append_private(path: &Path) -> io::Result<File> {
+    private().read(true).append(true).create(true).open(path)
+}
+
+fn private() -> OpenOptions {
+    #[allow(unused_mut)] // Only on unix.
     let mut options = OpenOptions::new();
-    options.read(true).append(true).create(true);
     #[cfg(unix)]
     std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    options.open(path)
+    options
 }
 
 /// Whether others than its owner may read this file.
@@ -136,23 +118,20 @@ pub fn is_readable_by_others(file: &File) -> bool {
         .is_ok_and(|metadata| std::os::unix::fs::MetadataExt::mode(&metadata) & 0o044 != 0)
 }
 
-/// Whether others than its owner may read this file: not known on this system, and taken for no.
+/// Whether others than its owner may read this file. This system does not say, so the answer is no.
 #[cfg(not(unix))]
 pub fn is_readable_by_others(_file: &File) -> bool {
     false
 }
 
-/// Has this done at each Ctrl-C and SIGTERM, by a thread of its own, in place of the end of the process.
-///
-/// # Errors
-/// The system refuses.
+/// Calls `act` at each Ctrl-C and SIGTERM, in a thread of its own. The process then does not end by itself.
 pub fn at_signal(act: Box<dyn FnMut() + Send>) -> Result<(), ctrlc::Error> {
     ctrlc::set_handler(act)
 }
 
 /// The addresses of this machine at which others can reach it, IPv4 first.
 pub fn addresses() -> Vec<IpAddr> {
-    // A system that does not tell its addresses is no reason not to start.
+    // If the system does not tell its addresses, that is no reason not to start.
     let interfaces = if_addrs::get_if_addrs().unwrap_or_default();
     let is_of_use = |ip: &IpAddr| match ip {
         IpAddr::V4(ip) => !ip.is_loopback() && !ip.is_link_local(),
@@ -168,7 +147,7 @@ pub fn addresses() -> Vec<IpAddr> {
     addresses
 }
 
-/// Date and time of day where this machine is, in whole seconds: displayed, it is `YYYY-MM-DD HH:MM:SS`.
+/// Local date and time, in whole seconds. It is displayed as `YYYY-MM-DD HH:MM:SS`.
 pub fn local_time() -> NaiveDateTime {
     Local::now().naive_local().trunc_subsecs(0)
 }
@@ -184,7 +163,7 @@ pub fn interrupt() {
     }
 }
 
-/// The columns of the terminal, where the cursor has room behind what is shown.
+/// How many characters a line of the terminal holds, with the cursor behind them.
 #[cfg(feature = "editor")]
 pub fn columns() -> usize {
     #[cfg(unix)]
@@ -194,7 +173,7 @@ pub fn columns() -> usize {
     79
 }
 
-/// Keeps the way in which the terminal works; what is returned makes it work that way again.
+/// Remembers the mode of the terminal. Returns a function that restores it.
 #[cfg(feature = "editor")]
 pub fn keep_terminal_mode() -> impl Fn() {
     #[cfg(unix)]

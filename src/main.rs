@@ -1,4 +1,4 @@
-//! The command line program: parse, set up the log, call, exit code.
+//! The command line program: parses the arguments, sets up the log, calls what was asked for, and returns the exit code.
 
 mod args;
 
@@ -27,24 +27,15 @@ fn main() -> ExitCode {
 }
 
 fn run(args: Args) -> Result<(), String> {
+    set_up_log(match args {
+        Args::Server(_) | Args::Relay(_) => "info",
+        _ => "warn",
+    });
     match args {
-        Args::Print(text) => print_line(&text),
-        Args::Server(settings) => {
-            set_up_log("info");
-            serve(Server::bind(settings).map_err(in_words)?)
-        }
-        Args::Client(settings) => {
-            set_up_log("warn");
-            client::run(settings).map_err(in_words)
-        }
-        Args::Relay(settings) => {
-            set_up_log("info");
-            serve(Relay::bind(settings).map_err(in_words)?)
-        }
-        Args::RelayClient(settings) => {
-            set_up_log("warn");
-            relay::client::run(settings).map_err(in_words)
-        }
+        Args::Server(settings) => serve(Server::bind(settings).map_err(in_words)?),
+        Args::Client(settings) => client::run(settings),
+        Args::Relay(settings) => serve(Relay::bind(settings).map_err(in_words)?),
+        Args::RelayClient(settings) => relay::client::run(settings).map_err(in_words),
         Args::Keygen(None) => print_line(Key::generate().as_str()),
         Args::Keygen(Some(path)) => {
             Key::create(&path).map_err(in_words)?;
@@ -53,10 +44,11 @@ fn run(args: Args) -> Result<(), String> {
                 path.display()
             ))
         }
+        Args::Print(text) => print_line(&text),
     }
 }
 
-/// Runs a service until Ctrl-C or SIGTERM; a second one ends the program at once.
+/// Runs a service until Ctrl-C or SIGTERM. A second one ends the program at once.
 fn serve(service: impl Service + 'static) -> Result<(), String> {
     // It lives as long as the program, like the handler that stops it.
     let service: &'static _ = Box::leak(Box::new(service));
@@ -90,18 +82,13 @@ fn print_line(line: &str) -> Result<(), String> {
         .map_err(|error| format!("cannot print: {error}"))
 }
 
-/// The log goes to standard error, with local time; `RUST_LOG` sets what it holds.
+/// The log goes to standard error, with local time. `RUST_LOG` sets what it holds, and `default` if it is not there.
 fn set_up_log(default: &str) {
     let env = env_logger::Env::default().default_filter_or(default);
     env_logger::Builder::from_env(env)
         .format(|line, record| {
-            writeln!(
-                line,
-                "{} {:5} {}",
-                machine::local_time(),
-                record.level(),
-                record.args()
-            )
+            let time = machine::local_time();
+            writeln!(line, "{time} {:5} {}", record.level(), record.args())
         })
         .init();
 }
