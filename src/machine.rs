@@ -124,6 +124,12 @@ pub fn is_readable_by_others(_file: &File) -> bool {
     false
 }
 
+/// Starts a thread that is not joined: it may wait for the person, and a read of the keyboard cannot be woken.
+pub fn spawn(name: &str, body: impl FnOnce() + Send + 'static) -> io::Result<()> {
+    let builder = std::thread::Builder::new().name(name.into());
+    builder.spawn(body).map(drop)
+}
+
 /// Calls `act` at each Ctrl-C and SIGTERM, in a thread of its own. The process then does not end by itself.
 pub fn at_signal(act: Box<dyn FnMut() + Send>) -> Result<(), ctrlc::Error> {
     ctrlc::set_handler(act)

@@ -118,7 +118,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// # Errors
 /// The settings are wrong, the server does not let the user in, or the connection ended though the user did not want it to.
 pub fn run(mut settings: ClientSettings) -> Result<(), String> {
-    let terminal = Terminal::new(std::mem::take(&mut settings.terminal)).map_err(in_words)?;
+    let terminal = Terminal::new(std::mem::take(&mut settings.terminal))?;
     check_folder(&settings.downloads)?;
     let secret = settings.secret_file.as_deref().map(Secret::load);
     let secret = secret.transpose().map_err(in_words)?;
@@ -178,10 +178,7 @@ fn chat(shared: &Arc<Shared>) -> Result<(), ClientError> {
     let mut receiving = Receiving::begin(link, frames, &greeting, &sending);
     let lines = shared.terminal.lines()?;
     let sender = Arc::clone(&sending);
-    // Not joined: a dialogue may wait as long as the server likes.
-    thread::Builder::new()
-        .name("sending".into())
-        .spawn(move || sender.sending_loop(lines))?;
+    machine::spawn("sending", move || sender.sending_loop(lines))?;
     loop {
         let is_wanted = || shared.settings.reconnect && sending.disconnected();
         let Err(error) = receiving.receiving_loop();

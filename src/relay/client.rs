@@ -68,7 +68,7 @@ struct Chat {
 /// No key, no connection, or an end that the person did not ask for: in words for the person.
 pub fn run(settings: RelayClientSettings) -> Result<(), String> {
     let key = Key::find(settings.key_file.as_deref()).map_err(in_words)?;
-    let terminal = Terminal::new(settings.terminal).map_err(in_words)?;
+    let terminal = Terminal::new(settings.terminal)?;
     let name = terminal.name("name", settings.name, name);
     let name = name.map_err(in_words)?;
     let socket = connect(&settings.host, settings.port).map_err(in_words)?;
@@ -100,11 +100,7 @@ pub fn run(settings: RelayClientSettings) -> Result<(), String> {
     });
     let sending = Arc::clone(&chat);
     let lines = chat.terminal.lines().map_err(in_words)?;
-    // Not joined: it waits for lines that are typed.
-    thread::Builder::new()
-        .name("sending".into())
-        .spawn(move || sending.sending_loop(lines))
-        .map_err(in_words)?;
+    machine::spawn("sending", move || sending.sending_loop(lines)).map_err(in_words)?;
     match chat.receiving_loop() {
         _ if chat.is_leaving.load(Ordering::SeqCst) => Ok(()),
         Ok(()) => Err("the relay closed the connection".into()),

@@ -1,4 +1,4 @@
-//! What Tab completes: commands, then what the command needs: names or files; in what is said, names.
+//! What Tab offers: commands, then what the command needs. In a line that is to be said, it offers names.
 
 use std::fs;
 use std::path::{MAIN_SEPARATOR, Path, PathBuf, is_separator};
@@ -6,49 +6,35 @@ use std::path::{MAIN_SEPARATOR, Path, PathBuf, is_separator};
 use super::style::harmless;
 use super::{Names, Need};
 
-/// What the end of this line can become, and where that end begins. `need` was asked for; if nothing was, the line begins with a command,
-/// or is said.
+/// What the end of this line can become, and where that end begins. `need` is what the person was asked for. If that is nothing, the line
+/// begins with a command, or is to be said.
 pub fn candidates(
     line: &str,
     need: Need,
     commands: &[(&'static str, Need)],
     names: &Names,
 ) -> (usize, Vec<String>) {
-    let (word, rest) = line
-        .split_once(' ')
-        .map_or((line, None), |(word, rest)| (word, Some(rest)));
-    let need_of = |word: &str| {
-        commands
-            .iter()
-            .find(|(command, _)| *command == word)
-            .map_or(Need::Nothing, |(_, need)| *need)
-    };
-    let begun_with = |begun: &str, names: &mut dyn Iterator<Item = &String>| -> Vec<String> {
-        names
-            .filter(|name| name.to_lowercase().starts_with(&begun.to_lowercase()))
-            .cloned()
-            .collect()
-    };
-    let (need, begun) = match (need, rest) {
-        (Need::Nothing, None) if line.starts_with('/') => {
-            let words = commands
-                .iter()
-                .filter(|(command, _)| command.starts_with(line));
-            let with_blank = |(command, need): &(&str, Need)| {
-                format!("{command}{}", if *need == Need::Nothing { "" } else { " " })
-            };
-            return (0, words.map(with_blank).collect());
+    let argument = line.split_once(' ');
+    if need == Need::Nothing && line.starts_with('/') && argument.is_none() {
+        let begun = commands.iter().filter(|(word, _)| word.starts_with(line));
+        let with_blank = |(word, need): &(&str, Need)| match need {
+            Need::Nothing => (*word).to_owned(),
+            _ => format!("{word} "),
+        };
+        return (0, begun.map(with_blank).collect());
+    }
+    let (need, begun) = match (need, argument) {
+        (Need::Nothing, Some((word, rest))) if Need::of(word, commands) != Need::Nothing => {
+            (Need::of(word, commands), rest.trim_start())
         }
-        (Need::Nothing, Some(rest)) if need_of(word) != Need::Nothing => {
-            (need_of(word), rest.trim_start())
-        }
-        (Need::Nothing, _) => (Need::Nothing, line.rsplit(' ').next().unwrap_or_default()),
-        (need, _) => (need, line),
+        (Need::Nothing, _) => (need, line.rsplit(' ').next().unwrap_or_default()),
+        _ => (need, line),
     };
-    let mut found = match need {
+    let begins = |name: &&String| name.to_lowercase().starts_with(&begun.to_lowercase());
+    let mut found: Vec<String> = match need {
         Need::Nothing if begun.is_empty() => Vec::new(),
-        Need::Nothing | Need::Member(_) => begun_with(begun, &mut names.members.iter()),
-        Need::Request(_) => begun_with(begun, &mut names.requests.iter()),
+        Need::Nothing | Need::Member(_) => names.members.iter().filter(begins).cloned().collect(),
+        Need::Request(_) => names.requests.iter().filter(begins).cloned().collect(),
         Need::File(_) => files(begun),
     };
     // Names from others, and also names of files, may hold what a terminal would obey.
@@ -56,22 +42,19 @@ pub fn candidates(
     (line.len() - begun.len(), found)
 }
 
-/// The file that a person means: as typed, or else without quotes and with the home folder in the place of `~`.
+/// The file that a person means: as typed, or else without quotes and with the home folder in place of `~`.
 pub fn path(typed: &str) -> PathBuf {
     let as_typed = PathBuf::from(typed);
     if as_typed.exists() {
-        as_typed
-    } else {
-        at_home(
-            ['"', '\'']
-                .iter()
-                .find_map(|quote| typed.strip_prefix(*quote)?.strip_suffix(*quote))
-                .unwrap_or(typed),
-        )
+        return as_typed;
     }
+    let unquoted = |quote: &char| typed.strip_prefix(*quote)?.strip_suffix(*quote);
+    at_home(QUOTES.iter().find_map(unquoted).unwrap_or(typed))
 }
 
-/// Where the environment says which folder is home.
+const QUOTES: [char; 2] = ['"', '\''];
+
+/// The variable of the environment that says where home is.
 const HOME: &str = if cfg!(windows) { "USERPROFILE" } else { "HOME" };
 
 fn at_home(typed: &str) -> PathBuf {
@@ -85,36 +68,28 @@ fn at_home(typed: &str) -> PathBuf {
 
 /// The files whose path begins like this, perhaps behind a quote. Folders end in a separator.
 fn files(begun: &str) -> Vec<String> {
-    let quote = begun
-        .chars()
-        .next()
-        .filter(|c| ['"', '\''].contains(c))
-        .map(String::from)
-        .unwrap_or_default();
-    let unquoted = &begun[quote.len()..];
+    let unquoted = begun.strip_prefix(QUOTES).unwrap_or(begun);
+    let quote = &begun[..begun.len() - unquoted.len()];
     let (folder, name) = unquoted.split_at(unquoted.rfind(is_separator).map_or(0, |at| at + 1));
     let entries = fs::read_dir(if folder.is_empty() {
         PathBuf::from(".")
     } else {
         at_home(folder)
     });
-    let mut found: Vec<String> = entries
-        .into_iter()
-        .flatten()
-        .flatten()
-        .filter_map(|entry| Some((entry.file_name().into_string().ok()?, entry.path().is_dir())))
-        // As in a shell, what is hidden is offered to those who ask for it.
-        .filter(|(entry, _)| {
-            entry.starts_with(name) && entry.starts_with('.') == name.starts_with('.')
+    let begins = |entry: fs::DirEntry| {
+        let found = entry.file_name().into_string().ok()?;
+        // As in a shell, hidden files are offered to a person who types the dot.
+        if !found.starts_with(name) || found.starts_with('.') != name.starts_with('.') {
+            return None;
+        }
+        Some(if entry.path().is_dir() {
+            format!("{quote}{folder}{found}{MAIN_SEPARATOR}")
+        } else {
+            format!("{quote}{folder}{found}{quote}")
         })
-        .map(|(entry, is_folder)| {
-            if is_folder {
-                format!("{quote}{folder}{entry}{MAIN_SEPARATOR}")
-            } else {
-                format!("{quote}{folder}{entry}{quote}")
-            }
-        })
-        .collect();
+    };
+    let entries = entries.into_iter().flatten().flatten();
+    let mut found: Vec<String> = entries.filter_map(begins).collect();
     found.sort_unstable();
     found
 }

@@ -27,14 +27,13 @@ use std::collections::BTreeSet;
 use std::io::{self, BufRead, IsTerminal, Write};
 use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
-use std::thread;
 
 use chrono::{DateTime, Local, NaiveDateTime};
 use crossbeam_channel::{Receiver, bounded};
 use parking_lot::Mutex;
 
 use self::editor::Editor;
-use self::log::{Log, LogError};
+use self::log::Log;
 use self::style::{Day, Style, harmless};
 use crate::machine;
 use crate::wire::name::NameError;
@@ -77,15 +76,16 @@ pub struct Conversation {
     /// The words that are commands, and what each needs.
     pub commands: Vec<(&'static str, Need)>,
     /// Stops what is going on, at Ctrl-C. Returns whether something was.
-    pub stop: Box<dyn Fn() -> bool + Send>,
+    pub stop: Box<dyn Fn() -> bool + Send + Sync>,
     /// Leaves, at the second Ctrl-C in a row. The editing thread calls it.
-    pub leave: Box<dyn Fn() + Send>,
+    pub leave: Box<dyn Fn() + Send + Sync>,
 }
 
 /// What a command needs to know, with the question for it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Need {
     /// Nothing.
+    #[default]
     Nothing,
     /// Somebody who asked to join.
     Request(&'static str),
@@ -96,6 +96,12 @@ pub enum Need {
 }
 
 impl Need {
+    /// What a command needs. `Nothing`: the word is no command, either.
+    fn of(word: &str, commands: &[(&str, Need)]) -> Need {
+        let command = commands.iter().find(|(command, _)| *command == word);
+        command.map_or(Need::Nothing, |(_, need)| *need)
+    }
+
     /// The question for it.
     pub fn question(self) -> Option<&'static str> {
         match self {
@@ -175,7 +181,7 @@ impl Terminal {
     ///
     /// # Errors
     /// There is to be a log, and it cannot be written.
-    pub fn new(settings: TerminalSettings) -> Result<Terminal, LogError> {
+    pub fn new(settings: TerminalSettings) -> Result<Terminal, String> {
         let is_interactive = io::stdin().is_terminal() && io::stdout().is_terminal();
         let is_set = |name| std::env::var_os(name).is_some_and(|value| !value.is_empty());
         let color = match settings.color {
@@ -352,10 +358,7 @@ impl Terminal {
         let (typed, lines) = bounded(0);
         let reading_loop =
             move || while read_line().is_some_and(|line| typed.send(line).is_ok()) {};
-        // Not joined: a read of standard input cannot be woken.
-        thread::Builder::new()
-            .name("reading".into())
-            .spawn(reading_loop)?;
+        machine::spawn("reading", reading_loop)?;
         Ok(lines)
     }
 

@@ -1,7 +1,7 @@
-//! How a line looks: colour, time, and what is made harmless in it.
+//! How a line looks: colours, dates, and what is made harmless in it.
 //!
-//! Names have a colour each, from a steady hash, so that everybody has the same one at every start. The colours are those of the usual
-//! 256 that can be read on a dark ground as on a light one: each has a contrast of at least 3.5 to black and to white.
+//! The colour of a name comes from a hash of the name, so a member has the same colour at every start. The colours can be read on a dark
+//! and on a light ground: each has a contrast of at least 3.5 to black and to white.
 
 use std::fmt::Write as _;
 
@@ -28,18 +28,16 @@ impl Style {
         let hash = name.bytes().fold(0x811c_9dc5, |hash: u32, byte| {
             (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193)
         });
-        self.paint(
-            &format!("38;5;{}", COLORS[hash as usize % COLORS.len()]),
-            name,
-        )
+        let color = COLORS[hash as usize % COLORS.len()];
+        self.paint(&format!("38;5;{color}"), name)
     }
 
-    /// What is quieter than talk.
+    /// A text that is dimmer than what people say.
     pub fn quiet(&self, text: &str) -> String {
         self.paint("2", text)
     }
 
-    /// What stands out.
+    /// A text that stands out.
     pub fn loud(&self, text: &str) -> String {
         self.paint("1;7", text)
     }
@@ -73,7 +71,7 @@ impl Day {
         Day(machine::local_time().date())
     }
 
-    /// Goes on to `today`: the line that says so, if it is another day.
+    /// Goes on to `today`. Returns the line that says so, if it is another day.
     pub fn turn(&mut self, today: Day) -> Option<String> {
         let is_new = self.0 != today.0;
         *self = today;
@@ -81,7 +79,7 @@ impl Day {
     }
 }
 
-/// Whether a text names this user, as a word of its own, in capitals or not.
+/// Whether a text mentions this user, as a word of its own, in capitals or not.
 pub fn mentions(text: &str, name: &str) -> bool {
     let (text, name) = (text.to_lowercase(), name.to_lowercase());
     let is_end = |c: Option<char>| !c.is_some_and(char::is_alphanumeric);
@@ -107,7 +105,7 @@ pub fn harmless(text: &str) -> String {
     shown
 }
 
-/// As much of a text as fits into so many columns, if all that is not of Europe takes two.
+/// As much of a text as fits into this many columns, if every character beyond the alphabets of Europe takes two.
 pub fn cut(text: &str, columns: usize) -> &str {
     let widths = text.char_indices().scan(0, |width, (at, c)| {
         *width += if c < '\u{1100}' { 1 } else { 2 };
