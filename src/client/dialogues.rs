@@ -9,13 +9,13 @@
 use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::io;
+use std::net::Shutdown;
 use std::sync::Arc;
-use std::thread;
 use std::time::Duration;
 
 use crossbeam_channel::{Receiver, RecvTimeoutError};
 
-use super::link::{ANSWER_DELAY, Link};
+use super::link::Link;
 use super::room_key;
 use super::sending::Task;
 use super::step::Expected;
@@ -95,17 +95,14 @@ impl Dialogues {
         }
     }
 
-    /// Holds the dialogue that a task needs. What a Python server's deliveries must be answered meanwhile follows at its end.
+    /// Holds the dialogue that a task needs.
     pub fn hold(&self, task: &Task) -> Outcome {
         self.link.dialogue.lock().is_open = true;
         let outcome = match task {
             Task::Say(number, text) => self.say(*number, text),
             Task::Do(action, argument) => self.act(*action, argument),
         };
-        while let Some(word) = self.link.next_answer_due() {
-            thread::sleep(ANSWER_DELAY);
-            self.link.send(&[word])?;
-        }
+        self.link.end_dialogue()?;
         outcome
     }
 
@@ -160,17 +157,16 @@ impl Dialogues {
             return Ok(());
         }
         let names = self.ask(READY_FOR_DATA, Expected::Set)?;
-        if let Some(names) = self.show_names("requests", &names) {
-            self.link.shared.known.names.lock().requests = names;
-        }
+        let names = self.show_names("requests", &names);
+        self.link.shared.known.names.lock().requests = names;
         Ok(())
     }
 
     fn names(&self, command: Command, title: &str) -> Outcome {
         self.begin(command)?;
         let names = self.ask(ACKNOWLEDGEMENT, Expected::Set)?;
-        for name in self.show_names(title, &names).unwrap_or_default() {
-            self.link.shared.known.add_member(&name);
+        for name in self.show_names(title, &names) {
+            self.link.shared.known.names.lock().add_member(&name);
         }
         Ok(())
     }
@@ -235,10 +231,10 @@ impl Dialogues {
         drop(dialogue);
         // Whatever goes wrong here, the connection is shut at the end.
         let _ = self.say_goodbye(patience);
-        self.link.finish();
+        self.link.shut(Shutdown::Write);
         // The receiving thread hangs up when the server has closed.
         let _ = self.steps.recv_timeout(LEAVE_TIME);
-        self.link.shut();
+        self.link.shut(Shutdown::Both);
     }
 
     /// A Python server never notices a bare close, and its broadcasts stop at a dead member: so say goodbye in its words.
@@ -336,17 +332,14 @@ impl Dialogues {
         self.show(&String::from_utf8_lossy(result));
     }
 
-    fn show_names(&self, title: &str, pickle: &[u8]) -> Option<BTreeSet<String>> {
-        match name_set::decode(pickle) {
-            Ok(names) => {
-                self.list(title, &names);
-                Some(names)
-            }
-            Err(error) => {
-                self.show(&format!("The server's list cannot be read: {error}."));
-                None
-            }
+    /// Shows the names in a set, and returns them.
+    fn show_names(&self, title: &str, pickle: &[u8]) -> BTreeSet<String> {
+        let names = name_set::decode(pickle);
+        match &names {
+            Ok(names) => self.list(title, names),
+            Err(error) => self.show(&format!("The server's list cannot be read: {error}.")),
         }
+        names.unwrap_or_default()
     }
 
     /// Shows a list of names. A person also reads how many there are, and who the admin is.

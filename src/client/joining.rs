@@ -123,13 +123,9 @@ impl Joining<'_> {
         let mut reader = SocketReader(Arc::clone(&socket));
         let mut opening = [0; OPENING_LEN];
         // A chat server says it at once.
-        reader.read_exact(&mut opening).map_err(|error| {
-            if is_late(&error) || error.kind() == io::ErrorKind::UnexpectedEof {
-                ClientError::NotAChat
-            } else {
-                error.into()
-            }
-        })?;
+        reader
+            .read_exact(&mut opening)
+            .map_err(|_| ClientError::NotAChat)?;
         let opening = std::str::from_utf8(&opening).map_err(|_| ClientError::NotAChat)?;
         let opening = Key::parse(opening).map_err(|_| ClientError::NotAChat)?;
         let frames = FrameReader::new(reader, MAX_FRAME);
@@ -216,7 +212,7 @@ impl Joining<'_> {
             watch::came(SERVER, token.len(), &text);
             let text = String::from_utf8(text).map_err(|_| WireError::NotUtf8)?;
             match (refusal(&text), parse(&text)) {
-                (Some(refused), _) => return Err(refused.into()),
+                (Some(refused), _) => return Err(ClientError::Refused(refused)),
                 _ if is_plain => return Err(ClientError::NoSecretThere),
                 (None, Some(parsed)) => return Ok((parsed, stamp_of(&token).unwrap_or(0))),
                 (None, None) if self.plain_key.is_some() => {

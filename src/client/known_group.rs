@@ -20,9 +20,6 @@ pub struct KnownGroup {
     pub names: Arc<Mutex<Names>>,
 }
 
-/// How many members are kept, and how many requests. A hostile server could name people without end.
-const MAX_NAMES: usize = 10_000;
-
 impl KnownGroup {
     /// Nothing is known yet.
     pub fn new(me: &UserName) -> KnownGroup {
@@ -46,15 +43,6 @@ impl KnownGroup {
         self.names.lock().is_waiting
     }
 
-    /// Learns that somebody is a member.
-    pub fn add_member(&self, name: &str) {
-        let mut names = self.names.lock();
-        names.requests.remove(name);
-        if names.members.len() < MAX_NAMES {
-            names.members.insert(name.to_owned());
-        }
-    }
-
     /// Learns from a notice of the server. Returns what the user can do about it.
     pub fn learn(&self, notice: &str) -> Option<String> {
         let mut admin = self.admin.lock();
@@ -62,10 +50,7 @@ impl KnownGroup {
             *admin = Some(self.me.clone());
         }
         let name = notice.strip_suffix(HAS_REQUESTED)?;
-        let requests = &mut self.names.lock().requests;
-        if requests.len() < MAX_NAMES {
-            requests.insert(name.to_owned());
-        }
+        self.names.lock().add_request(name);
         match &*admin {
             Some(admin) if *admin == self.me => {
                 Some(format!("Answer with /approve {name} or /deny {name}."))
@@ -81,6 +66,7 @@ impl KnownGroup {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::terminal::MAX_NAMES;
 
     #[test]
     fn who_can_answer_a_request_is_told_how() {
@@ -95,7 +81,7 @@ mod tests {
         assert_eq!(known.learn(&format!("carol{MADE_ADMIN}")), None);
         assert_eq!(known.learn(&request), Some(format!("Answer with {advice}")));
         assert!(known.names.lock().requests.contains("bob"));
-        known.add_member("bob");
+        known.names.lock().add_member("bob");
         assert!(known.names.lock().requests.is_empty());
     }
 
@@ -103,7 +89,7 @@ mod tests {
     fn a_server_that_names_people_without_end_costs_no_more_than_a_limit() {
         let known = KnownGroup::new(&UserName::parse("alice").unwrap());
         for n in 0..=MAX_NAMES {
-            known.add_member(&n.to_string());
+            known.names.lock().add_member(&n.to_string());
             known.learn(&format!("{n}{HAS_REQUESTED}"));
         }
         let names = known.names.lock();

@@ -19,7 +19,7 @@ use crate::wire::frame;
 use crate::wire::watch;
 
 /// How late a delivery's answer goes to a Python server. The server misses an answer that comes before it has begun to wait.
-pub const ANSWER_DELAY: Duration = Duration::from_millis(5);
+const ANSWER_DELAY: Duration = Duration::from_millis(5);
 
 /// If nothing comes from a Python server for this long, the answer is given again: on a busy machine the first one may have been missed,
 /// and the server waits for ever. One too many has no effect there.
@@ -51,21 +51,16 @@ pub struct Link {
 impl Link {
     /// Sends texts, one frame each, in one write. An error means that the connection is gone; the receiving thread says so.
     pub fn send(&self, texts: &[&str]) -> io::Result<()> {
-        let frames: Vec<Vec<u8>> = texts
-            .iter()
-            .map(|text| sealed_frame(&self.key, text))
-            .collect();
-        self.send_bytes(&frames.concat())
+        let frames = texts.iter().map(|text| sealed_frame(&self.key, text));
+        self.send_bytes(&frames.collect::<Vec<_>>().concat())
     }
 
     /// Sends whole frames, or a piece of a body. A write that fails may leave half a frame behind, so it ends the connection, which
     /// wakes the receiving thread.
     pub fn send_bytes(&self, bytes: &[u8]) -> io::Result<()> {
         let _guard = self.writing.lock();
-        (&*self.socket).write_all(bytes).inspect_err(|_| {
-            // Fails only if the server was faster.
-            let _ = self.socket.shutdown(Shutdown::Both);
-        })
+        let result = (&*self.socket).write_all(bytes);
+        result.inspect_err(|_| self.shut(Shutdown::Both))
     }
 
     /// Answers a delivery. A fernchat server gets the answer at once. A Python server gets it after the open dialogue: a Python client
@@ -100,14 +95,20 @@ impl Link {
         word.map_or(Ok(()), |word| self.answer(word))
     }
 
-    /// The next answer that a delivery is owed when a dialogue has ended. With none left, the dialogue is over. An answer that falls due
-    /// meanwhile stands behind the others, so their order stays.
-    pub fn next_answer_due(&self) -> Option<&'static str> {
-        let mut dialogue = self.dialogue.lock();
-        dialogue.expected = None;
-        let word = dialogue.answers_due.pop_front();
-        dialogue.is_open = word.is_some();
-        word
+    /// The dialogue is over. Deliveries that a Python server began meanwhile get their answers now. An answer that falls due while they are
+    /// sent stands behind them, so their order stays.
+    pub fn end_dialogue(&self) -> io::Result<()> {
+        loop {
+            let mut dialogue = self.dialogue.lock();
+            dialogue.expected = None;
+            let Some(word) = dialogue.answers_due.pop_front() else {
+                dialogue.is_open = false;
+                return Ok(());
+            };
+            drop(dialogue);
+            thread::sleep(ANSWER_DELAY);
+            self.send(&[word])?;
+        }
     }
 
     /// No delivery is under way that could miss an answer.
@@ -118,16 +119,10 @@ impl Link {
         self.answered.notify_all();
     }
 
-    /// Ends the sending side: the server sees the end of the stream.
-    pub fn finish(&self) {
+    /// Ends the connection, which wakes the receiving thread, or only the sending side of it.
+    pub fn shut(&self, how: Shutdown) {
         // Fails only if the server was faster.
-        let _ = self.socket.shutdown(Shutdown::Write);
-    }
-
-    /// Ends the connection, which wakes the receiving thread.
-    pub fn shut(&self) {
-        // As above.
-        let _ = self.socket.shutdown(Shutdown::Both);
+        let _ = self.socket.shutdown(how);
     }
 }
 

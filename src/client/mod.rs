@@ -110,7 +110,7 @@ const MIN_PAUSE: Duration = Duration::from_secs(1);
 /// ... up to this.
 const MAX_PAUSE: Duration = Duration::from_secs(30);
 
-/// How long a client goes on trying where nobody is there to end it: its input is no terminal.
+/// How long a client goes on trying if its input is no terminal, so that no person can end it.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Joins and chats until the user leaves or the server ends it.
@@ -146,12 +146,12 @@ pub fn run(mut settings: ClientSettings) -> Result<(), String> {
 fn check_folder(folder: &Path) -> Result<(), String> {
     let error = match folder.metadata() {
         Ok(metadata) if metadata.is_dir() => return Ok(()),
-        Ok(_) => io::ErrorKind::NotADirectory.into(),
-        Err(error) => error,
+        Ok(_) => "it is no folder".into(),
+        Err(error) => error.to_string(),
     };
+    let folder = folder.display();
     Err(format!(
-        "cannot receive files into {}: {error}; choose another folder with --downloads",
-        folder.display()
+        "cannot receive files into {folder}: {error}; choose another folder with --downloads"
     ))
 }
 
@@ -287,13 +287,8 @@ pub enum ClientError {
     )]
     NoAnswer(&'static str),
     /// The server does not let this user in.
-    #[error("the server refused: {reason}")]
-    Refused {
-        /// Why, if this version knows the code.
-        code: Option<RefusalCode>,
-        /// The server's reason.
-        reason: String,
-    },
+    #[error("the server refused: {}", .0.reason)]
+    Refused(Refused),
     /// The server ended the connection, for this reason.
     #[error("the server closed the connection: {0}")]
     Closed(String),
@@ -324,7 +319,7 @@ impl ClientError {
     /// Whether it may be otherwise in a while: the cable, the server, or a name that an old connection still holds.
     fn is_passing(&self) -> bool {
         match self {
-            ClientError::Refused { code, .. } => {
+            ClientError::Refused(Refused { code, .. }) => {
                 matches!(code, Some(RefusalCode::NameTaken | RefusalCode::Full))
             }
             ClientError::Lost(error) => matches!(error, WireError::Io(_)),
@@ -333,15 +328,6 @@ impl ClientError {
             | ClientError::NotAChat
             | ClientError::NoAnswer(_)
             | ClientError::Closed(_) => true,
-        }
-    }
-}
-
-impl From<Refused<'_>> for ClientError {
-    fn from(Refused { code, reason }: Refused) -> ClientError {
-        ClientError::Refused {
-            code,
-            reason: reason.to_owned(),
         }
     }
 }

@@ -127,7 +127,7 @@ impl Receiving {
             return Err(ClientError::Closed(reason.to_owned()));
         }
         if let Some(refused) = refusal(text) {
-            return Err(refused.into());
+            return Err(ClientError::Refused(refused));
         }
         if let Some(from) = after(RECEIVE_FILE, text) {
             return self.offered(from);
@@ -161,7 +161,7 @@ pub(super) fn show_text(shared: &Shared, text: &str, said_at: SaidAt) {
             }
             return;
         }
-        Some((name, _)) => shared.known.add_member(name),
+        Some((name, _)) => shared.known.names.lock().add_member(name),
         None => {}
     }
     match room_key::open(text, said_at, shared.room_key.as_ref()) {

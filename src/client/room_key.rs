@@ -38,25 +38,25 @@ pub fn open(text: &str, said_at: SaidAt, room_key: Option<&Key>) -> Result<ChatL
             time: said_at,
         });
     };
-    let Some(room_key) = room_key else {
-        return Err(format!(
+    let opened = match room_key.map(|room_key| room_key.open(token.as_bytes())) {
+        Some(Ok(opened)) => opened,
+        Some(Err(_)) => Err(format!(
+            "{name} says something that this room key does not open."
+        ))?,
+        None => Err(format!(
             "{name} says something that is sealed with a room key."
-        ));
+        ))?,
     };
-    let opened = room_key
-        .open(token.as_bytes())
-        .map_err(|_| format!("{name} says something that this room key does not open."))?;
     let opened = String::from_utf8_lossy(&opened);
     match StampedLine::parse(&opened) {
-        Some(line) if line.name == name => Ok(ChatLine {
-            name: name.to_owned(),
-            remark: "",
-            text: line.text.to_owned(),
-            time: SaidAt::Stamped {
-                time: line.time.to_owned(),
-                front: format!("[{}] ", line.time),
-            },
-        }),
+        Some(StampedLine {
+            time,
+            name: sealed_by,
+            text,
+        }) if sealed_by == name => {
+            let front = format!("[{time}] ");
+            Ok(ChatLine::stamped(name, text, time, front))
+        }
         Some(line) => Err(format!(
             "Not shown: a line that the server says is {name}'s was sealed as {}'s.",
             line.name

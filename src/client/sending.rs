@@ -9,6 +9,7 @@
 //! not said twice. The main thread wakes this one when there is a connection again, and when the admin has let the user in.
 
 use std::collections::VecDeque;
+use std::net::Shutdown;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
@@ -113,7 +114,7 @@ impl Sending {
         let dialogues = self.begin_to_leave();
         match self.in_dialogue.try_lock_for(LEAVE_TIME) {
             Some(_guard) => dialogues.leave(Patience::Short),
-            None => dialogues.link.shut(),
+            None => dialogues.link.shut(Shutdown::Both),
         }
         // A thread that waits for the screen, which a person may hold up, waits no longer.
         self.shared.terminal.end();
@@ -185,44 +186,35 @@ impl Sending {
     fn push(&self, task: Task, queue: &mut Queue) {
         if queue.tasks.is_empty() && self.connection.lock().dialogues.is_none() {
             let notice = "There is no connection: it is done as soon as there is one again.";
-            self.shared.terminal.show(notice);
+            self.shared.show(notice);
         }
         queue.tasks.push_back(task);
     }
 
     /// Does what can be done now of what is in the queue. Breaks when the user has left.
     fn work_off(&self, queue: &mut Queue) -> ControlFlow<()> {
-        let terminal = &self.shared.terminal;
         loop {
             let dialogues = self.connection.lock().dialogues.clone();
+            let is_interactive = self.shared.terminal.is_interactive();
             match (&dialogues, queue.tasks.front()) {
                 (Some(dialogues), Some(task)) if !self.shared.known.is_waiting() => {
-                    let _guard = self.in_dialogue.lock();
-                    match (dialogues.hold(task), task) {
-                        (Ok(()), _) => {}
-                        (Err(DialogueError::NoAnswer), _) => {
-                            terminal.show("No answer came; what you typed may have had no effect.")
-                        }
-                        (Err(DialogueError::Disconnected), Task::Do(Action::File, _)) => terminal
-                            .show("The connection broke while the file was sent: share it again when it is back."),
-                        // It is still the first when the connection is back.
-                        (Err(DialogueError::Disconnected), _) => return ControlFlow::Continue(()),
+                    if !self.is_done(task, dialogues) {
+                        return ControlFlow::Continue(());
                     }
                     queue.tasks.pop_front();
                 }
                 _ if !queue.is_at_end => return ControlFlow::Continue(()),
                 // A script wants to have said everything. A person wants to be gone now.
-                (None, Some(_)) if !terminal.is_interactive() => return ControlFlow::Continue(()),
+                (None, Some(_)) if !is_interactive => return ControlFlow::Continue(()),
                 (dialogues, task) => {
+                    let why = match dialogues {
+                        Some(_) => "you wait for approval",
+                        None => "there is no connection",
+                    };
                     if task.is_some() {
-                        let why = match dialogues {
-                            Some(_) => "you wait for approval",
-                            None => "there is no connection",
-                        };
                         let n = queue.tasks.len();
-                        terminal.show(&format!(
-                            "Not sent, since {why}: the last {n} that you typed."
-                        ));
+                        let notice = format!("Not sent, since {why}: the last {n} that you typed.");
+                        self.shared.show(&notice);
                     }
                     let _guard = self.in_dialogue.lock();
                     self.begin_to_leave().leave(Patience::Goodbye);
@@ -230,5 +222,22 @@ impl Sending {
                 }
             }
         }
+    }
+
+    /// Does a task. If the connection breaks meanwhile, it stays the first one, for the next connection.
+    fn is_done(&self, task: &Task, dialogues: &Dialogues) -> bool {
+        let _guard = self.in_dialogue.lock();
+        let notice = match dialogues.hold(task) {
+            Ok(()) => return true,
+            Err(DialogueError::NoAnswer) => {
+                "No answer came; what you typed may have had no effect."
+            }
+            Err(DialogueError::Disconnected) if matches!(task, Task::Do(Action::File, _)) => {
+                "The connection broke while the file was sent: share it again when it is back."
+            }
+            Err(DialogueError::Disconnected) => return false,
+        };
+        self.shared.show(notice);
+        true
     }
 }

@@ -20,7 +20,7 @@ use super::{PAUSE, READ_LEN};
 use crate::machine;
 use crate::net::{connect, is_late};
 use crate::seal::{Key, StampedLine};
-use crate::terminal::{self, ChatLine, Conversation, Names, SaidAt, Terminal};
+use crate::terminal::{self, ChatLine, Conversation, Names, Terminal};
 use crate::wire::name::{NameError, UserName};
 
 /// The longest text that is sealed into one token, in bytes. Its token has 1024, which is what a Python peer reads at once.
@@ -28,9 +28,6 @@ const MAX_TEXT: usize = 703;
 
 /// The name under which a person's own lines are shown. Nobody may have it as a name.
 const SELF: &str = "You";
-
-/// The most names that are kept for completion.
-const MAX_NAMES: usize = 10_000;
 
 /// How long the relay may take to close after the end of the input. A Python relay never closes.
 const LEAVE_TIME: Duration = Duration::from_secs(2);
@@ -165,10 +162,7 @@ impl Chat {
     fn hear(&self, text: &str) {
         match StampedLine::parse(text) {
             Some(line) => {
-                let members = &mut self.names.lock().members;
-                if members.len() < MAX_NAMES {
-                    members.insert(line.name.to_owned());
-                }
+                self.names.lock().add_member(line.name);
                 self.show(line);
             }
             None => self.terminal.show(text),
@@ -177,15 +171,10 @@ impl Chat {
 
     /// Shows a line as the Python scripts show it.
     fn show(&self, line: StampedLine) {
-        self.terminal.show_line(&ChatLine {
-            name: line.name.to_owned(),
-            remark: "",
-            text: line.text.to_owned(),
-            time: SaidAt::Stamped {
-                time: line.time.to_owned(),
-                front: format!("{} ", line.time),
-            },
-        });
+        let StampedLine { time, name, text } = line;
+        let front = format!("{time} ");
+        self.terminal
+            .show_line(&ChatLine::stamped(name, text, time, front));
     }
 
     /// Shows what arrives, until the connection ends.

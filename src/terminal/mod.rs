@@ -124,6 +124,26 @@ pub struct Names {
     pub is_waiting: bool,
 }
 
+/// How many members are kept, and how many requests. A hostile server could name people without end.
+pub const MAX_NAMES: usize = 10_000;
+
+impl Names {
+    /// Learns that somebody is a member.
+    pub fn add_member(&mut self, name: &str) {
+        self.requests.remove(name);
+        if self.members.len() < MAX_NAMES {
+            self.members.insert(name.to_owned());
+        }
+    }
+
+    /// Learns that somebody has asked to join.
+    pub fn add_request(&mut self, name: &str) {
+        if self.requests.len() < MAX_NAMES {
+            self.requests.insert(name.to_owned());
+        }
+    }
+}
+
 /// A line that somebody said.
 pub struct ChatLine {
     /// Who said it.
@@ -134,6 +154,19 @@ pub struct ChatLine {
     pub text: String,
     /// When it was said.
     pub time: SaidAt,
+}
+
+impl ChatLine {
+    /// A line that brings its own time, `HH:MM:SS`. `front` is shown in front of it where lines do not have their time.
+    pub fn stamped(name: &str, text: &str, time: &str, front: String) -> ChatLine {
+        let time = time.to_owned();
+        ChatLine {
+            name: name.to_owned(),
+            remark: "",
+            text: text.to_owned(),
+            time: SaidAt::Stamped { time, front },
+        }
+    }
 }
 
 /// When a line was said.

@@ -202,21 +202,23 @@ impl RefusalCode {
 }
 
 /// A refusal, taken apart.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Refused<'a> {
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refused {
     /// `None`: a code that this version does not know.
     pub code: Option<RefusalCode>,
     /// The reason in words. Without one, the code.
-    pub reason: &'a str,
+    pub reason: String,
 }
 
 /// The refusal that this text is, if it is one.
-pub fn refusal(text: &str) -> Option<Refused<'_>> {
+pub fn refusal(text: &str) -> Option<Refused> {
     let refusal = after(REFUSED, text)?;
     let (code, reason) = refusal.split_once(' ').unwrap_or((refusal, refusal));
     let found = RefusalCode::ALL.into_iter().find(|(_, word)| *word == code);
-    let code = found.map(|(code, _)| code);
-    Some(Refused { code, reason })
+    Some(Refused {
+        code: found.map(|(code, _)| code),
+        reason: reason.to_owned(),
+    })
 }
 
 /// A chat line as every receiver gets it: `NAME: TEXT`.
@@ -271,7 +273,7 @@ mod tests {
         for (code, word) in RefusalCode::ALL {
             assert_eq!(code.word(), word);
             let text = format!("{REFUSED} {word} try another name");
-            let reason = "try another name";
+            let reason = "try another name".to_owned();
             let code = Some(code);
             assert_eq!(refusal(&text), Some(Refused { code, reason }));
         }
@@ -281,7 +283,7 @@ mod tests {
             ("/refused later because", "because"),
             ("/refused full-moon because", "because"),
         ] {
-            let code = None;
+            let (code, reason) = (None, reason.to_owned());
             assert_eq!(refusal(text), Some(Refused { code, reason }), "{text}");
         }
         assert_eq!(refusal("/refusedly full no"), None);
