@@ -25,10 +25,10 @@
 //!                               main, args
 //!          ┌────────────────────────┼───────────────────────┐
 //!       server                    client                  relay
-//!   joining  session         link  dialogues           splitter  client
+//!   joining  session         joining  link  typed      splitter  client
 //!   group  table  backlog    sending  receiving
-//!   client  turn             files  typed
-//!   upload  spool  download  known_group
+//!   client  turn             dialogues  known_group
+//!   upload  spool  download  upload  download
 //!          └────────────────────────┼───────────────────────┘
 //!         ┌─────────────────┬───────┴──────┬────────────────┐
 //!        net              wire           seal            terminal

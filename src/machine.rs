@@ -13,7 +13,7 @@ use tempfile::NamedTempFile;
 const OTHER_DESCRIPTORS: u64 = 128;
 
 /// Memory mappings per thread: stack, guard page, the alternate signal stack and its guard. Past the kernel's limit on
-/// mappings Rust's runtime aborts the process, whatever the code handles, so this limit is not optional.
+/// mappings Rust's runtime aborts the process, and no code can handle that.
 const MAPS_PER_THREAD: u64 = 4;
 
 /// How many clients of two threads this process can bear. A thread that is not needed yet counts, because many may be needed at once.

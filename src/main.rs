@@ -70,7 +70,7 @@ fn in_words(error: impl Display) -> String {
 }
 
 fn fail(code: u8, error: &str) -> ExitCode {
-    // Nobody is left to be told that nobody listens.
+    // If nobody reads the errors, there is nobody to tell.
     let _ = writeln!(std::io::stderr(), "error: {error}");
     ExitCode::from(code)
 }

@@ -229,7 +229,7 @@ impl Dialogues {
             self.link.answered.wait_for(&mut dialogue, LEAVE_TIME);
         }
         drop(dialogue);
-        // Whatever goes wrong here, the connection is shut at the end.
+        // If this fails, the connection is shut all the same.
         let _ = self.say_goodbye(patience);
         self.link.shut(Shutdown::Write);
         // The receiving thread hangs up when the server has closed.

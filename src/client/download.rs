@@ -1,4 +1,4 @@
-//! Downloads: files that the server delivers, opened as they arrive. They take the same memory whatever the size.
+//! Downloads: files that the server delivers, opened as they arrive. Their size costs no memory.
 //!
 //! A delivery is three frames and a body: the offer, the name, the length. A Python server may send the name and the rest before the
 //! client's two answers, and other frames between them. So the client remembers deliveries and does not wait for them. It gives both
@@ -172,7 +172,7 @@ fn has_frame_form(text: &[u8]) -> bool {
 struct Download {
     /// What the server's key opens.
     outer: Result<Opening, DownloadError>,
-    /// What the room key opens of that, if there is a room key. Only the end tells which of the two is the file.
+    /// What the room key opens of that, if there is a room key. Which of the two is the file shows at the end.
     inner: Option<Result<Opening, DownloadError>>,
 }
 

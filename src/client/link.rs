@@ -44,7 +44,7 @@ pub struct Link {
     pub joined_at: u64,
     /// The dialogue that is open, if one is.
     pub dialogue: Mutex<Dialogue>,
-    /// Notified when no delivery is owed an answer any more.
+    /// Notified when no delivery waits for an answer any more.
     pub answered: Condvar,
 }
 
@@ -83,7 +83,7 @@ impl Link {
         Ok(())
     }
 
-    /// Whether these bytes are the step that the sending thread waits for. If so, it is not expected again.
+    /// Whether these bytes are the expected step. If so, it is not expected any more.
     pub fn is_step(&self, bytes: &[u8]) -> bool {
         let is_step = |expected: &mut Expected| expected.is(bytes, self.server);
         self.dialogue.lock().expected.take_if(is_step).is_some()
@@ -111,10 +111,10 @@ impl Link {
         }
     }
 
-    /// No delivery is under way that could miss an answer.
+    /// No delivery waits for an answer any more.
     pub fn no_answer_due(&self) {
         self.dialogue.lock().last_answer = None;
-        // Refused, an idle client wakes once a second for nothing.
+        // If it fails, an idle client wakes once a second for nothing.
         let _ = self.socket.set_read_timeout(None);
         self.answered.notify_all();
     }

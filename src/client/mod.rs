@@ -1,21 +1,21 @@
 //! The group chat's client: two threads around one connection.
 //!
 //! ```text
-//!   standard input ─▶ sending: one line, one dialogue ─────────────▶ socket
-//!                        ▲ steps (channel)
-//!   standard output ◀─ receiving: is it the step that is due, or an event? ◀─ socket
+//!   typed lines ─▶ sending thread: one line, one dialogue ──────────────────▶ socket
+//!                     ▲ steps (channel)
+//!   shown lines ◀─ receiving thread: is it the expected step, or an event? ◀─ socket
 //! ```
 //!
-//! - [`joining`] and [`link`]: connecting and joining, and what a joined client sends through.
-//! - [`typed`] and [`sending`]: what can be typed, and what becomes of it, also when there is no connection.
-//! - [`step`] and [`dialogues`]: what the server may say next, and the dialogues with it, one at a time.
-//! - [`receiving`]: what arrives: steps for the dialogue, events for the person, files.
+//! - [`joining`] and [`link`]: connecting, joining, and what a joined client sends through.
+//! - [`typed`] and [`sending`]: what can be typed, and the queue of what it asks for.
+//! - [`step`] and [`dialogues`]: which step is expected, and the dialogues with the server, one at a time.
+//! - [`receiving`]: steps go to the sending thread, events to the person.
 //! - [`upload`] and [`download`]: files, sealed or opened as a stream.
 //! - [`known_group`]: what the client knows of the group.
-//! - [`room_key`]: what members say to each other when they keep it from the server.
+//! - [`room_key`]: lines that members seal for each other.
 //!
-//! The thread that receives is the main one: when the connection ends the program does, though the other still waits for a line
-//! that nobody types. That is the one thread which is not joined: a read of standard input cannot be woken.
+//! The receiving thread is the main thread. When the connection ends for good, the program ends. The other threads are not joined: they may
+//! wait for a line that nobody types.
 
 pub mod dialogues;
 pub mod download;
@@ -60,9 +60,9 @@ pub struct ClientSettings {
     pub host: String,
     /// The server's port.
     pub port: u16,
-    /// The user name; asked for if it is not given.
+    /// The user name. `None`: the person is asked for it.
     pub name: Option<String>,
-    /// The group; asked for if it is not given.
+    /// The group. `None`: the person is asked for it.
     pub group: Option<String>,
     /// Where received files go.
     pub downloads: PathBuf,
@@ -72,7 +72,7 @@ pub struct ClientSettings {
     pub room_key_file: Option<PathBuf>,
     /// Whether to join again when the connection breaks.
     pub reconnect: bool,
-    /// What the person wishes of the terminal.
+    /// How the terminal looks, and what it keeps.
     pub terminal: terminal::TerminalSettings,
 }
 
@@ -84,13 +84,13 @@ pub struct Shared {
     pub name: UserName,
     /// The group.
     pub group: GroupName,
-    /// The server's, if it is closed.
+    /// The secret of a closed server.
     pub secret: Option<Secret>,
-    /// The group's, if its members keep what they say from the server.
+    /// The key that the group's members share, and the server does not.
     pub room_key: Option<Key>,
-    /// What this run of the program is called, so that a fernchat server knows it again over another connection.
+    /// A name for this run of the program, by which a fernchat server knows it again over another connection.
     pub run: String,
-    /// The mark of the last line that arrived.
+    /// The mark of the last line that arrived: where a fernchat server goes on after a broken connection.
     pub last_mark: Mutex<String>,
     /// What the client knows of the group.
     pub known: KnownGroup,
@@ -105,9 +105,9 @@ impl Shared {
     }
 }
 
-/// The pauses between two tries to join again: none, this, and then twice the last ...
+/// The first pause between two tries to join again. Each pause is twice the last one ...
 const MIN_PAUSE: Duration = Duration::from_secs(1);
-/// ... up to this.
+/// ... up to this one.
 const MAX_PAUSE: Duration = Duration::from_secs(30);
 
 /// How long a client goes on trying if its input is no terminal, so that no person can end it.
@@ -162,7 +162,7 @@ fn in_words(error: impl Display) -> String {
 fn chat(shared: &Arc<Shared>) -> Result<(), ClientError> {
     let sending = Arc::new(Sending::new(Arc::clone(shared)));
     let at_signal = Arc::clone(&sending);
-    // Without the handler a signal ends the program at once: no reason not to chat.
+    // If it cannot be set, a signal ends the program at once. One can chat all the same.
     let _ = machine::at_signal(Box::new(move || at_signal.leave_at_signal()));
     let (link, frames, verdict) = join(shared)?;
     let (at_ctrl_c, at_second_ctrl_c) = (Arc::clone(&sending), Arc::clone(&sending));
@@ -222,7 +222,7 @@ fn greeting_again(group: &GroupName, verdict: Verdict) -> String {
     }
 }
 
-/// Joins again, as soon as there is a server that lets this user in.
+/// Joins again. Tries until a server lets this user in, or says that it never will.
 fn rejoin(
     shared: &Arc<Shared>,
     mut error: ClientError,
@@ -244,7 +244,7 @@ fn rejoin(
         match join(shared) {
             Ok(joined) => return Ok(joined),
             Err(now) if !now.is_passing() => return Err(now),
-            // Nobody wants to read the same every half a minute.
+            // Said once, not every half minute.
             Err(now) if now.to_string() == error.to_string() => {}
             Err(now) => {
                 terminal.show(&format!("Still no connection: {now}"));
@@ -258,7 +258,7 @@ fn rejoin(
     }
 }
 
-/// The pause, give or take a quarter: a hundred clients of a server that was restarted should not come all at once.
+/// The pause, up to a quarter longer or shorter: a hundred clients of a server that was restarted should not come all at once.
 fn jittered(pause: Duration) -> Duration {
     // The standard library's one source of random numbers.
     let random = RandomState::new().build_hasher().finish() as f64 / u64::MAX as f64;
@@ -316,7 +316,7 @@ impl From<WireError> for ClientError {
 }
 
 impl ClientError {
-    /// Whether it may be otherwise in a while: the cable, the server, or a name that an old connection still holds.
+    /// Whether a later try may succeed: the cable or the server is back, or an old connection has given up the name.
     fn is_passing(&self) -> bool {
         match self {
             ClientError::Refused(Refused { code, .. }) => {

@@ -1,4 +1,4 @@
-//! What arrives: steps for the dialogue, events for the person, files.
+//! The receiving thread: steps go to the sending thread, events to the person.
 //!
 //! ```text
 //!   frame ── is it the expected step? ─▶ sending thread

@@ -116,7 +116,7 @@ impl Sending {
             Some(_guard) => dialogues.leave(Patience::Short),
             None => dialogues.link.shut(Shutdown::Both),
         }
-        // A thread that waits for the screen, which a person may hold up, waits no longer.
+        // A thread may be waiting for the screen, which a person can hold up. It goes on now.
         self.shared.terminal.end();
     }
 

@@ -1,21 +1,21 @@
-//! The step that is due: what the program at the other end may say next, and what it cannot mean by it.
+//! The expected step: what the server may say next in a dialogue, and which texts cannot be meant.
 
 use std::collections::VecDeque;
 
 use crate::wire::command::{ACCEPTED, CLOSING, Dialect, KICKED, RECEIVE_FILE, after};
 
-/// What the receiving thread must know of the dialogue that is open.
+/// What the receiving thread must know of the open dialogue.
 #[derive(Default)]
 pub struct Dialogue {
     /// From the command to the last step.
     pub is_open: bool,
     /// A body is arriving: a step may take as long as it does.
     pub is_receiving: bool,
-    /// The step that is due.
+    /// The expected step.
     pub expected: Option<Expected>,
-    /// The last answer to a delivery, while one is under way.
+    /// The last answer to a delivery that is in progress.
     pub last_answer: Option<&'static str>,
-    /// What deliveries are owed as soon as the dialogue is over.
+    /// The answers that deliveries get when the dialogue is over.
     pub answers_due: VecDeque<&'static str>,
 }
 
@@ -26,7 +26,7 @@ pub enum Expected {
     Words(Vec<&'static str>),
     /// This word, or a result in its place.
     WordOrResult(&'static str),
-    /// A result in words. What begins with this text is one for certain.
+    /// A result in words. A text that begins with this one is certainly a result.
     Result(String),
     /// A set of names.
     Set,
@@ -52,7 +52,7 @@ impl Expected {
             Expected::Result(beginning) => {
                 (!beginning.is_empty() && text.starts_with(beginning)) || !is_event()
             }
-            // The first byte of every set is no UTF-8, so this text is none.
+            // No set is UTF-8: its first byte is not.
             Expected::Set => false,
         }
     }

@@ -1,4 +1,4 @@
-//! Uploads: a file is sealed while it is read and sent. It takes the same memory whatever the size.
+//! Uploads: a file is sealed while it is read and sent. Its size costs no memory.
 
 use std::fs::File;
 use std::io::{self, Read, Write};

@@ -240,7 +240,7 @@ impl Terminal {
         })
     }
 
-    /// Whether a person sits there.
+    /// Whether a person is at the terminal. If not, there are pipes.
     pub fn is_interactive(&self) -> bool {
         self.is_interactive
     }
@@ -454,7 +454,7 @@ fn print(line: &str) {
 /// Writes a text to standard output.
 fn write(text: &str) {
     let mut stdout = io::stdout().lock();
-    // Nobody is left to be told that nobody listens.
+    // If nobody reads the output, there is nobody to tell.
     let _ = stdout
         .write_all(text.as_bytes())
         .and_then(|()| stdout.flush());
