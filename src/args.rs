@@ -142,16 +142,16 @@ Example:
 const RELAY_PORT: u16 = 12345;
 
 /// Why the arguments give nothing to do.
-enum Stop {
+enum ArgsError {
     /// Help was asked for.
     Help,
     /// Something is wrong with them.
     Wrong(String),
 }
 
-impl<E: Display> From<E> for Stop {
-    fn from(error: E) -> Stop {
-        Stop::Wrong(error.to_string())
+impl<E: Display> From<E> for ArgsError {
+    fn from(error: E) -> ArgsError {
+        ArgsError::Wrong(error.to_string())
     }
 }
 
@@ -160,15 +160,15 @@ pub fn parse() -> Result<Args, String> {
     let mut usage = USAGE;
     match command(&mut Parser::from_env(), &mut usage) {
         Ok(args) => Ok(args),
-        Err(Stop::Help) => Ok(Args::Print(usage.into())),
-        Err(Stop::Wrong(error)) => Err(format!("{error}\n\n{usage}")),
+        Err(ArgsError::Help) => Ok(Args::Print(usage.into())),
+        Err(ArgsError::Wrong(error)) => Err(format!("{error}\n\n{usage}")),
     }
 }
 
 /// Parses the command and what follows it. Sets the usage that fits.
-fn command(parser: &mut Parser, usage: &mut &str) -> Result<Args, Stop> {
+fn command(parser: &mut Parser, usage: &mut &str) -> Result<Args, ArgsError> {
     let command = match parser.next()? {
-        Some(Arg::Long("help") | Arg::Short('h')) => return Err(Stop::Help),
+        Some(Arg::Long("help") | Arg::Short('h')) => return Err(ArgsError::Help),
         Some(Arg::Long("version") | Arg::Short('V')) => {
             let version = concat!("fernchat ", env!("CARGO_PKG_VERSION"));
             return Ok(Args::Print(version.into()));
@@ -177,7 +177,7 @@ fn command(parser: &mut Parser, usage: &mut &str) -> Result<Args, Stop> {
         Some(other) => return Err(other.unexpected().into()),
         None => return Err("a command is missing".into()),
     };
-    type Parse = fn(&mut Parser) -> Result<Args, Stop>;
+    type Parse = fn(&mut Parser) -> Result<Args, ArgsError>;
     let (its_usage, parse): (_, Parse) = match command.to_str() {
         Some("server") => (SERVER_USAGE, server),
         Some("client") => (CLIENT_USAGE, client),
@@ -190,7 +190,7 @@ fn command(parser: &mut Parser, usage: &mut &str) -> Result<Args, Stop> {
     parse(parser)
 }
 
-fn server(parser: &mut Parser) -> Result<Args, Stop> {
+fn server(parser: &mut Parser) -> Result<Args, ArgsError> {
     let mut settings = ServerSettings::new(String::new(), 0);
     let values = options(parser, 2, |option, parser| {
         match option {
@@ -210,7 +210,7 @@ fn server(parser: &mut Parser) -> Result<Args, Stop> {
     Ok(Args::Server(settings))
 }
 
-fn client(parser: &mut Parser) -> Result<Args, Stop> {
+fn client(parser: &mut Parser) -> Result<Args, ArgsError> {
     let mut settings = ClientSettings {
         downloads: ".".into(),
         reconnect: true,
@@ -232,7 +232,7 @@ fn client(parser: &mut Parser) -> Result<Args, Stop> {
     Ok(Args::Client(settings))
 }
 
-fn relay(parser: &mut Parser) -> Result<Args, Stop> {
+fn relay(parser: &mut Parser) -> Result<Args, ArgsError> {
     let (mut max_clients, mut pause) = (1000, PAUSE);
     let values = options(parser, 2, |option, parser| {
         match option {
@@ -257,7 +257,7 @@ fn relay(parser: &mut Parser) -> Result<Args, Stop> {
     }))
 }
 
-fn relay_client(parser: &mut Parser) -> Result<Args, Stop> {
+fn relay_client(parser: &mut Parser) -> Result<Args, ArgsError> {
     let mut settings = RelayClientSettings::default();
     let values = options(parser, 2, |option, parser| {
         match option {
@@ -271,7 +271,7 @@ fn relay_client(parser: &mut Parser) -> Result<Args, Stop> {
     Ok(Args::RelayClient(settings))
 }
 
-fn keygen(parser: &mut Parser) -> Result<Args, Stop> {
+fn keygen(parser: &mut Parser) -> Result<Args, ArgsError> {
     let mut values = options(parser, 1, |_, _| Ok(false))?;
     Ok(Args::Keygen(values.pop().map(PathBuf::from)))
 }
@@ -281,7 +281,7 @@ fn terminal(
     option: &str,
     parser: &mut Parser,
     settings: &mut TerminalSettings,
-) -> Result<bool, Stop> {
+) -> Result<bool, ArgsError> {
     match option {
         "color" => settings.color = parser.value()?.parse_with(color)?,
         "time" => settings.time = Some(true),
@@ -299,12 +299,12 @@ fn terminal(
 fn options(
     parser: &mut Parser,
     n_values: usize,
-    mut take: impl FnMut(&str, &mut Parser) -> Result<bool, Stop>,
-) -> Result<Vec<OsString>, Stop> {
+    mut take: impl FnMut(&str, &mut Parser) -> Result<bool, ArgsError>,
+) -> Result<Vec<OsString>, ArgsError> {
     let mut values = Vec::new();
     while let Some(arg) = parser.next()? {
         match arg {
-            Arg::Long("help") | Arg::Short('h') => return Err(Stop::Help),
+            Arg::Long("help") | Arg::Short('h') => return Err(ArgsError::Help),
             Arg::Long(option) => {
                 let option = option.to_owned();
                 if !take(&option, parser)? {
@@ -323,7 +323,7 @@ fn address(
     values: Vec<OsString>,
     host: Option<&str>,
     port: Option<u16>,
-) -> Result<(String, u16), Stop> {
+) -> Result<(String, u16), ArgsError> {
     let mut values = values.into_iter();
     let host = match values.next() {
         Some(value) => value.string()?,

@@ -335,6 +335,19 @@ fn a_server_that_approves_again_and_again_costs_no_thread() {
 }
 
 #[test]
+fn more_lines_than_wait_for_a_connection_are_read_when_it_is_back() {
+    let mut pair = Pair::start(&[]);
+    pair.cuts();
+    let lines: Vec<String> = (0..1500).map(|n| format!("line {n}")).collect();
+    pair.bob
+        .pastes(&lines.iter().map(String::as_str).collect::<Vec<_>>());
+    pair.mends();
+    for line in lines {
+        pair.alice.hears_next(&format!("bob: {line}"));
+    }
+}
+
+#[test]
 fn a_script_says_everything_before_it_ends_or_gives_up_after_a_minute() {
     let mut pair = Pair::start(&[]);
     pair.cuts();

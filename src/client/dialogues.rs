@@ -20,7 +20,7 @@ use super::room_key;
 use super::sending::Task;
 use super::step::Expected;
 use super::typed::{Action, HELP};
-use super::upload::Stop;
+use super::upload::UploadStop;
 use crate::wire::command::{
     ACCEPTED, ACKNOWLEDGEMENT, ADMIN, Command, DENY, Dialect, PROCEED, READY_FOR_DATA,
     SENDING_DATA, TAKEN, WAIT_DISCONNECT,
@@ -82,7 +82,7 @@ pub struct Dialogues {
     /// Steps, from the receiving thread.
     steps: Receiver<Vec<u8>>,
     /// For the upload that is in progress.
-    pub(super) stop: Stop,
+    pub(super) stop: UploadStop,
 }
 
 impl Dialogues {
@@ -91,7 +91,7 @@ impl Dialogues {
         Dialogues {
             link,
             steps,
-            stop: Stop::default(),
+            stop: UploadStop::default(),
         }
     }
 

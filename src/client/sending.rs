@@ -27,7 +27,7 @@ const MAX_TASKS: usize = 1000;
 /// The half that sends. The sending thread, the main thread and the handler of signals share it.
 pub struct Sending {
     shared: Arc<Shared>,
-    connection: Mutex<Connection>,
+    state: Mutex<SendingState>,
     /// Held during a dialogue: there is one at a time.
     in_dialogue: Mutex<()>,
     /// Wakes the sending thread. A second wake before it runs would tell it nothing new.
@@ -36,8 +36,8 @@ pub struct Sending {
 }
 
 #[derive(Default)]
-struct Connection {
-    /// The dialogues over it. `None`: the client is not connected yet, or not again.
+struct SendingState {
+    /// The dialogues over the present connection. `None`: the client is not connected yet, or not again.
     dialogues: Option<Arc<Dialogues>>,
     /// The end of the connection is no failure any more.
     is_leaving: bool,
@@ -70,7 +70,7 @@ impl Sending {
         let (wake, woken) = bounded(1);
         Sending {
             shared,
-            connection: Mutex::default(),
+            state: Mutex::default(),
             in_dialogue: Mutex::new(()),
             wake,
             woken,
@@ -79,7 +79,7 @@ impl Sending {
 
     /// There is a connection. The main thread then calls [`Sending::wake`].
     pub fn connected(&self, dialogues: Dialogues) {
-        self.connection.lock().dialogues = Some(Arc::new(dialogues));
+        self.state.lock().dialogues = Some(Arc::new(dialogues));
     }
 
     /// More may be possible now than before.
@@ -90,22 +90,22 @@ impl Sending {
 
     /// The connection is lost, and another is to be made. Returns `false` if the user is leaving, so that none is needed.
     pub fn disconnected(&self) -> bool {
-        let mut connection = self.connection.lock();
-        if !connection.is_leaving {
-            connection.dialogues = None;
+        let mut state = self.state.lock();
+        if !state.is_leaving {
+            state.dialogues = None;
             self.wake();
         }
-        !connection.is_leaving
+        !state.is_leaving
     }
 
     /// Whether the user is leaving.
     pub fn is_leaving(&self) -> bool {
-        self.connection.lock().is_leaving
+        self.state.lock().is_leaving
     }
 
     /// Stops the upload that is in progress. Returns whether there was one.
     pub fn stop(&self) -> bool {
-        let dialogues = self.connection.lock().dialogues.clone();
+        let dialogues = self.state.lock().dialogues.clone();
         dialogues.is_some_and(|dialogues| dialogues.stop.ask())
     }
 
@@ -123,12 +123,12 @@ impl Sending {
     /// From now on the end of the connection is no failure. Without a connection the program ends here: there is nobody to say goodbye
     /// to, and the main thread may be in the middle of joining.
     fn begin_to_leave(&self) -> Arc<Dialogues> {
-        let mut connection = self.connection.lock();
-        connection.is_leaving = true;
-        match connection.dialogues.clone() {
+        let mut state = self.state.lock();
+        state.is_leaving = true;
+        match state.dialogues.clone() {
             Some(dialogues) => dialogues,
             None => {
-                drop(connection);
+                drop(state);
                 self.shared.terminal.end();
                 std::process::exit(0)
             }
@@ -184,7 +184,7 @@ impl Sending {
     }
 
     fn push(&self, task: Task, queue: &mut Queue) {
-        if queue.tasks.is_empty() && self.connection.lock().dialogues.is_none() {
+        if queue.tasks.is_empty() && self.state.lock().dialogues.is_none() {
             let notice = "There is no connection: it is done as soon as there is one again.";
             self.shared.show(notice);
         }
@@ -194,7 +194,7 @@ impl Sending {
     /// Does what can be done now of what is in the queue. Breaks when the user has left.
     fn work_off(&self, queue: &mut Queue) -> ControlFlow<()> {
         loop {
-            let dialogues = self.connection.lock().dialogues.clone();
+            let dialogues = self.state.lock().dialogues.clone();
             let is_interactive = self.shared.terminal.is_interactive();
             match (&dialogues, queue.tasks.front()) {
                 (Some(dialogues), Some(task)) if !self.shared.known.is_waiting() => {

@@ -20,12 +20,12 @@ const STOPPED: &str = "it was stopped";
 
 /// Whether an upload is in progress, and whether the user wants to stop it.
 #[derive(Default)]
-pub struct Stop {
+pub struct UploadStop {
     is_in_progress: AtomicBool,
     is_asked_for: AtomicBool,
 }
 
-impl Stop {
+impl UploadStop {
     /// Stops the upload that is in progress. Returns whether there is one.
     pub fn ask(&self) -> bool {
         self.is_asked_for.store(true, Ordering::SeqCst);
@@ -121,7 +121,7 @@ impl Dialogues {
 /// the body.
 struct Stoppable<'a> {
     plain: &'a mut dyn Read,
-    stop: &'a Stop,
+    stop: &'a UploadStop,
 }
 
 impl Read for Stoppable<'_> {
