@@ -44,8 +44,10 @@ impl<'a, R: Read> Inbox<'a, R> {
 
     /// The token of the next frame.
     pub fn token(&mut self) -> Result<Vec<u8>, Departure> {
-        // Before this thread waits for more, everything that it has caused goes out.
-        self.outbox.flush();
+        if !self.frames.has_frame() {
+            // Before this thread waits for more, everything that it has caused goes out.
+            self.outbox.flush();
+        }
         self.frames
             .next_frame(&|token| self.key.opens(token))?
             .ok_or(Departure::HungUp)

@@ -159,6 +159,13 @@ impl<R: Read> FrameReader<R> {
         }
     }
 
+    /// Whether the next frame has come whole, so that [`FrameReader::next_frame`] would not wait for the stream.
+    pub fn has_frame(&self) -> bool {
+        let front = self.front();
+        let length = front.first_chunk().map(|bytes| u32::from_be_bytes(*bytes));
+        length.is_some_and(|length| front.len() - 4 >= length as usize)
+    }
+
     /// Moves the length at the front of the buffer, if it is all there, to those that are owed a token.
     fn take_length(&mut self) -> Result<bool, WireError> {
         let Some(bytes @ [0, ..]) = self.front().first_chunk::<4>() else {
@@ -461,6 +468,19 @@ pub(in crate::wire) mod tests {
         let mut heard = letters.replace('4', "#");
         heard.retain(|letter| letter.is_ascii_lowercase() || letter == '#');
         heard + "."
+    }
+
+    #[test]
+    fn frame_is_there_when_all_its_bytes_are() {
+        let frame = encode(&token_of(b'a'));
+        for n in 0..frame.len() {
+            let mut reader = FrameReader::new(&b""[..], MAX_FRAME);
+            reader.buffer = frame[..n].to_vec();
+            assert!(!reader.has_frame(), "{n}");
+        }
+        let mut reader = FrameReader::new(&b""[..], MAX_FRAME);
+        reader.buffer = [&frame[..], b"\0"].concat();
+        assert!(reader.has_frame());
     }
 
     #[test]
