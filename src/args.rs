@@ -8,12 +8,12 @@ use std::time::Duration;
 
 use lexopt::{Arg, Parser, ValueExt};
 
-use fernchat::client::ClientSettings;
-use fernchat::net::outbox::MAX_PAUSE;
-use fernchat::relay::client::RelayClientSettings;
-use fernchat::relay::{PAUSE, RelaySettings};
-use fernchat::server::ServerSettings;
-use fernchat::terminal::{Color, TerminalSettings};
+use crate::client::ClientSettings;
+use crate::net::outbox::MAX_PAUSE;
+use crate::relay::client::RelayClientSettings;
+use crate::relay::{PAUSE, RelaySettings};
+use crate::server::ServerSettings;
+use crate::terminal::{Color, TerminalSettings};
 
 /// What the program was asked to do.
 pub enum Args {

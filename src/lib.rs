@@ -117,12 +117,16 @@
 // The documentation is read beside the source, or with --document-private-items.
 #![allow(rustdoc::private_intra_doc_links)]
 
-pub mod client;
+mod args;
+mod client;
 pub mod guide;
-pub mod machine;
-pub mod net;
+mod machine;
+mod net;
+mod program;
 pub mod relay;
 pub mod seal;
-pub mod server;
-pub mod terminal;
+mod server;
+mod terminal;
 pub mod wire;
+
+pub use program::run;

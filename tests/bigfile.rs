@@ -18,7 +18,6 @@ use std::io::{self, Read, Write};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use fernchat::machine;
 use fernchat::seal::{BodyOpener, BodySealer, Key, token_len};
 use support::{DEADLINE, Server, status_of};
 
@@ -45,7 +44,7 @@ fn main() {
     let len = u64::from(mib) << 20;
     let place = Path::new(env!("CARGO_TARGET_TMPDIR"));
     // The file, its token in the spool and the download; and the spool takes at most half of what was free at the server's start.
-    let free = machine::free_space(place).unwrap_or(u64::MAX);
+    let free = free_space(place).unwrap_or(u64::MAX);
     if free < 4 * len {
         eprintln!(
             "error: no room in {}: {} MiB are free and {} are needed; a smaller FERNCHAT_BIG_MIB needs less",
@@ -203,4 +202,16 @@ fn are_equal(left: &Path, right: &Path) -> io::Result<bool> {
         }
     }
     Ok(true)
+}
+
+/// The free room on the disk that holds `folder`, in bytes, where that can be asked.
+#[cfg(unix)]
+fn free_space(folder: &Path) -> Option<u64> {
+    let disk = rustix::fs::statvfs(folder).ok()?;
+    Some(disk.f_bavail * disk.f_frsize)
+}
+
+#[cfg(not(unix))]
+fn free_space(_: &Path) -> Option<u64> {
+    None
 }

@@ -6,7 +6,6 @@ use std::process::Command;
 use std::thread::sleep;
 use std::time::Duration;
 
-use fernchat::machine;
 use fernchat::seal::Key;
 use fernchat::wire::command::{ADMIN_READY, FERNCHAT};
 
@@ -25,7 +24,7 @@ const N_FIRST: usize = 20;
 const TIME: Duration = Duration::from_secs(2);
 
 pub fn measure() -> Outcome<()> {
-    machine::client_ceiling(); // raises the soft limit on descriptors
+    super::sockets::raise_limit();
     println!(
         "Medians of {N_RUNS} runs.\n{:>8} {:>22} {:>12} {:>8}",
         "clients", "server before, KiB", "KiB/client", "CPU %"

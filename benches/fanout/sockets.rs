@@ -6,7 +6,7 @@ use std::net::{TcpListener, TcpStream};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-pub use poller::Poller;
+pub use poller::{Poller, raise_limit};
 
 /// A bench ends at the first error, whatever it is.
 pub type Outcome<T> = Result<T, Box<dyn Error>>;
@@ -202,7 +202,16 @@ pub fn cpu_secs(process: &str) -> Outcome<f64> {
 mod poller {
     use super::*;
     use rustix::event::{Timespec, epoll};
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
     use std::os::fd::OwnedFd;
+
+    /// Raises the soft limit on descriptors as far as it may.
+    pub fn raise_limit() {
+        let Rlimit { maximum, .. } = getrlimit(Resource::Nofile);
+        let current = maximum;
+        // If it is refused, the bench says so when it has no descriptor left.
+        let _ = setrlimit(Resource::Nofile, Rlimit { current, maximum });
+    }
 
     /// Tells which of many streams have something to read.
     pub struct Poller {
@@ -241,6 +250,8 @@ mod poller {
 #[cfg(not(target_os = "linux"))]
 mod poller {
     use super::*;
+
+    pub fn raise_limit() {}
 
     pub struct Poller;
 

@@ -19,7 +19,7 @@
 //! together, or anything else that does not open ends its receiving for good. So the relay writes tokens one by one with a pause
 //! between, and our client keeps each within 1024 bytes.
 
-pub mod client;
+pub(crate) mod client;
 pub mod splitter;
 
 use std::io::{self, Read};
@@ -37,13 +37,13 @@ use crate::net::outbox::Pace;
 
 /// The pause between two tokens for one peer, unless another is set. Measured with a Python reader that takes one read for
 /// one token: 3 ms are enough, also on a busy machine.
-pub const PAUSE: Duration = Duration::from_millis(5);
+pub(crate) const PAUSE: Duration = Duration::from_millis(5);
 
 /// How much is read at once, in bytes. Lies on the stack.
 const READ_LEN: usize = 8 << 10;
 
 /// How a relay is set up.
-pub struct RelaySettings {
+pub(crate) struct RelaySettings {
     /// The host to listen on.
     pub host: String,
     /// The port. With 0, the system chooses a free one.
@@ -55,7 +55,7 @@ pub struct RelaySettings {
 }
 
 /// A relay that listens.
-pub struct Relay {
+pub(crate) struct Relay {
     listener: Listener,
     pause: Duration,
 }

@@ -1,0 +1,93 @@
+//! What the command line asks for: parses the arguments, sets up the log, starts a server, client or relay, and returns the exit code.
+
+use std::fmt::Display;
+use std::io::Write;
+use std::process::ExitCode;
+
+use crate::args::{self, Args};
+use crate::client;
+use crate::machine;
+use crate::net::listener::Service;
+use crate::relay::{self, Relay};
+use crate::seal::Key;
+use crate::server::Server;
+use crate::terminal::style::harmless;
+
+/// Does what the command line says. Returns the exit code: 0, 1 for an error, 2 for wrong arguments.
+pub fn run() -> ExitCode {
+    match args::parse() {
+        Ok(args) => match start(args) {
+            Ok(()) => ExitCode::SUCCESS,
+            // A server's words may be part of it.
+            Err(error) => fail(1, &harmless(&error)),
+        },
+        Err(usage) => fail(2, &usage),
+    }
+}
+
+fn start(args: Args) -> Result<(), String> {
+    set_up_log(match args {
+        Args::Server(_) | Args::Relay(_) => "info",
+        _ => "warn",
+    });
+    match args {
+        Args::Server(settings) => serve(Server::bind(settings).map_err(in_words)?),
+        Args::Client(settings) => client::run(settings),
+        Args::Relay(settings) => serve(Relay::bind(settings).map_err(in_words)?),
+        Args::RelayClient(settings) => relay::client::run(settings).map_err(in_words),
+        Args::Keygen(None) => print_line(Key::generate().as_str()),
+        Args::Keygen(Some(path)) => {
+            Key::create(&path).map_err(in_words)?;
+            print_line(&format!(
+                "made the key {}; hand it to your friends by other means than this chat",
+                path.display()
+            ))
+        }
+        Args::Print(text) => print_line(&text),
+    }
+}
+
+/// Runs a service until Ctrl-C or SIGTERM. A second one ends the program at once.
+fn serve(service: impl Service + 'static) -> Result<(), String> {
+    // It lives as long as the program, like the handler that stops it.
+    let service: &'static _ = Box::leak(Box::new(service));
+    let mut n_signals = 0;
+    machine::at_signal(Box::new(move || {
+        n_signals += 1;
+        match n_signals {
+            1 => service.listener().stop(),
+            _ => std::process::exit(1),
+        }
+    }))
+    .map_err(in_words)?;
+    print_line(&service.banner())?;
+    service.listener().run(service).map_err(in_words)
+}
+
+fn in_words(error: impl Display) -> String {
+    error.to_string()
+}
+
+fn fail(code: u8, error: &str) -> ExitCode {
+    // If nobody reads the errors, there is nobody to tell.
+    let _ = writeln!(std::io::stderr(), "error: {error}");
+    ExitCode::from(code)
+}
+
+fn print_line(line: &str) -> Result<(), String> {
+    let mut stdout = std::io::stdout();
+    writeln!(stdout, "{line}")
+        .and_then(|()| stdout.flush())
+        .map_err(|error| format!("cannot print: {error}"))
+}
+
+/// The log goes to standard error, with local time. `RUST_LOG` sets what it holds, and `default` if it is not there.
+fn set_up_log(default: &str) {
+    let env = env_logger::Env::default().default_filter_or(default);
+    env_logger::Builder::from_env(env)
+        .format(|line, record| {
+            let time = machine::local_time();
+            writeln!(line, "{time} {:5} {}", record.level(), record.args())
+        })
+        .init();
+}
