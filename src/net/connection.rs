@@ -126,7 +126,7 @@ impl Connection {
     pub(super) fn run(&self, serve: impl FnOnce() -> Departure) {
         let departure = catch_unwind(AssertUnwindSafe(serve)).unwrap_or(Departure::Panicked);
         self.outbox.end(departure.clone(), DRAIN_TIME);
-        self.outbox.flush_end();
+        self.outbox.fanout.flush_now();
         let departure = self.outbox.ending().cloned().unwrap_or(departure);
         if matches!(
             departure,

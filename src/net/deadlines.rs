@@ -44,16 +44,12 @@ impl Awaited {
 pub struct Deadlines(Vec<(Awaited, Instant)>);
 
 impl Deadlines {
-    /// Sets a deadline anew.
+    /// Sets a deadline anew. For the close of the connection, the soonest counts.
     pub fn set(&mut self, awaited: Awaited, at: Instant) {
+        let before = self.get(awaited).filter(|_| awaited == Awaited::Close);
         self.clear(awaited);
-        self.0.push((awaited, at));
-    }
-
-    /// Sets a deadline, unless there is one that comes sooner.
-    pub fn set_sooner(&mut self, awaited: Awaited, at: Instant) {
-        let sooner = self.get(awaited).map_or(at, |before| before.min(at));
-        self.set(awaited, sooner);
+        self.0
+            .push((awaited, before.map_or(at, |before| before.min(at))));
     }
 
     /// When this must have come, if it is awaited.
@@ -75,14 +71,9 @@ impl Deadlines {
 }
 
 impl Outbox {
-    /// The client must do this in time, or it is disconnected. For the close of the connection, the soonest deadline counts.
+    /// The client must do this in time, or it is disconnected.
     pub fn expect(&self, awaited: Awaited, limit: Duration) {
-        let at = Instant::now() + limit;
-        let mut deadlines = self.deadlines.lock();
-        match awaited {
-            Awaited::Close => deadlines.set_sooner(awaited, at),
-            _ => deadlines.set(awaited, at),
-        }
+        self.deadlines.lock().set(awaited, Instant::now() + limit);
     }
 
     /// The client has done this, or need not do it any more.
@@ -130,8 +121,8 @@ mod tests {
         deadlines.set(Awaited::More, at(1));
         deadlines.set(Awaited::More, at(5));
         deadlines.set(Awaited::Greeting, at(4));
-        deadlines.set_sooner(Awaited::Close, at(3));
-        deadlines.set_sooner(Awaited::Close, at(9));
+        deadlines.set(Awaited::Close, at(3));
+        deadlines.set(Awaited::Close, at(9));
         assert_eq!(deadlines.get(Awaited::Close), Some(at(3)));
         assert_eq!(deadlines.take_due(at(2)), None);
         assert_eq!(deadlines.take_due(at(3)), Some(Awaited::Close));

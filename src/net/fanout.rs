@@ -8,11 +8,12 @@
 //! thread also asked for the last one, it makes this one itself. Otherwise one shared thread does, which carries what several clients
 //! say at once in one write. So a lone sender wakes no other thread, and sixteen senders share their rounds.
 //!
-//! This file could be deleted: [`Outbox::push`] would then give each item to its writer.
-//! Invariant: one round at a time, so no two threads write past the writer of one outbox.
+//! This file could be deleted, if [`Outbox::post`] gave each item to the writer.
+//! Invariants: one round at a time, so no two threads write past the writer of one outbox; and none while the writer has something.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::thread::{self, ThreadId};
 use std::time::Duration;
 
@@ -20,7 +21,7 @@ use crossbeam_channel::{Receiver, Sender, bounded, select};
 use parking_lot::Mutex;
 
 use super::departure::Departure;
-use super::outbox::Outbox;
+use super::outbox::{Batch, Item, Outbox, Pace};
 
 /// What all outboxes of a server share.
 pub struct Fanout {
@@ -48,11 +49,6 @@ impl Default for Fanout {
 }
 
 impl Fanout {
-    /// Something was pushed to this outbox: the next round writes it.
-    pub(super) fn is_due(&self, outbox: &Arc<Outbox>) {
-        self.due.lock().push(Arc::clone(outbox));
-    }
-
     /// Has everything that was pushed so far written, whoever pushed it. Waits for no client. The caller holds no lock.
     pub fn flush(&self) {
         if self.due.lock().is_empty() {
@@ -76,11 +72,9 @@ impl Fanout {
     /// One write for each outbox that is due.
     fn make_round(&self) {
         let due = std::mem::take(&mut *self.due.lock());
-        let mut batch = Vec::new();
         for outbox in due {
-            let write = AssertUnwindSafe(|| outbox.write_posted(&mut batch));
+            let write = AssertUnwindSafe(|| outbox.write_posted());
             if catch_unwind(write).is_err() {
-                batch.clear();
                 outbox.end(Departure::Panicked, Duration::ZERO);
             }
         }
@@ -101,11 +95,63 @@ impl Fanout {
     }
 }
 
+impl Outbox {
+    /// Queues an item for the next round.
+    pub(super) fn post(self: &Arc<Self>, item: Item) {
+        let mut posted = self.posted.lock();
+        posted.push(item);
+        if posted.len() == 1 {
+            self.fanout.due.lock().push(Arc::clone(self));
+        }
+    }
+
+    /// Has everything written that was pushed to this and other outboxes. Called, without any lock, before a thread waits.
+    pub fn flush(&self) {
+        self.fanout.flush();
+    }
+
+    /// Writes what was posted: at once as far as the peer takes it, the rest through the writer.
+    fn write_posted(self: &Arc<Self>) {
+        let posted = std::mem::take(&mut *self.posted.lock());
+        let mut batch = Batch::default();
+        for item in posted {
+            match (item, self.pace) {
+                (Item::Bytes(bytes, mark), Pace::Batched) if self.is_writer_idle() => {
+                    batch.add(&bytes, mark)
+                }
+                (item, _) => {
+                    self.write_now(std::mem::take(&mut batch));
+                    self.give_to_writer(item);
+                }
+            }
+        }
+        self.write_now(batch);
+    }
+
+    /// Whether the writer has nothing that would be overtaken. After the end it always has: the end itself.
+    fn is_writer_idle(&self) -> bool {
+        self.n_with_writer.load(Ordering::Acquire) == 0
+    }
+
+    fn write_now(self: &Arc<Self>, Batch { bytes, mark }: Batch) {
+        if bytes.is_empty() {
+            return;
+        }
+        let n = self.transport.write_now(&bytes).unwrap_or(0);
+        self.flow.take(n);
+        self.flow.free(n);
+        if n == bytes.len() {
+            self.wrote_to(mark);
+        } else {
+            self.give_to_writer(Item::Bytes(bytes[n..].into(), mark));
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::net::outbox::tests::{TakesNothing, with_channel};
-    use crate::net::outbox::{Item, Pace};
 
     /// How long any expected thing may take.
     const DEADLINE: Duration = Duration::from_secs(10);

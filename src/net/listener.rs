@@ -90,7 +90,10 @@ pub struct Listener {
 impl Listener {
     /// Listens at this host, which may be a name, for at most so many clients at one time. The error is in words.
     pub fn bind(host: &str, port: u16, places: usize) -> Result<Listener, String> {
-        let refuse = |error| format!("cannot listen on {host}:{port}: {}", advice(&error));
+        let refuse = |error| {
+            let advice = advice(&error);
+            format!("cannot listen on {host}:{port}: {advice} ({error})")
+        };
         let addresses = resolve(host, port).map_err(refuse)?;
         let socket = TcpListener::bind(addresses.as_slice()).map_err(refuse)?;
         Ok(Listener {
@@ -167,20 +170,13 @@ impl Listener {
             let _ = SockRef::from(&self.socket).shutdown(std::net::Shutdown::Both);
         } else {
             // Elsewhere a connection wakes it; the limit is for a queue that is full, and a full queue wakes it as well.
-            let loopback: IpAddr = if self.address.is_ipv4() {
-                Ipv4Addr::LOCALHOST.into()
-            } else {
-                Ipv6Addr::LOCALHOST.into()
+            let ip = match self.address.ip() {
+                IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
+                IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
+                ip => ip,
             };
-            let ip = if self.address.ip().is_unspecified() {
-                loopback
-            } else {
-                self.address.ip()
-            };
-            let _ = TcpStream::connect_timeout(
-                &SocketAddr::new(ip, self.address.port()),
-                Duration::from_secs(1),
-            );
+            let address = SocketAddr::new(ip, self.address.port());
+            let _ = TcpStream::connect_timeout(&address, Duration::from_secs(1));
         }
     }
 
@@ -255,11 +251,10 @@ impl Listener {
         for connection in greeting() {
             *n_greeting.entry(connection.peer.ip()).or_default() += 1;
         }
-        let crowd = n_greeting
-            .into_iter()
-            .max_by_key(|(_, n)| *n)
-            .map(|(address, _)| address);
-        let Some(oldest) = greeting().find(|connection| Some(connection.peer.ip()) == crowd) else {
+        let Some((crowd, _)) = n_greeting.into_iter().max_by_key(|(_, n)| *n) else {
+            return false;
+        };
+        let Some(oldest) = greeting().find(|connection| connection.peer.ip() == crowd) else {
             return false;
         };
         oldest.outbox().end(Departure::MadeRoom, Duration::ZERO);
@@ -296,24 +291,13 @@ impl Listener {
 }
 
 /// What to do about an address that cannot be listened on.
-fn advice(error: &io::Error) -> String {
-    let advice = match error.kind() {
-        io::ErrorKind::AddrInUse => {
-            "the port is in use; stop the program that has it, or choose another port"
-        }
-        io::ErrorKind::AddrNotAvailable => {
-            "this machine has no such address; try 0.0.0.0 for all that it has"
-        }
-        io::ErrorKind::PermissionDenied => {
-            "ports below 1024 are for the system; choose one from 1024 to 65535"
-        }
-        _ => {
-            return format!(
-                "{error}; try an address of this machine, such as 127.0.0.1 or 0.0.0.0"
-            );
-        }
-    };
-    advice.to_owned()
+fn advice(error: &io::Error) -> &'static str {
+    match error.kind() {
+        io::ErrorKind::AddrInUse => "the port is in use; choose another, or stop its program",
+        io::ErrorKind::AddrNotAvailable => "this machine has no such address; try 0.0.0.0 for all",
+        io::ErrorKind::PermissionDenied => "ports below 1024 are for the system; try a higher one",
+        _ => "try an address of this machine, such as 127.0.0.1 or 0.0.0.0",
+    }
 }
 
 #[cfg(test)]

@@ -1,8 +1,10 @@
-//! The pipes that server and relay share: an accept loop, up to two threads and an outbox for each client. No protocol.
+//! The threads and sockets that server and relay share. No protocol.
 //!
 //! - [`listener`]: who may come in, the clock that keeps the deadlines, and the stop.
-//! - [`connection`]: the two threads of one client, and [`Departure`](departure::Departure), the one way a connection ends.
-//! - [`outbox`]: the way out to one client: the rounds that write what goes at once, the channel and the loop for what does not.
+//! - [`connection`]: the thread that reads from one client, and how a connection ends: for one named reason, a [`departure`].
+//! - [`outbox`]: everything that goes out to one client: a channel, and a thread that writes.
+//! - [`fanout`]: the fast path from one sender to many outboxes.
+//! - [`flow`] and [`deadlines`]: how much may be queued for a client, and how long it may take for what.
 
 pub mod connection;
 pub mod deadlines;
@@ -21,27 +23,17 @@ const CONNECT_TIME: Duration = Duration::from_secs(10);
 
 /// The addresses of a host, which may be a name, IPv4 first: the Python programs know nothing else.
 pub fn resolve(host: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
-    let (mut addresses, others): (Vec<_>, Vec<_>) = (host, port)
-        .to_socket_addrs()?
-        .partition(SocketAddr::is_ipv4);
-    addresses.extend(others);
-    if addresses.is_empty() {
-        Err(io::Error::new(
-            io::ErrorKind::NotFound,
-            "the name has no address",
-        ))
-    } else {
-        Ok(addresses)
-    }
+    let mut addresses: Vec<_> = (host, port).to_socket_addrs()?.collect();
+    addresses.sort_by_key(SocketAddr::is_ipv6);
+    Ok(addresses)
 }
 
 /// Connects to a host, which may be a name: to the first of its addresses that answers.
 pub fn connect(host: &str, port: u16) -> Result<TcpStream, ConnectError> {
     let connect = || {
+        let unknown = |error| io::Error::new(io::ErrorKind::NotFound, error);
         let mut result = Err(io::ErrorKind::NotFound.into());
-        for address in
-            resolve(host, port).map_err(|error| io::Error::new(io::ErrorKind::NotFound, error))?
-        {
+        for address in resolve(host, port).map_err(unknown)? {
             result = TcpStream::connect_timeout(&address, CONNECT_TIME);
             if result.is_ok() {
                 break;

@@ -83,15 +83,15 @@ pub trait Transport: Send + Sync {
 /// See the module's page.
 pub struct Outbox {
     pub(super) transport: Box<dyn Transport>,
-    pace: Pace,
-    fanout: Arc<Fanout>,
-    /// What was pushed since the last round.
-    posted: Mutex<Vec<Item>>,
+    pub(super) pace: Pace,
+    pub(super) fanout: Arc<Fanout>,
+    /// What was pushed since the last round of the fan-out.
+    pub(super) posted: Mutex<Vec<Item>>,
     /// The channel to the writer, once there is one.
     items: OnceLock<Sender<Item>>,
     writer: Mutex<Option<JoinHandle<()>>>,
     /// How many items the writer was given and has not written yet.
-    n_with_writer: AtomicUsize,
+    pub(super) n_with_writer: AtomicUsize,
     written_mark: AtomicU64,
     /// Why the connection ends, once that is decided.
     ending: OnceLock<Departure>,
@@ -137,19 +137,6 @@ impl Outbox {
         self.post(Item::Job(job));
     }
 
-    /// Has everything written that was pushed to this and other outboxes. Called, without any lock, before a thread waits.
-    pub fn flush(&self) {
-        self.fanout.flush();
-    }
-
-    fn post(self: &Arc<Self>, item: Item) {
-        let mut posted = self.posted.lock();
-        posted.push(item);
-        if posted.len() == 1 {
-            self.fanout.is_due(self);
-        }
-    }
-
     /// What bytes count at this pace.
     fn cost(&self, n: usize) -> usize {
         match self.pace {
@@ -158,48 +145,10 @@ impl Outbox {
         }
     }
 
-    // ---- out: a round, then the writer ----
+    // ---- out: the writer ----
 
-    /// Writes what was posted: at once as far as the peer takes it, the rest through the writer. Only one round does this at a time.
-    pub(super) fn write_posted(self: &Arc<Self>, batch: &mut Vec<u8>) {
-        let posted = std::mem::take(&mut *self.posted.lock());
-        let mut last_mark = 0;
-        for item in posted {
-            match (item, self.pace) {
-                (Item::Bytes(bytes, mark), Pace::Batched) if self.is_writer_idle() => {
-                    batch.extend_from_slice(&bytes);
-                    last_mark = mark.max(last_mark);
-                }
-                (item, _) => {
-                    self.write_now(batch, last_mark);
-                    self.give_to_writer(item);
-                }
-            }
-        }
-        self.write_now(batch, last_mark);
-    }
-
-    /// Whether the writer has nothing that would be overtaken. After the end it always has: the end itself.
-    fn is_writer_idle(&self) -> bool {
-        self.n_with_writer.load(Ordering::Acquire) == 0
-    }
-
-    fn write_now(self: &Arc<Self>, batch: &mut Vec<u8>, last_mark: u64) {
-        if batch.is_empty() {
-            return;
-        }
-        let n = self.transport.write_now(batch).unwrap_or(0);
-        self.flow.take(n);
-        self.flow.free(n);
-        if n == batch.len() {
-            self.written_mark.fetch_max(last_mark, Ordering::Relaxed);
-        } else {
-            self.give_to_writer(Item::Bytes(batch[n..].into(), last_mark));
-        }
-        batch.clear();
-    }
-
-    fn give_to_writer(self: &Arc<Self>, item: Item) {
+    /// Gives an item to the writer, which starts with the first one.
+    pub(super) fn give_to_writer(self: &Arc<Self>, item: Item) {
         self.n_with_writer.fetch_add(1, Ordering::Relaxed);
         let items = self.items.get_or_init(|| {
             let (items, receiver) = unbounded();
@@ -240,56 +189,57 @@ impl Outbox {
     }
 
     fn write_items(&self, items: &Receiver<Item>) -> io::Result<()> {
-        let mut batch = Vec::new();
+        let mut batch = Batch::default();
         let mut written_at: Option<Instant> = None;
         for first in items {
             let mut next = Some(first);
-            let (mut n_items, mut last_mark) = (0, 0);
+            let mut n_items = 0;
             while let Some(item) = next {
                 n_items += 1;
                 match item {
-                    Item::Bytes(bytes, mark) => {
-                        batch.extend_from_slice(&bytes);
-                        last_mark = mark.max(last_mark);
-                    }
+                    Item::Bytes(bytes, mark) => batch.add(&bytes, mark),
                     Item::Job(job) => {
-                        self.write_batch(&mut batch, last_mark)?;
+                        self.write_batch(&mut batch)?;
                         job(&mut Stream(self))?;
                         self.flush();
                     }
-                    Item::End => return self.write_batch(&mut batch, last_mark),
+                    Item::End => return self.write_batch(&mut batch),
                 }
                 next = match self.pace {
-                    Pace::Batched if batch.len() < MAX_WRITE => items.try_recv().ok(),
+                    Pace::Batched if batch.bytes.len() < MAX_WRITE => items.try_recv().ok(),
                     _ => None,
                 };
             }
             if let (Pace::Single(pause), Some(at)) = (self.pace, written_at) {
                 thread::sleep(pause.saturating_sub(at.elapsed()));
             }
-            self.write_batch(&mut batch, last_mark)?;
+            self.write_batch(&mut batch)?;
             self.n_with_writer.fetch_sub(n_items, Ordering::Release);
             written_at = Some(Instant::now());
         }
         Ok(())
     }
 
-    fn write_batch(&self, batch: &mut Vec<u8>, last_mark: u64) -> io::Result<()> {
-        for piece in batch.chunks(MAX_WRITE) {
+    fn write_batch(&self, batch: &mut Batch) -> io::Result<()> {
+        for piece in batch.bytes.chunks(MAX_WRITE) {
             Stream(self).write_all(piece)?;
             self.flow.free(piece.len());
         }
-        if !batch.is_empty() {
+        let n = batch.bytes.len();
+        if n > 0 {
             // A short item counts as much when it is written as when it was pushed.
-            let rest = self.cost(batch.len()) - batch.len();
-            self.flow.take(rest);
-            self.flow.free(rest);
+            self.flow.take(self.cost(n) - n);
+            self.flow.free(self.cost(n) - n);
         }
-        self.written_mark.fetch_max(last_mark, Ordering::Relaxed);
+        self.wrote_to(batch.mark);
         // A long line leaves no long buffer behind.
-        batch.clear();
-        batch.shrink_to(4 << 10);
+        *batch = Batch::default();
         Ok(())
+    }
+
+    /// Everything up to this mark is written.
+    pub(super) fn wrote_to(&self, mark: u64) {
+        self.written_mark.fetch_max(mark, Ordering::Relaxed);
     }
 
     /// The mark of the last bytes that were written with one.
@@ -332,10 +282,20 @@ impl Outbox {
             let _ = thread.join();
         }
     }
+}
 
-    /// Has the end of the connection written, whatever the shared thread is doing.
-    pub(super) fn flush_end(&self) {
-        self.fanout.flush_now();
+/// Items that go out in one write.
+#[derive(Default)]
+pub(super) struct Batch {
+    pub bytes: Vec<u8>,
+    /// The last mark among them.
+    pub mark: u64,
+}
+
+impl Batch {
+    pub fn add(&mut self, bytes: &[u8], mark: u64) {
+        self.bytes.extend_from_slice(bytes);
+        self.mark = self.mark.max(mark);
     }
 }
 
@@ -743,7 +703,7 @@ pub(crate) mod tests {
         fn shut(&self) {}
     }
 
-    /// Rounds of several threads against the writer's own thread: fails if [`Outbox::is_writer_idle`] is not asked.
+    /// Rounds of several threads against the writer's own thread: fails if `Outbox::is_writer_idle` is not asked.
     #[test]
     fn order_is_kept_while_rounds_and_the_writer_run_at_once() {
         const N_LINES: usize = 20_000;
@@ -779,7 +739,7 @@ pub(crate) mod tests {
                 .into_iter()
                 .for_each(|sender| sender.join().unwrap());
             outbox.end(Departure::Left, Duration::from_secs(30));
-            outbox.flush_end();
+            fanout.flush_now();
             outbox.join_writer();
             drop(stop);
         });
