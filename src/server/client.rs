@@ -91,17 +91,25 @@ impl Client {
     }
 
     /// Sends a notice when its turn comes.
-    pub fn send_notice(self: &Arc<Client>, frame: Frame) {
+    pub fn send_notice(&self, frame: Frame) {
         self.send_line(Line { frame, number: 0 });
     }
 
     /// Sends a line when its turn comes.
-    pub fn send_line(self: &Arc<Client>, line: Line) {
-        self.take_turn(|turn| turn.event(Event::Line(line)));
+    pub fn send_line(&self, line: Line) {
+        let mut turn = self.turn.lock();
+        if let Some(line) = turn.line(line) {
+            self.push_line(line);
+        }
+    }
+
+    fn push_line(&self, Line { frame, number }: Line) {
+        frame.goes_to(self);
+        self.outbox.push_marked(frame.bytes, number);
     }
 
     /// Tells the client something in the server's name, when its turn comes. Called without any lock.
-    pub fn tell(self: &Arc<Client>, text: impl fmt::Display) {
+    pub fn tell(&self, text: impl fmt::Display) {
         self.send_notice(sealed_frame(&self.key, command::notice(text)));
     }
 
@@ -144,10 +152,7 @@ impl Client {
         while let Some(pass) = turn.next_pass() {
             match pass {
                 Pass::Frame(frame) => self.reply(&frame),
-                Pass::Line(Line { frame, number }) => {
-                    frame.goes_to(self);
-                    self.outbox.push_marked(frame.bytes, number);
-                }
+                Pass::Line(line) => self.push_line(line),
                 Pass::Lost(n) => {
                     let text = format!("{n} earlier lines were not kept.");
                     self.reply(&sealed_frame(&self.key, command::notice(text)));

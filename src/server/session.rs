@@ -257,6 +257,11 @@ impl<R: Read> Session<'_, R> {
                 _ if is_message_held && self.early_text.is_none() => self.early_text = Some(text),
                 _ if text == SEND_FILENAME && self.client.take_turn(Turn::name_wanted) => {}
                 _ if text == SEND_FILE && self.client.take_turn(Turn::body_wanted) => {}
+                Some(command)
+                    if self.held.is_empty() && self.client.take_turn(Turn::open_dialogue) =>
+                {
+                    return Ok(command);
+                }
                 Some(command) => self.hold(command)?,
                 None if text == WAIT_DISCONNECT => {
                     if self.group.lock().stop_waiting(&self.client) {

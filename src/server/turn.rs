@@ -116,7 +116,21 @@ impl Turn {
         self.is_dialogue_open = false;
     }
 
-    /// Something for the client, which goes out now or is parked.
+    /// A line for the client. It comes back if it may go out at once. Otherwise it is parked.
+    pub fn line(&mut self, line: Line) -> Option<Line> {
+        if !self.is_busy() && self.parked.is_empty() && self.n_lost == 0 && !self.is_ended {
+            return Some(line);
+        }
+        self.event(Event::Line(line));
+        None
+    }
+
+    /// Whether the client is in the middle of something that no event may interrupt.
+    fn is_busy(&self) -> bool {
+        self.is_dialogue_open || self.delivery.is_some() || self.is_sending
+    }
+
+    /// Something for the client, which goes out with the next [`Turn::next_pass`] or is parked.
     pub fn event(&mut self, event: Event) {
         if self.is_ended {
             return;
@@ -203,7 +217,7 @@ impl Turn {
         if self.wanted.is_some() {
             return self.wanted.take();
         }
-        if self.is_dialogue_open || self.delivery.is_some() || self.is_sending {
+        if self.is_busy() {
             return None;
         }
         if self.n_lost > 0 {

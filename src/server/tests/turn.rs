@@ -12,8 +12,10 @@ struct Script(Turn);
 
 impl Script {
     fn line(&mut self, text: &str) -> String {
-        self.0.event(Event::Line(line(text)));
-        self.words()
+        match self.0.line(line(text)) {
+            Some(line) => word(Pass::Line(line)),
+            None => self.words(),
+        }
     }
 
     fn offer(&mut self, file: &'static str) -> String {
@@ -354,12 +356,12 @@ impl Model {
         match input {
             Input::Line(len) => {
                 let line = Frame::plain(vec![0; len]);
-                self.turn.event(Event::Line(Line {
+                let passed = self.turn.line(Line {
                     frame: line.clone(),
                     number: 0,
-                }));
+                });
                 self.waits(Waiting::Line(line));
-                self.hears();
+                self.hears_after(passed.map(Pass::Line));
             }
             Input::Offers(n) => (0..n).for_each(|_| self.is_offered_a_file()),
             Input::End => {
@@ -484,7 +486,12 @@ impl Model {
     }
 
     fn hears(&mut self) {
-        while let Some(pass) = self.turn.next_pass() {
+        self.hears_after(None);
+    }
+
+    /// What passes now, after this.
+    fn hears_after(&mut self, mut first: Option<Pass>) {
+        while let Some(pass) = first.take().or_else(|| self.turn.next_pass()) {
             assert!(self.is_free(), "{} out of turn", word(pass));
             if let Pass::Lost(n) = pass {
                 assert_eq!(n, std::mem::take(&mut self.n_lost));
