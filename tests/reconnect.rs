@@ -348,7 +348,7 @@ fn more_lines_than_wait_for_a_connection_are_read_when_it_is_back() {
 }
 
 #[test]
-fn a_script_says_everything_before_it_ends_or_gives_up_after_a_minute() {
+fn a_script_says_everything_before_it_ends() {
     let mut pair = Pair::start(&[]);
     pair.cuts();
     pair.bob.types("my last words");
@@ -356,16 +356,6 @@ fn a_script_says_everything_before_it_ends_or_gives_up_after_a_minute() {
     pair.mends();
     pair.alice.hears_next("bob: my last words");
     ends_well(&mut pair.bob);
-
-    let server = Server::start();
-    let mut alice = lasting_client(server.port, "alice", &[]);
-    alice.hears("The group team is new");
-    drop(server);
-    alice.hears("Connection lost");
-    alice.types("is anybody there?");
-    alice.ends_input();
-    assert_eq!(alice.ends_within(Duration::from_secs(120)).code(), Some(1));
-    alice.logs("error: cannot reach 127.0.0.1:");
 }
 
 #[test]

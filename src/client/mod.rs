@@ -188,7 +188,9 @@ fn chat(shared: &Arc<Shared>) -> Result<(), ClientError> {
                 return Ok(());
             }
             error if error.is_passing() && is_wanted() => {
-                let (link, frames, verdict) = rejoin(shared, error)?;
+                let is_person = shared.terminal.is_interactive();
+                let patience = if is_person { Duration::MAX } else { PATIENCE };
+                let (link, frames, verdict) = rejoin(shared, error, patience)?;
                 let greeting = greeting_again(&shared.group, verdict);
                 Receiving::begin(link, frames, &greeting, &sending)
             }
@@ -222,10 +224,11 @@ fn greeting_again(group: &GroupName, verdict: Verdict) -> String {
     }
 }
 
-/// Joins again. Tries until a server lets this user in, or says that it never will.
+/// Joins again. Tries until a server lets this user in, or says that it never will, or the patience is over.
 fn rejoin(
     shared: &Arc<Shared>,
     mut error: ClientError,
+    patience: Duration,
 ) -> Result<(Arc<Link>, Frames, Verdict), ClientError> {
     let terminal = &shared.terminal;
     terminal.show(&format!(
@@ -235,11 +238,7 @@ fn rejoin(
     let since = Instant::now();
     let mut pause = Duration::ZERO;
     loop {
-        let left = if terminal.is_interactive() {
-            Duration::MAX
-        } else {
-            PATIENCE.saturating_sub(since.elapsed())
-        };
+        let left = patience.saturating_sub(since.elapsed());
         thread::sleep(jittered(pause).min(left));
         match join(shared) {
             Ok(joined) => return Ok(joined),
@@ -329,5 +328,39 @@ impl ClientError {
             | ClientError::NoAnswer(_)
             | ClientError::Closed(_) => true,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_client_that_finds_no_server_gives_up_when_its_patience_is_over() {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let name = UserName::parse("alice").unwrap();
+        let shared = Shared {
+            settings: ClientSettings {
+                host: "127.0.0.1".into(),
+                port: listener.local_addr().unwrap().port(),
+                ..ClientSettings::default()
+            },
+            known: KnownGroup::new(&name),
+            name,
+            group: GroupName::parse("team").unwrap(),
+            secret: None,
+            room_key: None,
+            run: String::new(),
+            last_mark: Mutex::default(),
+            terminal: Terminal::new(terminal::TerminalSettings::default()).unwrap(),
+        };
+        drop(listener);
+        let patience = Duration::from_millis(300);
+        let start = Instant::now();
+        let lost = ClientError::Closed("it went".into());
+        let given_up = rejoin(&Arc::new(shared), lost, patience);
+        let error = given_up.err().expect("nobody listens there").to_string();
+        assert!(error.starts_with("cannot reach 127.0.0.1:"), "{error}");
+        assert!(start.elapsed() >= patience);
     }
 }
