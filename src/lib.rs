@@ -22,7 +22,7 @@
 //!
 //! # The modules
 //! ```text
-//!                               main, args
+//!                             program, args
 //!          ┌────────────────────────┼───────────────────────┐
 //!       server                    client                  relay
 //!   joining  session         joining  link  typed      splitter  client
@@ -33,7 +33,8 @@
 //!         ┌─────────────────┬───────┴──────┬────────────────┐
 //!        net              wire           seal            terminal
 //!   listener  connection  frame  torn    key  token      editor  completion
-//!   outbox  flow  fanout  command  name  body  secret    style  log
+//!   outbox  fanout        command  name  body  secret    style  log
+//!   flow  deadlines       name_set
 //!         └─────────────────┴───────┬──────┴────────────────┘
 //!                                machine
 //! ```
@@ -73,7 +74,7 @@
 //! | --- | --- |
 //! | [`wire::bytes`] | the protocol again, byte by byte |
 //! | [`wire::frame`], `wire/torn.rs` | *framing*: a stream has no messages, so something must say where one ends |
-//! | [`server::table`] | how a group is found, with a lock that busy groups do not hold up |
+//! | [`server::table`] | how a group is found, founded and forgotten |
 //! | [`server::client`], [`server::turn`] | what may go to a client now, and what must wait: rules without a socket, a lock or a clock |
 //! | `net/flow.rs` | *flow control*: a queue with a limit, and who waits when it is full |
 //! | [`net::connection`], [`net::listener`] | *how a thread ends*: for one named reason, also after a panic, and joined by the thread that started it |
