@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 use std::net::TcpListener;
 use std::path::Path;
 
-use support::python::{Python, approves, content};
+use support::python::{Python, PythonServer, approves, content};
 use support::{Peer, Program, Server, client, ends_badly, ends_well, set};
 
 /// Sizes around the blocks of the cipher and of base64, and the largest that Python can be trusted with.
@@ -29,6 +29,35 @@ fn shares(program: &mut Program, path: &str, result: &str) {
     program.hears_next("file?");
     program.types(path);
     program.hears_next(result);
+}
+
+/// Our server, and two Python clients in one group; `None` without Python.
+fn team(options: &[&str]) -> Option<(Python, Server, Program, Program)> {
+    let python = Python::find()?;
+    let server = Server::start_with(options);
+    let mut alice = python.admin(server.port, "alice", &[]);
+    let bob = python.member(server.port, "bob", &[], &mut alice);
+    Some((python, server, alice, bob))
+}
+
+/// A Python server, and two of our clients in one group; `None` without Python.
+fn our_team(switches: &[&str]) -> Option<(Python, PythonServer, Program, Program)> {
+    let python = Python::find()?;
+    let server = python.server(switches);
+    let mut alice = python.our_admin(server.port, "alice");
+    let bob = python.our_member(server.port, "bob", &mut alice);
+    Some((python, server, alice, bob))
+}
+
+/// Carol, with our client, is let in by two Python clients.
+fn third(python: &Python, server: &Server, alice: &mut Program, bob: &mut Program) -> Program {
+    let mut carol = python.our_client(server.port, "carol");
+    carol.hears("You wait");
+    alice.hears_next("PyChat: carol has requested to join the group.");
+    bob.hears_next("PyChat: carol has requested to join the group.");
+    decides(alice, "/2", "carol", "carol is now a member of the group.");
+    carol.hears("You have been approved");
+    carol
 }
 
 mod tokens {
@@ -126,10 +155,9 @@ mod python_client {
 
     #[test]
     fn the_first_administers_and_lets_others_in() {
-        let Some(python) = Python::find() else { return };
-        let server = Server::start();
-        let mut alice = python.admin(server.port, "alice", &[]);
-        let mut bob = python.member(server.port, "bob", &[], &mut alice);
+        let Some((python, server, mut alice, mut bob)) = team(&[]) else {
+            return;
+        };
         bob.types("hello, Grüße");
         alice.hears_next("bob: hello, Grüße");
         alice.types("welcome");
@@ -224,10 +252,9 @@ mod python_client {
 
     #[test]
     fn every_command_gets_its_answer() {
-        let Some(python) = Python::find() else { return };
-        let server = Server::start();
-        let mut alice = python.admin(server.port, "alice", &[]);
-        let mut bob = python.member(server.port, "bob", &[], &mut alice);
+        let Some((python, server, mut alice, mut bob)) = team(&[]) else {
+            return;
+        };
         let mut carol = python.client(server.port, "carol", &[]);
         carol.hears_next("waiting");
         alice.hears_next("PyChat: carol has requested to join the group.");
@@ -331,10 +358,9 @@ mod python_client {
 
     #[test]
     fn commands_typed_ahead_run_one_after_the_other() {
-        let Some(python) = Python::find() else { return };
-        let server = Server::start();
-        let mut alice = python.admin(server.port, "alice", &[]);
-        let mut bob = python.member(server.port, "bob", &[], &mut alice);
+        let Some((_python, server, mut alice, mut bob)) = team(&[]) else {
+            return;
+        };
         // While the server stands still, all that is typed is sent before any answer.
         let ahead = |alice: &mut Program, lines: &[&str], last: &str| {
             server.program.stands_still();
@@ -390,10 +416,9 @@ mod python_client {
 
     #[test]
     fn a_page_of_pasted_lines_arrives_whole_and_in_order() {
-        let Some(python) = Python::find() else { return };
-        let server = Server::start();
-        let mut alice = python.admin(server.port, "alice", &[]);
-        let mut bob = python.member(server.port, "bob", &[], &mut alice);
+        let Some((_python, _server, mut alice, mut bob)) = team(&[]) else {
+            return;
+        };
         let page: Vec<String> = (0..40).map(|n| format!("line {n}")).collect();
         let page: Vec<&str> = page.iter().map(String::as_str).collect();
         alice.pastes(&page);
@@ -444,21 +469,10 @@ mod python_client {
 
     #[test]
     fn files_arrive_whole_at_both_kinds_of_client() {
-        let Some(python) = Python::find() else { return };
-        let server = Server::start();
-        let mut alice = python.admin(server.port, "alice", &[]);
-        let mut bob = python.member(server.port, "bob", &[], &mut alice);
-        let mut carol = python.our_client(server.port, "carol");
-        carol.hears("You wait");
-        alice.hears_next("PyChat: carol has requested to join the group.");
-        bob.hears_next("PyChat: carol has requested to join the group.");
-        decides(
-            &mut alice,
-            "/2",
-            "carol",
-            "carol is now a member of the group.",
-        );
-        carol.hears("You have been approved");
+        let Some((python, server, mut alice, mut bob)) = team(&[]) else {
+            return;
+        };
+        let mut carol = third(&python, &server, &mut alice, &mut bob);
 
         for size in SIZES {
             let name = format!("python {size}.bin");
@@ -486,10 +500,9 @@ mod python_client {
 
     #[test]
     fn a_path_is_reduced_to_its_name() {
-        let Some(python) = Python::find() else { return };
-        let server = Server::start();
-        let mut alice = python.admin(server.port, "alice", &[]);
-        let mut bob = python.member(server.port, "bob", &[], &mut alice);
+        let Some((python, _server, mut alice, mut bob)) = team(&[]) else {
+            return;
+        };
         python.file("alice", "deep/er/notes.txt", 100);
         shares(
             &mut alice,
@@ -509,21 +522,10 @@ mod python_client {
 
     #[test]
     fn a_file_that_it_cannot_take_is_a_line() {
-        let Some(python) = Python::find() else { return };
-        let server = Server::start();
-        let mut alice = python.admin(server.port, "alice", &[]);
-        let mut bob = python.member(server.port, "bob", &[], &mut alice);
-        let mut carol = python.our_client(server.port, "carol");
-        carol.hears("You wait");
-        alice.hears_next("PyChat: carol has requested to join the group.");
-        bob.hears_next("PyChat: carol has requested to join the group.");
-        decides(
-            &mut alice,
-            "/2",
-            "carol",
-            "carol is now a member of the group.",
-        );
-        carol.hears("You have been approved");
+        let Some((python, server, mut alice, mut bob)) = team(&[]) else {
+            return;
+        };
+        let mut carol = third(&python, &server, &mut alice, &mut bob);
 
         let size = 5_000_000;
         python.file("alice", "film", size);
@@ -542,10 +544,9 @@ mod python_client {
 
     #[test]
     fn an_upload_that_is_refused_costs_no_step() {
-        let Some(python) = Python::find() else { return };
-        let server = Server::start_with(&["--max-file", "1K"]);
-        let mut alice = python.admin(server.port, "alice", &[]);
-        let mut bob = python.member(server.port, "bob", &[], &mut alice);
+        let Some((python, _server, mut alice, mut bob)) = team(&["--max-file", "1K"]) else {
+            return;
+        };
         python.file("alice", "film", 1025 + 16);
         shares(
             &mut alice,
@@ -593,10 +594,9 @@ mod python_client {
 
     #[test]
     fn a_file_waits_until_its_dialogue_ends() {
-        let Some(python) = Python::find() else { return };
-        let mut server = Server::start();
-        let mut alice = python.admin(server.port, "alice", &[]);
-        let mut bob = python.member(server.port, "bob", &[], &mut alice);
+        let Some((python, mut server, mut alice, mut bob)) = team(&[]) else {
+            return;
+        };
         python.file("bob", "notes", 1000);
         alice.types("/8");
         alice.hears_next("name?");
@@ -612,10 +612,9 @@ mod python_client {
 
     #[test]
     fn a_kicked_member_hears_it_and_ends_at_enter() {
-        let Some(python) = Python::find() else { return };
-        let server = Server::start();
-        let mut alice = python.admin(server.port, "alice", &[]);
-        let mut bob = python.member(server.port, "bob", &[], &mut alice);
+        let Some((python, server, mut alice, mut bob)) = team(&[]) else {
+            return;
+        };
         decides(
             &mut alice,
             "/8",
@@ -632,10 +631,9 @@ mod python_client {
 
     #[test]
     fn a_member_kicked_in_a_dialogue_finishes_it_first() {
-        let Some(python) = Python::find() else { return };
-        let server = Server::start();
-        let mut alice = python.admin(server.port, "alice", &[]);
-        let mut bob = python.member(server.port, "bob", &[], &mut alice);
+        let Some((python, _server, mut alice, mut bob)) = team(&[]) else {
+            return;
+        };
         python.file("bob", "notes", 1000);
         bob.types("/9");
         bob.hears_next("file?");
@@ -657,10 +655,9 @@ mod python_client {
 
     #[test]
     fn the_role_is_handed_over() {
-        let Some(python) = Python::find() else { return };
-        let server = Server::start();
-        let mut alice = python.admin(server.port, "alice", &[]);
-        let mut bob = python.member(server.port, "bob", &[], &mut alice);
+        let Some((_python, _server, mut alice, mut bob)) = team(&[]) else {
+            return;
+        };
         decides(
             &mut alice,
             "/6",
@@ -683,10 +680,9 @@ mod python_client {
 
     #[test]
     fn everybody_is_told_when_the_server_stops() {
-        let Some(python) = Python::find() else { return };
-        let mut server = Server::start();
-        let mut alice = python.admin(server.port, "alice", &[]);
-        let mut bob = python.member(server.port, "bob", &[], &mut alice);
+        let Some((python, mut server, mut alice, mut bob)) = team(&[]) else {
+            return;
+        };
         let mut carol = python.client(server.port, "carol", &[]);
         carol.hears_next("waiting");
         alice.hears_next("PyChat: carol has requested to join the group.");
@@ -722,10 +718,9 @@ mod python_client {
 
     #[test]
     fn one_that_stops_reading_disturbs_nobody() {
-        let Some(python) = Python::find() else { return };
-        let server = Server::start();
-        let mut alice = python.admin(server.port, "alice", &[]);
-        let mut bob = python.member(server.port, "bob", &[], &mut alice);
+        let Some((python, server, mut alice, mut bob)) = team(&[]) else {
+            return;
+        };
         let mut deaf = python.member(server.port, "deaf", &[], &mut alice);
         bob.hears_next("PyChat: deaf has requested to join the group.");
         deaf.types("/3");
@@ -743,10 +738,9 @@ mod python_client {
 
     #[test]
     fn one_that_dies_is_offline_and_disturbs_nobody() {
-        let Some(python) = Python::find() else { return };
-        let mut server = Server::start();
-        let mut alice = python.admin(server.port, "alice", &[]);
-        let mut bob = python.member(server.port, "bob", &[], &mut alice);
+        let Some((python, mut server, mut alice, mut bob)) = team(&[]) else {
+            return;
+        };
         let mut carol = python.member(server.port, "carol", &[], &mut alice);
         bob.hears_next("PyChat: carol has requested to join the group.");
 
@@ -787,10 +781,9 @@ mod python_server {
 
     #[test]
     fn every_command_is_done_by_digit_and_by_name() {
-        let Some(python) = Python::find() else { return };
-        let mut server = python.server(&[]);
-        let mut alice = python.our_admin(server.port, "alice");
-        let mut bob = python.our_member(server.port, "bob", &mut alice);
+        let Some((python, mut server, mut alice, mut bob)) = our_team(&[]) else {
+            return;
+        };
         let mut carol = python.our_client(server.port, "carol");
         carol.hears("You wait for the admin of team");
         alice.hears("PyChat: carol has requested to join the group.");
@@ -938,10 +931,9 @@ mod python_server {
 
     #[test]
     fn whoever_leaves_says_so() {
-        let Some(python) = Python::find() else { return };
-        let mut server = python.server(&[]);
-        let mut alice = python.our_admin(server.port, "alice");
-        let mut bob = python.our_member(server.port, "bob", &mut alice);
+        let Some((python, mut server, mut alice, mut bob)) = our_team(&[]) else {
+            return;
+        };
         for leaving in ["/3", "/quit", "end", "TERM", "INT"] {
             leave(&mut bob, leaving);
             server.program.hears("gone bob");
@@ -1228,10 +1220,9 @@ mod python_server {
 
     #[test]
     fn a_large_file_arrives_whole() {
-        let Some(python) = Python::find() else { return };
-        let server = python.server(&[]);
-        let mut alice = python.our_admin(server.port, "alice");
-        let mut bob = python.our_member(server.port, "bob", &mut alice);
+        let Some((python, _server, mut alice, mut bob)) = our_team(&[]) else {
+            return;
+        };
         let path = python.file("bob", "film", 5_000_000);
         bob.types(&format!("/9 {}", path.display()));
         alice.hears("Received film: ");
@@ -1255,10 +1246,9 @@ mod python_server {
 
     #[test]
     fn a_kicked_member_is_told_and_ends() {
-        let Some(python) = Python::find() else { return };
-        let server = python.server(&[]);
-        let mut alice = python.our_admin(server.port, "alice");
-        let mut bob = python.our_member(server.port, "bob", &mut alice);
+        let Some((_python, _server, mut alice, mut bob)) = our_team(&[]) else {
+            return;
+        };
         alice.types("/8 bob");
         alice.hears("bob has been kicked out of the group.");
         bob.hears("You have been put out of the group.");
@@ -1270,10 +1260,9 @@ mod python_server {
 
     #[test]
     fn both_kinds_of_client_hear_each_other() {
-        let Some(python) = Python::find() else { return };
-        let server = python.server(&[]);
-        let mut alice = python.our_admin(server.port, "alice");
-        let bob = python.our_member(server.port, "bob", &mut alice);
+        let Some((python, server, mut alice, bob)) = our_team(&[]) else {
+            return;
+        };
         let mut pythons = Vec::new();
         for name in ["carol", "dave"] {
             let mut program = python.client(server.port, name, &[]);
@@ -1301,10 +1290,9 @@ mod python_server {
 
     #[test]
     fn nothing_is_lost_when_everybody_speaks_at_once() {
-        let Some(python) = Python::find() else { return };
-        let server = python.server(&[]);
-        let mut alice = python.our_admin(server.port, "alice");
-        let bob = python.our_member(server.port, "bob", &mut alice);
+        let Some((python, server, mut alice, bob)) = our_team(&[]) else {
+            return;
+        };
         let carol = python.our_member(server.port, "carol", &mut alice);
         let mut everybody = [("alice", alice), ("bob", bob), ("carol", carol)];
         let lines: Vec<String> = (0..100)
