@@ -16,7 +16,7 @@ use crate::server::ServerSettings;
 use crate::terminal::{Color, TerminalSettings};
 
 /// What the program was asked to do.
-pub enum Args {
+pub(crate) enum Args {
     /// Run a group chat's server.
     Server(ServerSettings),
     /// Join a group chat.
@@ -156,7 +156,7 @@ impl<E: Display> From<E> for ArgsError {
 }
 
 /// Parses the arguments of this process. An error is text for the person, and has the usage in it.
-pub fn parse() -> Result<Args, String> {
+pub(crate) fn parse() -> Result<Args, String> {
     let mut usage = USAGE;
     match command(&mut Parser::from_env(), &mut usage) {
         Ok(args) => Ok(args),

@@ -113,7 +113,12 @@
 
 #![cfg_attr(
     not(test),
-    warn(clippy::unwrap_used, clippy::print_stdout, clippy::print_stderr)
+    warn(
+        unreachable_pub,
+        clippy::unwrap_used,
+        clippy::print_stdout,
+        clippy::print_stderr
+    )
 )]
 // The documentation is read beside the source, or with --document-private-items.
 #![allow(rustdoc::private_intra_doc_links)]

@@ -18,7 +18,7 @@ const MAPS_PER_THREAD: u64 = 4;
 
 /// How many clients of two threads this process can bear. A thread that is not needed yet counts, because many may be needed at once.
 /// Raises the soft limit on descriptors as far as the system allows.
-pub fn client_ceiling() -> usize {
+pub(crate) fn client_ceiling() -> usize {
     let maps = std::fs::read_to_string("/proc/sys/vm/max_map_count")
         .ok()
         .and_then(|text| text.trim().parse().ok());
@@ -49,7 +49,7 @@ fn descriptors() -> u64 {
 
 /// The free space on the disk that holds `folder`, in bytes. `None`: this system does not say.
 #[cfg(unix)]
-pub fn free_space(folder: &Path) -> Option<u64> {
+pub(crate) fn free_space(folder: &Path) -> Option<u64> {
     let disk = rustix::fs::statvfs(folder).ok()?;
     Some(disk.f_bavail * disk.f_frsize)
 }
@@ -61,7 +61,7 @@ pub fn free_space(_folder: &Path) -> Option<u64> {
 }
 
 /// Reads from `offset` on. The file's own position stays, so several threads can read one file.
-pub fn read_at(file: &File, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
+pub(crate) fn read_at(file: &File, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
     #[cfg(unix)]
     return std::os::unix::fs::FileExt::read_at(file, buffer, offset);
     #[cfg(windows)]
@@ -70,7 +70,7 @@ pub fn read_at(file: &File, buffer: &mut [u8], offset: u64) -> io::Result<usize>
 
 /// Writes as much as the socket takes without waiting. If it takes nothing now, that is an error.
 #[cfg(unix)]
-pub fn write_now(socket: &TcpStream, bytes: &[u8]) -> io::Result<usize> {
+pub(crate) fn write_now(socket: &TcpStream, bytes: &[u8]) -> io::Result<usize> {
     Ok(rustix::net::send(
         socket,
         bytes,
@@ -85,7 +85,7 @@ pub fn write_now(_socket: &TcpStream, _bytes: &[u8]) -> io::Result<usize> {
 }
 
 /// A file with a temporary name in `folder`. It has the permissions of any new file, and is removed when it is dropped.
-pub fn temporary_file(folder: &Path) -> io::Result<NamedTempFile> {
+pub(crate) fn temporary_file(folder: &Path) -> io::Result<NamedTempFile> {
     let mut builder = tempfile::Builder::new();
     builder.prefix(".fernchat-").suffix(".part");
     #[cfg(unix)]
@@ -94,12 +94,12 @@ pub fn temporary_file(folder: &Path) -> io::Result<NamedTempFile> {
 }
 
 /// Makes a file that only its owner can read. It must not exist.
-pub fn create_private(path: &Path) -> io::Result<File> {
+pub(crate) fn create_private(path: &Path) -> io::Result<File> {
     private().write(true).create_new(true).open(path)
 }
 
 /// Opens a file to read it, and to write at its end. If it does not exist, it is made, and only its owner can read it.
-pub fn append_private(path: &Path) -> io::Result<File> {
+pub(crate) fn append_private(path: &Path) -> io::Result<File> {
     private().read(true).append(true).create(true).open(path)
 }
 
@@ -113,7 +113,7 @@ fn private() -> OpenOptions {
 
 /// Whether others than its owner may read this file.
 #[cfg(unix)]
-pub fn is_readable_by_others(file: &File) -> bool {
+pub(crate) fn is_readable_by_others(file: &File) -> bool {
     file.metadata()
         .is_ok_and(|metadata| std::os::unix::fs::MetadataExt::mode(&metadata) & 0o044 != 0)
 }
@@ -125,18 +125,18 @@ pub fn is_readable_by_others(_file: &File) -> bool {
 }
 
 /// Starts a thread that is not joined: it may wait for the person, and a read of the keyboard cannot be woken.
-pub fn spawn(name: &str, body: impl FnOnce() + Send + 'static) -> io::Result<()> {
+pub(crate) fn spawn(name: &str, body: impl FnOnce() + Send + 'static) -> io::Result<()> {
     let builder = std::thread::Builder::new().name(name.into());
     builder.spawn(body).map(drop)
 }
 
 /// Calls `act` at each Ctrl-C and SIGTERM, in a thread of its own. The process then does not end by itself.
-pub fn at_signal(act: Box<dyn FnMut() + Send>) -> Result<(), ctrlc::Error> {
+pub(crate) fn at_signal(act: Box<dyn FnMut() + Send>) -> Result<(), ctrlc::Error> {
     ctrlc::set_handler(act)
 }
 
 /// The addresses of this machine at which others can reach it, IPv4 first.
-pub fn addresses() -> Vec<IpAddr> {
+pub(crate) fn addresses() -> Vec<IpAddr> {
     // If the system does not tell its addresses, that is no reason not to start.
     let interfaces = if_addrs::get_if_addrs().unwrap_or_default();
     let is_of_use = |ip: &IpAddr| match ip {
@@ -154,13 +154,13 @@ pub fn addresses() -> Vec<IpAddr> {
 }
 
 /// Local date and time, in whole seconds. It is displayed as `YYYY-MM-DD HH:MM:SS`.
-pub fn local_time() -> NaiveDateTime {
+pub(crate) fn local_time() -> NaiveDateTime {
     Local::now().naive_local().trunc_subsecs(0)
 }
 
 /// Does to this process what Ctrl-C would do on a terminal.
 #[cfg(feature = "editor")]
-pub fn interrupt() {
+pub(crate) fn interrupt() {
     #[cfg(unix)]
     {
         // A process may always do this to itself.
@@ -171,7 +171,7 @@ pub fn interrupt() {
 
 /// How many characters a line of the terminal holds, with the cursor behind them.
 #[cfg(feature = "editor")]
-pub fn columns() -> usize {
+pub(crate) fn columns() -> usize {
     #[cfg(unix)]
     if let Ok(size) = rustix::termios::tcgetwinsize(io::stdin()) {
         return usize::from(size.ws_col).saturating_sub(1);
@@ -181,7 +181,7 @@ pub fn columns() -> usize {
 
 /// Remembers the mode of the terminal. Returns a function that restores it.
 #[cfg(feature = "editor")]
-pub fn keep_terminal_mode() -> impl Fn() {
+pub(crate) fn keep_terminal_mode() -> impl Fn() {
     #[cfg(unix)]
     let mode = rustix::termios::tcgetattr(io::stdin());
     move || {

@@ -40,7 +40,7 @@ const UPLOAD_TIME: Duration = Duration::from_secs(600);
 pub(super) const LEAVE_TIME: Duration = Duration::from_secs(2);
 
 /// Why a dialogue did not come to its end.
-pub enum DialogueError {
+pub(crate) enum DialogueError {
     /// The step that was due did not come in time.
     NoAnswer,
     /// The connection is gone. The receiving thread says so.
@@ -67,7 +67,7 @@ pub(super) type Outcome<T = ()> = Result<T, DialogueError>;
 
 /// How long a dialogue waits for a step.
 #[derive(Clone, Copy)]
-pub enum Patience {
+pub(crate) enum Patience {
     /// As long as it takes. Giving up would leave both ends out of step.
     Usual,
     /// For a goodbye: [`STEP_TIME`], and as long as a body arrives.
@@ -77,7 +77,7 @@ pub enum Patience {
 }
 
 /// One connection, and the dialogues over it. See the module's page.
-pub struct Dialogues {
+pub(crate) struct Dialogues {
     pub(super) link: Arc<Link>,
     /// Steps, from the receiving thread.
     steps: Receiver<Vec<u8>>,
@@ -87,7 +87,7 @@ pub struct Dialogues {
 
 impl Dialogues {
     /// The dialogues over this link.
-    pub fn new(link: Arc<Link>, steps: Receiver<Vec<u8>>) -> Dialogues {
+    pub(crate) fn new(link: Arc<Link>, steps: Receiver<Vec<u8>>) -> Dialogues {
         Dialogues {
             link,
             steps,
@@ -96,7 +96,7 @@ impl Dialogues {
     }
 
     /// Holds the dialogue that a task needs.
-    pub fn hold(&self, task: &Task) -> Outcome {
+    pub(crate) fn hold(&self, task: &Task) -> Outcome {
         self.link.dialogue.lock().is_open = true;
         let outcome = match task {
             Task::Say(number, text) => self.say(*number, text),
@@ -222,7 +222,7 @@ impl Dialogues {
     }
 
     /// Leaves, and ends the connection.
-    pub fn leave(&self, patience: Patience) {
+    pub(crate) fn leave(&self, patience: Patience) {
         let mut dialogue = self.link.dialogue.lock();
         // A Python server would wait for ever for the answers of a client that has gone.
         if dialogue.last_answer.is_some() {

@@ -34,7 +34,7 @@ const MAX_NUMBER: u32 = 9999;
 
 /// The files that the server has offered, and not sent yet.
 #[derive(Default)]
-pub struct Offers {
+pub(crate) struct Offers {
     /// Who shares the files whose names have not come yet. Empty: the server does not say.
     unnamed: VecDeque<String>,
     named: VecDeque<Offer>,
@@ -44,7 +44,7 @@ pub struct Offers {
 }
 
 /// A file whose body is due.
-pub struct Offer {
+pub(crate) struct Offer {
     name: FileName,
     /// Name and sender, as they are shown.
     title: String,
@@ -67,7 +67,7 @@ impl Offers {
     }
 
     /// Remembers a step that may as well be the name of a file.
-    pub fn note_step(&mut self, step: &[u8]) {
+    pub(crate) fn note_step(&mut self, step: &[u8]) {
         if !self.unnamed.is_empty() && !step.starts_with(b"/") {
             self.mistaken = String::from_utf8_lossy(step).into_owned();
         }

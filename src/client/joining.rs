@@ -40,7 +40,7 @@ const OPENING_LEN: usize = 44;
 ///
 /// # Errors
 /// No connection, no chat server, another secret, or a server that does not let the user in.
-pub fn join(shared: &Arc<Shared>) -> Result<(Arc<Link>, Frames, Verdict), ClientError> {
+pub(crate) fn join(shared: &Arc<Shared>) -> Result<(Arc<Link>, Frames, Verdict), ClientError> {
     let mut joining = Joining::connect(shared)?; // 1
     joining.send(shared.name.as_str())?; // 2
     let server_challenge = joining.question()?; // 3
@@ -67,10 +67,10 @@ pub fn join(shared: &Arc<Shared>) -> Result<(Arc<Link>, Frames, Verdict), Client
 }
 
 /// The frames that a server sends.
-pub type Frames = FrameReader<SocketReader>;
+pub(crate) type Frames = FrameReader<SocketReader>;
 
 /// Reads from the socket of a link.
-pub struct SocketReader(Arc<TcpStream>);
+pub(crate) struct SocketReader(Arc<TcpStream>);
 
 impl Read for SocketReader {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {

@@ -26,7 +26,7 @@ const ANSWER_DELAY: Duration = Duration::from_millis(5);
 const ANSWER_AGAIN: Duration = Duration::from_secs(1);
 
 /// What the log calls the other end.
-pub const SERVER: &str = "the server";
+pub(crate) const SERVER: &str = "the server";
 
 /// The connection to the server, after joining.
 pub struct Link {
@@ -127,7 +127,7 @@ impl Link {
 }
 
 /// The frame that carries a text to the server. It is sent at once.
-pub fn sealed_frame(key: &Key, text: &str) -> Vec<u8> {
+pub(crate) fn sealed_frame(key: &Key, text: &str) -> Vec<u8> {
     let token = key.seal(text.as_bytes());
     watch::goes(SERVER, token.len(), watch::kind(text.as_bytes()));
     frame::encode(token.as_bytes())

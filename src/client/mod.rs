@@ -17,17 +17,17 @@
 //! The receiving thread is the main thread. When the connection ends for good, the program ends. The other threads are not joined: they may
 //! wait for a line that nobody types.
 
-pub mod dialogues;
-pub mod download;
-pub mod joining;
-pub mod known_group;
-pub mod link;
-pub mod receiving;
-pub mod room_key;
-pub mod sending;
-pub mod step;
-pub mod typed;
-pub mod upload;
+pub(crate) mod dialogues;
+pub(crate) mod download;
+pub(crate) mod joining;
+pub(crate) mod known_group;
+pub(crate) mod link;
+pub(crate) mod receiving;
+pub(crate) mod room_key;
+pub(crate) mod sending;
+pub(crate) mod step;
+pub(crate) mod typed;
+pub(crate) mod upload;
 
 use std::fmt::Display;
 use std::hash::{BuildHasher, Hasher, RandomState};
@@ -117,7 +117,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 ///
 /// # Errors
 /// The settings are wrong, the server does not let the user in, or the connection ended though the user did not want it to.
-pub fn run(mut settings: ClientSettings) -> Result<(), String> {
+pub(crate) fn run(mut settings: ClientSettings) -> Result<(), String> {
     let terminal = Terminal::new(std::mem::take(&mut settings.terminal))?;
     check_folder(&settings.downloads)?;
     let secret = settings.secret_file.as_deref().map(Secret::load);
@@ -266,7 +266,7 @@ fn jittered(pause: Duration) -> Duration {
 
 /// Why a client failed. Shown in one line.
 #[derive(Debug, Error)]
-pub enum ClientError {
+pub(crate) enum ClientError {
     /// The server cannot be reached.
     #[error(transparent)]
     Connect(#[from] ConnectError),

@@ -30,7 +30,7 @@ use crate::wire::frame::{WireError, mark};
 use crate::wire::watch;
 
 /// The half that receives. See the module's page.
-pub struct Receiving {
+pub(crate) struct Receiving {
     pub(super) link: Arc<Link>,
     frames: Frames,
     /// Steps, to the sending thread.
@@ -42,7 +42,7 @@ pub struct Receiving {
 
 impl Receiving {
     /// Begins to use a connection that has joined.
-    pub fn begin(
+    pub(crate) fn begin(
         link: Arc<Link>,
         frames: Frames,
         greeting: &str,
@@ -63,7 +63,7 @@ impl Receiving {
     }
 
     /// Receives until the connection ends. The error says why it did.
-    pub fn receiving_loop(mut self) -> Result<Infallible, ClientError> {
+    pub(crate) fn receiving_loop(mut self) -> Result<Infallible, ClientError> {
         loop {
             let link = Arc::clone(&self.link);
             let token = self.read(|frames| frames.next_frame(&|token| link.key.opens(token)))?;

@@ -11,7 +11,7 @@ use crate::terminal::{ChatLine, SaidAt};
 use crate::wire::name::UserName;
 
 /// The text that says `text` to those who have the room key.
-pub fn seal(room_key: &Key, name: &UserName, text: &str) -> String {
+pub(crate) fn seal(room_key: &Key, name: &UserName, text: &str) -> String {
     let line = StampedLine {
         time: &machine::local_time().time().to_string(),
         name: name.as_str(),
@@ -24,7 +24,11 @@ pub fn seal(room_key: &Key, name: &UserName, text: &str) -> String {
 ///
 /// # Errors
 /// It cannot be shown as a line. The error is the notice that is shown in its place.
-pub fn open(text: &str, said_at: SaidAt, room_key: Option<&Key>) -> Result<ChatLine, String> {
+pub(crate) fn open(
+    text: &str,
+    said_at: SaidAt,
+    room_key: Option<&Key>,
+) -> Result<ChatLine, String> {
     // A Python server takes names with a colon; a token has none.
     let sealed = text.rsplit_once(": ");
     let Some((name, token)) = sealed.filter(|(_, token)| has_token_form(token)) else {

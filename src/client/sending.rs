@@ -25,7 +25,7 @@ use crate::terminal::Need;
 const MAX_TASKS: usize = 1000;
 
 /// The half that sends. The sending thread, the main thread and the handler of signals share it.
-pub struct Sending {
+pub(crate) struct Sending {
     shared: Arc<Shared>,
     state: Mutex<SendingState>,
     /// Held during a dialogue: there is one at a time.
@@ -57,7 +57,7 @@ struct Queue {
 }
 
 /// What a typed line asks for.
-pub enum Task {
+pub(crate) enum Task {
     /// Say this to the group. The number tells the line from all others of this run.
     Say(u64, String),
     /// Do this, with the name or the path that it needs.
@@ -66,7 +66,7 @@ pub enum Task {
 
 impl Sending {
     /// Not connected yet.
-    pub fn new(shared: Arc<Shared>) -> Sending {
+    pub(crate) fn new(shared: Arc<Shared>) -> Sending {
         let (wake, woken) = bounded(1);
         Sending {
             shared,
@@ -78,18 +78,18 @@ impl Sending {
     }
 
     /// There is a connection. The main thread then calls [`Sending::wake`].
-    pub fn connected(&self, dialogues: Dialogues) {
+    pub(crate) fn connected(&self, dialogues: Dialogues) {
         self.state.lock().dialogues = Some(Arc::new(dialogues));
     }
 
     /// More may be possible now than before.
-    pub fn wake(&self) {
+    pub(crate) fn wake(&self) {
         // Full: the thread has not looked since the last wake.
         let _ = self.wake.try_send(());
     }
 
     /// The connection is lost, and another is to be made. Returns `false` if the user is leaving, so that none is needed.
-    pub fn disconnected(&self) -> bool {
+    pub(crate) fn disconnected(&self) -> bool {
         let mut state = self.state.lock();
         if !state.is_leaving {
             state.dialogues = None;
@@ -99,18 +99,18 @@ impl Sending {
     }
 
     /// Whether the user is leaving.
-    pub fn is_leaving(&self) -> bool {
+    pub(crate) fn is_leaving(&self) -> bool {
         self.state.lock().is_leaving
     }
 
     /// Stops the upload that is in progress. Returns whether there was one.
-    pub fn stop(&self) -> bool {
+    pub(crate) fn stop(&self) -> bool {
         let dialogues = self.state.lock().dialogues.clone();
         dialogues.is_some_and(|dialogues| dialogues.stop.ask())
     }
 
     /// Leaves as politely as a short time allows. Called by the handler of signals, and at the second Ctrl-C.
-    pub fn leave_at_signal(&self) {
+    pub(crate) fn leave_at_signal(&self) {
         let dialogues = self.begin_to_leave();
         match self.in_dialogue.try_lock_for(LEAVE_TIME) {
             Some(_guard) => dialogues.leave(Patience::Short),
@@ -136,7 +136,7 @@ impl Sending {
     }
 
     /// Does what the typed lines say, until the user leaves. The body of the sending thread.
-    pub fn sending_loop(&self, lines: Receiver<String>) {
+    pub(crate) fn sending_loop(&self, lines: Receiver<String>) {
         let mut queue = Queue::default();
         let no_lines = never();
         while self.work_off(&mut queue).is_continue() {

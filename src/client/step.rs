@@ -59,12 +59,12 @@ impl Expected {
 }
 
 /// Whether a text has the form of a chat line, `NAME: TEXT`.
-pub fn is_line(text: &str) -> bool {
+pub(crate) fn is_line(text: &str) -> bool {
     speaker_of(text).is_some()
 }
 
 /// The name in a text that has the form of a chat line.
-pub fn speaker_of(text: &str) -> Option<&str> {
+pub(crate) fn speaker_of(text: &str) -> Option<&str> {
     let (name, _) = text.split_once(": ")?;
     (!name.is_empty()).then_some(name)
 }

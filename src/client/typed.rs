@@ -4,7 +4,7 @@ use crate::terminal::Need;
 
 /// A typed line.
 #[derive(Debug, PartialEq, Eq)]
-pub enum Typed<'a> {
+pub(crate) enum Typed<'a> {
     /// A command, and what follows its word.
     Action(Action, &'a str),
     /// A line to be said.
@@ -13,7 +13,7 @@ pub enum Typed<'a> {
 
 impl Typed<'_> {
     /// A line is a message unless it is exactly a command, also if it begins with a slash.
-    pub fn parse(line: &str) -> Typed<'_> {
+    pub(crate) fn parse(line: &str) -> Typed<'_> {
         let (word, argument) = line.split_once(' ').unwrap_or((line, ""));
         let argument = argument.trim();
         match Action::parse(word) {
@@ -28,7 +28,7 @@ impl Typed<'_> {
 /// What a person can do beside saying something.
 #[allow(missing_docs)] // `HELP` says what they are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Action {
+pub(crate) enum Action {
     Requests,
     Approve,
     Deny,
@@ -43,7 +43,7 @@ pub enum Action {
 }
 
 /// What `/help` shows. Tab completes the words at the beginning of each line.
-pub const HELP: &str = "\
+pub(crate) const HELP: &str = "\
 /1 /requests   who has asked to join (admin)
 /2 /approve    NAME: let somebody in (admin)
 /deny          NAME: refuse somebody (admin)
@@ -75,7 +75,7 @@ impl Action {
     }
 
     /// What the command needs to know. The person is asked for it, unless it follows the word.
-    pub fn need(self) -> Need {
+    pub(crate) fn need(self) -> Need {
         match self {
             Action::Approve => Need::Request("Who is to be approved"),
             Action::Deny => Need::Request("Who is to be denied"),
@@ -88,7 +88,7 @@ impl Action {
 }
 
 /// The words that are commands, and what each needs to know.
-pub fn commands() -> Vec<(&'static str, Need)> {
+pub(crate) fn commands() -> Vec<(&'static str, Need)> {
     let words = |line: &'static str| line.split(' ').take_while(|word| word.starts_with('/'));
     HELP.lines()
         .flat_map(words)

@@ -20,14 +20,14 @@ const STOPPED: &str = "it was stopped";
 
 /// Whether an upload is in progress, and whether the user wants to stop it.
 #[derive(Default)]
-pub struct UploadStop {
+pub(crate) struct UploadStop {
     is_in_progress: AtomicBool,
     is_asked_for: AtomicBool,
 }
 
 impl UploadStop {
     /// Stops the upload that is in progress. Returns whether there is one.
-    pub fn ask(&self) -> bool {
+    pub(crate) fn ask(&self) -> bool {
         self.is_asked_for.store(true, Ordering::SeqCst);
         self.is_in_progress.load(Ordering::SeqCst)
     }

@@ -28,7 +28,7 @@ use super::outbox::{Outbox, Pace, Transport};
 use crate::machine;
 
 /// The stack of each thread of a client: almost three times what a debug build needs. On 32-bit machines address space runs out first.
-pub const STACK_LEN: usize = if cfg!(target_pointer_width = "64") {
+pub(crate) const STACK_LEN: usize = if cfg!(target_pointer_width = "64") {
     128 << 10
 } else {
     64 << 10
@@ -62,10 +62,10 @@ const PROBE_TIMEOUT: Duration = Duration::from_secs(4);
 const UNSENT_LEN: u32 = 64 << 10;
 
 /// Tells the clients of one run apart. Never reused, so that a late goodbye cannot remove a newcomer.
-pub type ClientId = u64;
+pub(crate) type ClientId = u64;
 
 /// One client: its socket and its outbox.
-pub struct Connection {
+pub(crate) struct Connection {
     /// The client.
     pub id: ClientId,
     /// Where it connected from.
@@ -96,29 +96,29 @@ impl Connection {
     }
 
     /// The stream of what the client sends. Before it reads, a service lets out what it has caused: [`Outbox::flush`].
-    pub fn stream(&self) -> QuickAck<'_> {
+    pub(crate) fn stream(&self) -> QuickAck<'_> {
         QuickAck(&self.socket)
     }
 
     /// Sets how long a read may take; `None`: for ever.
-    pub fn set_patience(&self, patience: Option<Duration>) -> io::Result<()> {
+    pub(crate) fn set_patience(&self, patience: Option<Duration>) -> io::Result<()> {
         self.socket.set_read_timeout(patience)
     }
 
     /// What goes out to the client.
-    pub fn outbox(&self) -> &Arc<Outbox> {
+    pub(crate) fn outbox(&self) -> &Arc<Outbox> {
         &self.outbox
     }
 
     /// The client has said who it is. The log calls it by this name, if it has one.
-    pub fn settle(&self, name: Option<String>) {
+    pub(crate) fn settle(&self, name: Option<String>) {
         // A client says it once; the first name stays.
         let _ = self.name.set(name);
         self.outbox.expect_no_more(Awaited::Greeting);
     }
 
     /// Whether the client has yet to say who it is.
-    pub fn is_greeting(&self) -> bool {
+    pub(crate) fn is_greeting(&self) -> bool {
         self.name.get().is_none()
     }
 
@@ -196,7 +196,7 @@ impl Transport for Arc<TcpStream> {
 
 /// A socket that acknowledges at once what was read (on Linux). A Python program writes a frame in two pieces, and its second piece waits
 /// for the acknowledgement of the first: 44 ms each time, if that is delayed.
-pub struct QuickAck<'a>(pub &'a TcpStream);
+pub(crate) struct QuickAck<'a>(pub &'a TcpStream);
 
 impl Read for QuickAck<'_> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
@@ -209,7 +209,7 @@ impl Read for QuickAck<'_> {
 }
 
 /// Sets up a connected socket, at either end: frames leave at once, a vanished peer is noticed, a write cannot take for ever.
-pub fn tune(socket: &TcpStream) -> io::Result<()> {
+pub(crate) fn tune(socket: &TcpStream) -> io::Result<()> {
     socket.set_nodelay(true)?;
     socket.set_write_timeout(Some(WRITE_TIME))?;
     keep_alive(socket, KEEPALIVE_TIME, KEEPALIVE_INTERVAL)?;

@@ -7,11 +7,11 @@ use super::departure::Departure;
 use super::outbox::Outbox;
 
 /// How long the system looks for a sign of life from a peer that is probed. A dead peer has failed sooner.
-pub const PROBE_TIME: Duration = Duration::from_secs(5);
+pub(crate) const PROBE_TIME: Duration = Duration::from_secs(5);
 
 /// What is awaited from a client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Awaited {
+pub(crate) enum Awaited {
     /// The client says who it is.
     Greeting,
     /// The client sends more of what it has begun.
@@ -26,7 +26,7 @@ pub enum Awaited {
 
 impl Awaited {
     /// Why the connection ends if it does not come. `None`: the connection goes on.
-    pub fn departure(self) -> Option<Departure> {
+    pub(crate) fn departure(self) -> Option<Departure> {
         match self {
             Awaited::Greeting => Some(Departure::GreetingTooLong),
             Awaited::More => Some(Departure::Stalled),
@@ -41,11 +41,11 @@ impl Awaited {
 
 /// The deadlines of one connection, at most one of each kind.
 #[derive(Default)]
-pub struct Deadlines(Vec<(Awaited, Instant)>);
+pub(crate) struct Deadlines(Vec<(Awaited, Instant)>);
 
 impl Deadlines {
     /// Sets a deadline anew. For the close of the connection, the soonest counts.
-    pub fn set(&mut self, awaited: Awaited, at: Instant) {
+    pub(crate) fn set(&mut self, awaited: Awaited, at: Instant) {
         let before = self.get(awaited).filter(|_| awaited == Awaited::Close);
         self.clear(awaited);
         self.0
@@ -53,18 +53,18 @@ impl Deadlines {
     }
 
     /// When this must have come, if it is awaited.
-    pub fn get(&self, awaited: Awaited) -> Option<Instant> {
+    pub(crate) fn get(&self, awaited: Awaited) -> Option<Instant> {
         let found = self.0.iter().find(|(kind, _)| *kind == awaited)?;
         Some(found.1)
     }
 
     /// This is not awaited any more.
-    pub fn clear(&mut self, awaited: Awaited) {
+    pub(crate) fn clear(&mut self, awaited: Awaited) {
         self.0.retain(|(kind, _)| *kind != awaited);
     }
 
     /// Takes a deadline that has passed out of the table.
-    pub fn take_due(&mut self, now: Instant) -> Option<Awaited> {
+    pub(crate) fn take_due(&mut self, now: Instant) -> Option<Awaited> {
         let at = self.0.iter().position(|(_, at)| *at <= now)?;
         Some(self.0.swap_remove(at).0)
     }
@@ -72,17 +72,17 @@ impl Deadlines {
 
 impl Outbox {
     /// The client must do this in time, or it is disconnected.
-    pub fn expect(&self, awaited: Awaited, limit: Duration) {
+    pub(crate) fn expect(&self, awaited: Awaited, limit: Duration) {
         self.deadlines.lock().set(awaited, Instant::now() + limit);
     }
 
     /// The client has done this, or need not do it any more.
-    pub fn expect_no_more(&self, awaited: Awaited) {
+    pub(crate) fn expect_no_more(&self, awaited: Awaited) {
         self.deadlines.lock().clear(awaited);
     }
 
     /// Has the system find out quickly whether the peer is still there. Waits for nothing.
-    pub fn probe(&self) {
+    pub(crate) fn probe(&self) {
         let mut deadlines = self.deadlines.lock();
         if deadlines.get(Awaited::SignOfLife).is_none() {
             deadlines.set(Awaited::SignOfLife, Instant::now() + PROBE_TIME);

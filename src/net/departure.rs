@@ -2,7 +2,7 @@
 
 /// The reason.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Departure {
+pub(crate) enum Departure {
     /// The client said goodbye.
     #[error("left")]
     Left,

@@ -24,7 +24,7 @@ use super::departure::Departure;
 use super::outbox::{Batch, Item, Outbox, Pace};
 
 /// What all outboxes of a server share.
-pub struct Fanout {
+pub(crate) struct Fanout {
     /// The outboxes to which something was pushed since the last round.
     due: Mutex<Vec<Arc<Outbox>>>,
     /// The thread that asked for the last round.
@@ -50,7 +50,7 @@ impl Default for Fanout {
 
 impl Fanout {
     /// Has everything that was pushed so far written, whoever pushed it. Waits for no client. The caller holds no lock.
-    pub fn flush(&self) {
+    pub(crate) fn flush(&self) {
         if self.due.lock().is_empty() {
             return;
         }
@@ -106,7 +106,7 @@ impl Outbox {
     }
 
     /// Has everything written that was pushed to this and other outboxes. Called, without any lock, before a thread waits.
-    pub fn flush(&self) {
+    pub(crate) fn flush(&self) {
         self.fanout.flush();
     }
 

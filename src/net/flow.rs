@@ -13,7 +13,7 @@ use super::outbox::Outbox;
 
 /// How many bytes may be queued for a client before those who cause more wait. Enough for a thousand lines, so a short pause of one
 /// member slows nobody down.
-pub const SOFT_LIMIT: usize = 256 << 10;
+pub(crate) const SOFT_LIMIT: usize = 256 << 10;
 
 /// While it is above [`SOFT_LIMIT`], a client must take this many bytes ...
 pub(super) const PROGRESS: u64 = 64 << 10;
@@ -38,29 +38,29 @@ pub(super) struct Flow {
 
 impl Flow {
     /// So many bytes were pushed.
-    pub fn push(&self, n: usize) {
+    pub(super) fn push(&self, n: usize) {
         self.queued.fetch_add(n, Ordering::Relaxed);
     }
 
     /// The client has taken so many bytes, queued or not.
-    pub fn take(&self, n: usize) {
+    pub(super) fn take(&self, n: usize) {
         self.taken.fetch_add(n as u64, Ordering::Relaxed);
     }
 
     /// So many bytes are not queued any more.
-    pub fn free(&self, n: usize) {
+    pub(super) fn free(&self, n: usize) {
         let before = self.queued.fetch_sub(n, Ordering::Relaxed);
         if before > SOFT_LIMIT && before - n <= SOFT_LIMIT {
             self.notify();
         }
     }
 
-    pub fn queued(&self) -> usize {
+    pub(super) fn queued(&self) -> usize {
         self.queued.load(Ordering::Relaxed)
     }
 
     /// Wakes the threads that wait, so that they look again.
-    pub fn notify(&self) {
+    pub(super) fn notify(&self) {
         // A thread between its look and its wait holds the mutex, and must not miss this.
         drop(self.above_since.lock());
         self.changed.notify_all();
@@ -78,7 +78,7 @@ impl Flow {
     }
 
     /// Whether the client takes too little. The clock asks this again and again.
-    pub fn is_too_slow(&self, now: Instant) -> bool {
+    pub(super) fn is_too_slow(&self, now: Instant) -> bool {
         let queued = self.queued();
         let taken = self.taken.load(Ordering::Relaxed);
         let mut above_since = self.above_since.lock();
@@ -93,19 +93,19 @@ impl Flow {
 
 impl Outbox {
     /// Whether those who cause bytes may push more. An ending client keeps nobody waiting.
-    pub fn has_space(&self) -> bool {
+    pub(crate) fn has_space(&self) -> bool {
         self.flow.queued() <= SOFT_LIMIT || self.is_ending()
     }
 
     /// Waits until this outbox has space, at most [`PROGRESS_TIME`]. The caller holds no lock.
-    pub fn wait_for_space(&self) {
+    pub(crate) fn wait_for_space(&self) {
         // There may be space as soon as what this very thread has caused is written.
         self.flush();
         self.flow.wait_while(PROGRESS_TIME, || !self.has_space());
     }
 
     /// Waits for this long, or until the connection ends: then `false`.
-    pub fn pause(&self, time: Duration) -> bool {
+    pub(crate) fn pause(&self, time: Duration) -> bool {
         self.flush();
         self.flow.wait_while(time, || !self.is_ending());
         !self.is_ending()

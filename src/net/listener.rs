@@ -31,13 +31,13 @@ use crate::machine;
 const TICK: Duration = Duration::from_millis(250);
 
 /// How long a client may take to say who it is. A Python client connects first and asks its user for the names afterwards.
-pub const GREETING_TIME: Duration = Duration::from_secs(600);
+pub(crate) const GREETING_TIME: Duration = Duration::from_secs(600);
 
 /// How long all clients together may take to read their goodbye when the server stops.
 const STOP_TIME: Duration = Duration::from_secs(2);
 
 /// Places for those who have not said yet who they are, beyond the places of those who have.
-pub const GREETING_PLACES: usize = 64;
+pub(crate) const GREETING_PLACES: usize = 64;
 
 /// How long a newcomer waits for the client that makes room.
 const ROOM_TIME: Duration = Duration::from_secs(1);
@@ -47,7 +47,7 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// How many of so many clients this machine bears, beside so many others. Fewer are said to whoever starts the `service`: its clients
 /// are told only that it is full.
-pub fn bearable(n_clients: usize, n_others: usize, service: &str) -> usize {
+pub(crate) fn bearable(n_clients: usize, n_others: usize, service: &str) -> usize {
     let most = machine::client_ceiling().saturating_sub(n_others);
     if most < n_clients {
         warn!(
@@ -59,7 +59,7 @@ pub fn bearable(n_clients: usize, n_others: usize, service: &str) -> usize {
 }
 
 /// What a listener does with its clients: the chat server, or the relay.
-pub trait Service: Sync {
+pub(crate) trait Service: Sync {
     /// Where its clients come from.
     fn listener(&self) -> &Listener;
     /// What to tell whoever started it: where it listens, how others reach it, and who can read along.
@@ -75,7 +75,7 @@ pub trait Service: Sync {
 }
 
 /// A listening socket and the clients that came through it.
-pub struct Listener {
+pub(crate) struct Listener {
     socket: TcpListener,
     address: SocketAddr,
     fanout: Arc<Fanout>,
@@ -89,7 +89,7 @@ pub struct Listener {
 
 impl Listener {
     /// Listens at this host, which may be a name, for at most so many clients at one time. The error is in words.
-    pub fn bind(host: &str, port: u16, places: usize) -> Result<Listener, String> {
+    pub(crate) fn bind(host: &str, port: u16, places: usize) -> Result<Listener, String> {
         let refuse = |error| {
             let advice = advice(&error);
             format!("cannot listen on {host}:{port}: {advice} ({error})")
@@ -108,7 +108,7 @@ impl Listener {
     }
 
     /// Where it listens and where others reach it, in words.
-    pub fn banner(&self) -> String {
+    pub(crate) fn banner(&self) -> String {
         let address = self.address;
         let is_same_kind = |ip: &IpAddr| address.is_ipv6() || ip.is_ipv4();
         let reach: Vec<String> = match address.ip() {
@@ -131,12 +131,12 @@ impl Listener {
     }
 
     /// All clients that there are, in the order in which they came. While this is held, none comes or goes.
-    pub fn connections(&self) -> MutexGuard<'_, Vec<Arc<Connection>>> {
+    pub(crate) fn connections(&self) -> MutexGuard<'_, Vec<Arc<Connection>>> {
         self.connections.lock()
     }
 
     /// Serves clients until [`Listener::stop`]. Then every client is told, drained and joined.
-    pub fn run(&self, service: &dyn Service) -> io::Result<()> {
+    pub(crate) fn run(&self, service: &dyn Service) -> io::Result<()> {
         let (stop, stopped) = bounded(0);
         thread::scope(|scope| {
             let thread = |name: &str| {
@@ -163,7 +163,7 @@ impl Listener {
     }
 
     /// Ends [`Listener::run`], from any thread, and does not wait for it.
-    pub fn stop(&self) {
+    pub(crate) fn stop(&self) {
         self.stopping.store(true, Ordering::SeqCst);
         if cfg!(target_os = "linux") {
             // Shutting a listening socket wakes its accept; there is nothing else to fail here.

@@ -6,13 +6,13 @@
 //! - [`fanout`]: the fast path from one sender to many outboxes.
 //! - [`flow`] and [`deadlines`]: how much may be queued for a client, and how long it may take for what.
 
-pub mod connection;
-pub mod deadlines;
-pub mod departure;
-pub mod fanout;
-pub mod flow;
-pub mod listener;
-pub mod outbox;
+pub(crate) mod connection;
+pub(crate) mod deadlines;
+pub(crate) mod departure;
+pub(crate) mod fanout;
+pub(crate) mod flow;
+pub(crate) mod listener;
+pub(crate) mod outbox;
 
 use std::io;
 use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
@@ -22,14 +22,14 @@ use std::time::Duration;
 const CONNECT_TIME: Duration = Duration::from_secs(10);
 
 /// The addresses of a host, which may be a name, IPv4 first: the Python programs know nothing else.
-pub fn resolve(host: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
+pub(crate) fn resolve(host: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
     let mut addresses: Vec<_> = (host, port).to_socket_addrs()?.collect();
     addresses.sort_by_key(SocketAddr::is_ipv6);
     Ok(addresses)
 }
 
 /// Connects to a host, which may be a name: to the first of its addresses that answers.
-pub fn connect(host: &str, port: u16) -> Result<TcpStream, ConnectError> {
+pub(crate) fn connect(host: &str, port: u16) -> Result<TcpStream, ConnectError> {
     let connect = || {
         let unknown = |error| io::Error::new(io::ErrorKind::NotFound, error);
         let mut result = Err(io::ErrorKind::NotFound.into());
@@ -52,7 +52,7 @@ pub fn connect(host: &str, port: u16) -> Result<TcpStream, ConnectError> {
 /// Why there is no connection.
 #[derive(Debug, thiserror::Error)]
 #[error("cannot reach {peer}: {} ({error})", advice(error))]
-pub struct ConnectError {
+pub(crate) struct ConnectError {
     peer: String,
     error: io::Error,
 }
@@ -74,7 +74,7 @@ fn advice(error: &io::Error) -> &'static str {
 }
 
 /// Whether a read took as long as it may.
-pub fn is_late(error: &io::Error) -> bool {
+pub(crate) fn is_late(error: &io::Error) -> bool {
     matches!(
         error.kind(),
         io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut

@@ -35,7 +35,7 @@ use super::is_late;
 const MIN_SINGLE: usize = 1 << 10;
 
 /// The longest pause of [`Pace::Single`]: at one item in this time a client still makes the progress that is asked of it.
-pub const MAX_PAUSE: Duration = Duration::from_millis(50);
+pub(crate) const MAX_PAUSE: Duration = Duration::from_millis(50);
 
 /// The most that the writer gives to the kernel in one write, in bytes. A multiple of 4, as everything on the wire is: so the length of
 /// a frame is never split between two writes.
@@ -45,7 +45,7 @@ const MAX_WRITE: usize = 64 << 10;
 const CLOSE_TIME: Duration = Duration::from_secs(1);
 
 /// What goes out to a client.
-pub enum Item {
+pub(crate) enum Item {
     /// Bytes, often shared with the outboxes of others, and a mark: see [`Outbox::written_mark`].
     Bytes(Arc<[u8]>, u64),
     /// Something too long to lie in memory: it writes itself when its turn comes. Dropped unused if the client is gone by then.
@@ -55,11 +55,11 @@ pub enum Item {
 }
 
 /// See [`Item::Job`].
-pub type Job = Box<dyn FnOnce(&mut dyn Write) -> io::Result<()> + Send>;
+pub(crate) type Job = Box<dyn FnOnce(&mut dyn Write) -> io::Result<()> + Send>;
 
 /// How items are written.
 #[derive(Clone, Copy, Debug)]
-pub enum Pace {
+pub(crate) enum Pace {
     /// Everything that is ready in one write: for peers that know where a frame ends.
     Batched,
     /// One write for each item, and at least this time between two: for peers that take what one read brings for one item.
@@ -67,7 +67,7 @@ pub enum Pace {
 }
 
 /// What an outbox writes into: a socket, or a test.
-pub trait Transport: Send + Sync {
+pub(crate) trait Transport: Send + Sync {
     /// Writes what the peer takes without waiting, and returns how many bytes that were. The writer meets an error again.
     fn write_now(&self, bytes: &[u8]) -> io::Result<usize>;
     /// Writes some of the bytes, and waits until the peer takes them.
@@ -81,7 +81,7 @@ pub trait Transport: Send + Sync {
 }
 
 /// See the module's page.
-pub struct Outbox {
+pub(crate) struct Outbox {
     pub(super) transport: Box<dyn Transport>,
     pub(super) pace: Pace,
     pub(super) fanout: Arc<Fanout>,
@@ -101,7 +101,11 @@ pub struct Outbox {
 
 impl Outbox {
     /// An empty outbox.
-    pub fn new(fanout: Arc<Fanout>, pace: Pace, transport: Box<dyn Transport>) -> Arc<Outbox> {
+    pub(crate) fn new(
+        fanout: Arc<Fanout>,
+        pace: Pace,
+        transport: Box<dyn Transport>,
+    ) -> Arc<Outbox> {
         Arc::new(Outbox {
             transport,
             pace,
@@ -120,12 +124,12 @@ impl Outbox {
     // ---- in: what others push ----
 
     /// Queues bytes for the client.
-    pub fn push(self: &Arc<Self>, bytes: Arc<[u8]>) {
+    pub(crate) fn push(self: &Arc<Self>, bytes: Arc<[u8]>) {
         self.push_marked(bytes, 0);
     }
 
     /// Queues bytes with a mark. Marks rise; 0 is none.
-    pub fn push_marked(self: &Arc<Self>, bytes: Arc<[u8]>, mark: u64) {
+    pub(crate) fn push_marked(self: &Arc<Self>, bytes: Arc<[u8]>, mark: u64) {
         if !self.is_ending() {
             self.flow.push(self.cost(bytes.len()));
             self.post(Item::Bytes(bytes, mark));
@@ -133,7 +137,7 @@ impl Outbox {
     }
 
     /// Queues something that writes itself.
-    pub fn push_job(self: &Arc<Self>, job: Job) {
+    pub(crate) fn push_job(self: &Arc<Self>, job: Job) {
         self.post(Item::Job(job));
     }
 
@@ -243,7 +247,7 @@ impl Outbox {
     }
 
     /// The mark of the last bytes that were written with one.
-    pub fn written_mark(&self) -> u64 {
+    pub(crate) fn written_mark(&self) -> u64 {
         self.written_mark.load(Ordering::Relaxed)
     }
 
@@ -251,7 +255,7 @@ impl Outbox {
 
     /// Ends the connection for this reason: what is queued is still written, for at most `limit`, then the socket is closed.
     /// Only the first reason counts.
-    pub fn end(self: &Arc<Self>, reason: Departure, limit: Duration) {
+    pub(crate) fn end(self: &Arc<Self>, reason: Departure, limit: Duration) {
         self.expect(Awaited::Close, limit);
         if self.ending.set(reason).is_ok() {
             self.post(Item::End);
@@ -260,12 +264,12 @@ impl Outbox {
     }
 
     /// Why the connection is ending, if it is.
-    pub fn ending(&self) -> Option<&Departure> {
+    pub(crate) fn ending(&self) -> Option<&Departure> {
         self.ending.get()
     }
 
     /// Whether the connection is ending.
-    pub fn is_ending(&self) -> bool {
+    pub(crate) fn is_ending(&self) -> bool {
         self.ending.get().is_some()
     }
 
@@ -293,7 +297,7 @@ pub(super) struct Batch {
 }
 
 impl Batch {
-    pub fn add(&mut self, bytes: &[u8], mark: u64) {
+    pub(super) fn add(&mut self, bytes: &[u8], mark: u64) {
         self.bytes.extend_from_slice(bytes);
         self.mark = self.mark.max(mark);
     }

@@ -34,7 +34,7 @@ const LEAVE_TIME: Duration = Duration::from_secs(2);
 
 /// How a client is set up.
 #[derive(Default)]
-pub struct RelayClientSettings {
+pub(crate) struct RelayClientSettings {
     /// The relay's host.
     pub host: String,
     /// The relay's port.
@@ -63,7 +63,7 @@ struct Chat {
 ///
 /// # Errors
 /// No key, no connection, or an end that the person did not ask for: in words for the person.
-pub fn run(settings: RelayClientSettings) -> Result<(), String> {
+pub(crate) fn run(settings: RelayClientSettings) -> Result<(), String> {
     let key = Key::find(settings.key_file.as_deref()).map_err(in_words)?;
     let terminal = Terminal::new(settings.terminal)?;
     let name = terminal.name("name", settings.name, name);

@@ -65,7 +65,7 @@ impl Relay {
     ///
     /// # Errors
     /// The address cannot be used.
-    pub fn bind(settings: RelaySettings) -> Result<Relay, String> {
+    pub(crate) fn bind(settings: RelaySettings) -> Result<Relay, String> {
         let max_clients = bearable(settings.max_clients, 0, "relay");
         let listener = Listener::bind(&settings.host, settings.port, max_clients)?;
         Ok(Relay {

@@ -13,7 +13,7 @@ use crate::wire::name::UserName;
 const MAX_KEPT: usize = 64 << 10;
 
 /// The last lines of a group.
-pub struct Backlog {
+pub(crate) struct Backlog {
     /// Each with the name of the member that said it.
     lines: VecDeque<(UserName, Line)>,
     n_bytes: usize,
@@ -24,7 +24,7 @@ pub struct Backlog {
 
 impl Backlog {
     /// Keeps this many lines at most.
-    pub fn new(max_lines: usize) -> Backlog {
+    pub(crate) fn new(max_lines: usize) -> Backlog {
         Backlog {
             lines: VecDeque::new(),
             n_bytes: 0,
@@ -34,12 +34,12 @@ impl Backlog {
     }
 
     /// The number of the last line that was said, or 0.
-    pub fn last(&self) -> u64 {
+    pub(crate) fn last(&self) -> u64 {
         self.last
     }
 
     /// Numbers a line and keeps it, in place of the oldest.
-    pub fn push(&mut self, by: &UserName, frame: &Frame) -> Line {
+    pub(crate) fn push(&mut self, by: &UserName, frame: &Frame) -> Line {
         self.last += 1;
         let line = Line {
             frame: frame.clone(),
@@ -55,7 +55,7 @@ impl Backlog {
     }
 
     /// The number of the line with this mark, if it is kept.
-    pub fn find(&self, mark: &str) -> Option<u64> {
+    pub(crate) fn find(&self, mark: &str) -> Option<u64> {
         let is_it = |line: &Line| !mark.is_empty() && line.frame.bytes.ends_with(mark.as_bytes());
         let (_, line) = self.lines.iter().find(|(_, line)| is_it(line))?;
         Some(line.number)
@@ -63,7 +63,7 @@ impl Backlog {
 
     /// What a member has missed that has all lines up to this number: how many lines are not kept any more, and the others. Its own lines
     /// it has.
-    pub fn since(&self, number: u64, name: &UserName) -> (u64, Vec<Line>) {
+    pub(crate) fn since(&self, number: u64, name: &UserName) -> (u64, Vec<Line>) {
         let lost = (self.oldest() - 1).saturating_sub(number);
         let missed = |(by, line): &&(UserName, Line)| line.number > number && by != name;
         let missed = self.lines.iter().filter(missed);
@@ -71,7 +71,7 @@ impl Backlog {
     }
 
     /// The number of the oldest line that is kept, or of the next line that will be.
-    pub fn oldest(&self) -> u64 {
+    pub(crate) fn oldest(&self) -> u64 {
         self.last + 1 - self.lines.len() as u64
     }
 }

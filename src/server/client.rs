@@ -29,7 +29,7 @@ const END_TIME: Duration = Duration::from_secs(30);
 const KICK_TIME: Duration = Duration::from_secs(60);
 
 /// One connected client.
-pub struct Client {
+pub(crate) struct Client {
     pub id: ClientId,
     /// The name of its user.
     pub name: UserName,
@@ -53,7 +53,7 @@ pub struct Client {
 
 impl Client {
     /// A client that has joined no group yet. Without an introduction, it speaks as Python programs do.
-    pub fn new(
+    pub(crate) fn new(
         id: ClientId,
         name: UserName,
         introduction: Option<Introduction>,
@@ -75,28 +75,28 @@ impl Client {
     }
 
     /// Refuses the client if it is no member of its group: it waits for approval, or was kicked.
-    pub fn check_member(&self) -> Result<(), Refusal> {
+    pub(crate) fn check_member(&self) -> Result<(), Refusal> {
         let is_member = self.is_member.load(Ordering::Relaxed);
         is_member.then_some(()).ok_or(Refusal::NotMember)
     }
 
     /// The client becomes a member, or is none any more. Called under the group's lock.
-    pub fn set_member(&self, is_member: bool) {
+    pub(crate) fn set_member(&self, is_member: bool) {
         self.is_member.store(is_member, Ordering::Relaxed);
     }
 
     /// Sends a reply inside a dialogue, or something else that need not wait for its turn.
-    pub fn reply(&self, frame: &Frame) {
+    pub(crate) fn reply(&self, frame: &Frame) {
         frame.send(self, &self.outbox);
     }
 
     /// Sends a notice when its turn comes.
-    pub fn send_notice(&self, frame: Frame) {
+    pub(crate) fn send_notice(&self, frame: Frame) {
         self.send_line(Line { frame, number: 0 });
     }
 
     /// Sends a line when its turn comes.
-    pub fn send_line(&self, line: Line) {
+    pub(crate) fn send_line(&self, line: Line) {
         let mut turn = self.turn.lock();
         if let Some(line) = turn.line(line) {
             self.push_line(line);
@@ -109,19 +109,19 @@ impl Client {
     }
 
     /// Tells the client something in the server's name, when its turn comes. Called without any lock.
-    pub fn tell(&self, text: impl fmt::Display) {
+    pub(crate) fn tell(&self, text: impl fmt::Display) {
         self.send_notice(sealed_frame(&self.key, command::notice(text)));
     }
 
     /// Disconnects the client when its turn comes. These frames are the last that it gets.
-    pub fn end(self: &Arc<Client>, frames: Vec<Frame>, reason: &str) {
+    pub(crate) fn end(self: &Arc<Client>, frames: Vec<Frame>, reason: &str) {
         self.outbox.expect(Awaited::Finish, KICK_TIME);
         let reason = Departure::Ended(reason.to_owned());
         self.take_turn(|turn| turn.event(Event::End(frames, reason)));
     }
 
     /// Disconnects a member at once, and tells it why. What is pushed later is not sent.
-    pub fn close(&self, reason: &str, departure: Departure) {
+    pub(crate) fn close(&self, reason: &str, departure: Departure) {
         for frame in farewell(&self.key, self.dialect, &[], CLOSING, reason) {
             self.reply(&frame);
         }
@@ -129,7 +129,7 @@ impl Client {
     }
 
     /// Disconnects a client that waits for approval. A Python client understands one word there, and no reason.
-    pub fn close_waiting(&self, reason: &str, departure: Departure) {
+    pub(crate) fn close_waiting(&self, reason: &str, departure: Departure) {
         match self.dialect {
             Dialect::Python => self.reply(&sealed_frame(&self.key, WAIT_DISCONNECT)),
             Dialect::Fernchat => return self.close(reason, departure),
@@ -138,7 +138,7 @@ impl Client {
     }
 
     /// The server's clock has ticked. Called without any lock: if a download takes too long, it is dropped here, perhaps with its file.
-    pub fn tick(self: &Arc<Client>) {
+    pub(crate) fn tick(self: &Arc<Client>) {
         let called_off = self.turn.lock().tick();
         drop(called_off);
         let news = std::mem::take(&mut *self.news.lock());
@@ -146,7 +146,7 @@ impl Client {
     }
 
     /// Tells the turn what happens, and sends what it lets go.
-    pub fn take_turn<T>(self: &Arc<Client>, tell: impl FnOnce(&mut Turn) -> T) -> T {
+    pub(crate) fn take_turn<T>(self: &Arc<Client>, tell: impl FnOnce(&mut Turn) -> T) -> T {
         let mut turn = self.turn.lock();
         let answer = tell(&mut turn);
         while let Some(pass) = turn.next_pass() {
@@ -176,6 +176,6 @@ impl fmt::Display for Client {
 }
 
 /// A fernchat client introduces itself, a Python client does not.
-pub fn dialect(introduction: Option<Introduction>) -> Dialect {
+pub(crate) fn dialect(introduction: Option<Introduction>) -> Dialect {
     introduction.map_or(Dialect::Python, |_| Dialect::Fernchat)
 }

@@ -30,7 +30,7 @@ use crate::wire::size;
 const FILLER: u8 = b'A';
 
 /// A stored file on its way to one member. If it is dropped before it is delivered, its uploader is told.
-pub struct Download {
+pub(crate) struct Download {
     pub file: FileName,
     body: Arc<Body>,
     /// The frame with the length of the body.
@@ -42,7 +42,7 @@ pub struct Download {
 }
 
 /// Offers a stored file to every other member online. Returns the result in words, which begin with the file's name.
-pub fn offer_to_others(
+pub(crate) fn offer_to_others(
     shared: &Shared,
     group: &Mutex<Group>,
     uploader: &Arc<Client>,
@@ -105,7 +105,7 @@ pub fn offer_to_others(
 
 impl Download {
     /// The job that writes the body, in the writer thread of the member.
-    pub fn job(mut self: Box<Self>, member: Arc<Client>) -> Job {
+    pub(crate) fn job(mut self: Box<Self>, member: Arc<Client>) -> Job {
         Box::new(move |stream| {
             self.failure = self.write(&member, stream)?.map(|error| {
                 error!("{} did not reach {member}: {error}", self.file);

@@ -14,7 +14,7 @@ use crate::wire::watch;
 
 /// A sealed text in a frame, as it stands on the wire.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Frame {
+pub(crate) struct Frame {
     /// The length and the token.
     pub bytes: Arc<[u8]>,
     token_len: usize,
@@ -22,7 +22,7 @@ pub struct Frame {
 }
 
 /// Seals a text and puts it in a frame.
-pub fn sealed_frame(key: &Key, text: impl AsRef<[u8]>) -> Frame {
+pub(crate) fn sealed_frame(key: &Key, text: impl AsRef<[u8]>) -> Frame {
     let text = text.as_ref();
     let token = key.seal(text);
     Frame {
@@ -36,7 +36,7 @@ pub fn sealed_frame(key: &Key, text: impl AsRef<[u8]>) -> Frame {
 ///
 /// A fernchat client gets them as one `word`. A Python client can show a reason only as a chat line, and ends at `/kicked`. If it is not
 /// a member yet, it understands both only after the words in `before`, which let it in.
-pub fn farewell(
+pub(crate) fn farewell(
     key: &Key,
     dialect: Dialect,
     before: &[&str],
@@ -55,13 +55,13 @@ pub fn farewell(
 
 impl Frame {
     /// Sends the frame to a client.
-    pub fn send(&self, client: impl Display, outbox: &Arc<Outbox>) {
+    pub(crate) fn send(&self, client: impl Display, outbox: &Arc<Outbox>) {
         self.goes_to(client);
         outbox.push(Arc::clone(&self.bytes));
     }
 
     /// Shows in the log that this frame goes out to a client.
-    pub fn goes_to(&self, client: impl Display) {
+    pub(crate) fn goes_to(&self, client: impl Display) {
         watch::goes(client, self.token_len, self.kind);
     }
 

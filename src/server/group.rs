@@ -24,7 +24,7 @@ const MAX_MEMBERS: usize = 10_000;
 const MAX_REQUESTS: usize = 10_000;
 
 /// The people of a group, and its last lines.
-pub struct Group {
+pub(crate) struct Group {
     admin: UserName,
     members: BTreeMap<UserName, Member>,
     /// The pending requests, with the clients of those who wait.
@@ -92,7 +92,7 @@ impl Member {
 
 impl Group {
     /// A new group, which keeps this many lines. The client that founds it is its admin.
-    pub fn found(founder: &Arc<Client>, frames: &JoinFrames, backlog: usize) -> Group {
+    pub(crate) fn found(founder: &Arc<Client>, frames: &JoinFrames, backlog: usize) -> Group {
         let (name, backlog) = (founder.name.clone(), Backlog::new(backlog));
         let mut admin = Member::default();
         admin.come_online(founder, &frames.admin_ready, &backlog);
@@ -106,7 +106,7 @@ impl Group {
 
     /// A client joins, as a member or to wait. It gets step 5 before anything else from the group, and then the lines that it missed.
     /// Returns what it does, for the log.
-    pub fn join(
+    pub(crate) fn join(
         &mut self,
         client: &Arc<Client>,
         frames: &JoinFrames,
@@ -138,7 +138,7 @@ impl Group {
     }
 
     /// The connection has ended: the member is offline, and a request stays. If the name has a new connection, that one stays.
-    pub fn leave(&mut self, client: &Client) {
+    pub(crate) fn leave(&mut self, client: &Client) {
         self.stop_waiting(client);
         if let Some(member) = self.members.get_mut(&client.name) {
             let its_client = member.client.take_if(|online| online.id == client.id);
@@ -150,7 +150,7 @@ impl Group {
     }
 
     /// A client that waits leaves, and its request stays. `false`: it does not wait, or not any more.
-    pub fn stop_waiting(&mut self, client: &Client) -> bool {
+    pub(crate) fn stop_waiting(&mut self, client: &Client) -> bool {
         self.requests
             .get_mut(&client.name)
             .and_then(|waiting| waiting.take_if(|waiting| waiting.id == client.id))
@@ -158,7 +158,7 @@ impl Group {
     }
 
     /// Whether this client may do what only the admin may. It is checked again when the client does it.
-    pub fn may_decide(&self, client: &Client) -> Result<(), Refusal> {
+    pub(crate) fn may_decide(&self, client: &Client) -> Result<(), Refusal> {
         client.check_member()?;
         if self.admin == client.name {
             Ok(())
@@ -168,13 +168,18 @@ impl Group {
     }
 
     /// The pending requests, for the admin.
-    pub fn requests(&self, by: &Client) -> Result<Vec<UserName>, Refusal> {
+    pub(crate) fn requests(&self, by: &Client) -> Result<Vec<UserName>, Refusal> {
         self.may_decide(by)?;
         Ok(self.requests.keys().cloned().collect())
     }
 
     /// The user who asked to join becomes a member. A client that waits gets `accepted`.
-    pub fn approve(&mut self, by: &Client, name: &str, accepted: &Frame) -> Result<(), Refusal> {
+    pub(crate) fn approve(
+        &mut self,
+        by: &Client,
+        name: &str,
+        accepted: &Frame,
+    ) -> Result<(), Refusal> {
         self.may_decide(by)?;
         if self.members.len() >= MAX_MEMBERS {
             return Err(Refusal::GroupFull);
@@ -189,7 +194,7 @@ impl Group {
     }
 
     /// Drops a request. Returns the client that waits, if one does: the caller ends it.
-    pub fn deny(&mut self, by: &Client, name: &str) -> Result<Option<Arc<Client>>, Refusal> {
+    pub(crate) fn deny(&mut self, by: &Client, name: &str) -> Result<Option<Arc<Client>>, Refusal> {
         self.may_decide(by)?;
         Ok(self.take_request(name)?.1)
     }
@@ -201,7 +206,12 @@ impl Group {
     }
 
     /// Another member becomes the admin, and gets `notice` if it is online.
-    pub fn hand_over(&mut self, by: &Client, name: &str, notice: &Frame) -> Result<(), Refusal> {
+    pub(crate) fn hand_over(
+        &mut self,
+        by: &Client,
+        name: &str,
+        notice: &Frame,
+    ) -> Result<(), Refusal> {
         self.may_decide(by)?;
         let Some((name, member)) = self.members.get_key_value(name) else {
             return Err(Refusal::NoMember(name.to_owned()));
@@ -217,7 +227,7 @@ impl Group {
     }
 
     /// Takes a member out of the group. Returns its client if it is online: the caller ends it.
-    pub fn kick(&mut self, by: &Client, name: &str) -> Result<Option<Arc<Client>>, Refusal> {
+    pub(crate) fn kick(&mut self, by: &Client, name: &str) -> Result<Option<Arc<Client>>, Refusal> {
         self.may_decide(by)?;
         if self.admin.as_str() == name {
             return Err(Refusal::AdminStays);
@@ -231,19 +241,19 @@ impl Group {
     }
 
     /// The names of all members.
-    pub fn members(&self, by: &Client) -> Result<Vec<UserName>, Refusal> {
+    pub(crate) fn members(&self, by: &Client) -> Result<Vec<UserName>, Refusal> {
         by.check_member()?;
         Ok(self.members.keys().cloned().collect())
     }
 
     /// The names of the members online.
-    pub fn members_online(&self, by: &Client) -> Result<Vec<UserName>, Refusal> {
+    pub(crate) fn members_online(&self, by: &Client) -> Result<Vec<UserName>, Refusal> {
         by.check_member()?;
         Ok(self.online().map(|client| client.name.clone()).collect())
     }
 
     /// The name of the admin.
-    pub fn who_administers(&self, by: &Client) -> Result<UserName, Refusal> {
+    pub(crate) fn who_administers(&self, by: &Client) -> Result<UserName, Refusal> {
         by.check_member()?;
         Ok(self.admin.clone())
     }
@@ -251,7 +261,7 @@ impl Group {
     /// Passes a line on to every other member online, and keeps it for the others. If its number shows that it came before, over another
     /// connection, nothing happens.
     /// Returns the outbox of a member that has no space for more, if there is one. The caller waits for it after it has unlocked the group.
-    pub fn say(
+    pub(crate) fn say(
         &mut self,
         by: &Client,
         number: Option<u64>,
@@ -286,24 +296,24 @@ impl Group {
     }
 
     /// The clients of every other member online.
-    pub fn others(&self, than: &Client) -> impl Iterator<Item = &Arc<Client>> {
+    pub(crate) fn others(&self, than: &Client) -> impl Iterator<Item = &Arc<Client>> {
         let id = than.id;
         self.online().filter(move |client| client.id != id)
     }
 
     /// The clients of all members online.
-    pub fn online(&self) -> impl Iterator<Item = &Arc<Client>> {
+    pub(crate) fn online(&self) -> impl Iterator<Item = &Arc<Client>> {
         let members = self.members.values();
         members.filter_map(|member| member.client.as_ref())
     }
 
     /// The clients of all who wait for approval.
-    pub fn waiting(&self) -> impl Iterator<Item = &Arc<Client>> {
+    pub(crate) fn waiting(&self) -> impl Iterator<Item = &Arc<Client>> {
         self.requests.values().flatten()
     }
 
     /// Whether nothing is lost if this group is forgotten: nobody is online or waits, and the admin is the only member.
-    pub fn is_forgettable(&self) -> bool {
+    pub(crate) fn is_forgettable(&self) -> bool {
         self.members.len() <= 1 && self.online().next().is_none() && self.waiting().next().is_none()
     }
 }

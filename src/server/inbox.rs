@@ -11,7 +11,7 @@ use crate::wire::frame::{FrameReader, MAX_FRAME, MAX_GREETING_FRAME, MAX_TEXT, P
 use crate::wire::watch;
 
 /// The frames of one client.
-pub struct Inbox<'a, R> {
+pub(crate) struct Inbox<'a, R> {
     frames: FrameReader<R>,
     key: &'a Key,
     outbox: Arc<Outbox>,
@@ -21,7 +21,7 @@ pub struct Inbox<'a, R> {
 
 impl<'a, R: Read> Inbox<'a, R> {
     /// The inbox of a client that is joining: it may send short frames only.
-    pub fn new(stream: R, key: &'a Key, outbox: &Arc<Outbox>, who: String) -> Inbox<'a, R> {
+    pub(crate) fn new(stream: R, key: &'a Key, outbox: &Arc<Outbox>, who: String) -> Inbox<'a, R> {
         Inbox {
             frames: FrameReader::new(stream, MAX_GREETING_FRAME),
             key,
@@ -31,19 +31,19 @@ impl<'a, R: Read> Inbox<'a, R> {
     }
 
     /// The client has said who it is: it may send long frames, and the log calls it by name.
-    pub fn settle(&mut self, who: impl Display) {
+    pub(crate) fn settle(&mut self, who: impl Display) {
         self.frames.allow(MAX_FRAME);
         self.who = who.to_string();
     }
 
     /// The text of the next frame.
-    pub fn text(&mut self) -> Result<String, Departure> {
+    pub(crate) fn text(&mut self) -> Result<String, Departure> {
         let token = self.token()?;
         self.open(&token)
     }
 
     /// The token of the next frame.
-    pub fn token(&mut self) -> Result<Vec<u8>, Departure> {
+    pub(crate) fn token(&mut self) -> Result<Vec<u8>, Departure> {
         if !self.frames.has_frame() {
             // Before this thread waits for more, everything that it has caused goes out.
             self.outbox.flush();
@@ -54,13 +54,13 @@ impl<'a, R: Read> Inbox<'a, R> {
     }
 
     /// The next piece of a body, of which `left` bytes are due.
-    pub fn piece(&mut self, left: u64, piece: &mut [u8]) -> Result<Piece, Departure> {
+    pub(crate) fn piece(&mut self, left: u64, piece: &mut [u8]) -> Result<Piece, Departure> {
         let opens = |token: &[u8]| self.key.opens(token);
         Ok(self.frames.next_piece(left, piece, &opens)?)
     }
 
     /// Opens a token.
-    pub fn open(&self, token: &[u8]) -> Result<String, Departure> {
+    pub(crate) fn open(&self, token: &[u8]) -> Result<String, Departure> {
         let text = self.key.open(token).map_err(|_| WireError::NotOpened)?;
         watch::came(&self.who, token.len(), &text);
         if text.len() > MAX_TEXT {

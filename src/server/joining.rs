@@ -30,7 +30,7 @@ use crate::wire::name::{GroupName, UserName};
 const NAME_TIME: Duration = Duration::from_millis(100);
 
 /// Goes through the five steps. Returns the session of a client that is a member, or waits for approval.
-pub fn join<'a, R: Read>(
+pub(crate) fn join<'a, R: Read>(
     shared: &'a Shared,
     id: ClientId,
     outbox: &'a Arc<Outbox>,
@@ -172,7 +172,7 @@ impl<'a> Joining<'a> {
 }
 
 /// The frames that step 5 may need, sealed before the group is locked.
-pub struct JoinFrames {
+pub(crate) struct JoinFrames {
     /// For the client that created the group.
     pub admin_ready: Frame,
     /// For a member.
@@ -185,7 +185,7 @@ pub struct JoinFrames {
 
 impl JoinFrames {
     /// The frames for this user. A closed server repeats the client's challenge.
-    pub fn new(key: &Key, user: &UserName, challenge: &str) -> JoinFrames {
+    pub(crate) fn new(key: &Key, user: &UserName, challenge: &str) -> JoinFrames {
         let step_5 = |word| sealed_frame(key, with(word, challenge));
         JoinFrames {
             admin_ready: step_5(ADMIN_READY),

@@ -49,7 +49,7 @@ use crate::net::outbox::Pace;
 use crate::seal::{Key, Secret};
 
 /// How a server is set up. The defaults are in [`ServerSettings::new`].
-pub struct ServerSettings {
+pub(crate) struct ServerSettings {
     /// The host to listen on: an address of this machine, or a name of it.
     pub host: String,
     /// The port; 0 takes a free one.
@@ -70,7 +70,7 @@ pub struct ServerSettings {
 
 impl ServerSettings {
     /// A server at this address, with the limits that suit a local network.
-    pub fn new(host: String, port: u16) -> ServerSettings {
+    pub(crate) fn new(host: String, port: u16) -> ServerSettings {
         ServerSettings {
             host,
             port,
@@ -87,7 +87,7 @@ impl ServerSettings {
 }
 
 /// A server that listens.
-pub struct Server {
+pub(crate) struct Server {
     shared: Shared,
     listener: Listener,
 }
@@ -109,7 +109,7 @@ pub(crate) struct Shared {
 
 impl Server {
     /// Begins to listen, with a fresh key. With a secret, deriving it takes a moment first. The error is in words.
-    pub fn bind(mut settings: ServerSettings) -> Result<Server, String> {
+    pub(crate) fn bind(mut settings: ServerSettings) -> Result<Server, String> {
         settings.max_clients = bearable(settings.max_clients, GREETING_PLACES, "server");
         let places = settings.max_clients + GREETING_PLACES;
         let listener = Listener::bind(&settings.host, settings.port, places)?;

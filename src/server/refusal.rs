@@ -5,7 +5,7 @@ use crate::wire::name::{GroupName, NameError, UserName};
 
 /// A rule said no. This is no error: the text goes back to the client that asked.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Refusal {
+pub(crate) enum Refusal {
     // ---- joining ----
     #[error("the answer to this server's challenge is missing, as in a recording")]
     NoAnswer,
@@ -44,7 +44,7 @@ pub enum Refusal {
 
 impl Refusal {
     /// The code that a fernchat client gets with the text, if it is refused while it joins.
-    pub fn code(&self) -> RefusalCode {
+    pub(crate) fn code(&self) -> RefusalCode {
         match self {
             Refusal::NoAnswer => RefusalCode::Secret,
             Refusal::BadName(_) => RefusalCode::BadName,

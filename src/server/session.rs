@@ -34,7 +34,7 @@ use crate::wire::name_set;
 const MAX_HELD: usize = 4096;
 
 /// The session of a client that is a member of a group, or waits for approval.
-pub struct Session<'a, R> {
+pub(crate) struct Session<'a, R> {
     pub shared: &'a Shared,
     pub inbox: Inbox<'a, R>,
     pub client: Arc<Client>,
@@ -50,12 +50,12 @@ pub struct Session<'a, R> {
 
 impl<R: Read> Session<'_, R> {
     /// What the log calls this client.
-    pub fn who(&self) -> String {
+    pub(crate) fn who(&self) -> String {
         format!("{} in {}", self.client.name, self.group_name)
     }
 
     /// Runs the dialogues, one after the other, until the client departs.
-    pub fn run(mut self) -> Departure {
+    pub(crate) fn run(mut self) -> Departure {
         let departure = loop {
             if let Err(departure) = self.run_dialogue() {
                 break departure;
@@ -276,7 +276,7 @@ impl<R: Read> Session<'_, R> {
 
     /// The next answer of the open dialogue. A command that was typed ahead is kept for later. While a dialogue is open, no answer of a
     /// delivery is due.
-    pub fn next_answer(&mut self) -> Result<String, Departure> {
+    pub(crate) fn next_answer(&mut self) -> Result<String, Departure> {
         loop {
             let text = self.inbox.text()?;
             match Command::parse(&text) {
@@ -286,7 +286,7 @@ impl<R: Read> Session<'_, R> {
         }
     }
 
-    pub fn hold(&mut self, command: Command) -> Result<(), Departure> {
+    pub(crate) fn hold(&mut self, command: Command) -> Result<(), Departure> {
         if self.held.len() == MAX_HELD {
             return Err(Departure::Broke(format!(
                 "more than {MAX_HELD} commands typed ahead"
@@ -300,7 +300,7 @@ impl<R: Read> Session<'_, R> {
         sealed_frame(&self.shared.key, text)
     }
 
-    pub fn reply(&self, text: impl AsRef<[u8]>) {
+    pub(crate) fn reply(&self, text: impl AsRef<[u8]>) {
         self.client.reply(&self.frame(text));
     }
 
@@ -323,7 +323,7 @@ impl<R: Read> Session<'_, R> {
 /// What ends a dialogue early.
 #[derive(Debug, thiserror::Error)]
 #[error(transparent)]
-pub enum Stop {
+pub(crate) enum Stop {
     /// A rule said no: the client is told so, and the next dialogue begins.
     Refusal(#[from] Refusal),
     /// The connection ends.

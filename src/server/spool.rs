@@ -22,7 +22,7 @@ const MAX_SPOOL: u64 = 16 << 30;
 const MAX_BODIES: usize = 96;
 
 /// Where uploaded bodies are kept.
-pub struct Spool {
+pub(crate) struct Spool {
     folder: PathBuf,
     /// The most bytes that all bodies may take together.
     limit: u64,
@@ -32,7 +32,7 @@ pub struct Spool {
 
 impl Spool {
     /// A spool in this folder. The error says that no file can be made there.
-    pub fn new(folder: &Path) -> io::Result<Spool> {
+    pub(crate) fn new(folder: &Path) -> io::Result<Spool> {
         tempfile::tempfile_in(folder)?;
         let free = free_space(folder).unwrap_or(u64::MAX);
         Ok(Spool {
@@ -49,7 +49,7 @@ impl Spool {
     }
 
     /// Begins to store a body.
-    pub fn begin(&self, key: &Key) -> Result<Upload, SpoolError> {
+    pub(crate) fn begin(&self, key: &Key) -> Result<Upload, SpoolError> {
         let taken = Arc::clone(&self.taken);
         if Arc::strong_count(&taken) - 1 > MAX_BODIES {
             return Err(SpoolError::TooMany);
@@ -68,7 +68,7 @@ impl Spool {
 }
 
 /// A body that is being uploaded.
-pub struct Upload {
+pub(crate) struct Upload {
     body: Body,
     check: BodyCheck,
     limit: u64,
@@ -76,7 +76,7 @@ pub struct Upload {
 
 impl Upload {
     /// Stores the next bytes. Space is taken as they arrive, not as they are announced.
-    pub fn write(mut self, bytes: &[u8]) -> Result<Upload, SpoolError> {
+    pub(crate) fn write(mut self, bytes: &[u8]) -> Result<Upload, SpoolError> {
         let (n, body) = (bytes.len() as u64, &mut self.body);
         body.len += n;
         if body.taken.fetch_add(n, Ordering::Relaxed) + n > self.limit {
@@ -88,14 +88,14 @@ impl Upload {
     }
 
     /// All bytes have come: returns the body, if it is a token of the server's key.
-    pub fn finish(self) -> Result<Body, SpoolError> {
+    pub(crate) fn finish(self) -> Result<Body, SpoolError> {
         self.check.finish().map_err(SpoolError::NotOpened)?;
         Ok(self.body)
     }
 }
 
 /// A body in the spool. What [`Upload::finish`] returns has an HMAC that held.
-pub struct Body {
+pub(crate) struct Body {
     file: File,
     len: u64,
     taken: Arc<AtomicU64>,
@@ -103,12 +103,12 @@ pub struct Body {
 
 impl Body {
     /// Its length in bytes.
-    pub fn token_len(&self) -> u64 {
+    pub(crate) fn token_len(&self) -> u64 {
         self.len
     }
 
     /// Reads at least one byte from `offset` on. Several threads may do so at once.
-    pub fn read_at(&self, buffer: &mut [u8], offset: u64) -> Result<usize, SpoolError> {
+    pub(crate) fn read_at(&self, buffer: &mut [u8], offset: u64) -> Result<usize, SpoolError> {
         match read_at(&self.file, buffer, offset) {
             Ok(0) => Err(SpoolError::NotRead(io::ErrorKind::UnexpectedEof.into())),
             result => result.map_err(SpoolError::NotRead),
@@ -130,7 +130,7 @@ impl Drop for Body {
 
 /// Why a file was not stored, or does not come out again. The people concerned are told in these words.
 #[derive(Debug, thiserror::Error)]
-pub enum SpoolError {
+pub(crate) enum SpoolError {
     #[error("this server takes files of at most {}", size::in_words(*.limit))]
     TooLarge { limit: u64 },
     #[error("the server has room for {} of files in all; try again later", size::in_words(*.limit))]

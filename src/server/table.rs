@@ -18,7 +18,7 @@ use crate::wire::name::GroupName;
 const MAX_GROUPS: usize = 10_000;
 
 /// All groups of a server.
-pub struct GroupTable {
+pub(crate) struct GroupTable {
     groups: RwLock<HashMap<GroupName, Arc<Mutex<Group>>>>,
     /// How many lines each keeps for members that are offline.
     backlog: usize,
@@ -26,7 +26,7 @@ pub struct GroupTable {
 
 impl GroupTable {
     /// An empty table, whose groups keep this many lines.
-    pub fn new(backlog: usize) -> GroupTable {
+    pub(crate) fn new(backlog: usize) -> GroupTable {
         GroupTable {
             groups: RwLock::default(),
             backlog,
@@ -35,7 +35,7 @@ impl GroupTable {
 
     /// A client joins the group of this name. If there is none, the client founds it. Returns the group, and what the client does, for the
     /// log.
-    pub fn join(
+    pub(crate) fn join(
         &self,
         name: &GroupName,
         client: &Arc<Client>,
@@ -66,7 +66,7 @@ impl GroupTable {
     }
 
     /// Those clients of all groups that `of` finds in a group.
-    pub fn clients(&self, of: impl Fn(&Group) -> Vec<Arc<Client>>) -> Vec<Arc<Client>> {
+    pub(crate) fn clients(&self, of: impl Fn(&Group) -> Vec<Arc<Client>>) -> Vec<Arc<Client>> {
         let groups: Vec<_> = self.groups.read().values().cloned().collect();
         groups.iter().flat_map(|group| of(&group.lock())).collect()
     }

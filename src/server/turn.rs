@@ -34,7 +34,7 @@ const ANSWER_TICKS: u64 = 10 * 60 * 4;
 
 /// What may go to one client, and what must wait. The default is a client that has just joined.
 #[derive(Default)]
-pub struct Turn {
+pub(crate) struct Turn {
     is_dialogue_open: bool,
     delivery: Option<Delivery>,
     /// The step of the delivery that the client has asked for.
@@ -51,7 +51,7 @@ pub struct Turn {
 
 /// A chat line, or a notice from the server.
 #[derive(Clone)]
-pub struct Line {
+pub(crate) struct Line {
     /// Its frame.
     pub frame: Frame,
     /// Its number in the group; 0 for a notice.
@@ -59,7 +59,7 @@ pub struct Line {
 }
 
 /// A file that is offered to one client.
-pub struct Offer {
+pub(crate) struct Offer {
     /// The frame that begins the delivery.
     pub ask: Frame,
     /// The frame with the file's name.
@@ -69,7 +69,7 @@ pub struct Offer {
 }
 
 /// Something that reaches a client outside the dialogues that it started.
-pub enum Event {
+pub(crate) enum Event {
     /// A chat line or a notice.
     Line(Line),
     /// A file.
@@ -79,7 +79,7 @@ pub enum Event {
 }
 
 /// What goes out.
-pub enum Pass {
+pub(crate) enum Pass {
     /// This frame.
     Frame(Frame),
     /// This line.
@@ -106,18 +106,18 @@ struct Delivery {
 
 impl Turn {
     /// Opens a dialogue. `false`: a delivery is owed an answer, and the command must wait for it.
-    pub fn open_dialogue(&mut self) -> bool {
+    pub(crate) fn open_dialogue(&mut self) -> bool {
         self.is_dialogue_open = self.delivery.is_none();
         self.is_dialogue_open
     }
 
     /// The dialogue is over.
-    pub fn close_dialogue(&mut self) {
+    pub(crate) fn close_dialogue(&mut self) {
         self.is_dialogue_open = false;
     }
 
     /// A line for the client. It comes back if it may go out at once. Otherwise it is parked.
-    pub fn line(&mut self, line: Line) -> Option<Line> {
+    pub(crate) fn line(&mut self, line: Line) -> Option<Line> {
         if !self.is_busy() && self.parked.is_empty() && self.n_lost == 0 && !self.is_ended {
             return Some(line);
         }
@@ -131,7 +131,7 @@ impl Turn {
     }
 
     /// Something for the client, which goes out with the next [`Turn::next_pass`] or is parked.
-    pub fn event(&mut self, event: Event) {
+    pub(crate) fn event(&mut self, event: Event) {
         if self.is_ended {
             return;
         }
@@ -152,7 +152,7 @@ impl Turn {
     }
 
     /// A file for the client. `false`: too many files wait already, or the client is ending.
-    pub fn offer(&mut self, offer: Offer) -> bool {
+    pub(crate) fn offer(&mut self, offer: Offer) -> bool {
         let is_offer = |(_, event): &&(u64, Event)| matches!(event, Event::Offer(_));
         let has_space = !self.is_ended && self.parked.iter().filter(is_offer).count() < MAX_OFFERS;
         if has_space {
@@ -162,12 +162,12 @@ impl Turn {
     }
 
     /// This many lines, from before what comes next, were not kept.
-    pub fn lost(&mut self, n: u64) {
+    pub(crate) fn lost(&mut self, n: u64) {
         self.n_lost += n;
     }
 
     /// The client asks for the file's name. `false`: that is not due.
-    pub fn name_wanted(&mut self) -> bool {
+    pub(crate) fn name_wanted(&mut self) -> bool {
         let delivery = self.delivery.as_mut();
         let Some(delivery) = delivery.filter(|delivery| delivery.name.is_some()) else {
             return false;
@@ -178,7 +178,7 @@ impl Turn {
     }
 
     /// The client asks for the body. `false`: that is not due.
-    pub fn body_wanted(&mut self) -> bool {
+    pub(crate) fn body_wanted(&mut self) -> bool {
         let delivery = self.delivery.take_if(|delivery| delivery.name.is_none());
         let Some(delivery) = delivery else {
             return false;
@@ -189,13 +189,13 @@ impl Turn {
     }
 
     /// The body is written.
-    pub fn body_out(&mut self) {
+    pub(crate) fn body_out(&mut self) {
         self.is_sending = false;
     }
 
     /// The server's clock has ticked. If the client takes too long to answer, the delivery is called off; if an offer has waited as long,
     /// it is withdrawn. Returns their downloads. If the client answers after all, the steps go on, without a body.
-    pub fn tick(&mut self) -> Vec<Download> {
+    pub(crate) fn tick(&mut self) -> Vec<Download> {
         self.n_ticks += 1;
         let is_late = |at: u64| self.n_ticks - at >= ANSWER_TICKS;
         let mut downloads = Vec::new();
@@ -213,7 +213,7 @@ impl Turn {
     }
 
     /// What goes out next.
-    pub fn next_pass(&mut self) -> Option<Pass> {
+    pub(crate) fn next_pass(&mut self) -> Option<Pass> {
         if self.wanted.is_some() {
             return self.wanted.take();
         }

@@ -23,7 +23,7 @@ use crate::wire::name::FileName;
 const MORE_TIME: Duration = Duration::from_secs(60);
 
 impl<R: Read> Session<'_, R> {
-    pub fn file_transfer(&mut self) -> Result<(), Stop> {
+    pub(crate) fn file_transfer(&mut self) -> Result<(), Stop> {
         let answer = self.next_answer()?;
         if answer == FILE_ERROR {
             return Ok(());

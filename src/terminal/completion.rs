@@ -8,7 +8,7 @@ use super::{Names, Need};
 
 /// What the end of this line can become, and where that end begins. `need` is what the person was asked for. If that is nothing, the line
 /// begins with a command, or is to be said.
-pub fn candidates(
+pub(crate) fn candidates(
     line: &str,
     need: Need,
     commands: &[(&'static str, Need)],
@@ -43,7 +43,7 @@ pub fn candidates(
 }
 
 /// The file that a person means: as typed, or else without quotes and with the home folder in place of `~`.
-pub fn path(typed: &str) -> PathBuf {
+pub(crate) fn path(typed: &str) -> PathBuf {
     let as_typed = PathBuf::from(typed);
     if as_typed.exists() {
         return as_typed;

@@ -50,7 +50,7 @@ const LEAVES: &str = "(Ctrl-C again leaves)";
 const END_TIME: Duration = Duration::from_millis(200);
 
 /// The line editor.
-pub struct Editor {
+pub(crate) struct Editor {
     screen: Arc<Screen>,
     typed: Receiver<String>,
     restore_mode: Box<dyn Fn() + Send + Sync>,
@@ -90,7 +90,7 @@ struct QueuedLine {
 
 impl Editor {
     /// Starts editing. `None`: the terminal is too plain for it.
-    pub fn start(
+    pub(crate) fn start(
         conversation: Conversation,
         history: Option<PathBuf>,
         color: bool,
@@ -138,7 +138,7 @@ impl Editor {
     }
 
     /// Shows a line above the one that is being typed.
-    pub fn show(&self, text: String) {
+    pub(crate) fn show(&self, text: String) {
         let mut state = self.screen.state.lock();
         let is_full = |state: &mut ScreenState| state.queue.len() == MAX_LINES && !state.is_over;
         self.screen.changed.wait_while(&mut state, is_full);
@@ -151,7 +151,7 @@ impl Editor {
     }
 
     /// Shows the progress of a file, if nothing else is to be shown. `line` makes a line that fits into the given columns.
-    pub fn show_progress(&self, line: impl Fn(usize) -> String) {
+    pub(crate) fn show_progress(&self, line: impl Fn(usize) -> String) {
         let mut state = self.screen.state.lock();
         if state.queue.is_empty() && !state.is_over {
             let (text, is_progress) = (line(machine::columns()), true);
@@ -161,12 +161,12 @@ impl Editor {
     }
 
     /// The lines that are typed.
-    pub fn lines(&self) -> Receiver<String> {
+    pub(crate) fn lines(&self) -> Receiver<String> {
         self.typed.clone()
     }
 
     /// Ends the editing. The lines in the queue are shown, and the terminal is as it was.
-    pub fn end(&self) {
+    pub(crate) fn end(&self) {
         let Screen { state, changed, .. } = &*self.screen;
         let mut state = state.lock();
         let is_busy = |state: &mut ScreenState| {

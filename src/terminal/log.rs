@@ -19,14 +19,14 @@ const MINUTE_LEN: usize = "YYYY-MM-DD HH:MM".len();
 const TIME_LEN: usize = "YYYY-MM-DD HH:MM:SS ".len();
 
 /// The file.
-pub struct Log(File);
+pub(crate) struct Log(File);
 
 impl Log {
     /// Opens the file. A new one only its owner can read.
     ///
     /// # Errors
     /// Nothing can be written there: what to do about it.
-    pub fn open(path: &Path) -> Result<Log, String> {
+    pub(crate) fn open(path: &Path) -> Result<Log, String> {
         machine::append_private(path).map(Log).map_err(|error| {
             let path = path.display();
             format!("cannot write the log {path}: {error}; choose another file with --log")
@@ -34,13 +34,13 @@ impl Log {
     }
 
     /// Appends a line.
-    pub fn write(&mut self, group: &str, line: &str) -> io::Result<()> {
+    pub(crate) fn write(&mut self, group: &str, line: &str) -> io::Result<()> {
         let line = format!("{} [{group}] {line}\n", machine::local_time());
         self.0.write_all(line.as_bytes())
     }
 
     /// The last lines of this group, each with its date and minute.
-    pub fn earlier(&mut self, group: &str) -> io::Result<Vec<String>> {
+    pub(crate) fn earlier(&mut self, group: &str) -> io::Result<Vec<String>> {
         let start = self.0.metadata()?.len().saturating_sub(TAIL_LEN);
         self.0.seek(SeekFrom::Start(start))?;
         let mut tail = Vec::new();

@@ -13,15 +13,16 @@
 //! - [`log`]: what was shown, in a file.
 //! - [`progress`]: how far a file has come.
 
-pub mod completion;
+#[cfg_attr(not(feature = "editor"), allow(dead_code))] // it completes what is typed in the editor
+pub(crate) mod completion;
 #[cfg(feature = "editor")]
-pub mod editor;
+pub(crate) mod editor;
 #[cfg(not(feature = "editor"))]
 #[path = "no_editor.rs"]
-pub mod editor;
-pub mod log;
-pub mod progress;
-pub mod style;
+pub(crate) mod editor;
+pub(crate) mod log;
+pub(crate) mod progress;
+pub(crate) mod style;
 
 use std::collections::BTreeSet;
 use std::io::{self, BufRead, IsTerminal, Write};
@@ -125,7 +126,7 @@ pub struct Names {
 }
 
 /// How many members are kept, and how many requests. A hostile server could name people without end.
-pub const MAX_NAMES: usize = 10_000;
+pub(crate) const MAX_NAMES: usize = 10_000;
 
 impl Names {
     /// Learns that somebody is a member.

@@ -8,31 +8,31 @@ use crossbeam_channel::Receiver;
 use super::Conversation;
 
 /// There is none.
-pub struct Editor(Infallible);
+pub(crate) struct Editor(Infallible);
 
 impl Editor {
     /// Never.
-    pub fn start(_: Conversation, _: Option<PathBuf>, _: bool) -> Option<Editor> {
+    pub(crate) fn start(_: Conversation, _: Option<PathBuf>, _: bool) -> Option<Editor> {
         None
     }
 
     /// Never called.
-    pub fn show(&self, _: String) {
+    pub(crate) fn show(&self, _: String) {
         match self.0 {}
     }
 
     /// Never called.
-    pub fn show_progress(&self, _: impl Fn(usize) -> String) {
+    pub(crate) fn show_progress(&self, _: impl Fn(usize) -> String) {
         match self.0 {}
     }
 
     /// Never called.
-    pub fn lines(&self) -> Receiver<String> {
+    pub(crate) fn lines(&self) -> Receiver<String> {
         match self.0 {}
     }
 
     /// Never called.
-    pub fn end(&self) {
+    pub(crate) fn end(&self) {
         match self.0 {}
     }
 }

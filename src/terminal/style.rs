@@ -14,7 +14,7 @@ use crate::wire::name::is_harmful;
 const COLORS: [u8; 12] = [160, 166, 94, 64, 28, 30, 32, 33, 63, 99, 134, 162];
 
 /// Whether lines have colour and time.
-pub struct Style {
+pub(crate) struct Style {
     /// Names have colours, notices are dim.
     pub color: bool,
     /// Each line has its time.
@@ -23,7 +23,7 @@ pub struct Style {
 
 impl Style {
     /// A name in its colour.
-    pub fn name(&self, name: &str) -> String {
+    pub(crate) fn name(&self, name: &str) -> String {
         // FNV-1a: short, and the same in every version.
         let hash = name.bytes().fold(0x811c_9dc5, |hash: u32, byte| {
             (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193)
@@ -33,12 +33,12 @@ impl Style {
     }
 
     /// A text that is dimmer than what people say.
-    pub fn quiet(&self, text: &str) -> String {
+    pub(crate) fn quiet(&self, text: &str) -> String {
         self.paint("2", text)
     }
 
     /// A text that stands out.
-    pub fn loud(&self, text: &str) -> String {
+    pub(crate) fn loud(&self, text: &str) -> String {
         self.paint("1;7", text)
     }
 
@@ -63,16 +63,16 @@ const DAYS: [&str; 7] = [
 ];
 
 /// The day whose lines are being shown.
-pub struct Day(NaiveDate);
+pub(crate) struct Day(NaiveDate);
 
 impl Day {
     /// This day.
-    pub fn today() -> Day {
+    pub(crate) fn today() -> Day {
         Day(machine::local_time().date())
     }
 
     /// Goes on to `today`. Returns the line that says so, if it is another day.
-    pub fn turn(&mut self, today: Day) -> Option<String> {
+    pub(crate) fn turn(&mut self, today: Day) -> Option<String> {
         let is_new = self.0 != today.0;
         *self = today;
         is_new.then(|| format!("--- {}, {} ---", DAYS[self.0.weekday() as usize], self.0))
@@ -80,7 +80,7 @@ impl Day {
 }
 
 /// Whether a text mentions this user, as a word of its own, in capitals or not.
-pub fn mentions(text: &str, name: &str) -> bool {
+pub(crate) fn mentions(text: &str, name: &str) -> bool {
     let (text, name) = (text.to_lowercase(), name.to_lowercase());
     let is_end = |c: Option<char>| !c.is_some_and(char::is_alphanumeric);
     text.match_indices(&name).any(|(at, found)| {
@@ -91,7 +91,7 @@ pub fn mentions(text: &str, name: &str) -> bool {
 }
 
 /// The text with every character that a terminal might obey written out: `^[` for escape, `<U+202E>` for an override.
-pub fn harmless(text: &str) -> String {
+pub(crate) fn harmless(text: &str) -> String {
     let mut shown = String::with_capacity(text.len());
     for c in text.chars() {
         match c {
@@ -106,7 +106,7 @@ pub fn harmless(text: &str) -> String {
 }
 
 /// As much of a text as fits into this many columns, if every character beyond the alphabets of Europe takes two.
-pub fn cut(text: &str, columns: usize) -> &str {
+pub(crate) fn cut(text: &str, columns: usize) -> &str {
     let widths = text.char_indices().scan(0, |width, (at, c)| {
         *width += if c < '\u{1100}' { 1 } else { 2 };
         Some((at, *width))

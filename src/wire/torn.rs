@@ -36,12 +36,12 @@ pub(super) struct Owed {
 
 impl Owed {
     /// The length of the next token, if there is no choice.
-    pub fn only(&self) -> Option<usize> {
+    pub(super) fn only(&self) -> Option<usize> {
         let first = self.lengths.first();
         first.filter(|_| first == self.lengths.last()).copied()
     }
 
-    pub fn push(&mut self, length: usize) -> Result<(), WireError> {
+    pub(super) fn push(&mut self, length: usize) -> Result<(), WireError> {
         if self.lengths.len() == MAX_OWED {
             return Err(WireError::TooTorn(MAX_OWED));
         }
@@ -50,7 +50,7 @@ impl Owed {
         Ok(())
     }
 
-    pub fn remove(&mut self, length: usize) {
+    pub(super) fn remove(&mut self, length: usize) {
         if let Ok(at) = self.lengths.binary_search(&length) {
             self.lengths.remove(at);
         }
@@ -59,7 +59,7 @@ impl Owed {
     }
 
     /// The length of the token at the front: the shortest that is owed and opens. `None`: it has not arrived as a whole.
-    pub fn token_at(
+    pub(super) fn token_at(
         &mut self,
         front: &[u8],
         opens: &dyn Fn(&[u8]) -> bool,
@@ -82,7 +82,7 @@ impl Owed {
     }
 
     /// How many of the first `most` bytes at the front are body: those before the next length, or before what may be an owed token.
-    pub fn body_len(&self, front: &[u8], most: usize) -> usize {
+    pub(super) fn body_len(&self, front: &[u8], most: usize) -> usize {
         let most = most.min(front.len());
         if self.lengths.is_empty() && !front[..most].contains(&0) {
             return most; // the plain case, and the fast one
@@ -96,7 +96,7 @@ impl Owed {
     }
 
     /// Whether what looked like a token inside a body, and is none, may be body.
-    pub fn allows_false_alarm(&mut self) -> bool {
+    pub(super) fn allows_false_alarm(&mut self) -> bool {
         self.n_false_alarms += 1;
         self.n_false_alarms <= MAX_FALSE_ALARMS
     }
