@@ -2,6 +2,7 @@
 
 use std::fmt::Display;
 use std::io::Write;
+use std::net::{IpAddr, SocketAddr};
 use std::process::ExitCode;
 
 use crate::args::{self, Args};
@@ -60,8 +61,28 @@ fn serve(service: impl Service + 'static) -> Result<(), String> {
         }
     }))
     .map_err(in_words)?;
-    print_line(&service.banner())?;
+    let reach = reach(service.listener().address());
+    print_line(&format!("{reach}; {}", service.who_reads()))?;
     service.listener().run(service).map_err(in_words)
+}
+
+/// Where a service listens and where others reach it, in words.
+fn reach(address: SocketAddr) -> String {
+    let is_same_kind = |ip: &IpAddr| address.is_ipv6() || ip.is_ipv4();
+    let reach: Vec<String> = match address.ip() {
+        ip if ip.is_loopback() => Vec::new(),
+        ip if !ip.is_unspecified() => vec![address.to_string()],
+        _ => machine::addresses()
+            .into_iter()
+            .filter(is_same_kind)
+            .map(|ip| SocketAddr::new(ip, address.port()).to_string())
+            .collect(),
+    };
+    if reach.is_empty() {
+        return format!("listening on {address}, reachable only from this machine");
+    }
+    let reach = reach.join(" or ");
+    format!("listening on {address}, reachable by others at {reach}")
 }
 
 fn in_words(error: impl Display) -> String {

@@ -62,8 +62,8 @@ pub(crate) fn bearable(n_clients: usize, n_others: usize, service: &str) -> usiz
 pub(crate) trait Service: Sync {
     /// Where its clients come from.
     fn listener(&self) -> &Listener;
-    /// What to tell whoever started it: where it listens, how others reach it, and who can read along.
-    fn banner(&self) -> String;
+    /// Who can read along, in words.
+    fn who_reads(&self) -> &'static str;
     /// How frames go out to the clients.
     fn pace(&self) -> Pace;
     /// Talks with one client until it is gone, in the thread of this client.
@@ -107,27 +107,9 @@ impl Listener {
         })
     }
 
-    /// Where it listens and where others reach it, in words.
-    pub(crate) fn banner(&self) -> String {
-        let address = self.address;
-        let is_same_kind = |ip: &IpAddr| address.is_ipv6() || ip.is_ipv4();
-        let reach: Vec<String> = match address.ip() {
-            ip if ip.is_loopback() => Vec::new(),
-            ip if !ip.is_unspecified() => vec![address.to_string()],
-            _ => machine::addresses()
-                .into_iter()
-                .filter(is_same_kind)
-                .map(|ip| SocketAddr::new(ip, address.port()).to_string())
-                .collect(),
-        };
-        if reach.is_empty() {
-            format!("listening on {address}, reachable only from this machine")
-        } else {
-            format!(
-                "listening on {address}, reachable by others at {}",
-                reach.join(" or ")
-            )
-        }
+    /// Where it listens.
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.address
     }
 
     /// All clients that there are, in the order in which they came. While this is held, none comes or goes.
@@ -314,8 +296,8 @@ mod tests {
             &self.0
         }
 
-        fn banner(&self) -> String {
-            self.0.banner()
+        fn who_reads(&self) -> &'static str {
+            "nobody"
         }
 
         fn pace(&self) -> Pace {

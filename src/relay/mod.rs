@@ -97,11 +97,8 @@ impl Service for Relay {
         &self.listener
     }
 
-    fn banner(&self) -> String {
-        format!(
-            "{}; this relay has no key, and passes on what it cannot read",
-            self.listener.banner()
-        )
+    fn who_reads(&self) -> &'static str {
+        "this relay has no key, and passes on what it cannot read"
     }
 
     fn pace(&self) -> Pace {

@@ -144,12 +144,11 @@ impl Service for Server {
         &self.listener
     }
 
-    fn banner(&self) -> String {
-        let who = match self.shared.salt {
+    fn who_reads(&self) -> &'static str {
+        match self.shared.salt {
             None => "everyone on the network can read the key, and so all that is said",
             Some(_) => "closed: only those who have the secret can join and read",
-        };
-        format!("{}; {who}", self.listener.banner())
+        }
     }
 
     fn pace(&self) -> Pace {
