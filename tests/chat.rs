@@ -228,7 +228,7 @@ fn a_client_that_dies_in_mid_sentence_is_offline_and_nobody_else_notices() {
     drop(bob);
     server.program.logs("departed: hung up");
     assert_eq!(alice.asks_for_set("/onlineMembers"), set(&["alice"]));
-    // His seat is free for him.
+    // His name is free for him.
     let mut bob = Peer::greet(server.port, "bob", "team");
     bob.hears("/ready");
     bob.tells("back");

@@ -310,7 +310,7 @@ fn a_server_that_may_have_few_descriptors_says_so_and_takes_as_many_clients_as_i
         drop(client);
         server.program.logs("departed: ");
     }
-    // They are gone now; a whole house of silence more, and one still gets in.
+    // They are gone now. As many more say nothing, and one still gets in.
     let _silent: Vec<Peer> = (0..72).map(|_| Peer::connect(server.port)).collect();
     Peer::greet(server.port, "alice", "team").hears("/adminReady");
 }

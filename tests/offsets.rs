@@ -51,7 +51,7 @@ fn cut_after_every_byte(end: End) {
                 socket.read_exact(&mut [0; 44]).unwrap();
                 socket.write_all(&session[..cut]).unwrap();
                 end.of(socket);
-                // With the one before still in the seat, it would be refused.
+                // If the one before still had the name, it would be refused.
                 let line = server.program.logs("departed: ");
                 assert!(!line.contains("refused"), "{cut}: {line}");
                 if cut == session.len() / 2 {

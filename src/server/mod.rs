@@ -167,6 +167,10 @@ impl Service for Server {
     }
 
     fn tick(&self) {
+        // Only files make a client wait for the clock.
+        if !self.shared.spool.was_used() {
+            return;
+        }
         let online = |group: &Group| group.online().cloned().collect();
         for client in self.shared.table.clients(online) {
             // A panic concerns this client only.

@@ -9,7 +9,7 @@ use std::fs::File;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use crate::machine::{free_space, read_at};
 use crate::seal::{BodyCheck, Key, SealError};
@@ -28,6 +28,8 @@ pub(crate) struct Spool {
     limit: u64,
     /// The bytes that they take. Each body holds a clone, so the count of clones counts the bodies.
     taken: Arc<AtomicU64>,
+    /// Whether there was a body since the clock asked last.
+    was_used: AtomicBool,
 }
 
 impl Spool {
@@ -39,6 +41,7 @@ impl Spool {
             folder: folder.to_owned(),
             limit: MAX_SPOOL.min(free / 2),
             taken: Arc::default(),
+            was_used: AtomicBool::new(false),
         })
     }
 
@@ -48,8 +51,15 @@ impl Spool {
         Arc::strong_count(&self.taken) == 1
     }
 
+    /// Whether there was any body since the last call. Called by the clock.
+    pub(crate) fn was_used(&self) -> bool {
+        let has_bodies = Arc::strong_count(&self.taken) > 1;
+        self.was_used.swap(has_bodies, Ordering::Relaxed)
+    }
+
     /// Begins to store a body.
     pub(crate) fn begin(&self, key: &Key) -> Result<Upload, SpoolError> {
+        self.was_used.store(true, Ordering::Relaxed);
         let taken = Arc::clone(&self.taken);
         if Arc::strong_count(&taken) - 1 > MAX_BODIES {
             return Err(SpoolError::TooMany);
@@ -156,6 +166,7 @@ mod tests {
             folder: folder.to_owned(),
             limit: LIMIT,
             taken: Arc::default(),
+            was_used: AtomicBool::new(false),
         }
     }
 
@@ -254,6 +265,22 @@ mod tests {
         uploads.push(spool.begin(&key).unwrap());
         drop(uploads);
         assert!(spool.is_empty());
+    }
+
+    #[test]
+    fn the_clock_hears_of_each_body_also_of_one_that_is_gone() {
+        let folder = tempfile::tempdir().unwrap();
+        let (spool, key) = (spool(folder.path()), Key::generate());
+        assert!(!spool.was_used());
+        drop(spool.begin(&key).unwrap());
+        assert!(spool.was_used(), "it came and went between two ticks");
+        assert!(!spool.was_used());
+        let upload = spool.begin(&key).unwrap();
+        assert!(spool.was_used());
+        assert!(spool.was_used());
+        drop(upload);
+        assert!(spool.was_used(), "once more, for what it left to say");
+        assert!(!spool.was_used());
     }
 
     #[test]
