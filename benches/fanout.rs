@@ -8,7 +8,7 @@
 //!
 //! The servers are the release program's group chat and its blind relay (without a pause), the brokers of [`peers`], one of them
 //! also with TLS, and the Python server that the tests use, each in a process of its own; who cannot be had is named and left
-//! out. Whatever they reach, it is to be read against a limit that is measured in turn with them, on the same load: this program
+//! out. Their figures are to be read against a limit that is measured in turn with them, on the same load: this program
 //! started once more as one thread that seals nothing, takes what has come and gives each member all of it in one write.
 //!
 //! W lines are under way at any time: a sender says the next as soon as one of them is with everybody. The rows with a pace say a line
@@ -95,7 +95,7 @@ fn main() -> ExitCode {
     let outcome = match args.iter().position(|arg| arg == "--relay") {
         Some(at) => relay(args[at + 1].parse().unwrap_or_default()),
         None if has("--idle") => idle::measure(),
-        // Only `cargo bench` says --bench: whoever runs all targets as tests wants to know that it works.
+        // Only `cargo bench` says --bench: somebody who runs all targets as tests wants to know that it works.
         None => measure(has("--quick") || !has("--bench")),
     };
     match outcome {
@@ -606,14 +606,14 @@ fn number(key: &Key, token: &[u8]) -> Outcome<usize> {
     Ok(text[text.len() - TEXT_LEN..].parse()?)
 }
 
-/// So many connections, in the order of their members.
+/// The connections of `n_members` members, in the order of the members.
 fn connect(port: u16, n_members: usize) -> Outcome<Vec<TcpStream>> {
     Ok((0..n_members)
         .map(|_| TcpStream::connect(("127.0.0.1", port)))
         .collect::<Result<_, _>>()?)
 }
 
-/// Joins so many fernchat clients to one group; the first administers it. First all ask and then all are approved, so that nobody but
+/// Joins `n_members` fernchat clients to one group. The first administers it. First all ask and then all are approved, so that nobody but
 /// the admin hears of the requests.
 fn join(port: u16, n_members: usize) -> Outcome<(Key, Vec<TcpStream>)> {
     let mut key = [0; 44];

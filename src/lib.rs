@@ -107,9 +107,9 @@
 //! [group](server::group), one [turn](server::client). While the first or the second is held, nothing is sealed, written or waited for. In
 //! the [relay] there is one lock in their place: the listener's list of connections.
 //!
-//! Below them are locks that guard a few fields each: what was pushed to an outbox, its deadlines, the outboxes that are due in the next
-//! round, and what a member is to be told at the next tick of the clock. One round is made at a time. Its lock is taken while none of
-//! the others is held.
+//! Below them are locks that guard a few fields each. An outbox has one for what was pushed to it, and one for its deadlines. The fan-out
+//! has one for the outboxes that are due in the next round. A client has one for what it is told at the next tick of the clock.
+//! One round is made at a time: its lock is taken while none of the others is held.
 
 #![cfg_attr(
     not(test),

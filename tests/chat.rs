@@ -638,7 +638,7 @@ fn the_log_never_holds_what_people_say() {
 }
 
 #[test]
-fn whoever_watches_the_wire_sees_each_frame_by_its_kind_and_never_a_text() {
+fn the_log_of_the_wire_shows_each_frame_by_its_kind_and_never_a_text() {
     let mut server = Server::watched();
     let mut alice = Peer::join(server.port, "alice", None);
     let mut canary = fernchat();

@@ -25,7 +25,7 @@ fn main() {
         command.args(arguments);
         command
     };
-    // For Windows a device, whatever stands behind the dot.
+    // For Windows this is a device, with any extension.
     exchange(fernchat, other, ["nul.txt", "_nul.txt"]);
     exchange(other, fernchat, ["plan.txt", "plan.txt"]);
     println!(

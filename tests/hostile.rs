@@ -362,7 +362,7 @@ fn one_who_floods_is_slowed_down_and_the_others_are_answered() {
             }
             mallory.socket.shutdown(Shutdown::Both).unwrap();
         });
-        // Everybody else keeps reading: whoever does not is waited for.
+        // Everybody else keeps reading, because the server waits for those who do not.
         let reader = |peer: &mut Peer| while peer.hears_text() != "bob: that is all" {};
         let (alice, carol) = (&mut alice, &mut carol);
         scope.spawn(move || reader(alice));

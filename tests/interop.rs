@@ -908,7 +908,7 @@ mod python_server {
     }
 
     #[test]
-    fn whoever_waits_reads_the_echo_before_leaving() {
+    fn a_waiting_client_reads_the_echo_before_it_leaves() {
         let Some(python) = Python::find() else { return };
         let mut server = python.server(&[]);
         let mut alice = python.our_admin(server.port, "alice");
@@ -930,7 +930,7 @@ mod python_server {
     }
 
     #[test]
-    fn whoever_leaves_says_so() {
+    fn a_client_that_leaves_says_so() {
         let Some((python, mut server, mut alice, mut bob)) = our_team(&[]) else {
             return;
         };

@@ -232,7 +232,7 @@ fn a_name_that_another_took_meanwhile_is_waited_for() {
 }
 
 #[test]
-fn whoever_waits_again_can_leave_whatever_was_typed_meanwhile() {
+fn a_client_that_waits_again_can_leave_with_lines_unsent() {
     let server = Server::start();
     let port = server.port;
     let mut alice = lasting_client(port, "alice", &[]);
@@ -269,7 +269,7 @@ fn lines_of_somebody_who_is_called_almost_like_the_server_are_not_said_twice() {
 }
 
 #[test]
-fn whoever_has_no_connection_can_leave_all_the_same() {
+fn a_client_without_a_connection_can_leave() {
     for how in ["/3", "INT", "TERM", "end"] {
         let mut pair = Pair::start(&[]);
         pair.cuts();

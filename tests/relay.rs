@@ -52,7 +52,7 @@ impl Relay {
     }
 }
 
-/// The next tokens that arrive, whatever pieces they come in.
+/// The next tokens that arrive, in pieces of any kind.
 fn tokens(socket: &mut TcpStream, n: usize) -> Vec<String> {
     let mut splitter = Splitter::default();
     let mut tokens = Vec::new();

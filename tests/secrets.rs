@@ -98,7 +98,7 @@ fn python_derives_the_same_key_from_the_same_secret() {
 }
 
 #[test]
-fn whoever_lacks_the_secret_is_refused_at_the_first_frame_and_told_why() {
+fn a_client_without_the_secret_is_refused_at_the_first_frame_and_told_why() {
     let home = folder();
     let (mut server, _) = closed_server(home.path());
     let refused = |server: &mut Server, part: &str| {
@@ -381,7 +381,7 @@ fn a_server_that_delivers_under_another_name_is_found_out() {
 }
 
 #[test]
-fn whoever_is_kicked_hears_nothing_more_though_the_key_is_still_good() {
+fn a_kicked_member_hears_nothing_more_though_its_key_is_still_good() {
     let home = folder();
     let (key, _) = room_key(home.path());
     let server = Server::start();
@@ -408,7 +408,7 @@ fn whoever_is_kicked_hears_nothing_more_though_the_key_is_still_good() {
 }
 
 #[test]
-fn a_file_is_sealed_twice_and_whoever_lacks_the_room_key_keeps_it_sealed() {
+fn a_file_is_sealed_twice_and_stays_sealed_without_the_room_key() {
     let home = folder();
     let (key, fernet) = room_key(home.path());
     let server = Server::start();

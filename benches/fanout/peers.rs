@@ -115,7 +115,7 @@ fn bare(_: &Path) -> Outcome<Option<Dress>> {
 }
 
 impl Broker {
-    /// Starts it and connects so many members, of which the first say and the others hear. `None` if it cannot be had.
+    /// Starts it and connects its members. The first of them say lines, and the others hear them. `None` if it cannot be had.
     pub fn start(&self, n_senders: usize, n_receivers: usize) -> Outcome<Option<(Process, Pipes)>> {
         let folder = tempfile::tempdir()?;
         let Some(dress) = (self.dress)(folder.path())?.filter(|_| is_installed(self.program))

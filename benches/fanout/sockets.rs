@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 pub use poller::{Poller, raise_limit};
 
-/// A bench ends at the first error, whatever it is.
+/// A bench ends at the first error of any kind.
 pub type Outcome<T> = Result<T, Box<dyn Error>>;
 
 /// The limit: passes on what each of `n` peers sends to all others, and ends when one of them does. One thread, nothing sealed or opened.

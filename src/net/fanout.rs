@@ -49,7 +49,7 @@ impl Default for Fanout {
 }
 
 impl Fanout {
-    /// Has everything that was pushed so far written, whoever pushed it. Waits for no client. The caller holds no lock.
+    /// Has everything written that was pushed so far, by any thread. Waits for no client. The caller holds no lock.
     pub(crate) fn flush(&self) {
         if self.due.lock().is_empty() {
             return;

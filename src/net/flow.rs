@@ -37,17 +37,17 @@ pub(super) struct Flow {
 }
 
 impl Flow {
-    /// So many bytes were pushed.
+    /// This many bytes were pushed.
     pub(super) fn push(&self, n: usize) {
         self.queued.fetch_add(n, Ordering::Relaxed);
     }
 
-    /// The client has taken so many bytes, queued or not.
+    /// The client has taken this many bytes, queued or not.
     pub(super) fn take(&self, n: usize) {
         self.taken.fetch_add(n as u64, Ordering::Relaxed);
     }
 
-    /// So many bytes are not queued any more.
+    /// This many bytes are not queued any more.
     pub(super) fn free(&self, n: usize) {
         let before = self.queued.fetch_sub(n, Ordering::Relaxed);
         if before > SOFT_LIMIT && before - n <= SOFT_LIMIT {

@@ -45,8 +45,8 @@ const ROOM_TIME: Duration = Duration::from_secs(1);
 /// The pause after an accept that failed, so that a lack of descriptors does not become a busy loop.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
-/// How many of so many clients this machine bears, beside so many others. Fewer are said to whoever starts the `service`: its clients
-/// are told only that it is full.
+/// How many of `n_clients` clients this machine bears, beside `n_others` others. If it bears fewer, the log says so: the clients are told
+/// only that the `service` is full.
 pub(crate) fn bearable(n_clients: usize, n_others: usize, service: &str) -> usize {
     let most = machine::client_ceiling().saturating_sub(n_others);
     if most < n_clients {
@@ -88,7 +88,7 @@ pub(crate) struct Listener {
 }
 
 impl Listener {
-    /// Listens at this host, which may be a name, for at most so many clients at one time. The error is in words.
+    /// Listens at this host, which may be a name, for at most `places` clients at one time. The error is in words.
     pub(crate) fn bind(host: &str, port: u16, places: usize) -> Result<Listener, String> {
         let refuse = |error| {
             let advice = advice(&error);

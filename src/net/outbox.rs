@@ -328,7 +328,7 @@ pub(crate) mod tests {
     /// How long any expected thing may take.
     const DEADLINE: Duration = Duration::from_secs(10);
 
-    /// A client that takes only so many bytes at once, and breaks when it has taken `limit` bytes.
+    /// A client that takes only `space` bytes at once, and breaks when it has taken `limit` bytes.
     struct Fake {
         space: AtomicUsize,
         limit: usize,
@@ -436,7 +436,7 @@ pub(crate) mod tests {
     }
 
     impl Client {
-        /// A client that takes so many bytes at once.
+        /// A client that takes `space` bytes at once.
         fn with_space(space: usize) -> Client {
             Client::new(space, Pace::Batched, usize::MAX)
         }
@@ -756,7 +756,7 @@ pub(crate) mod tests {
     }
 
     proptest! {
-        /// Whatever the client takes at once, and whenever the writer gets to it.
+        /// The client takes any part at once, and the writer comes at any time.
         #[test]
         fn order_is_kept(steps in proptest::collection::vec((0..4, 0..20_usize), 0..100)) {
             let client = Client::with_space(0);

@@ -5,7 +5,7 @@
 //! Frames come from an `impl Read` and replies go into an outbox: no test of this module needs a socket.
 //!
 //! Where an answer is due, a Python client may have typed its next command ahead. [`Session::next_answer`] keeps it, and it runs next.
-//! Invariant: whatever ends a session, also a panic, its member is offline afterwards ([`Drop`]).
+//! Invariant: after a session has ended, also by a panic, its member is offline ([`Drop`]).
 
 use std::collections::VecDeque;
 use std::io::Read;

@@ -206,7 +206,7 @@ mod tests {
     }
 
     #[test]
-    fn room_is_given_back_whatever_becomes_of_a_body() {
+    fn space_is_given_back_when_a_body_is_dropped_at_any_stage() {
         let folder = tempfile::tempdir().unwrap();
         let (spool, key) = (spool(folder.path()), Key::generate());
         let token = key.seal(&[0; 100]).into_bytes();

@@ -1,8 +1,8 @@
 //! The turn of one client: what may go to it now, and what must wait.
 //!
-//! A Python client takes the next frame for the answer that it waits for, whatever the frame is. So from the echo of a command to the last
-//! frame of its dialogue the server sends it nothing else, and nothing else from `/receiveFile` to the end of the body. Events that come
-//! meanwhile are parked, in order. They go out as soon as the dialogue and the delivery are both over.
+//! A Python client takes the next frame for the answer that it waits for, even if the frame is something else. So the server sends it
+//! nothing else from the echo of a command to the last frame of its dialogue. The same holds from `/receiveFile` to the end of a body.
+//! Events that come meanwhile are parked, in order. They go out as soon as the dialogue and the delivery are both over.
 //!
 //! ```text
 //!                   /receiveFile             /sendFilename              /sendFile              written

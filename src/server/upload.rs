@@ -1,6 +1,6 @@
 //! Uploads: the one dialogue with a body in it.
 //!
-//! The session takes the body off the stream and stores it in the spool. A Python client sends its body whatever the server answers. So a
+//! The session takes the body off the stream and stores it in the spool. A Python client sends its body even if the server refuses it. So a
 //! body that is refused is taken off the stream, too, and dropped: both ends stay in sync.
 //! The stored file is then offered to the other members ([`super::download`]).
 

@@ -26,7 +26,7 @@
 //! | 4 | client | the group name |
 //! | 5 | server | `/adminReady`: the group is new, and the client is its admin; `/ready`: the client is a member; `/wait`: the admin must approve |
 //!
-//! - Step 5 is the first frame after step 4, whatever happens in the group meanwhile.
+//! - Step 5 is the first frame after step 4, also if something happens in the group meanwhile.
 //! - A Python client connects first and asks its user for the names afterwards. Minutes may pass between steps 1 and 4.
 //! - A Python client that is refused gets `/ready`, a line from `PyChat` with the reason, and `/kicked`. It shows the line and ends.
 //!
@@ -66,7 +66,7 @@
 //! All clients have the server's key, so the server passes the token of a file on as it came.
 //!
 //! # What the server takes care of
-//! 1. A Python client takes the next frame for the answer, whatever it is. So inside a dialogue or a delivery the server sends it
+//! 1. A Python client takes the next frame for the answer, even if it is something else. So inside a dialogue or a delivery the server sends it
 //!    nothing else: events wait, in order (`server/turn.rs`).
 //! 2. A Python client may send its next command where an answer is due. The server keeps the command and runs it next. With `/messageSend`
 //!    kept, `/proceed` would lock the client up: so the server refuses the decision about a name, and the user tries again. Where the

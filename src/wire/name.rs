@@ -137,8 +137,8 @@ impl FileName {
     ///
     /// - Only what follows the last `/` or `\` and a drive letter stays. If that is nothing, the name is `unnamed`.
     /// - Harmful characters, and those that Windows forbids, become `_`. Blanks at both ends and dots at the end go.
-    /// - `_` comes before the device names of Windows (`_NUL.txt`), a leading `.` (nobody would see a received `.bashrc`),
-    ///   `~` (it could say `~error~` on the wire) and `-` (an option to a shell).
+    /// - `_` is put before the device names of Windows (`_NUL.txt`), and before a leading `.`, `~` or `-`. Nobody would see a received
+    ///   `.bashrc`, a `~error~` means something else on the wire, and `-` begins an option of a shell.
     /// - At most 255 bytes stay, with the extension if it is short.
     pub fn from_peer(text: &str) -> FileName {
         let base = text.rsplit(['/', '\\']).next().unwrap_or_default();

@@ -513,7 +513,7 @@ impl Peer {
         self.hears_set()
     }
 
-    /// A round trip that proves that nothing else is on its way: whatever was pushed before has been heard before.
+    /// A round trip that proves that nothing else is on its way: what was pushed before has been heard before.
     #[track_caller]
     pub fn hears_nothing(&mut self) {
         self.says("/whoAdmin");
@@ -568,7 +568,7 @@ impl Peer {
     }
 }
 
-/// Uploads as a Python client does: everything, whatever the server says. Returns the result.
+/// Uploads as a Python client does: everything, even if the server refuses it. Returns the result.
 pub fn upload(peer: &mut Peer, name: &str, body: &[u8]) -> String {
     peer.says("/fileTransfer");
     peer.hears("/fileTransfer");
@@ -693,7 +693,7 @@ impl Tap {
         tap
     }
 
-    /// Ends all connections at once, whatever is on its way.
+    /// Ends all connections at once, also if something is on its way.
     pub fn cuts(&self) {
         for socket in self.sockets.lock().unwrap().drain(..) {
             // The other end may have been faster.

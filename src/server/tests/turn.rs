@@ -520,7 +520,7 @@ impl Model {
                 (pass, waiting) => panic!("out of order: {}, {waiting:?}", word(pass)),
             }
         }
-        // Whatever can go has gone.
+        // Everything that can go has gone.
         let is_anything_left = !self.waiting.is_empty() || self.n_lost > 0;
         assert!(
             !self.is_free() || !is_anything_left,
