@@ -288,8 +288,17 @@ mod tests {
 
     use super::*;
 
-    /// A service that says every byte again, and panics where it is told to.
-    struct Parrot(Listener);
+    /// A service that says every byte again, and panics where it is told to. At every tick it tells the test, and panics.
+    struct Parrot(Listener, crossbeam_channel::Sender<()>);
+
+    /// A parrot, and its ticks.
+    fn parrot() -> (Parrot, Receiver<()>) {
+        let (tick, ticks) = crossbeam_channel::unbounded();
+        (
+            Parrot(Listener::bind("127.0.0.1", 0, 10).unwrap(), tick),
+            ticks,
+        )
+    }
 
     impl Service for Parrot {
         fn listener(&self) -> &Listener {
@@ -317,6 +326,12 @@ mod tests {
             }
             Departure::Left
         }
+
+        fn tick(&self) {
+            // One test listens.
+            let _ = self.1.send(());
+            panic!("the clock, as it was told");
+        }
     }
 
     fn is_answered(mut socket: &TcpStream) -> bool {
@@ -330,7 +345,7 @@ mod tests {
 
     #[test]
     fn a_panic_in_a_thread_of_one_client_ends_that_client_only() {
-        let parrot = Parrot(Listener::bind("127.0.0.1", 0, 10).unwrap());
+        let (parrot, _ticks) = parrot();
         let connect = || TcpStream::connect(parrot.0.address).unwrap();
         thread::scope(|scope| {
             scope.spawn(|| parrot.0.run(&parrot));
@@ -348,5 +363,23 @@ mod tests {
         });
         // The threads of those that panicked were joined like all others.
         assert!(parrot.0.connections.lock().is_empty());
+    }
+
+    #[test]
+    fn a_panic_in_the_clock_does_not_end_it() {
+        let (parrot, ticks) = parrot();
+        thread::scope(|scope| {
+            scope.spawn(|| parrot.0.run(&parrot));
+            let client = TcpStream::connect(parrot.0.address).unwrap();
+            assert!(is_answered(&client));
+            for _ in 0..3 {
+                ticks.recv_timeout(Duration::from_secs(10)).unwrap();
+            }
+            // It still keeps the deadlines: the greeting of this client is over now.
+            let greeting = Arc::clone(&parrot.0.connections()[0]);
+            greeting.outbox().expect(Awaited::Greeting, Duration::ZERO);
+            assert!(!matches!((&client).read(&mut [0]), Ok(1)));
+            parrot.0.stop();
+        });
     }
 }

@@ -621,6 +621,23 @@ pub(crate) mod tests {
     }
 
     #[test]
+    fn client_that_is_flooded_with_crumbs_is_not_too_slow() {
+        let client = Client::new(0, Pace::Single(MAX_PAUSE), usize::MAX);
+        let n_items = 20 * SOFT_LIMIT / MIN_SINGLE;
+        (0..n_items).for_each(|_| client.is_sent("crumb"));
+        // The writer writes one item in each pause, and the clock looks on.
+        let start = Instant::now();
+        let mut batch = Batch::default();
+        for n_written in 0..n_items as u32 {
+            let now = start + MAX_PAUSE * n_written;
+            assert!(!client.outbox.flow.is_too_slow(now), "{n_written}");
+            batch.add(b"crumb", 0);
+            client.outbox.write_batch(&mut batch).unwrap();
+        }
+        assert_eq!(client.queued(), 0);
+    }
+
+    #[test]
     fn single_items_go_in_one_write_each_and_apart() {
         let pause = Duration::from_millis(20);
         let client = Client::new(1000, Pace::Single(pause), usize::MAX);
