@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use fernchat::relay::splitter::{Piece, Splitter};
 use fernet::Fernet;
-use support::{DEADLINE, Program, fernchat, folder, memory_holds, python, status_of};
+use support::{DEADLINE, Program, ends_badly, fernchat, folder, memory_holds, python, status_of};
 
 /// A relay on a free port of loopback.
 struct Relay {
@@ -394,7 +394,18 @@ fn a_relay_with_one_place_has_room_for_one() {
     let first = relay.peer();
     let mut second = TcpStream::connect(("127.0.0.1", relay.port)).unwrap();
     relay.program.logs("refused: all 1 places are taken");
-    assert_eq!(second.read(&mut [0]).unwrap_or(0), 0);
+    let mut heard = Vec::new();
+    second.read_to_end(&mut heard).unwrap();
+    assert_eq!(heard, b"/full\n");
+    let home = folder();
+    let (key, _) = key_file(&home);
+    // A script has said all it has to say before it knows.
+    for line in [None, Some("hello")] {
+        let mut alice = client(relay.port, "alice", &key);
+        line.into_iter().for_each(|line| alice.types(line));
+        alice.ends_input();
+        ends_badly(&mut alice, "error: the relay is full; try again later");
+    }
     drop(first);
     relay.program.logs("departed");
     // The place is free a moment after the log says so.

@@ -68,6 +68,10 @@ pub(crate) trait Service: Sync {
     fn pace(&self) -> Pace;
     /// Talks with one client until it is gone, in the thread of this client.
     fn serve(&self, connection: &Connection) -> Departure;
+    /// What a client hears that gets no place. It is written only if that needs no waiting, because a stranger may never read it.
+    fn full_word(&self) -> &'static [u8] {
+        b""
+    }
     /// Called by the clock at every tick. Must not block.
     fn tick(&self) {}
     /// The server stops: tell the clients so, if there is a word for it. They are ended right afterwards.
@@ -191,6 +195,8 @@ impl Listener {
             }
             if !self.has_place() {
                 warn!("{peer} refused: all {} places are taken", self.places);
+                // Fails only if the client has gone already.
+                let _ = machine::write_now(&socket, service.full_word());
                 continue;
             }
             let connection = Arc::new(Connection::new(

@@ -16,7 +16,7 @@ use crossbeam_channel::Receiver;
 use parking_lot::Mutex;
 
 use super::splitter::{Piece, REST_TIME, Splitter};
-use super::{PAUSE, READ_LEN};
+use super::{FULL, PAUSE, READ_LEN};
 use crate::machine;
 use crate::net::{connect, is_late};
 use crate::seal::{Key, StampedLine};
@@ -59,6 +59,14 @@ struct Chat {
     is_leaving: AtomicBool,
 }
 
+/// How the relay ended the connection.
+enum End {
+    /// It closed it.
+    Closed,
+    /// It had no place.
+    Full,
+}
+
 /// Connects and chats until the person leaves.
 ///
 /// # Errors
@@ -99,8 +107,9 @@ pub(crate) fn run(settings: RelayClientSettings) -> Result<(), String> {
     let lines = chat.terminal.lines().map_err(in_words)?;
     machine::spawn("sending", move || sending.sending_loop(lines)).map_err(in_words)?;
     match chat.receiving_loop() {
+        Ok(End::Full) => Err("the relay is full; try again later".into()),
         _ if chat.is_leaving.load(Ordering::SeqCst) => Ok(()),
-        Ok(()) => Err("the relay closed the connection".into()),
+        Ok(End::Closed) => Err("the relay closed the connection".into()),
         Err(error) => Err(format!("the connection to the relay is lost: {error}")),
     }
 }
@@ -178,8 +187,9 @@ impl Chat {
     }
 
     /// Shows what arrives, until the connection ends.
-    fn receiving_loop(&self) -> io::Result<()> {
+    fn receiving_loop(&self) -> io::Result<End> {
         let mut splitter = Splitter::default();
+        let (mut is_first, mut is_full) = (true, false);
         let mut is_warned = false;
         let mut show = |piece: Piece| match self.key.open(&piece.into_bytes()) {
             Ok(text) => self.hear(&String::from_utf8_lossy(&text)),
@@ -196,10 +206,13 @@ impl Chat {
             self.socket
                 .set_read_timeout((!splitter.held().is_empty()).then_some(REST_TIME))?;
             match (&self.socket).read(&mut bytes) {
-                Ok(0) => return Ok(()),
+                Ok(0) if is_full => return Ok(End::Full),
+                Ok(0) => return Ok(End::Closed),
+                Ok(n) if std::mem::take(&mut is_first) && bytes[..n] == *FULL => is_full = true,
                 Ok(n) => splitter.push(&bytes[..n]).into_iter().for_each(&mut show),
                 Err(error) if is_late(&error) => splitter.flush().into_iter().for_each(&mut show),
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(_) if is_full => return Ok(End::Full),
                 Err(error) => return Err(error),
             }
             // The shape of a token may leave open whether it is whole. The HMAC tells.

@@ -18,6 +18,8 @@
 //! A Python peer reads with one call of at most 1024 bytes, and takes the result for one token. A longer token, two tokens that arrive
 //! together, or anything else that does not open ends its receiving for good. So the relay writes tokens one by one with a pause
 //! between, and our client keeps each within 1024 bytes.
+//!
+//! A relay without a place for a client writes `/full` and a line feed, and closes.
 
 pub(crate) mod client;
 pub mod splitter;
@@ -41,6 +43,9 @@ pub(crate) const PAUSE: Duration = Duration::from_millis(5);
 
 /// How much is read at once, in bytes. Lies on the stack.
 const READ_LEN: usize = 8 << 10;
+
+/// What a client hears that gets no place: a word for our client. A Python client stops receiving anyway.
+pub(crate) const FULL: &[u8] = b"/full\n";
 
 /// How a relay is set up.
 pub(crate) struct RelaySettings {
@@ -99,6 +104,10 @@ impl Service for Relay {
 
     fn who_reads(&self) -> &'static str {
         "this relay has no key, and passes on what it cannot read"
+    }
+
+    fn full_word(&self) -> &'static [u8] {
+        FULL
     }
 
     fn pace(&self) -> Pace {
