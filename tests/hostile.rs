@@ -20,7 +20,8 @@
 //! | dies anywhere in a delivery | is offline; the uploader is told | `a_receiver_that_dies_anywhere_in_a_delivery_holds_nobody_up` |
 //! | vanishes without a word | is offline within 90 s | `vanished.rs` |
 //! | is given random bytes by us | | `fuzz.rs` |
-//! | floods a relay with crumbs, or sends it a token without end | puts nobody out | `relay.rs`: `one_who_floods_with_crumbs_puts_nobody_out`, `bytes_that_are_no_token_pass_unchanged_and_a_long_token_in_pieces` |
+//! | floods a relay with small tokens | puts nobody out | `relay.rs`: `one_who_floods_with_small_tokens_puts_nobody_out` |
+//! | sends a relay halves of tokens, junk, or a token without end | reaches nobody | `relay.rs`: `what_is_no_whole_token_reaches_nobody_and_is_logged_once_for_each_client`, `half_tokens_of_a_stranger_take_nothing_from_what_the_others_say` |
 //!
 //! At our client, a server or relay that
 //!

@@ -153,22 +153,77 @@ fn tokens_arrive_whole_and_in_order_however_they_were_cut_and_joined() {
 }
 
 #[test]
-fn bytes_that_are_no_token_pass_unchanged_and_a_long_token_in_pieces() {
+fn what_is_no_whole_token_reaches_nobody_and_is_logged_once_for_each_client() {
     let mut relay = Relay::start(&["--pause", "0"]);
     let (mut alice, mut bob) = (relay.peer(), relay.peer());
     let fernet = Fernet::new(&Fernet::generate_key()).unwrap();
-    let long = fernet.encrypt(&vec![7; 200_000]);
-    for bytes in [
+    let whole = fernet.encrypt(b"[10:20:30] alice: hello");
+    // On both sides of 64 KiB.
+    let (longest, longer) = (
+        fernet.encrypt(&vec![7; 49_087]),
+        fernet.encrypt(&vec![7; 49_088]),
+    );
+    assert_eq!((longest.len(), longer.len()), (65_528, 65_548));
+    for junk in [
         b"hello, is this a chat?\n".as_slice(),
         b"gAAAAA",
+        b"gAAAAABx",
         b"\0\xff",
-        long.as_bytes(),
+        &whole.as_bytes()[..64],
+        &whole.as_bytes()[20..],
+        longer.as_bytes(),
+        fernet.encrypt(&vec![7; 200_000]).as_bytes(),
     ] {
-        alice.write_all(bytes).unwrap();
-        let mut heard = vec![0; bytes.len()];
-        bob.read_exact(&mut heard).unwrap();
-        assert_eq!(heard, bytes);
+        alice.write_all(junk).unwrap();
+        alice.write_all(whole.as_bytes()).unwrap();
+        assert_eq!(tokens(&mut bob, 1), [whole.as_str()]);
     }
+    alice.write_all(longest.as_bytes()).unwrap();
+    assert_eq!(tokens(&mut bob, 1), [longest]);
+    // In the middle of a token.
+    let mut mallory = relay.peer();
+    mallory.write_all(&whole.as_bytes()[..50]).unwrap();
+    drop(mallory);
+    relay
+        .program
+        .logs("sent 0 tokens, 50 bytes in all, 50 of them dropped");
+    drop(alice);
+    relay.program.logs("sent 9 tokens");
+    let log = relay.program.log_so_far();
+    let said = log
+        .iter()
+        .filter(|line| line.contains("no whole token; they are dropped"));
+    assert_eq!(said.count(), 2, "{log:#?}");
+}
+
+#[test]
+fn half_tokens_of_a_stranger_take_nothing_from_what_the_others_say() {
+    let home = folder();
+    let (key, fernet) = key_file(&home);
+    let mut relay = Relay::start(&[]);
+    let mut alice = relay.peer();
+    let mut bob = client(relay.port, "bob", &key);
+    relay.program.logs("takes its place");
+    let mut pat = python_client(relay.port, "pat", &key);
+    if pat.is_some() {
+        relay.program.logs("takes its place");
+    }
+    let mut mallory = relay.peer();
+    let half: [&[u8]; 3] = [b"gAAAAABx", b"=", b"gAAAAABx!"];
+    for n in 0..30 {
+        mallory.write_all(half[n % half.len()]).unwrap();
+        let line = format!("[10:20:30] alice: {n}");
+        alice
+            .write_all(fernet.encrypt(line.as_bytes()).as_bytes())
+            .unwrap();
+        mallory.write_all(half[(n + 1) % half.len()]).unwrap();
+        bob.hears_next(&format!("10:20:30 alice: {n}"));
+        pat.iter_mut().for_each(|pat| {
+            pat.hears_next(&format!("[10:20:30] alice: {n}"));
+        });
+    }
+    drop(mallory);
+    relay.program.logs("sent 0 tokens");
 }
 
 #[test]
@@ -421,17 +476,18 @@ fn a_relay_with_one_place_has_room_for_one() {
 }
 
 #[test]
-fn one_who_floods_with_crumbs_puts_nobody_out() {
+fn one_who_floods_with_small_tokens_puts_nobody_out() {
     let mut relay = Relay::start(&[]);
     let (mut mallory, mut bob) = (relay.peer(), relay.peer());
     mallory
         .set_write_timeout(Some(Duration::from_millis(200)))
         .unwrap();
+    let token = [b"gAAAAA".as_slice(), &[b'x'; 92], b"=="].concat();
     let mut bytes = [0; 4096];
     let mut n_heard = 0;
-    while n_heard < 1000 {
+    while n_heard < 20_000 {
         // What does not fit waits for the relay, as it should.
-        let _ = mallory.write(&b"gAAAAA!".repeat(500));
+        let _ = mallory.write(&token.repeat(50));
         match bob.read(&mut bytes) {
             Err(error) if error.kind() == ErrorKind::Interrupted => {}
             read => {

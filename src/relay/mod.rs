@@ -1,6 +1,6 @@
-//! The blind relay: it passes on what each peer sends to all the others, and can read none of it.
+//! The blind relay: it passes on the tokens that each peer sends to all the others, and can read none of them.
 //!
-//! The relay holds no key and adds nothing. As in the chat server, each peer has a reader thread, an outbox, and a writer thread as soon as
+//! The relay holds no key and adds nothing. What is no whole token it drops. As in the chat server, each peer has a reader thread, an outbox, and a writer thread as soon as
 //! something must wait. The wire is another one: it has no frames.
 //!
 //! ```text
@@ -19,6 +19,9 @@
 //! together, or anything else that does not open ends its receiving for good. So the relay writes tokens one by one with a pause
 //! between, and our client keeps each within 1024 bytes.
 //!
+//! Whatever has not the shape of a whole token is dropped, and so is a token above [`splitter::MAX_TOKEN`]. If halves were passed on, a
+//! stranger could delete what others say: half a token makes a reader lose the next one.
+//!
 //! A relay without a place for a client writes `/full` and a line feed, and closes.
 
 pub(crate) mod client;
@@ -28,7 +31,7 @@ use std::io::{self, Read};
 use std::sync::Arc;
 use std::time::Duration;
 
-use log::{debug, info};
+use log::{debug, info, warn};
 
 use self::splitter::{Piece, Splitter};
 use crate::net::connection::Connection;
@@ -79,9 +82,9 @@ impl Relay {
         })
     }
 
-    /// Passes a piece on to every other peer that has its thread. All is pushed while no peer comes or goes, so all of them get one order.
-    fn pass_on(&self, from: &Connection, piece: Piece) {
-        let bytes: Arc<[u8]> = piece.into_bytes().into();
+    /// Passes a token on to every other peer that has its thread. All is pushed while no peer comes or goes, so all of them get one order.
+    fn pass_on(&self, from: &Connection, token: Vec<u8>) {
+        let bytes: Arc<[u8]> = token.into();
         let mut full = None;
         for peer in self.listener.connections().iter() {
             if peer.id != from.id && !peer.is_greeting() {
@@ -118,10 +121,18 @@ impl Service for Relay {
         connection.settle(None);
         debug!("{connection} takes its place");
         let mut splitter = Splitter::default();
-        let (mut n_tokens, mut n_bytes) = (0, 0);
-        let mut pass_on = |piece: Piece| {
-            n_tokens += usize::from(matches!(piece, Piece::Token(_)));
-            self.pass_on(connection, piece);
+        let (mut n_tokens, mut n_bytes, mut n_dropped) = (0, 0, 0);
+        let mut pass_on = |piece: Piece| match piece {
+            Piece::Token(token) => {
+                n_tokens += 1;
+                self.pass_on(connection, token);
+            }
+            Piece::Other(bytes) => {
+                if n_dropped == 0 {
+                    warn!("{connection} sends bytes that are no whole token; they are dropped");
+                }
+                n_dropped += bytes.len();
+            }
         };
         let departure = loop {
             let mut bytes = [0; READ_LEN];
@@ -146,7 +157,9 @@ impl Service for Relay {
             }
         };
         splitter.flush().into_iter().for_each(&mut pass_on);
-        info!("{connection} sent {n_tokens} tokens, {n_bytes} bytes in all");
+        info!(
+            "{connection} sent {n_tokens} tokens, {n_bytes} bytes in all, {n_dropped} of them dropped"
+        );
         departure
     }
 }
