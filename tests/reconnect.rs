@@ -149,7 +149,7 @@ fn what_does_not_fit_into_the_backlog_is_said_in_one_line() {
     pair.alice.hears("online: alice");
     pair.mends();
     for line in [
-        "PyChat: 2 earlier lines were not kept.",
+        "PyChat: Up to 2 earlier lines were not kept.",
         "alice: 3",
         "alice: 4",
         "alice: 5",

@@ -61,8 +61,8 @@ impl Backlog {
         Some(line.number)
     }
 
-    /// What a member has missed that has all lines up to this number: how many lines are not kept any more, and the others. Its own lines
-    /// it has.
+    /// What a member has missed that has all lines up to this number: the lines of others that are kept. First comes how many later lines
+    /// are not kept any more. Some of those may be the member's own: the authors of lines that are not kept are forgotten.
     pub(crate) fn since(&self, number: u64, name: &UserName) -> (u64, Vec<Line>) {
         let lost = (self.oldest() - 1).saturating_sub(number);
         let missed = |(by, line): &&(UserName, Line)| line.number > number && by != name;
@@ -112,6 +112,8 @@ mod tests {
             (None, Some(4), None)
         );
         assert_eq!(backlog.last(), 4);
+        // Line 1 was alice's own, so this is the most that she may have missed.
+        assert_eq!(missed(&backlog, 0, "alice"), (1, "2:two".into()));
     }
 
     #[test]

@@ -154,7 +154,7 @@ impl Client {
                 Pass::Frame(frame) => self.reply(&frame),
                 Pass::Line(line) => self.push_line(line),
                 Pass::Lost(n) => {
-                    let text = format!("{n} earlier lines were not kept.");
+                    let text = format!("Up to {n} earlier lines were not kept.");
                     self.reply(&sealed_frame(&self.key, command::notice(text)));
                 }
                 Pass::Body(download) => self.outbox.push_job(download.job(Arc::clone(self))),

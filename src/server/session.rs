@@ -308,7 +308,7 @@ impl<R: Read> Session<'_, R> {
     fn reply_set(&self, names: &[UserName]) {
         let mut room = MAX_TEXT - 100;
         let fits = |name: &&UserName| {
-            let n = name.as_str().len() + 5;
+            let n = name.as_str().len() + name_set::NAME_OVERHEAD;
             room = room.saturating_sub(n);
             room > 0
         };

@@ -84,7 +84,7 @@ pub(crate) enum Pass {
     Frame(Frame),
     /// This line.
     Line(Line),
-    /// A notice that says how many older lines were not kept.
+    /// A notice: up to this many older lines were not kept.
     Lost(u64),
     /// The length and the body of the delivery; [`Turn::body_out`] is due when it is written.
     Body(Box<Download>),
@@ -161,7 +161,7 @@ impl Turn {
         has_space
     }
 
-    /// This many lines, from before what comes next, were not kept.
+    /// Up to this many lines, from before what comes next, were not kept.
     pub(crate) fn lost(&mut self, n: u64) {
         self.n_lost += n;
     }

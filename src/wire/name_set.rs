@@ -37,10 +37,13 @@ pub fn encode<'a>(names: impl IntoIterator<Item = &'a str>) -> Vec<u8> {
     bytes
 }
 
+/// What [`encode`] writes beside the bytes of a name, at most. A name of 64 characters can have 256 bytes, and then takes all of it.
+pub const NAME_OVERHEAD: usize = 1 + size_of::<u64>();
+
 /// Reads a set of names. The names are any text: whether they are legal is for `UserName` to say.
 ///
 /// # Errors
-/// The bytes are no set of str as Python writes it. The caller drops them; the stream is still in step.
+/// The bytes are no set of str as Python writes it. The caller drops them; the stream is still in sync.
 pub fn decode(bytes: &[u8]) -> Result<BTreeSet<String>, NameSetError> {
     let mut pickle = Pickle { rest: bytes };
     let names = pickle.set().filter(|_| pickle.rest.is_empty());

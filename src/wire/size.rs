@@ -4,13 +4,14 @@
 pub fn in_words(bytes: u64) -> String {
     let power = bytes.checked_ilog2().unwrap_or(0) / 10;
     let unit = 1 << (10 * power);
-    let name = ["bytes", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB"][power as usize];
-    match bytes % unit {
-        0 => format!("{} {name}", bytes / unit),
-        rest => {
-            let tenths = bytes / unit * 10 + (rest * 10 + unit / 2) / unit;
-            format!("{}.{} {name}", tenths / 10, tenths % 10)
-        }
+    let tenths = bytes / unit * 10 + (bytes % unit * 10 + unit / 2) / unit;
+    let names = ["bytes", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB"];
+    let name = names[power as usize];
+    match (bytes % unit, tenths) {
+        (0, _) => format!("{} {name}", bytes / unit),
+        // Just below the next unit.
+        (_, 10_240) if power < 6 => format!("1.0 {}", names[power as usize + 1]),
+        _ => format!("{}.{} {name}", tenths / 10, tenths % 10),
     }
 }
 
@@ -26,7 +27,8 @@ mod tests {
             (1 << 10, "1 KiB"),
             (1025, "1.0 KiB"),
             (1600, "1.6 KiB"),
-            ((1 << 20) - 1, "1024.0 KiB"),
+            ((1 << 20) - 52, "1023.9 KiB"),
+            ((1 << 20) - 1, "1.0 MiB"),
             (5 << 20, "5 MiB"),
             (3 << 29, "1.5 GiB"),
             (1 << 40, "1 TiB"),

@@ -118,7 +118,7 @@ fn a_member_that_was_offline_hears_what_was_said_meanwhile() {
     }
     kit.joins("bob").hears(&[
         "/ready",
-        "PyChat: 2 earlier lines were not kept.",
+        "PyChat: Up to 2 earlier lines were not kept.",
         "alice: three",
         "alice: four",
         "alice: five",

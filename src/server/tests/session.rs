@@ -8,6 +8,7 @@ use crate::net::deadlines::Awaited;
 use crate::seal::Key;
 use crate::server::testkit::{DEN, Kit, Person, Script};
 use crate::wire::frame::MAX_FRAME;
+use crate::wire::name_set::NAME_OVERHEAD;
 
 const CLOSED: &str = "The connection is closed: ";
 
@@ -537,13 +538,17 @@ fn member_kicked_in_a_dialogue_hears_its_end_and_then_of_the_kick() {
 fn names_that_do_not_fit_into_a_text_are_counted_in_one_that_nobody_can_have() {
     let kit = Kit::new();
     kit.joins("alice").leaves();
-    let name = |n| format!("{}{n:04}", "\u{1F600}".repeat(60));
-    let n_shown = (MAX_TEXT - 100) / (name(0).len() + 5);
+    // The longest names that there are: 256 bytes.
+    let last = |n| char::from_u32(0x2_0000 + n as u32).unwrap();
+    let name = |n: usize| format!("{}{}", "\u{1F600}".repeat(63), last(n));
+    let n_shown = (MAX_TEXT - 100) / (name(0).len() + NAME_OVERHEAD);
     let n_all = n_shown + 20;
     (0..n_all).for_each(|n| kit.joins(&name(n)).leaves());
     let rest = "...: and 20 more";
     assert!(UserName::parse(rest).is_err());
     let set: BTreeSet<String> = (0..n_shown).map(name).chain([rest.to_owned()]).collect();
+    let n_bytes = name_set::encode(set.iter().map(String::as_str)).len();
+    assert!((MAX_TEXT - 300..=MAX_TEXT).contains(&n_bytes), "{n_bytes}");
     kit.python("alice")
         .says("/viewRequests")
         .says(".")
