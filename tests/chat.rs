@@ -7,7 +7,9 @@ use std::io::Write;
 use std::net::{TcpListener, TcpStream};
 use std::thread;
 
-use support::{DEADLINE, Peer, Program, Server, fernchat, folder, set, skipped, status_of, upload};
+use support::{
+    DEADLINE, Peer, Program, STRANGER, Server, fernchat, folder, set, skipped, status_of, upload,
+};
 
 /// The group name as a fernchat client sends it.
 const FERNCHAT: &str = "team\nfernchat/1";
@@ -128,8 +130,13 @@ fn a_denied_request_is_dropped_and_both_kinds_of_client_are_told() {
 #[test]
 fn a_full_server_says_so_and_one_that_is_full_of_silence_makes_room() {
     let server = Server::start_with(&["--max-clients", "1"]);
-    // Everybody who connects and says nothing; 65 places are 64 for these and one for a client.
-    let silent: Vec<Peer> = (0..80).map(|_| Peer::connect(server.port)).collect();
+    // A stranger connects and says nothing; 65 places are 64 for such connections and one for a client. His own address gets no more.
+    let silent: Vec<Peer> = (0..65)
+        .map(|_| Peer::connect_from(STRANGER, server.port).unwrap())
+        .collect();
+    assert!(Peer::connect_from(STRANGER, server.port).is_err());
+    // He pays for everybody who comes from elsewhere.
+    let _others: Vec<Peer> = (0..14).map(|_| Peer::connect(server.port)).collect();
     let mut alice = Peer::join(server.port, "alice", None);
     assert!(
         Peer::greet(server.port, "bob", FERNCHAT)

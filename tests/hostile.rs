@@ -4,7 +4,7 @@
 //!
 //! | who | what happens | test |
 //! | --- | --- | --- |
-//! | says nothing, 80 times over | makes room for others | `chat.rs`: `a_full_server_says_so_and_one_that_is_full_of_silence_makes_room` |
+//! | says nothing, 65 times over | makes room for others, one connection for each | `chat.rs`: `a_full_server_says_so_and_one_that_is_full_of_silence_makes_room` |
 //! | never ends the handshake | is closed at a limit | `a_handshake_without_end_is_closed_at_a_limit` |
 //! | sends one byte at a time of much that it has announced | waits; costs what has come, not what is to come | `those_who_drip_cost_no_more_than_they_send` |
 //! | sends garbage, huge lengths, foreign tokens | is told and closed | `chat.rs`: `what_breaks_the_protocol_ends_one_connection_with_one_line_and_nobody_else_notices` |
@@ -51,7 +51,7 @@ use fernet::Fernet;
 use socket2::SockRef;
 use support::faults::{End, Footprint, is_idle};
 use support::{
-    DEADLINE, Peer, Program, Server, ends_badly, ends_well, fernchat, folder, frame, set,
+    DEADLINE, Peer, Program, STRANGER, Server, ends_badly, ends_well, fernchat, folder, frame, set,
     status_of, upload,
 };
 
@@ -311,8 +311,10 @@ fn a_server_that_may_have_few_descriptors_says_so_and_takes_as_many_clients_as_i
         drop(client);
         server.program.logs("departed: ");
     }
-    // They are gone now. As many more say nothing, and one still gets in.
-    let _silent: Vec<Peer> = (0..72).map(|_| Peer::connect(server.port)).collect();
+    // They are gone now. A stranger takes all places and says nothing, and one still gets in.
+    let _silent: Vec<Peer> = (0..72)
+        .map(|_| Peer::connect_from(STRANGER, server.port).unwrap())
+        .collect();
     Peer::greet(server.port, "alice", "team").hears("/adminReady");
 }
 

@@ -16,13 +16,14 @@ use std::io::{self, BufReader, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, OnceLock};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use log::{info, warn};
 use socket2::{SockRef, TcpKeepalive};
 
 use super::deadlines::Awaited;
 use super::departure::Departure;
+use super::fairness::Source;
 use super::fanout::Fanout;
 use super::outbox::{Outbox, Pace, Transport};
 use crate::machine;
@@ -70,6 +71,7 @@ pub(crate) struct Connection {
     pub id: ClientId,
     /// Where it connected from.
     pub peer: SocketAddr,
+    came_at: Instant,
     socket: Arc<TcpStream>,
     outbox: Arc<Outbox>,
     /// What the log calls the client beside its address, if anything. It is set when the client has said who it is.
@@ -89,10 +91,16 @@ impl Connection {
         Connection {
             id,
             peer,
+            came_at: Instant::now(),
             socket,
             outbox,
             name: OnceLock::new(),
         }
+    }
+
+    /// Where it comes from, as far as limits are concerned.
+    pub(crate) fn source(&self) -> Source {
+        self.peer.into()
     }
 
     /// The stream of what the client sends. Before it reads, a service lets out what it has caused: [`Outbox::flush`].
@@ -120,6 +128,16 @@ impl Connection {
     /// Whether the client has yet to say who it is.
     pub(crate) fn is_greeting(&self) -> bool {
         self.name.get().is_none()
+    }
+
+    /// Whether a newcomer may push it out: the service has given it no name, and so no place of its own.
+    pub(super) fn may_be_pushed_out(&self) -> bool {
+        self.name.get().is_none_or(Option::is_none)
+    }
+
+    /// Whether the client has been greeting for longer than this.
+    pub(super) fn is_greeting_for(&self, time: Duration) -> bool {
+        self.is_greeting() && self.came_at.elapsed() > time
     }
 
     /// Serves the client until it is gone. The body of the reader thread.

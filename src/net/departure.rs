@@ -21,8 +21,8 @@ pub(crate) enum Departure {
     /// The peer took too long to say who it is.
     #[error("greeting too long")]
     GreetingTooLong,
-    /// All places were taken, and the peer had not said yet who it is.
-    #[error("made room while greeting")]
+    /// All places were taken, and the peer's address had most of them.
+    #[error("made room: its address had most places")]
     MadeRoom,
     /// The service ended the connection, for this reason: "kicked", say.
     #[error("{0}")]

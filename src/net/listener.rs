@@ -5,7 +5,6 @@
 //!
 //! A stop wakes the accept loop; every client is told and has [`STOP_TIME`] to take it in; then its socket is shut.
 
-use std::collections::HashMap;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -22,6 +21,7 @@ use socket2::SockRef;
 use super::connection::{ClientId, Connection, STACK_LEN, tune};
 use super::deadlines::Awaited;
 use super::departure::Departure;
+use super::fairness::{Source, who_makes_room};
 use super::fanout::Fanout;
 use super::outbox::Pace;
 use super::resolve;
@@ -35,6 +35,10 @@ pub(crate) const GREETING_TIME: Duration = Duration::from_secs(600);
 
 /// How long all clients together may take to read their goodbye when the server stops.
 const STOP_TIME: Duration = Duration::from_secs(2);
+
+/// How long a client may greet before a newcomer of its own address may push it out. Until then it greets in good time: all clients of an
+/// address come at once after a restart.
+const GREETING_GRACE: Duration = Duration::from_secs(20);
 
 /// Places for those who have not said yet who they are, beyond the places of those who have.
 pub(crate) const GREETING_PLACES: usize = 64;
@@ -193,7 +197,7 @@ impl Listener {
                 debug!("{peer} was gone at once: {error}");
                 continue;
             }
-            if !self.has_place() {
+            if !self.has_place(peer.into()) {
                 warn!("{peer} refused: all {} places are taken", self.places);
                 // Fails only if the client has gone already.
                 let _ = machine::write_now(&socket, service.full_word());
@@ -223,26 +227,17 @@ impl Listener {
         }
     }
 
-    /// Whether there is a place for one more. If all are taken, the oldest client that is still greeting makes room, from the
-    /// address that has most of those: the one that fills the server pays for it.
-    fn has_place(&self) -> bool {
+    /// Whether there is a place for one more. If all are taken, one that the service has given no place of its own makes room.
+    fn has_place(&self, newcomer: Source) -> bool {
         let mut connections = self.connections.lock();
         if connections.len() < self.places {
             return true;
         }
-        let mut n_greeting: HashMap<IpAddr, usize> = HashMap::new();
-        let greeting = || {
-            connections
-                .iter()
-                .filter(|connection| connection.is_greeting())
-        };
-        for connection in greeting() {
-            *n_greeting.entry(connection.peer.ip()).or_default() += 1;
-        }
-        let Some((crowd, _)) = n_greeting.into_iter().max_by_key(|(_, n)| *n) else {
-            return false;
-        };
-        let Some(oldest) = greeting().find(|connection| connection.peer.ip() == crowd) else {
+        let may_go = || connections.iter().filter(|one| one.may_be_pushed_out());
+        let holders = may_go().map(|one| (one.source(), 1, one));
+        let slow_neighbour =
+            || may_go().find(|one| one.source() == newcomer && one.is_greeting_for(GREETING_GRACE));
+        let Some(oldest) = who_makes_room(holders, Some(newcomer)).or_else(slow_neighbour) else {
             return false;
         };
         oldest.outbox().end(Departure::MadeRoom, Duration::ZERO);

@@ -5,10 +5,12 @@
 //! - [`outbox`]: everything that goes out to one client: a channel, and a thread that writes.
 //! - [`fanout`]: the fast path from one sender to many outboxes.
 //! - [`flow`] and [`deadlines`]: how much may be queued for a client, and how long it may take for what.
+//! - [`fairness`]: who makes room when something is used up.
 
 pub(crate) mod connection;
 pub(crate) mod deadlines;
 pub(crate) mod departure;
+pub(crate) mod fairness;
 pub(crate) mod fanout;
 pub(crate) mod flow;
 pub(crate) mod listener;

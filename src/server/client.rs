@@ -16,6 +16,7 @@ use super::turn::{Event, Line, Pass, Turn};
 use crate::net::connection::ClientId;
 use crate::net::deadlines::Awaited;
 use crate::net::departure::Departure;
+use crate::net::fairness::Source;
 use crate::net::outbox::Outbox;
 use crate::seal::Key;
 use crate::wire::command::{self, CLOSING, Dialect, NO_BODY, WAIT_DISCONNECT};
@@ -25,12 +26,17 @@ use crate::wire::name::UserName;
 /// If a client is disconnected, how long what is queued for it may take to be written.
 const END_TIME: Duration = Duration::from_secs(30);
 
+/// The same, if another is to get its place.
+const ROOM_TIME: Duration = Duration::from_secs(1);
+
 /// How long a client that is kicked or denied in the middle of a dialogue may take to finish it.
 const KICK_TIME: Duration = Duration::from_secs(60);
 
 /// One connected client.
 pub(crate) struct Client {
     pub id: ClientId,
+    /// Where it comes from, as far as limits are concerned.
+    pub source: Source,
     /// The name of its user.
     pub name: UserName,
     /// What program it is.
@@ -55,6 +61,7 @@ impl Client {
     /// A client that has joined no group yet. Without an introduction, it speaks as Python programs do.
     pub(crate) fn new(
         id: ClientId,
+        source: Source,
         name: UserName,
         introduction: Option<Introduction>,
         key: &Arc<Key>,
@@ -62,6 +69,7 @@ impl Client {
     ) -> Arc<Client> {
         Arc::new(Client {
             id,
+            source,
             name,
             dialect: dialect(introduction),
             run: introduction.map_or("", |its| its.run).into(),
@@ -135,6 +143,18 @@ impl Client {
             Dialect::Fernchat => return self.close(reason, departure),
         }
         self.outbox.end(departure, END_TIME);
+    }
+
+    /// Disconnects the client, so that another gets its place.
+    pub(crate) fn make_room(&self) {
+        let reason = "The server is full, and your address has most of its places.";
+        if self.check_member().is_ok() {
+            self.close(reason, Departure::MadeRoom);
+        } else {
+            self.close_waiting(reason, Departure::MadeRoom);
+        }
+        // Its thread and its descriptor are wanted, too.
+        self.outbox.end(Departure::MadeRoom, ROOM_TIME);
     }
 
     /// The server's clock has ticked. Called without any lock: if a download takes too long, it is dropped here, perhaps with its file.

@@ -18,6 +18,7 @@ use super::refusal::Refusal;
 use super::session::Session;
 use crate::net::connection::ClientId;
 use crate::net::departure::Departure;
+use crate::net::fairness::Source;
 use crate::net::outbox::Outbox;
 use crate::seal::{Key, challenge};
 use crate::wire::command::{
@@ -33,10 +34,16 @@ const NAME_TIME: Duration = Duration::from_millis(100);
 pub(crate) fn join<'a, R: Read>(
     shared: &'a Shared,
     id: ClientId,
+    source: Source,
     outbox: &'a Arc<Outbox>,
     stream: R,
 ) -> Result<Session<'a, R>, Departure> {
-    let joining = Joining { shared, id, outbox };
+    let joining = Joining {
+        shared,
+        id,
+        source,
+        outbox,
+    };
     let mut inbox = Inbox::new(stream, &shared.key, outbox, joining.who());
     joining.send_key(); // 1
     let user = joining.user_name(&mut inbox)?; // 2
@@ -53,6 +60,7 @@ pub(crate) fn join<'a, R: Read>(
 struct Joining<'a> {
     shared: &'a Shared,
     id: ClientId,
+    source: Source,
     outbox: &'a Arc<Outbox>,
 }
 
@@ -107,13 +115,17 @@ impl<'a> Joining<'a> {
         }
         let name = UserName::parse(user)?;
         let group_name = GroupName::parse(group)?;
-        let place = Arc::clone(&shared.places);
-        if Arc::strong_count(&place) - 1 > shared.settings.max_clients {
-            return Err(Refusal::ServerFull);
-        }
+        let place = shared.take_place(self.id, self.source)?;
         let challenge = introduction.map_or("", |its| its.challenge);
         let frames = JoinFrames::new(&shared.key, &name, challenge);
-        let client = Client::new(self.id, name, introduction, &shared.key, self.outbox);
+        let client = Client::new(
+            self.id,
+            self.source,
+            name,
+            introduction,
+            &shared.key,
+            self.outbox,
+        );
         let deadline = Instant::now() + shared.probe_time;
         let (group, deed) = loop {
             match shared.table.join(&group_name, &client, &frames) {

@@ -8,6 +8,7 @@
 //! - [`joining`]: how a client comes into its group. [`session`]: its dialogues from then on.
 //! - [`group`] and [`table`]: who is in which group, who may do what, and the order of the lines. [`backlog`]: lines for members that are
 //!   offline. [`refusal`]: what the rules say no to.
+//! - [`places`]: how many clients may have joined, and who makes room.
 //! - [`client`] and [`turn`]: what may go to a client now, and what must wait. [`frame`]: what goes out.
 //! - [`upload`], [`spool`] and [`download`]: a file's way to the server, in it, and to each member.
 //!
@@ -20,6 +21,7 @@ pub(crate) mod frame;
 pub(crate) mod group;
 pub(crate) mod inbox;
 pub(crate) mod joining;
+pub(crate) mod places;
 pub(crate) mod refusal;
 pub(crate) mod session;
 pub(crate) mod spool;
@@ -39,6 +41,7 @@ use log::info;
 
 use self::group::Group;
 use self::joining::join;
+use self::places::Places;
 use self::spool::Spool;
 use self::table::GroupTable;
 use crate::net::connection::Connection;
@@ -101,8 +104,8 @@ pub(crate) struct Shared {
     salt: Option<Key>,
     table: GroupTable,
     spool: Spool,
-    /// The session of each client holds a clone, so the count of clones counts the clients.
-    places: Arc<()>,
+    /// Who has joined.
+    places: Places,
     /// How long a newcomer waits for a name whose connection may be dead.
     probe_time: Duration,
 }
@@ -131,7 +134,7 @@ impl Server {
             salt,
             table: GroupTable::new(settings.backlog),
             spool,
-            places: Arc::default(),
+            places: Places::default(),
             probe_time: PROBE_TIME,
             settings,
         };
@@ -156,8 +159,14 @@ impl Service for Server {
     }
 
     fn serve(&self, connection: &Connection) -> Departure {
-        let (id, outbox) = (connection.id, connection.outbox());
-        match join(&self.shared, id, outbox, connection.stream()) {
+        let (id, source) = (connection.id, connection.source());
+        match join(
+            &self.shared,
+            id,
+            source,
+            connection.outbox(),
+            connection.stream(),
+        ) {
             Ok(session) => {
                 connection.settle(Some(session.who()));
                 session.run()

@@ -19,6 +19,7 @@ use super::client::Client;
 use super::frame::{Frame, farewell, sealed_frame};
 use super::group::Group;
 use super::inbox::Inbox;
+use super::places::Place;
 use super::refusal::Refusal;
 use super::turn::Turn;
 use crate::net::departure::Departure;
@@ -44,8 +45,8 @@ pub(crate) struct Session<'a, R> {
     pub held: VecDeque<Command>,
     /// The text of the message whose command is the last one held: a fernchat client sends both in one write.
     pub early_text: Option<String>,
-    /// This client's clone of the server's places.
-    pub _place: Arc<()>,
+    /// This client's place.
+    pub _place: Place<'a>,
 }
 
 impl<R: Read> Session<'_, R> {

@@ -25,6 +25,8 @@ use super::table::GroupTable;
 use super::turn::Turn;
 use super::{ServerSettings, Shared};
 use crate::net::departure::Departure;
+use crate::net::fairness::Source;
+use crate::net::fairness::tests::source;
 use crate::net::outbox::tests::{TakesNothing, with_channel};
 use crate::net::outbox::{Item, Outbox, Pace};
 use crate::seal::Key;
@@ -42,6 +44,8 @@ pub struct Kit {
     /// The spool's folder.
     _folder: tempfile::TempDir,
     next_id: AtomicU64,
+    /// Where the clients of a test come from. A test may change it.
+    pub source: Mutex<Source>,
 }
 
 impl Kit {
@@ -59,11 +63,12 @@ impl Kit {
                 salt: None,
                 table: GroupTable::new(3),
                 spool: Spool::new(folder.path()).unwrap(),
-                places: Arc::default(),
+                places: Mutex::default(),
                 probe_time: Duration::ZERO,
             },
             _folder: folder,
             next_id: AtomicU64::new(1),
+            source: Mutex::new(source(1)),
         }
     }
 
@@ -136,7 +141,14 @@ impl Kit {
         let output = self.output();
         let (key, name) = (&self.shared.key, UserName::parse(name).unwrap());
         let frames = JoinFrames::new(key, &name, "");
-        let client = Client::new(self.id(), name, introduction, key, &output.outbox);
+        let client = Client::new(
+            self.id(),
+            *self.source.lock(),
+            name,
+            introduction,
+            key,
+            &output.outbox,
+        );
         let name = GroupName::parse(group).unwrap();
         let (group, _) = self.shared.table.join(&name, &client, &frames)?;
         Ok(Person {
@@ -149,7 +161,7 @@ impl Kit {
 
     /// How many clients have joined, by what they say.
     pub fn n_clients(&self) -> usize {
-        Arc::strong_count(&self.shared.places) - 1
+        self.shared.places.lock().len()
     }
 
     /// The members of the group, the first of them its admin. None of them has heard anything yet.
@@ -438,7 +450,13 @@ impl<'a> Script<'a> {
         let steps = Steps(RefCell::new(self.steps));
         let outbox = &self.output.outbox;
         let shared = &self.kit.shared;
-        let departure = match join(shared, self.kit.id(), outbox, &steps) {
+        let departure = match join(
+            shared,
+            self.kit.id(),
+            *self.kit.source.lock(),
+            outbox,
+            &steps,
+        ) {
             Ok(session) => session.run(),
             Err(departure) => departure,
         };

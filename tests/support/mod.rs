@@ -8,7 +8,7 @@ pub mod python;
 
 use std::collections::BTreeSet;
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -18,6 +18,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use fernet::Fernet;
+use socket2::{Domain, Socket, Type};
 
 /// How long any expected thing may take. Long, because the machine may be busy; nothing that works takes it.
 pub const DEADLINE: Duration = Duration::from_secs(30);
@@ -385,6 +386,18 @@ pub fn joins(mut command: Command, port: u16, name: &str, options: &[&str]) -> P
     Program::start(command)
 }
 
+/// An address of loopback, where everybody else connects from 127.0.0.1.
+pub const STRANGER: &str = "127.0.0.66";
+
+/// Connects to loopback from this address of it.
+pub fn connect_from(address: &str, port: u16) -> TcpStream {
+    let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+    let at = |address: &str, port| SocketAddr::new(address.parse().unwrap(), port).into();
+    socket.bind(&at(address, 0)).unwrap();
+    socket.connect(&at("127.0.0.1", port)).unwrap();
+    socket.into()
+}
+
 /// A client that says exactly what it is told, frame by frame, and behaves like a Python client where it says nothing.
 pub struct Peer {
     pub socket: TcpStream,
@@ -395,18 +408,23 @@ pub struct Peer {
 impl Peer {
     /// Connects and takes the key.
     pub fn connect(port: u16) -> Peer {
-        let mut socket = TcpStream::connect(("127.0.0.1", port)).unwrap();
+        Peer::connect_from("127.0.0.1", port).unwrap()
+    }
+
+    /// Connects from this address of loopback, and takes the key, if the server sends one.
+    pub fn connect_from(address: &str, port: u16) -> std::io::Result<Peer> {
+        let mut socket = connect_from(address, port);
         socket.set_nodelay(true).unwrap();
         socket.set_read_timeout(Some(DEADLINE)).unwrap();
         socket.set_write_timeout(Some(DEADLINE)).unwrap();
         let mut key = [0; 44];
-        socket.read_exact(&mut key).unwrap();
+        socket.read_exact(&mut key)?;
         let key = String::from_utf8(key.to_vec()).unwrap();
-        Peer {
+        Ok(Peer {
             socket,
             fernet: Fernet::new(&key).unwrap(),
             key,
-        }
+        })
     }
 
     /// Connects to a closed server, with the key that Python derives from this secret and the salt.
@@ -451,11 +469,21 @@ impl Peer {
 
     /// Connects and sends both names; step 5 is not yet heard.
     pub fn greet(port: u16, name: &str, group: &str) -> Peer {
-        let mut peer = Peer::connect(port);
-        peer.says(name);
-        assert!(peer.hears_text().starts_with("/sendGroupname"));
-        peer.says(group);
-        peer
+        Peer::connect(port).greets(name, group)
+    }
+
+    /// The same, from a stranger's address.
+    pub fn stranger(port: u16, name: &str, group: &str) -> Peer {
+        Peer::connect_from(STRANGER, port)
+            .unwrap()
+            .greets(name, group)
+    }
+
+    fn greets(mut self, name: &str, group: &str) -> Peer {
+        self.says(name);
+        assert!(self.hears_text().starts_with("/sendGroupname"));
+        self.says(group);
+        self
     }
 
     /// Joins the group `team`, as its admin or, if `admin` is given, approved by it.
