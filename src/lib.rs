@@ -1,8 +1,8 @@
 //! fernchat: two small chats for a local network, which replace two Python programs one end at a time. One is a group chat with an
 //! admin and files. The other is a blind [relay] for people who share a key.
 //!
-//! In the group chat everything is a Fernet token. A 4-byte length and a token make a frame, and a conversation is frames in both
-//! directions:
+//! In the group chat everything after the key is a Fernet token. A 4-byte length and a token make a frame, and a conversation is frames in
+//! both directions:
 //!
 //! ```text
 //! server                                    client
@@ -21,6 +21,8 @@
 //! contributors. `cargo doc --open --document-private-items` shows the pages of all modules.
 //!
 //! # The modules
+//! The picture shows the main files of each.
+//!
 //! ```text
 //!                             program, args
 //!          ┌────────────────────────┼───────────────────────┐
@@ -57,16 +59,17 @@
 //! Each file begins with a page that says what the file does and what must stay true. Read that page first, then the code down to the
 //! tests. The names of the tests are sentences.
 //!
-//! The first part fits in an afternoon: some 1,400 lines, from the protocol to the socket of each member.
+//! The first part fits in an afternoon: some 1,900 lines with their comments, from the protocol to the socket of each member.
 //!
 //! | | read | to see |
 //! | --- | --- | --- |
 //! | 1 | [`wire`] | what the two ends say to each other |
 //! | 2 | [`server::joining`] | five steps, as they stand in the protocol |
-//! | 3 | [`server::session`] | a dialogue as straight-line code: each client has a thread, so its place in the code is its place in the protocol |
-//! | 4 | [`server::group`] | who may do what, and how one lock gives all members the same order |
-//! | 5 | [`net::outbox`] | a channel and a writer thread for each client |
-//! | 6 | [`net::fanout`] | the fast path beside them, with its one rule |
+//! | 3 | [`server::client`], [`server::turn`] | what may go to a client now, and what must wait: the turn has no socket, no lock and no clock |
+//! | 4 | [`server::session`] | a dialogue as straight-line code: each client has a thread, so its place in the code is its place in the protocol |
+//! | 5 | [`server::group`] | who may do what, and how one lock gives all members the same order |
+//! | 6 | [`net::outbox`] | a channel and a writer thread for each client |
+//! | 7 | [`net::fanout`] | the fast path beside them, with its one rule |
 //!
 //! Then, in any order:
 //!
@@ -75,7 +78,6 @@
 //! | [`wire::bytes`] | the protocol again, byte by byte |
 //! | [`wire::frame`], `wire/torn.rs` | *framing*: a stream has no messages, so something must say where one ends |
 //! | [`server::table`] | how a group is found, founded and forgotten |
-//! | [`server::client`], [`server::turn`] | what may go to a client now, and what must wait: rules without a socket, a lock or a clock |
 //! | `net/flow.rs` | *flow control*: a queue with a limit, and who waits when it is full |
 //! | [`net::connection`], [`net::listener`] | *how a thread ends*: for one named reason, also after a panic, and joined by the thread that started it |
 //! | `seal/token.rs`, `seal/body.rs` | what a token is, and *a stream that can be trusted only at its end* |
@@ -99,16 +101,17 @@
 //! **A departure.** The loop of the reader thread ends with a [`Departure`](net::departure::Departure). The member goes offline. The outbox
 //! closes, the writer thread writes what is queued and ends, and the reader joins it. Then one line is logged.
 //!
-//! **A stop.** Ctrl-C or SIGTERM wakes the accept loop. Every client is told, and has two seconds. Then all threads are joined, and the
-//! exit code is 0.
+//! **A stop.** Ctrl-C or SIGTERM wakes the accept loop. Every client that has joined is told, and has two seconds. Then all threads are
+//! joined, and the exit code is 0.
 //!
 //! # Locks
 //! Three locks matter. They are always taken in this order: the [table](server::table) of groups (an `RwLock`), one
-//! [group](server::group), one [turn](server::client). While the first or the second is held, nothing is sealed, written or waited for. In
-//! the [relay] there is one lock in their place: the listener's list of connections.
+//! [group](server::group), one [turn](server::client). While one is held, nothing is written to a socket, and nothing waits for a peer.
+//! Lines and replies are sealed before. (Two short frames are sealed under a turn: the notice of lines that were not kept, and the length
+//! `0`.) In the [relay] there is one lock in their place: the listener's list of connections.
 //!
-//! Below them are locks that guard a few fields each. An outbox has one for what was pushed to it, and one for its deadlines. The fan-out
-//! has one for the outboxes that are due in the next round. A client has one for what it is told at the next tick of the clock.
+//! Below them are locks that guard a few fields each. For example, an outbox has one for what was pushed to it, and one for its deadlines.
+//! The fan-out has one for the outboxes that are due in the next round. A client has one for what it is told at the next tick of the clock.
 //! One round is made at a time: its lock is taken while none of the others is held.
 
 #![cfg_attr(

@@ -68,7 +68,7 @@ pub(super) type Outcome<T = ()> = Result<T, DialogueError>;
 /// How long a dialogue waits for a step.
 #[derive(Clone, Copy)]
 pub(crate) enum Patience {
-    /// As long as it takes. Giving up would leave both ends out of step.
+    /// As long as it takes. Giving up would leave both ends out of sync.
     Usual,
     /// For a goodbye: [`STEP_TIME`], and as long as a body arrives.
     Goodbye,

@@ -1,4 +1,4 @@
-//! What a client must do in time: a small table, and pure; and what the listener's clock does with it.
+//! Deadlines: what a client must do in time. [`Deadlines`] is a small table, pure, and the listener's clock acts on it.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -81,7 +81,7 @@ impl Outbox {
         self.deadlines.lock().clear(awaited);
     }
 
-    /// Has the system find out quickly whether the peer is still there. Waits for nothing.
+    /// Asks the system to find out quickly whether the peer is still there. Waits for nothing.
     pub(crate) fn probe(&self) {
         let mut deadlines = self.deadlines.lock();
         if deadlines.get(Awaited::SignOfLife).is_none() {

@@ -49,7 +49,7 @@ impl Default for Fanout {
 }
 
 impl Fanout {
-    /// Has everything written that was pushed so far, by any thread. Waits for no client. The caller holds no lock.
+    /// Starts a round for everything that was pushed so far, by any thread. Waits for no client. The caller holds no lock.
     pub(crate) fn flush(&self) {
         if self.due.lock().is_empty() {
             return;
@@ -105,7 +105,7 @@ impl Outbox {
         }
     }
 
-    /// Has everything written that was pushed to this and other outboxes. Called, without any lock, before a thread waits.
+    /// Starts a round for this and all other outboxes that are due. Called, without any lock, before a thread waits.
     pub(crate) fn flush(&self) {
         self.fanout.flush();
     }

@@ -1,9 +1,10 @@
 //! The listener: who may come in, the clock that keeps the deadlines, and the stop.
 //!
-//! One thread accepts and starts a reader thread for each client; a second, the clock, looks four times a second for
-//! connections whose time is up. Everything happens inside one thread scope: when [`Listener::run`] returns, every thread is joined.
+//! There are three threads beside those of the clients. One accepts, and starts a reader thread for each client. The clock looks four times
+//! a second for connections whose time is up. The third is the shared thread of the [fan-out](super::fanout). All threads belong to one
+//! scope: when [`Listener::run`] returns, each of them is joined.
 //!
-//! A stop wakes the accept loop; every client is told and has [`STOP_TIME`] to take it in; then its socket is shut.
+//! A stop wakes the accept loop. The service tells its clients. Each client has [`STOP_TIME`] to read that, and then its socket is shut.
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream};
@@ -125,7 +126,7 @@ impl Listener {
         self.connections.lock()
     }
 
-    /// Serves clients until [`Listener::stop`]. Then every client is told, drained and joined.
+    /// Serves clients until [`Listener::stop`]. Then the service tells its clients, and each connection ends.
     pub(crate) fn run(&self, service: &dyn Service) -> io::Result<()> {
         let (stop, stopped) = bounded(0);
         thread::scope(|scope| {

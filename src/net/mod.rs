@@ -23,7 +23,7 @@ use std::time::Duration;
 /// How long the server may take to accept the connection.
 const CONNECT_TIME: Duration = Duration::from_secs(10);
 
-/// The addresses of a host, which may be a name, IPv4 first: the Python programs know nothing else.
+/// The addresses of a host, which may be a name. IPv4 addresses come first, because the Python programs listen only there.
 pub(crate) fn resolve(host: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
     let mut addresses: Vec<_> = (host, port).to_socket_addrs()?.collect();
     addresses.sort_by_key(SocketAddr::is_ipv6);

@@ -1,11 +1,13 @@
 //! The outbox: everything that goes out to one client, in one order.
 //!
 //! ```text
-//!   any thread ── push ──▶ [ channel ] ──▶ writer thread, one for each client ──▶ socket
+//!   any thread ── push ──▶ posted ──▶ round of the fan-out ──────────── what the socket takes at once ──▶ socket
+//!                                              └── the rest ──▶ [ channel ] ──▶ writer thread ──────────────┘
 //! ```
 //!
-//! Pushing never blocks, so it may happen under a lock. The writer thread starts with the first item that has to wait for the socket;
-//! most clients take at once what they are sent, and never need theirs. [`super::fanout`] is the fast path for those.
+//! Pushing never blocks, so it may happen under a lock. Each client has its own channel and its own writer thread. They start with the first
+//! item that has to wait for the socket. Most clients take at once what they are sent, and never need them: for those the round is the
+//! fast path ([`super::fanout`]).
 //!
 //! What bounds the queue, and who waits when it is full, is in [`super::flow`].
 //!
@@ -31,14 +33,15 @@ use super::fanout::Fanout;
 use super::flow::Flow;
 use super::is_late;
 
-/// What an item counts at least, in bytes, if each is written by itself: so the queue holds few of them, however short they are.
+/// What an item counts at least, in bytes, at [`Pace::Single`]. There each short item takes as long to write as a long one. So the limits
+/// in bytes must hold for many short items, too.
 const MIN_SINGLE: usize = 1 << 10;
 
 /// The longest pause of [`Pace::Single`]: at one item in this time a client still makes the progress that is asked of it.
 pub(crate) const MAX_PAUSE: Duration = Duration::from_millis(50);
 
-/// The most that the writer gives to the kernel in one write, in bytes. A multiple of 4, as everything on the wire is: so the length of
-/// a frame is never split between two writes.
+/// The most that the writer gives to the kernel in one write, in bytes. A multiple of 4, as is all that a Python program gets: so the length
+/// of a frame is never split between two writes.
 const MAX_WRITE: usize = 64 << 10;
 
 /// How long the peer may take to read the last bytes and to close, once they are written.
@@ -72,7 +75,7 @@ pub(crate) trait Transport: Send + Sync {
     fn write_now(&self, bytes: &[u8]) -> io::Result<usize>;
     /// Writes some of the bytes, and waits until the peer takes them.
     fn write(&self, bytes: &[u8]) -> io::Result<usize>;
-    /// Has the system find out soon whether the peer is still there; or lets it take its time again.
+    /// Asks the system to find out soon whether the peer is still there. `false`: the system may take its time again.
     fn probe(&self, is_on: bool);
     /// Ends the sending side.
     fn end_sending(&self);
@@ -205,6 +208,7 @@ impl Outbox {
                     Item::Job(job) => {
                         self.write_batch(&mut batch)?;
                         job(&mut Stream(self))?;
+                        // The job may have pushed: with the body written, the turn lets go what was parked.
                         self.flush();
                     }
                     Item::End => return self.write_batch(&mut batch),
@@ -303,7 +307,7 @@ impl Batch {
     }
 }
 
-/// What a job writes into. Its bytes were never queued, but show that the client takes what it is sent.
+/// What the writer and its jobs write into. It counts the bytes that the client takes, also those of a job, which were never queued.
 struct Stream<'a>(&'a Outbox);
 
 impl Write for Stream<'_> {

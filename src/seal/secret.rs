@@ -1,6 +1,6 @@
 //! The secret of a closed server: a phrase that its users were told by other means. The key of a server's run is made from it.
 //!
-//! An open server sends its key in the first 44 bytes. A closed server sends a *salt* of the same form in their place, fresh for each
+//! A plain server sends its key in the first 44 bytes. A closed server sends a *salt* of the same form in their place, fresh for each
 //! run, and both ends derive the key: PBKDF2-HMAC-SHA256 (RFC 8018, section 5.2). Its many rounds make each guess at a phrase expensive.
 //! They cost an end that knows the phrase about a second, once a run.
 

@@ -2,7 +2,7 @@
 //!
 //! A token holds the time and 16 random bytes, the IV, so the same text gives another token each time. Here key, time and IV are those
 //! of the vector that the Fernet specification publishes, so every byte is known beforehand. (In real use a fixed IV would
-//! tell a listener which texts begin alike.)
+//! tell an eavesdropper which texts begin alike.)
 //!
 //! ```
 //! use aes::cipher::{block_padding::Pkcs7, BlockEncryptMut, KeyIvInit};

@@ -1,8 +1,8 @@
-//! Every fixed word of the group chat's protocol, and nowhere else.
+//! The words of the group chat's protocol. Each is written here, and in no other file.
 //!
 //! A word is the text of a frame, or the beginning of one. Words that begin a dialogue are [`Command`]s; the others are the
 //! steps and events below. Words marked *fernchat only* pass between two fernchat ends, and never reach a Python program.
-//! Who may say what, and when, is not known here: that is the session's.
+//! Who may say what, and when, is not known here: the server's session knows.
 
 use std::fmt;
 
@@ -47,7 +47,7 @@ impl Command {
         (Command::MessageSend, "/messageSend"),
     ];
 
-    /// The word as it stands on the wire. The server echoes it first of all.
+    /// The word as it stands on the wire.
     pub fn word(self) -> &'static str {
         Command::ALL[self as usize].1
     }
@@ -113,7 +113,7 @@ pub const SEND_FILENAME: &str = "/sendFilename";
 /// In a delivery the client's second answer. In an upload the server's permission: to a fernchat client
 /// a blank and the longest body that the server takes, in bytes, follow.
 pub const SEND_FILE: &str = "/sendFile";
-/// In place of a body's length: no body follows, and both ends stay in step. From a client *fernchat only*.
+/// In place of a body's length: no body follows, and both ends stay in sync. From a client *fernchat only*.
 pub const NO_BODY: &str = "0";
 /// Inside a body that a client sends (*fernchat only*): the rest does not come. No token has this byte.
 pub const BODY_END: u8 = b'!';

@@ -12,8 +12,8 @@
 //! - A *frame* is the length of a token, 4 bytes big-endian, and the token. The text inside is UTF-8. fernchat takes texts of up to 512 KiB
 //!   and tokens of up to 1 MiB, and from a client that is joining tokens of up to 1 KiB ([`frame`]).
 //! - A *body* is the token of a whole file. It follows a frame that says its length. The body itself has no length in front.
-//! - Each end writes a frame with one call. Everything on the wire is a multiple of 4 bytes long, so no segment splits a length. A Python
-//!   program reads a length with one call, and misreads it if it arrives in two pieces.
+//! - Each end writes a frame with one call. A Python program reads a length with one call, and misreads it if it arrives in two pieces.
+//!   All that a Python program gets is a multiple of 4 bytes long, so no segment splits a length.
 //! - A Python program writes length and token with two calls, from several threads, without a lock. So frames arrive *torn*:
 //!   `length length token token`, also inside a body. [`frame::FrameReader`] puts them together.
 //!
@@ -61,20 +61,22 @@
 //! # Files
 //! A file goes to the server by `/fileTransfer`. The server offers it to every other member online, which is a *delivery*:
 //! S `/receiveFile`, C `/sendFilename`, S file name, C `/sendFile`, S length, S body.
-//! With the length `0`, and no body, the server calls the delivery off, and both ends stay in step.
+//! With the length `0`, and no body, the server calls the delivery off, and both ends stay in sync.
 //!
 //! All clients have the server's key, so the server passes the token of a file on as it came.
 //!
 //! # What the server takes care of
 //! 1. A Python client takes the next frame for the answer, even if it is something else. So inside a dialogue or a delivery the server sends it
 //!    nothing else: events wait, in order (`server/turn.rs`).
-//! 2. A Python client may send its next command where an answer is due. The server keeps the command and runs it next. With `/messageSend`
-//!    kept, `/proceed` would lock the client up: so the server refuses the decision about a name, and the user tries again. Where the
-//!    text of a message is due, the next frame is the text.
-//! 3. A broken or stalled member delays nobody, and is offline at once.
+//! 2. A Python client may send its next command where an answer is due. The server holds the command and runs it next. If `/messageSend`
+//!    is held, the server does not send `/proceed`: the client would wait for the echo of its message, and never send the name. So the
+//!    server refuses the decision about a name, and the user tries again. Where the text of a message is due, the next frame is the text.
+//! 3. A member whose connection breaks is offline at once, and delays nobody. If a member does not read, what is queued for it grows
+//!    up to a limit. Above the limit, a sender waits at most 5 s with one line; then the member is disconnected.
 //! 4. Rights are checked where the group changes, every time. `/whoAdmin` answers about the client's own group only.
 //! 5. Two connections cannot share a name: the second one is refused. Names are legal by construction ([`name`]).
-//! 6. The server never closes in the middle of a frame, because a Python program would then use a whole core for ever.
+//! 6. The server closes between two frames. A Python program that reads the end of the stream inside a frame uses a whole core for ever.
+//!    There is one exception: a client that does not take its frames is disconnected as too slow, perhaps in the middle of a frame.
 //! 7. All members get the lines of their group in the same order.
 //! 8. `!NAME` denies a request. A Python client that waits is told by `/accepted`, a line with the reason, and `/kicked`.
 //! 9. A Python client reads a body with one call, and gets only what has arrived by then. So a file above 64 KiB is not offered to it. It gets a
@@ -111,26 +113,34 @@
 //!
 //! Each end ignores words that it does not know, so that later versions can add some.
 //!
-//! **Connections break, and no line is lost or said twice.** A client that will join again after its connection breaks makes up a name for
-//! its run. At step 4 it adds a third line, `RUN MARK`. MARK is the last 24 characters of the last chat line's token that arrived, or nothing.
+//! **Connections break. No line that the server still keeps is lost, and none is said twice.** A client that can join again makes up a
+//! name when it starts, its *run*. At step 4 a fernchat client always sends a third line, `RUN MARK`. MARK is the last 24 characters of the
+//! token of the last chat line that arrived, or nothing. RUN is empty if the client cannot join again. Then its messages have no numbers, and
+//! are echoed.
 //! - The client numbers its messages: their text begins with a number and a blank, `1 hello`. The first message of a run has the number 1.
 //! - When the line is with the group, the server sends `/taken 1` in place of the echo. A line that was not taken is said again over the next
 //!   connection, with the same number. So the server knows which lines it has.
 //! - After `/ready` come the lines that the client missed. If the run is that of the member's last connection, these are the lines after
 //!   MARK. Otherwise they are the lines that the server had not yet written to that member. Python clients get them, too. If the server
-//!   no longer has all of them, one line from `PyChat` says so first.
+//!   no longer has all of them, one line from `PyChat` says first how many are missing at most.
 //! - A name that is in use may belong to a connection that is dead. The server probes that connection, and the newcomer waits up to 5 s for
 //!   the name before it is refused.
 //!
 //! # Closed servers
-//! A closed server shares a *secret* with its users, a line of at least 12 characters. Its step 1 is not the key but a salt: base64url of
-//! 32 random bytes, 44 characters, fresh for each run. Both ends derive the key: PBKDF2-HMAC-SHA256 (RFC 8018) of the secret, with
-//! `fernchat link v1` and the 32 bytes as salt, 600000 rounds, 32 bytes. Both ends must be fernchat. Everything else is as above, except for this:
+//! A server that sends its key is a *plain server*. A *closed server* shares a *secret* with its users, a line of at least 12 characters.
+//! Both ends must be fernchat.
+//!
+//! In step 1 a closed server sends a *salt* in place of the key: base64url of 32 random bytes, 44 characters. Both ends derive the key from
+//! the secret and the salt: PBKDF2-HMAC-SHA256 (RFC 8018), with `fernchat link v1` and the 32 bytes as salt, 600000 rounds, 32 bytes. The salt
+//! is fresh for each run of the server. So each run has its own key, and nobody can compute the keys of guessed secrets in advance.
+//!
+//! Everything else is as above, except for this:
 //! - Step 3 is `/sendGroupname fernchat/1 CHALLENGE`. The second line of step 4 is `fernchat/1 CHALLENGE CHALLENGE2`. Step 5 is followed
-//!   by a blank and CHALLENGE2. Each end makes up its own challenge, so neither takes a recording for the other end.
-//! - A first frame that does not open ends the connection, at an open server, too. The server says why under the only key that both ends are sure to
-//!   have: the 44 characters, taken for a key. It sends `/refused secret REASON`, and for a Python client `/ready`, a line with the reason, and
-//!   `/kicked`. A client that has a secret accepts nothing else under that key.
+//!   by a blank and CHALLENGE2. Each end makes up its own challenge for each connection, and the other end repeats it under the key. Who
+//!   plays a recording of an earlier connection back cannot do that.
+//! - A first frame that does not open ends the connection, at a plain server, too. The server says why under the only key that both ends are
+//!   sure to have: the 44 characters, taken for a key. It sends `/refused secret REASON`, and for a Python client `/ready`, a line with
+//!   the reason, and `/kicked`. A client that has a secret accepts nothing else under that key.
 //!
 //! # Room keys
 //! Members who share a *room key* hide what they say from the server. The text of a message is then a token under the room key, of

@@ -1,4 +1,4 @@
-//! Names: of users, of groups, of files. A value of one of these types is legal because it exists.
+//! The names of users, groups and files. Each kind has a type, and its values can only be made from legal names.
 //!
 //! User and group names are parsed. A text that breaks a rule is refused, and the refusal says which rule. Nothing is repaired,
 //! because a name that is quietly changed is another person's name.

@@ -1,9 +1,9 @@
-//! Name sets: the pickled set of str that answers `/allMembers`, `/onlineMembers` and `/viewRequests`.
+//! Sets of names, as Python pickles them. They answer `/allMembers`, `/onlineMembers` and `/viewRequests`.
 //!
-//! Written is pickle protocol 4 without memo or frames. Every Python from 3.4 loads it, and it names no callable:
+//! [`encode`] writes pickle protocol 4 without memo or frames. Every Python from 3.4 loads it, and it names no callable:
 //! `PROTO 4, EMPTY_SET, MARK, one string after the other, ADDITEMS, STOP`.
 //!
-//! Read are that form and the forms that `pickle.dumps` gives a set of str. Everything else is refused, because a pickle is a program:
+//! [`decode`] reads that form and the forms that `pickle.dumps` gives a set of str. It refuses everything else, because a pickle is a program:
 //!
 //! ```text
 //! protocol 3     PROTO 3, GLOBAL builtins.set, EMPTY_LIST, strings in batches (MARK .. APPENDS, or one APPEND), TUPLE1, REDUCE, STOP

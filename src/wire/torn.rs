@@ -20,8 +20,8 @@ use super::frame::{WireError, begins_token};
 /// speaks in the same millisecond.
 pub(super) const MAX_OWED: usize = 64;
 
-/// Inside a body, data may look like the start of an owed token; the beginning of the body itself does. This many false alarms are
-/// allowed from one token to the next. Each costs one check of every length that is owed.
+/// A body begins like any token, so inside a body data can look like the start of an owed token. This many such false alarms are allowed
+/// from one token to the next. Each costs one check of every length that is owed.
 const MAX_FALSE_ALARMS: usize = 16;
 
 /// The lengths that came, and whose tokens did not yet.

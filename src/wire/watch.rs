@@ -2,8 +2,8 @@
 //! it happens.
 //!
 //! A line says where the frame comes from or goes to, what kind of text it holds, and how long its token is. A word of the protocol
-//! is shown by name. Names and what people say are shown as `text`, and never in full. (A text that begins with such a word is shown as that
-//! word.)
+//! is shown by name. Names and what people say are shown as `text`. (A text that begins with a word of the protocol is shown as that
+//! word, and the rest of it is not shown.)
 //!
 //! ```text
 //! from client 2 bob: /messageSend, 100 bytes
