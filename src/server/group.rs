@@ -14,6 +14,8 @@ use super::client::Client;
 use super::frame::Frame;
 use super::joining::JoinFrames;
 use super::refusal::Refusal;
+use crate::net::connection::ClientId;
+use crate::net::fairness::{Source, who_makes_room};
 use crate::net::outbox::Outbox;
 use crate::wire::name::UserName;
 
@@ -27,9 +29,17 @@ const MAX_REQUESTS: usize = 10_000;
 pub(crate) struct Group {
     admin: UserName,
     members: BTreeMap<UserName, Member>,
-    /// The pending requests, with the clients of those who wait.
-    requests: BTreeMap<UserName, Option<Arc<Client>>>,
+    requests: BTreeMap<UserName, Request>,
     backlog: Backlog,
+}
+
+/// A pending request.
+struct Request {
+    /// The client that made it.
+    id: ClientId,
+    source: Source,
+    /// Its client, while it waits.
+    client: Option<Arc<Client>>,
 }
 
 /// What a group knows of a member, online or not.
@@ -114,7 +124,10 @@ impl Group {
         let name = &client.name;
         let holder = match self.members.get(name) {
             Some(member) => &member.client,
-            None => self.requests.get(name).unwrap_or(&None),
+            None => self
+                .requests
+                .get(name)
+                .map_or(&None, |request| &request.client),
         };
         if let Some(holder) = holder {
             // If its connection is dead, the name is free soon.
@@ -127,14 +140,30 @@ impl Group {
         }
         if !self.requests.contains_key(name) {
             if self.requests.len() >= MAX_REQUESTS {
-                return Err(Refusal::GroupFull);
+                self.drop_request(client.source)?;
             }
             self.online()
                 .for_each(|member| member.send_notice(frames.request.clone()));
         }
         client.reply(&frames.wait);
-        self.requests.insert(name.clone(), Some(Arc::clone(client)));
+        let request = Request {
+            id: client.id,
+            source: client.source,
+            client: Some(Arc::clone(client)),
+        };
+        self.requests.insert(name.clone(), request);
         Ok("asks to join")
+    }
+
+    /// One request makes room for another from this source: of those whose clients wait no more, the oldest of the source with most.
+    fn drop_request(&mut self, newcomer: Source) -> Result<(), Refusal> {
+        let requests = self.requests.iter();
+        let mut left: Vec<_> = requests.filter(|(_, it)| it.client.is_none()).collect();
+        left.sort_by_key(|(_, request)| request.id);
+        let holders = left.iter().map(|(name, it)| (it.source, 1, *name));
+        let name = who_makes_room(holders, Some(newcomer)).ok_or(Refusal::GroupFull)?;
+        self.requests.remove(&name.clone());
+        Ok(())
     }
 
     /// The connection has ended: the member is offline, and a request stays. If the name has a new connection, that one stays.
@@ -153,7 +182,7 @@ impl Group {
     pub(crate) fn stop_waiting(&mut self, client: &Client) -> bool {
         self.requests
             .get_mut(&client.name)
-            .and_then(|waiting| waiting.take_if(|waiting| waiting.id == client.id))
+            .and_then(|request| request.client.take_if(|waiting| waiting.id == client.id))
             .is_some()
     }
 
@@ -200,9 +229,11 @@ impl Group {
     }
 
     fn take_request(&mut self, name: &str) -> Result<(UserName, Option<Arc<Client>>), Refusal> {
-        self.requests
+        let (name, request) = self
+            .requests
             .remove_entry(name)
-            .ok_or_else(|| Refusal::NoRequest(name.to_owned()))
+            .ok_or_else(|| Refusal::NoRequest(name.to_owned()))?;
+        Ok((name, request.client))
     }
 
     /// Another member becomes the admin, and gets `notice` if it is online.
@@ -309,12 +340,18 @@ impl Group {
 
     /// The clients of all who wait for approval.
     pub(crate) fn waiting(&self) -> impl Iterator<Item = &Arc<Client>> {
-        self.requests.values().flatten()
+        let requests = self.requests.values();
+        requests.filter_map(|request| request.client.as_ref())
     }
 
     /// Whether nothing is lost if this group is forgotten: nobody is online or waits, and the admin is the only member.
     pub(crate) fn is_forgettable(&self) -> bool {
-        self.members.len() <= 1 && self.online().next().is_none() && self.waiting().next().is_none()
+        self.members.len() <= 1 && !self.has_clients()
+    }
+
+    /// Whether anybody is online or waits.
+    pub(crate) fn has_clients(&self) -> bool {
+        self.online().next().is_some() || self.waiting().next().is_some()
     }
 }
 

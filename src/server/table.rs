@@ -12,16 +12,27 @@ use super::client::Client;
 use super::group::Group;
 use super::joining::JoinFrames;
 use super::refusal::Refusal;
+use crate::net::connection::ClientId;
+use crate::net::fairness::{Source, who_makes_room};
 use crate::wire::name::GroupName;
 
-/// The most groups. If the table is full, groups that nobody would miss are forgotten.
+/// The most groups. If the table is full, groups that nobody would miss are forgotten. If it is still full, a group without anybody online
+/// makes room.
 const MAX_GROUPS: usize = 10_000;
 
 /// All groups of a server.
 pub(crate) struct GroupTable {
-    groups: RwLock<HashMap<GroupName, Arc<Mutex<Group>>>>,
+    groups: RwLock<HashMap<GroupName, Founded>>,
     /// How many lines each keeps for members that are offline.
     backlog: usize,
+}
+
+/// A group and where it comes from.
+struct Founded {
+    group: Arc<Mutex<Group>>,
+    /// The client that founded it. Later groups have larger numbers.
+    by: ClientId,
+    source: Source,
 }
 
 impl GroupTable {
@@ -41,7 +52,7 @@ impl GroupTable {
         client: &Arc<Client>,
         frames: &JoinFrames,
     ) -> Result<(Arc<Mutex<Group>>, &'static str), Refusal> {
-        let join = |group: &Arc<Mutex<Group>>| {
+        let join = |Founded { group, .. }: &Founded| {
             let deed = group.lock().join(client, frames)?;
             Ok((Arc::clone(group), deed))
         };
@@ -54,28 +65,49 @@ impl GroupTable {
             return join(group);
         }
         if groups.len() >= MAX_GROUPS {
-            groups.retain(|_, group| !group.lock().is_forgettable());
+            groups.retain(|_, founded| !founded.group.lock().is_forgettable());
         }
         if groups.len() >= MAX_GROUPS {
-            return Err(Refusal::NoMoreGroups);
+            let name = who_is_forgotten(&groups, client.source).ok_or(Refusal::NoMoreGroups)?;
+            groups.remove(&name);
         }
         let group = Group::found(client, frames, self.backlog);
         let group = Arc::new(Mutex::new(group));
-        groups.insert(name.clone(), Arc::clone(&group));
+        let founded = Founded {
+            group: Arc::clone(&group),
+            by: client.id,
+            source: client.source,
+        };
+        groups.insert(name.clone(), founded);
         Ok((group, "founds"))
     }
 
     /// Those clients of all groups that `of` finds in a group.
     pub(crate) fn clients(&self, of: impl Fn(&Group) -> Vec<Arc<Client>>) -> Vec<Arc<Client>> {
-        let groups: Vec<_> = self.groups.read().values().cloned().collect();
-        groups.iter().flat_map(|group| of(&group.lock())).collect()
+        self.all()
+            .iter()
+            .flat_map(|group| of(&group.lock()))
+            .collect()
     }
 
     /// All groups.
-    #[cfg(test)]
-    pub fn all(&self) -> Vec<Arc<Mutex<Group>>> {
-        self.groups.read().values().cloned().collect()
+    pub(crate) fn all(&self) -> Vec<Arc<Mutex<Group>>> {
+        let groups = self.groups.read();
+        let groups = groups.values();
+        groups.map(|it| Arc::clone(&it.group)).collect()
     }
+}
+
+/// The group that makes room for one from this source: nobody is online in it, and it is the oldest of the source that founded most such
+/// groups. If that is the newcomer's own source, it is the oldest of that one.
+fn who_is_forgotten(groups: &HashMap<GroupName, Founded>, newcomer: Source) -> Option<GroupName> {
+    let is_left = |(_, it): &(&GroupName, &Founded)| !it.group.lock().has_clients();
+    let mut left: Vec<_> = groups.iter().filter(is_left).collect();
+    left.sort_by_key(|(_, it)| it.by);
+    let mut holders = left.iter().map(|(name, it)| (it.source, 1, *name));
+    who_makes_room(holders.clone(), Some(newcomer))
+        .or_else(|| Some(holders.find(|(source, ..)| *source == newcomer)?.2))
+        .cloned()
 }
 
 #[cfg(test)]
@@ -83,15 +115,50 @@ mod tests {
     use std::thread;
 
     use super::*;
-    use crate::server::testkit::Kit;
+    use crate::net::fairness::tests::source;
+    use crate::server::testkit::{DEN, Kit, Person};
 
-    /// Fills the table up with other names of this group.
+    /// Fills the table up with other names of this group, which a stranger founded.
     fn fill(table: &GroupTable, group: &Arc<Mutex<Group>>) {
         let mut groups = table.groups.write();
         for n in groups.len()..MAX_GROUPS {
             let name = GroupName::parse(&format!("group {n}")).unwrap();
-            groups.insert(name, Arc::clone(group));
+            let founded = Founded {
+                group: Arc::clone(group),
+                by: 1000 + n as u64,
+                source: source(66),
+            };
+            groups.insert(name, founded);
         }
+    }
+
+    #[test]
+    fn in_a_full_table_a_group_of_the_stranger_who_founded_most_makes_room_but_no_group_that_is_online()
+     {
+        let kit = Kit::new();
+        let table = &kit.shared.table;
+        let [alice, _bob] = kit.members(["alice", "bob"]);
+        // He left somebody in it, so it would be missed.
+        *kit.source.lock() = source(66);
+        let his = ["mallory", "trudy"].map(|name| kit.tries_to_join_group(name, "group").unwrap());
+        his[0].approves("trudy").unwrap();
+        his.iter().for_each(Person::leaves);
+        fill(table, &his[0].group);
+        let exists = |name: &str| {
+            table
+                .groups
+                .read()
+                .contains_key(&GroupName::parse(name).unwrap())
+        };
+        *kit.source.lock() = source(2);
+        kit.tries_to_join_group("carol", "one more").unwrap();
+        assert!(!exists("group") && exists("group 2") && table.all().len() == MAX_GROUPS);
+        // His own next group takes the place of his oldest.
+        *kit.source.lock() = source(66);
+        kit.tries_to_join_group("mallory", "two more").unwrap();
+        assert!(!exists("group 2") && exists("group 3") && exists("one more"));
+        alice.says("hello").unwrap();
+        assert!(exists(DEN));
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! Tests of a group: who may do what, and what each member hears.
 
 use super::*;
+use crate::net::fairness::tests::source;
 use crate::server::testkit::{Kit, Person};
 use crate::wire::frame;
 
@@ -424,10 +425,22 @@ fn group_has_room_for_so_many_members_and_requests() {
     let alice = kit.joins("alice");
     let name = |n| UserName::parse(&format!("user {n}")).unwrap();
     let mut group = alice.group.lock();
-    group.requests = (1..MAX_REQUESTS).map(|n| (name(n), None)).collect();
+    let request = |n: usize| Request {
+        id: 1000 + (MAX_REQUESTS - n) as u64,
+        source: source(66),
+        client: None,
+    };
+    group.requests = (1..MAX_REQUESTS).map(|n| (name(n), request(n))).collect();
     drop(group);
     let carol = kit.joins("carol");
-    assert_eq!(kit.tries_to_join("dave").err(), Some(Refusal::GroupFull));
+    // The stranger who made most of them can make no more, and his oldest makes room for somebody else's.
+    *kit.source.lock() = source(66);
+    assert_eq!(kit.tries_to_join("mallory").err(), Some(Refusal::GroupFull));
+    *kit.source.lock() = source(2);
+    kit.joins("dave").hears(&["/wait"]);
+    let last = format!("user {}", MAX_REQUESTS - 1);
+    assert_eq!(alice.approves(&last), Err(Refusal::NoRequest(last)));
+    alice.denies("dave").unwrap();
     carol.leaves();
     kit.joins("carol").hears(&["/wait"]);
 
