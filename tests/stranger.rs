@@ -5,6 +5,7 @@
 //! | all places, to wait for approval | his oldest client that waits | `a_stranger_who_waits_in_all_places_makes_room_for_a_newcomer_and_for_a_member_that_comes_back` |
 //! | all places, with groups of one | his oldest member | `a_stranger_who_founds_groups_in_all_places_makes_room_but_members_from_several_addresses_stay` |
 //! | all places, in silence | his oldest connection | `chat.rs`: `a_full_server_says_so_and_one_that_is_full_of_silence_makes_room` |
+//! | all places in the spool, a byte at a time | his oldest upload | `a_stranger_whose_uploads_crawl_in_all_places_makes_room_and_stays_in_sync` |
 //! | all places of a relay | his oldest connection | `a_stranger_who_fills_a_relay_makes_room` |
 
 mod support;
@@ -12,7 +13,7 @@ mod support;
 use std::io::{ErrorKind, Read, Write};
 use std::net::TcpStream;
 
-use support::{DEADLINE, Peer, Program, STRANGER, Server, connect_from, fernchat};
+use support::{DEADLINE, Peer, Program, STRANGER, Server, connect_from, fernchat, upload};
 
 /// What the stranger's client hears before it is closed, as a fernchat client.
 const MADE_ROOM: &str = "/closing The server is full, and your address has most of its places.";
@@ -111,6 +112,42 @@ fn a_stranger_who_founds_groups_in_all_places_makes_room_but_members_from_severa
     assert_eq!(honest.len(), 5);
     alice.tells("hello");
     mallory.hears("alice: hello");
+}
+
+#[test]
+fn a_stranger_whose_uploads_crawl_in_all_places_makes_room_and_stays_in_sync() {
+    /// The most files that are on their way at one time.
+    const BODIES: usize = 96;
+    let server = Server::start();
+    let mut alice = Peer::join(server.port, "alice", None);
+    let mut bob = Peer::join(server.port, "bob", Some(&mut alice));
+    let body = alice.fernet.encrypt(&[7; 100]);
+    // As a Python client, which sends its body whatever happens.
+    let begins = |n: usize| {
+        let mut peer = Peer::stranger(server.port, "mallory", &format!("group {n}"));
+        peer.hears("/adminReady");
+        for text in ["/fileTransfer", "notes.txt"] {
+            peer.says(text);
+            peer.hears_text();
+        }
+        peer.says(&body.len().to_string());
+        peer.says_raw(&body.as_bytes()[..4]);
+        peer
+    };
+    let mut strangers: Vec<Peer> = (0..BODIES).map(begins).collect();
+    assert!(upload(&mut alice, "notes.txt", body.as_bytes()).contains("on its way to 1 member"));
+    bob.hears("/receiveFile");
+    let rest = &body.as_bytes()[4..];
+    let mut result = |n: usize| {
+        strangers[n].says_raw(rest);
+        let heard = strangers[n].hears_text();
+        assert_eq!(strangers[n].asks_for_set("/onlineMembers").len(), 1);
+        heard
+    };
+    let no_room =
+        "notes.txt was not shared: the server needed its place for another; try again later.";
+    assert_eq!(result(0), no_room);
+    assert_eq!(result(1), "notes.txt is on its way to 0 members.");
 }
 
 #[test]

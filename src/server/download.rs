@@ -146,13 +146,14 @@ impl Download {
     pub fn of(file: &str) -> Download {
         use std::sync::LazyLock;
 
+        use crate::net::fairness::tests::source;
         use crate::seal::Key;
         use crate::server::spool::Spool;
 
         static BODY: LazyLock<Arc<Body>> = LazyLock::new(|| {
             let folder = tempfile::tempdir().unwrap();
             let (spool, key) = (Spool::new(folder.path()).unwrap(), Key::generate());
-            let upload = spool.begin(&key).unwrap();
+            let upload = spool.begin(&key, source(1)).unwrap();
             let upload = upload.write(key.seal(b"hello").as_bytes()).unwrap();
             Arc::new(upload.finish().unwrap())
         });

@@ -3,15 +3,20 @@
 //! A body is the file's token as it came. All clients of a server share its key, so the token can be passed on as it is. Its HMAC is
 //! checked while it is stored. The files have no name on the disk, or on Windows one that goes when the file is closed. So nothing is left
 //! behind, also after a crash.
+//! If there is no space for one more, a body makes room: it loses its file, and its people are told.
 //! Invariant: the bodies in the spool never take more space than the limit. A body that is dropped gives its space back.
 
 use std::fs::File;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use parking_lot::{Mutex, RwLock};
 
 use crate::machine::{free_space, read_at};
+use crate::net::fairness::{Source, who_makes_room};
 use crate::seal::{BodyCheck, Key, SealError};
 use crate::wire::size;
 
@@ -21,16 +26,35 @@ const MAX_SPOOL: u64 = 16 << 30;
 /// The most bodies at one time: each takes a descriptor.
 const MAX_BODIES: usize = 96;
 
+/// An upload that brings less than this many bytes ...
+const PROGRESS: u64 = 64 << 10;
+/// ... in this time makes room when its place is wanted.
+const PROGRESS_TIME: Duration = Duration::from_secs(60);
+
 /// Where uploaded bodies are kept.
 pub(crate) struct Spool {
     folder: PathBuf,
     /// The most bytes that all bodies may take together.
     limit: u64,
-    /// The bytes that they take. Each body holds a clone, so the count of clones counts the bodies.
-    taken: Arc<AtomicU64>,
+    bodies: Arc<Bodies>,
     /// Whether there was a body since the clock asked last.
     was_used: AtomicBool,
 }
+
+/// The bodies that take space, in the order in which they came.
+type Bodies = Mutex<Vec<Held>>;
+
+/// What a body takes of the spool.
+struct Held {
+    source: Source,
+    len: u64,
+    /// When the upload had brought [`PROGRESS`] more bytes the last time, and how many it had brought then. `None`: all bytes have come.
+    progress: Option<(Instant, u64)>,
+    file: Stored,
+}
+
+/// The file of a body, which others read. `None`: the body made room.
+type Stored = Arc<RwLock<Option<File>>>;
 
 impl Spool {
     /// A spool in this folder. The error says that no file can be made there.
@@ -40,7 +64,7 @@ impl Spool {
         Ok(Spool {
             folder: folder.to_owned(),
             limit: MAX_SPOOL.min(free / 2),
-            taken: Arc::default(),
+            bodies: Arc::default(),
             was_used: AtomicBool::new(false),
         })
     }
@@ -48,38 +72,69 @@ impl Spool {
     /// Whether there is no body at all.
     #[cfg(test)]
     pub fn is_empty(&self) -> bool {
-        Arc::strong_count(&self.taken) == 1
+        self.bodies.lock().is_empty()
     }
 
     /// Whether there was any body since the last call. Called by the clock.
     pub(crate) fn was_used(&self) -> bool {
-        let has_bodies = Arc::strong_count(&self.taken) > 1;
+        let has_bodies = !self.bodies.lock().is_empty();
         self.was_used.swap(has_bodies, Ordering::Relaxed)
     }
 
-    /// Begins to store a body.
-    pub(crate) fn begin(&self, key: &Key) -> Result<Upload, SpoolError> {
+    /// Begins to store a body that comes from this source.
+    pub(crate) fn begin(&self, key: &Key, source: Source) -> Result<Upload, SpoolError> {
         self.was_used.store(true, Ordering::Relaxed);
-        let taken = Arc::clone(&self.taken);
-        if Arc::strong_count(&taken) - 1 > MAX_BODIES {
-            return Err(SpoolError::TooMany);
+        let mut bodies = self.bodies.lock();
+        while bodies.len() >= MAX_BODIES {
+            make_room(&mut bodies, source, |_| 1).ok_or(SpoolError::TooMany)?;
         }
         let file = tempfile::tempfile_in(&self.folder).map_err(SpoolError::NotStored)?;
+        let file = Stored::new(RwLock::new(Some(file)));
+        bodies.push(Held {
+            source,
+            len: 0,
+            progress: Some((Instant::now(), 0)),
+            file: Arc::clone(&file),
+        });
         Ok(Upload {
             body: Body {
                 file,
                 len: 0,
-                taken,
+                bodies: Arc::clone(&self.bodies),
             },
+            source,
             check: BodyCheck::new(key),
             limit: self.limit,
         })
     }
 }
 
+/// One body makes room for an upload from this source: one that crawls, or the oldest of the source that takes most. Its people are told
+/// when they come to it.
+fn make_room(bodies: &mut Vec<Held>, newcomer: Source, cost: fn(&Held) -> usize) -> Option<()> {
+    let now = Instant::now();
+    let holders = || {
+        let bodies = bodies.iter().enumerate();
+        bodies.map(|(at, held)| (held.source, cost(held), (at, held)))
+    };
+    let crawling = holders().filter(|(_, _, (_, held))| held.is_crawling(now));
+    let (at, _) =
+        who_makes_room(crawling, None).or_else(|| who_makes_room(holders(), Some(newcomer)))?;
+    *bodies.remove(at).file.write() = None;
+    Some(())
+}
+
+impl Held {
+    fn is_crawling(&self, now: Instant) -> bool {
+        let progress = self.progress;
+        progress.is_some_and(|(since, _)| now.duration_since(since) >= PROGRESS_TIME)
+    }
+}
+
 /// A body that is being uploaded.
 pub(crate) struct Upload {
     body: Body,
+    source: Source,
     check: BodyCheck,
     limit: u64,
 }
@@ -87,28 +142,49 @@ pub(crate) struct Upload {
 impl Upload {
     /// Stores the next bytes. Space is taken as they arrive, not as they are announced.
     pub(crate) fn write(mut self, bytes: &[u8]) -> Result<Upload, SpoolError> {
-        let (n, body) = (bytes.len() as u64, &mut self.body);
-        body.len += n;
-        if body.taken.fetch_add(n, Ordering::Relaxed) + n > self.limit {
-            return Err(SpoolError::Full { limit: self.limit });
-        }
+        self.take_space(bytes.len() as u64)?;
         self.check.update(bytes);
-        body.file.write_all(bytes).map_err(SpoolError::NotStored)?;
-        Ok(self)
+        let written = match self.body.file.read().as_ref() {
+            Some(mut file) => file.write_all(bytes).map_err(SpoolError::NotStored),
+            None => Err(SpoolError::MadeRoom),
+        };
+        written.map(|()| self)
+    }
+
+    fn take_space(&mut self, n: u64) -> Result<(), SpoolError> {
+        let mut bodies = self.body.bodies.lock();
+        while bodies.iter().map(|held| held.len).sum::<u64>() + n > self.limit {
+            let full = SpoolError::Full { limit: self.limit };
+            let bytes = |held: &Held| usize::try_from(held.len).unwrap_or(usize::MAX);
+            make_room(&mut bodies, self.source, bytes).ok_or(full)?;
+        }
+        let own = self.body.find(&mut bodies).ok_or(SpoolError::MadeRoom)?;
+        own.len += n;
+        self.body.len = own.len;
+        if let Some((since, then)) = &mut own.progress {
+            if own.len - *then >= PROGRESS {
+                (*since, *then) = (Instant::now(), own.len);
+            }
+        }
+        Ok(())
     }
 
     /// All bytes have come: returns the body, if it is a token of the server's key.
     pub(crate) fn finish(self) -> Result<Body, SpoolError> {
         self.check.finish().map_err(SpoolError::NotOpened)?;
+        let mut bodies = self.body.bodies.lock();
+        let own = self.body.find(&mut bodies).ok_or(SpoolError::MadeRoom)?;
+        own.progress = None;
+        drop(bodies);
         Ok(self.body)
     }
 }
 
 /// A body in the spool. What [`Upload::finish`] returns has an HMAC that held.
 pub(crate) struct Body {
-    file: File,
+    file: Stored,
     len: u64,
-    taken: Arc<AtomicU64>,
+    bodies: Arc<Bodies>,
 }
 
 impl Body {
@@ -119,22 +195,31 @@ impl Body {
 
     /// Reads at least one byte from `offset` on. Several threads may do so at once.
     pub(crate) fn read_at(&self, buffer: &mut [u8], offset: u64) -> Result<usize, SpoolError> {
-        match read_at(&self.file, buffer, offset) {
+        let file = self.file.read();
+        match read_at(file.as_ref().ok_or(SpoolError::MadeRoom)?, buffer, offset) {
             Ok(0) => Err(SpoolError::NotRead(io::ErrorKind::UnexpectedEof.into())),
             result => result.map_err(SpoolError::NotRead),
         }
     }
 
+    /// What this body takes, if it did not make room.
+    fn find<'a>(&self, bodies: &'a mut [Held]) -> Option<&'a mut Held> {
+        bodies
+            .iter_mut()
+            .find(|held| Arc::ptr_eq(&held.file, &self.file))
+    }
+
     /// Cuts the stored file, as a disk that fails might.
     #[cfg(test)]
     pub fn cut(&self, len: u64) {
-        self.file.set_len(len).unwrap();
+        self.file.read().as_ref().unwrap().set_len(len).unwrap();
     }
 }
 
 impl Drop for Body {
     fn drop(&mut self) {
-        self.taken.fetch_sub(self.len, Ordering::Relaxed);
+        let mut bodies = self.bodies.lock();
+        bodies.retain(|held| !Arc::ptr_eq(&held.file, &self.file));
     }
 }
 
@@ -147,6 +232,8 @@ pub(crate) enum SpoolError {
     Full { limit: u64 },
     #[error("the server has {MAX_BODIES} files on their way; try again later")]
     TooMany,
+    #[error("the server needed its place for another; try again later")]
+    MadeRoom,
     #[error("the server cannot store it: {0}")]
     NotStored(#[source] io::Error),
     #[error("the server cannot read it any more: {0}")]
@@ -158,6 +245,7 @@ pub(crate) enum SpoolError {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::net::fairness::tests::source;
 
     const LIMIT: u64 = 1000;
 
@@ -165,13 +253,13 @@ mod tests {
         Spool {
             folder: folder.to_owned(),
             limit: LIMIT,
-            taken: Arc::default(),
+            bodies: Arc::default(),
             was_used: AtomicBool::new(false),
         }
     }
 
     fn taken(spool: &Spool) -> u64 {
-        spool.taken.load(Ordering::Relaxed)
+        spool.bodies.lock().iter().map(|held| held.len).sum()
     }
 
     fn n_files(folder: &Path) -> usize {
@@ -180,7 +268,7 @@ mod tests {
 
     /// Stores these bytes in pieces.
     fn store(spool: &Spool, key: &Key, bytes: &[u8]) -> Result<Body, SpoolError> {
-        let mut body = spool.begin(key)?;
+        let mut body = spool.begin(key, source(1))?;
         for piece in bytes.chunks(99) {
             body = body.write(piece)?;
         }
@@ -213,7 +301,7 @@ mod tests {
         let body = store(&spool, &key, &token).unwrap();
         assert_eq!(taken(&spool), token.len() as u64);
         // Kept until the last receiver has it.
-        let (one, another) = (Arc::new(body), spool.begin(&key).unwrap());
+        let (one, another) = (Arc::new(body), spool.begin(&key, source(1)).unwrap());
         let two = Arc::clone(&one);
         drop(one);
         assert_eq!(taken(&spool), token.len() as u64);
@@ -237,7 +325,7 @@ mod tests {
     fn full_spool_refuses_what_does_not_fit_and_nothing_else() {
         let folder = tempfile::tempdir().unwrap();
         let (spool, key) = (spool(folder.path()), Key::generate());
-        let stores = |n| spool.begin(&key).unwrap().write(&vec![b'A'; n]);
+        let stores = |n| spool.begin(&key, source(1)).unwrap().write(&vec![b'A'; n]);
         let most = LIMIT as usize;
         let body = stores(most - 100).unwrap();
         for n in [101, most] {
@@ -257,14 +345,87 @@ mod tests {
         let (spool, key) = (spool(folder.path()), Key::generate());
         assert!(spool.is_empty());
         let mut uploads: Vec<_> = (0..MAX_BODIES)
-            .map(|_| spool.begin(&key).unwrap())
+            .map(|_| spool.begin(&key, source(1)).unwrap())
             .collect();
-        let error = spool.begin(&key).err().unwrap();
+        let error = spool.begin(&key, source(1)).err().unwrap();
         assert!(matches!(error, SpoolError::TooMany));
         uploads.pop();
-        uploads.push(spool.begin(&key).unwrap());
+        uploads.push(spool.begin(&key, source(1)).unwrap());
         drop(uploads);
         assert!(spool.is_empty());
+    }
+
+    #[test]
+    fn the_oldest_body_of_the_source_that_has_most_makes_room() {
+        let folder = tempfile::tempdir().unwrap();
+        let (spool, key) = (spool(folder.path()), Key::generate());
+        let token = key.seal(b"hello").into_bytes();
+        let honest = spool.begin(&key, source(2)).unwrap();
+        let mut his: Vec<_> = (1..MAX_BODIES)
+            .map(|_| spool.begin(&key, source(66)))
+            .collect();
+        assert!(matches!(
+            spool.begin(&key, source(66)),
+            Err(SpoolError::TooMany)
+        ));
+        let another = spool.begin(&key, source(2)).unwrap().write(&token).unwrap();
+        let first = his.remove(0).unwrap();
+        assert!(matches!(first.write(&token), Err(SpoolError::MadeRoom)));
+        // A body that waits for its receivers makes room as well, and they are told.
+        let second = his.remove(0).unwrap().write(&token).unwrap();
+        let second = second.finish().unwrap();
+        let _one_more = spool.begin(&key, source(3)).unwrap();
+        let error = second.read_at(&mut [0], 0).unwrap_err();
+        assert!(matches!(error, SpoolError::MadeRoom), "{error}");
+        assert!(another.finish().is_ok() && honest.write(&token).is_ok());
+    }
+
+    #[test]
+    fn bytes_of_the_source_that_has_most_make_room() {
+        let folder = tempfile::tempdir().unwrap();
+        let (spool, key) = (spool(folder.path()), Key::generate());
+        let stores = |n, at| spool.begin(&key, source(at)).unwrap().write(&vec![b'A'; n]);
+        let his = stores(600, 66).unwrap();
+        let his_other = stores(300, 66).unwrap();
+        assert!(matches!(
+            stores(101, 66),
+            Err(SpoolError::Full { limit: LIMIT })
+        ));
+        let honest = stores(101, 1).unwrap();
+        assert!(matches!(his.write(b"A"), Err(SpoolError::MadeRoom)));
+        assert_eq!(taken(&spool), 401);
+        let honest = honest.write(&[b'A'; 600]).unwrap();
+        assert!(matches!(his_other.write(b"A"), Err(SpoolError::MadeRoom)));
+        let error = honest.write(&[b'A'; 300]).err().unwrap();
+        assert!(matches!(error, SpoolError::Full { .. }), "{error}");
+    }
+
+    #[test]
+    fn an_upload_that_crawls_makes_room_for_anybody() {
+        let folder = tempfile::tempdir().unwrap();
+        let (mut spool, key) = (spool(folder.path()), Key::generate());
+        spool.limit = 1 << 20;
+        let mut uploads: Vec<_> = (0..MAX_BODIES)
+            .map(|_| spool.begin(&key, source(1)).unwrap())
+            .collect();
+        let age = |at: usize| {
+            let mut bodies = spool.bodies.lock();
+            let (since, _) = bodies[at].progress.as_mut().unwrap();
+            *since = since.checked_sub(PROGRESS_TIME).unwrap();
+        };
+        // One brings enough in a minute, one does not, and one has brought all.
+        let bytes = vec![b'A'; PROGRESS as usize];
+        age(0);
+        let brings_enough = uploads.remove(0).write(&bytes).unwrap();
+        let crawls = uploads.remove(0).write(&bytes[1..]).unwrap();
+        age(1);
+        let _newcomer = spool.begin(&key, source(1)).unwrap();
+        assert!(matches!(crawls.write(b"A"), Err(SpoolError::MadeRoom)));
+        let _brings_enough = brings_enough.write(b"A").unwrap();
+        assert!(matches!(
+            spool.begin(&key, source(1)),
+            Err(SpoolError::TooMany)
+        ));
     }
 
     #[test]
@@ -272,10 +433,10 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let (spool, key) = (spool(folder.path()), Key::generate());
         assert!(!spool.was_used());
-        drop(spool.begin(&key).unwrap());
+        drop(spool.begin(&key, source(1)).unwrap());
         assert!(spool.was_used(), "it came and went between two ticks");
         assert!(!spool.was_used());
-        let upload = spool.begin(&key).unwrap();
+        let upload = spool.begin(&key, source(1)).unwrap();
         assert!(spool.was_used());
         assert!(spool.was_used());
         drop(upload);

@@ -342,7 +342,7 @@ impl<'a> Person<'a> {
     /// Stores a file's body in the spool.
     pub fn stores(&self, content: &[u8]) -> Body {
         let shared = &self.kit.shared;
-        let upload = shared.spool.begin(&shared.key).unwrap();
+        let upload = shared.spool.begin(&shared.key, self.client.source).unwrap();
         let token = shared.key.seal(content);
         upload.write(token.as_bytes()).unwrap().finish().unwrap()
     }

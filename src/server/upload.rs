@@ -51,7 +51,8 @@ impl<R: Read> Session<'_, R> {
         let mut stored = if length > token_len(limit) {
             Err(SpoolError::TooLarge { limit })
         } else {
-            self.shared.spool.begin(&self.shared.key)
+            let source = self.client.source;
+            self.shared.spool.begin(&self.shared.key, source)
         };
         let mut piece = vec![0; BODY_STEP];
         let mut left = length;
