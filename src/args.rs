@@ -80,6 +80,7 @@ Joins a group chat. User name and group are asked for if they are not given.
   --name NAME           the user name
   --group GROUP         the group; the first to name it administers it
   --downloads DIR       where received files go (the current folder)
+  --max-receive SIZE    the largest received file that is kept, or none (1G)
   --no-reconnect        ends when the connection breaks
   --secret-file FILE    the secret of a closed server
   --room-key-file FILE  a key that the members share, and the server has not
@@ -213,6 +214,7 @@ fn server(parser: &mut Parser) -> Result<Args, ArgsError> {
 fn client(parser: &mut Parser) -> Result<Args, ArgsError> {
     let mut settings = ClientSettings {
         downloads: ".".into(),
+        max_receive: Some(1 << 30),
         reconnect: true,
         ..ClientSettings::default()
     };
@@ -221,6 +223,7 @@ fn client(parser: &mut Parser) -> Result<Args, ArgsError> {
             "name" => settings.name = Some(parser.value()?.string()?),
             "group" => settings.group = Some(parser.value()?.string()?),
             "downloads" => settings.downloads = parser.value()?.into(),
+            "max-receive" => settings.max_receive = parser.value()?.parse_with(limit)?,
             "secret-file" => settings.secret_file = Some(parser.value()?.into()),
             "room-key-file" => settings.room_key_file = Some(parser.value()?.into()),
             "no-reconnect" => settings.reconnect = false,

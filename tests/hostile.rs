@@ -31,6 +31,9 @@
 //! | the same afterwards, also inside a file without end | the same, and nothing half received stays | `a_server_that_breaks_off_or_breaks_the_protocol_later_is_one_line` |
 //! | answers with pickles from hell, events, files that do not open | it is said, and the chat goes on | `a_server_that_answers_with_nonsense_is_shown_harmlessly_and_the_chat_goes_on` |
 //! | never answers | Ctrl-C leaves, and so does the end of the input | `a_server_that_never_answers_can_be_left` |
+//! | names people at length or without end, and approves again and again | bounded memory, and a bounded text | `what_a_server_says_at_length_is_shown_and_remembered_within_bounds` |
+//! | sends a file above the limit, or one for which there is no room | its body is dropped, and both ends stay in sync | `a_file_that_is_too_long_or_finds_no_room_is_dropped_and_the_chat_goes_on` |
+//! | offers files and reads no answer | Ctrl-C leaves | `a_server_that_reads_no_answer_can_be_left` |
 //! | names files from hell | they lie in the folder for downloads, under other names | `a_received_file_stays_in_its_folder_whatever_its_name_was` |
 //! | delivers sealed lines under other names | they are not shown | `secrets.rs`: `a_server_that_delivers_under_another_name_is_found_out` |
 //! | (relay) sends garbage, escapes and tokens without end | it is said, and the chat goes on | `a_relay_that_sends_nonsense_is_mentioned_once_and_the_chat_goes_on` |
@@ -825,6 +828,177 @@ fn a_server_that_never_answers_can_be_left() {
     alice.ends_input();
     server.hears("/disconnect");
     ends_well(&mut alice);
+}
+
+#[test]
+fn a_server_that_reads_no_answer_can_be_left() {
+    let (listener, downloads) = (listener(), folder());
+    SockRef::from(&listener).set_recv_buffer_size(4096).unwrap();
+    let mut alice = guest(&listener, downloads.path());
+    let mut server = Peer::accept(&listener);
+    server.hears_text();
+    server.says("/sendGroupname fernchat/1");
+    server.hears_text();
+    server.says("/ready");
+    alice.hears("You are in the group team");
+    // It goes on until the client, stuck in an answer, reads no more.
+    let texts = ["/receiveFile", "x", "0"];
+    let offers = texts.map(|text| server.frame(text)).concat().repeat(100);
+    let patience = Some(Duration::from_secs(2));
+    server.socket.set_write_timeout(patience).unwrap();
+    while server.socket.write_all(&offers).is_ok() {
+        alice.hears_what_is_there();
+    }
+    alice.signal("TERM");
+    assert!(alice.ends_within(Duration::from_secs(10)).success());
+}
+
+#[test]
+fn what_a_server_says_at_length_is_shown_and_remembered_within_bounds() {
+    let (listener, downloads) = (listener(), folder());
+    let mut alice = guest(&listener, downloads.path());
+    let mut server = Peer::host(&listener);
+    server.says("/wait");
+    alice.hears("You wait for the admin of team");
+    for _ in 0..1000 {
+        server.says("/accepted");
+    }
+    server.says("bob: hello");
+    alice.hears("You have been approved");
+    alice.hears_next("bob: hello");
+    let n_threads = status_of(alice.id(), "Threads");
+    assert!(n_threads < 10, "{n_threads} threads");
+
+    // Names as long as a frame can carry: of people who speak, who ask to join, and who share files.
+    let name = |n: usize| format!("{}{n:0>9}", "0".repeat(700_000));
+    let (long, cut) = ("0".repeat(700_000), format!("{}...", "0".repeat(64)));
+    server.says(&format!("{long}: hello"));
+    alice.hears_next(&format!("{cut}: hello"));
+    let before = status_of(alice.id(), "VmRSS");
+    for n in 0..8 {
+        server.says(&format!("{}: hello", name(n)));
+        server.says(&format!(
+            "PyChat: {} has requested to join the group.",
+            name(n)
+        ));
+        server.says(&format!("/receiveFile {}", name(n)));
+    }
+    for _ in 0..8 {
+        alice.hears_next(&format!("{cut}: hello"));
+        assert!(alice.hears("PyChat: 000").len() < 1100);
+    }
+    // What a friend says stays whole.
+    let line = format!("bob: {}", "x".repeat(512 << 10));
+    server.says(&line);
+    alice.hears_next(&line);
+    let more = status_of(alice.id(), "VmRSS").saturating_sub(before);
+    assert!(more < 8 << 10, "{more} KiB more");
+    for _ in 0..8 {
+        server.says("notes.txt");
+        server.says("0");
+        alice.hears_next(&format!(
+            "notes.txt from {cut} is not coming: the server called it off."
+        ));
+    }
+
+    // Lists.
+    let mut members = |alice: &mut Program, set: &[u8]| {
+        alice.types("/4");
+        // The answers to the offers come first, some of them twice.
+        while server.hears_text() != "/allMembers" {}
+        server.says("/allMembers");
+        server.hears(".");
+        server.says_raw(&frame(server.fernet.encrypt(set).as_bytes()));
+    };
+    let names: Vec<String> = (10_000..30_001).map(|n| n.to_string()).collect();
+    let encode =
+        |names: &[String]| fernchat::wire::name_set::encode(names.iter().map(String::as_str));
+    members(&mut alice, &encode(&[long]));
+    alice.hears_next(&format!("members: {cut}"));
+    members(&mut alice, &encode(&names[..10_000]));
+    assert!(alice.hears("members: 10000, ").ends_with(", 19999"));
+    members(&mut alice, &encode(&names));
+    assert!(
+        alice
+            .hears("members: 10000, ")
+            .ends_with(", 19999, and 10001 more")
+    );
+    let many: Vec<String> = (0..100_001).map(|n| n.to_string()).collect();
+    members(&mut alice, &encode(&many));
+    alice.hears("not a set of at most 100000 names");
+    // A result, and the last words.
+    alice.types("/7");
+    server.hears("/whoAdmin");
+    server.says("/whoAdmin");
+    server.hears("team");
+    server.says(&format!("Admin: {}", name(7)));
+    assert_eq!(alice.hears("Admin: 000").len(), 1003);
+    server.says(&format!("/closing {}", name(7)));
+    assert_eq!(alice.ends().code(), Some(1));
+    let last = alice.logs("the server closed the connection: 000");
+    assert!(last.len() < 1100, "{last}");
+}
+
+#[test]
+fn a_file_that_is_too_long_or_finds_no_room_is_dropped_and_the_chat_goes_on() {
+    let (listener, downloads) = (listener(), folder());
+    let port = listener.local_addr().unwrap().port();
+    let start = |limit: &str| {
+        let downloads = downloads.path().to_str().unwrap();
+        let options = ["--downloads", downloads, "--max-receive", limit];
+        let mut alice = support::client(port, "alice", &options);
+        let mut server = Peer::host(&listener);
+        server.says("/ready");
+        alice.hears("You are in the group team");
+        (alice, server)
+    };
+    let offers = |server: &mut Peer, len: u64| {
+        for text in ["/receiveFile", "notes.txt", &len.to_string()] {
+            server.says(text);
+        }
+    };
+    let (mut alice, mut server) = start("100K");
+    // Of the last length that is kept, and of the first that is not: the next block of AES.
+    let most = 100 << 10;
+    for (len, is_kept) in [
+        (most, true),
+        (most + 16, false),
+        (3 * most, false),
+        (7, true),
+    ] {
+        let body = server.fernet.encrypt(&vec![7; len]).into_bytes();
+        offers(&mut server, body.len() as u64);
+        let (first, rest) = body.split_at(body.len() / 2);
+        server.says_raw(first);
+        server.says("bob: in the middle");
+        server.says_raw(rest);
+        server.says("bob: afterwards");
+        if !is_kept {
+            let line = alice.hears("notes.txt was not received: ");
+            assert!(
+                line.contains("is above the limit of 100 KiB; --max-receive raises it"),
+                "{line}"
+            );
+        }
+        alice.hears_next("bob: in the middle");
+        if is_kept {
+            alice.hears("Received notes.txt: ");
+        }
+        alice.hears_next("bob: afterwards");
+    }
+    assert_eq!(files(downloads.path()).len(), 2);
+
+    // Without a limit the disk is one, and it is looked at before anything is written.
+    let (mut alice, mut server) = start("none");
+    offers(&mut server, 1 << 60);
+    server.says_raw(b"gAAAAA");
+    let line =
+        alice.hears("notes.txt was not received: it has 768 PiB, and the disk has room for ");
+    assert!(!line.contains("--max-receive"), "{line}");
+    server.says_raw(&[b'x'; 1 << 20]);
+    server.says("bob: in the middle");
+    alice.hears_next("bob: in the middle");
+    assert_eq!(files(downloads.path()).len(), 2);
 }
 
 #[test]

@@ -15,18 +15,21 @@ use std::time::Duration;
 
 use crossbeam_channel::{Receiver, RecvTimeoutError};
 
+use super::MAX_WORDS;
 use super::link::Link;
 use super::room_key;
 use super::sending::Task;
 use super::step::Expected;
 use super::typed::{Action, HELP};
 use super::upload::UploadStop;
+use crate::terminal::MAX_NAMES;
+use crate::terminal::style::shortened;
 use crate::wire::command::{
     ACCEPTED, ACKNOWLEDGEMENT, ADMIN, Command, DENY, Dialect, PROCEED, READY_FOR_DATA,
     SENDING_DATA, TAKEN, WAIT_DISCONNECT,
 };
 use crate::wire::frame::MAX_TEXT;
-use crate::wire::name::UserName;
+use crate::wire::name::{MAX_NAME_CHARACTERS, UserName};
 use crate::wire::name_set;
 
 /// How long the server may take for a step, not counting a body that arrives meanwhile.
@@ -34,6 +37,9 @@ const STEP_TIME: Duration = Duration::from_secs(10);
 
 /// How long the server may take for the result of an upload: a Python server opens the whole file, and seals it again for each receiver.
 const UPLOAD_TIME: Duration = Duration::from_secs(600);
+
+/// How many names a person is shown of a list. A script is shown as many as a group can hold.
+const MAX_LISTED: usize = 500;
 
 /// When a signal ends the client, it waits this long for the end of the open dialogue, for each step of the goodbye, and for the server to
 /// close.
@@ -157,8 +163,10 @@ impl Dialogues {
             return Ok(());
         }
         let names = self.ask(READY_FOR_DATA, Expected::Set)?;
-        let names = self.show_names("requests", &names);
-        self.link.shared.known.names.lock().requests = names;
+        let requests = self.show_names("requests", &names);
+        let mut names = self.link.shared.known.names.lock();
+        names.requests.clear();
+        requests.iter().for_each(|name| names.add_request(name));
         Ok(())
     }
 
@@ -177,7 +185,7 @@ impl Dialogues {
         let result = self.ask(self.link.shared.group.as_str(), expected)?;
         let text = String::from_utf8_lossy(&result);
         let admin = text.split_once(": ").filter(|(word, _)| *word == ADMIN);
-        let admin = admin.map(|(_, name)| name.to_owned());
+        let admin = admin.map(|(_, name)| shortened(name, MAX_NAME_CHARACTERS).into_owned());
         *self.link.shared.known.admin.lock() = admin;
         self.show_result(&result);
         Ok(())
@@ -329,7 +337,7 @@ impl Dialogues {
     }
 
     pub(super) fn show_result(&self, result: &[u8]) {
-        self.show(&String::from_utf8_lossy(result));
+        self.show(&shortened(&String::from_utf8_lossy(result), MAX_WORDS));
     }
 
     /// Shows the names in a set, and returns them.
@@ -351,9 +359,18 @@ impl Dialogues {
         let admin = self.link.shared.known.admin.lock().clone();
         let mark = |name: &String| match &admin {
             Some(admin) if admin == name && is_interactive => format!("{name} (admin)"),
-            _ => name.clone(),
+            _ => shortened(name, MAX_NAME_CHARACTERS).into_owned(),
         };
-        let list = names.iter().map(mark).collect::<Vec<_>>().join(", ");
+        let most = if is_interactive {
+            MAX_LISTED
+        } else {
+            MAX_NAMES
+        };
+        let mut list: Vec<String> = names.iter().take(most).map(mark).collect();
+        if names.len() > most {
+            list.push(format!("and {} more", names.len() - most));
+        }
+        let list = list.join(", ");
         if is_interactive {
             self.show(&format!("{title} ({}): {list}", names.len()));
         } else {

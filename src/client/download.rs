@@ -4,6 +4,8 @@
 //! client's two answers, and other frames between them. So the client remembers deliveries and does not wait for them. It gives both
 //! answers in any case.
 //!
+//! A file that is too long for the settings or for the disk is not written: its body is taken off the stream and dropped.
+//!
 //! A received file is written under a temporary name in its folder. It gets its name when the whole body has been verified. The name
 //! never leads out of the folder, and is never that of a file that exists.
 
@@ -16,14 +18,15 @@ use std::sync::Arc;
 use tempfile::NamedTempFile;
 use thiserror::Error;
 
-use super::ClientError;
 use super::receiving::Receiving;
 use super::step::is_line;
+use super::{ClientError, ClientSettings};
 use crate::machine;
-use crate::seal::{BodyOpener, Key, SealError, is_token_len};
+use crate::seal::{BodyOpener, Key, SealError, is_token_len, token_len};
+use crate::terminal::style::shortened;
 use crate::wire::command::{Dialect, SEND_FILE, SEND_FILENAME};
 use crate::wire::frame::{BODY_STEP, Piece, TOKEN_START, WireError};
-use crate::wire::name::FileName;
+use crate::wire::name::{FileName, MAX_NAME_CHARACTERS};
 use crate::wire::{name_set, size};
 
 /// How many files a server may offer without sending one.
@@ -80,7 +83,8 @@ impl Receiving {
         if self.offers.unnamed.len() + self.offers.named.len() == MAX_OFFERS {
             return Err(WireError::NotTheStep("the end of a delivery").into());
         }
-        self.offers.unnamed.push_back(from.to_owned());
+        let from = shortened(from, MAX_NAME_CHARACTERS).into_owned();
+        self.offers.unnamed.push_back(from);
         Ok(self.link.answer(SEND_FILENAME)?)
     }
 
@@ -126,7 +130,13 @@ impl Receiving {
             return Err(WireError::NotTheStep("the end of a body").into());
         }
         let folder = &shared.settings.downloads;
-        let mut download = Download::begin(folder, &link.key, shared.room_key.as_ref());
+        let mut download = match obstacle(&shared.settings, length) {
+            None => Some(Download::begin(folder, &link.key, shared.room_key.as_ref())),
+            Some(obstacle) => {
+                shared.show(&format!("{title} was not received: {obstacle}."));
+                None
+            }
+        };
         // A token as long as the body may be the body itself: then only its text can tell.
         let is_frame = |token: &[u8]| match link.key.open(token) {
             Ok(text) => token.len() as u64 != length || has_frame_form(&text),
@@ -138,13 +148,18 @@ impl Receiving {
             match self.read(|frames| frames.next_piece(length - n_done, &mut piece, &is_frame))? {
                 Piece::Body(n) => {
                     n_done += n as u64;
-                    download.write(&piece[..n]);
-                    progress.reached(n_done);
+                    if let Some(download) = &mut download {
+                        download.write(&piece[..n]);
+                        progress.reached(n_done);
+                    }
                 }
                 Piece::Frame(token) => self.frame(&token)?,
             }
         }
         link.dialogue.lock().is_receiving = false;
+        let Some(download) = download else {
+            return Ok(());
+        };
         shared.show(&match download.finish(folder, &name) {
             Ok((path, remark)) => {
                 let size = match path.metadata() {
@@ -159,6 +174,25 @@ impl Receiving {
         });
         Ok(())
     }
+}
+
+/// Why a file whose body has this length is not kept, if so. Its body must be taken off the stream all the same: a Python server
+/// cannot stop.
+fn obstacle(settings: &ClientSettings, length: u64) -> Option<String> {
+    let size = length / 4 * 3;
+    let in_words = size::in_words;
+    if let Some(limit) = settings
+        .max_receive
+        .filter(|most| length > token_len(*most))
+    {
+        let (size, limit) = (in_words(size), in_words(limit));
+        return Some(format!(
+            "{size} is above the limit of {limit}; --max-receive raises it"
+        ));
+    }
+    let room = machine::free_space(&settings.downloads).filter(|room| *room < size)?;
+    let (size, room) = (in_words(size), in_words(room));
+    Some(format!("it has {size}, and the disk has room for {room}"))
 }
 
 /// Whether an opened token has the form of something that a server says of its own accord, of an echo, or of a set.

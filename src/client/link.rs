@@ -25,6 +25,9 @@ const ANSWER_DELAY: Duration = Duration::from_millis(5);
 /// and the server waits for ever. One too many has no effect there.
 const ANSWER_AGAIN: Duration = Duration::from_secs(1);
 
+/// How many answers wait for the end of a dialogue. A Python server begins one delivery at a time.
+const MAX_ANSWERS: usize = 100;
+
 /// What the log calls the other end.
 pub(crate) const SERVER: &str = "the server";
 
@@ -77,7 +80,8 @@ impl Link {
         if !dialogue.is_open {
             return self.send(&[word]);
         }
-        if dialogue.answers_due.back() != Some(&word) {
+        let is_full = dialogue.answers_due.len() == MAX_ANSWERS;
+        if dialogue.answers_due.back() != Some(&word) && !is_full {
             dialogue.answers_due.push_back(word);
         }
         Ok(())

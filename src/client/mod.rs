@@ -48,6 +48,7 @@ use self::sending::Sending;
 use crate::machine;
 use crate::net::ConnectError;
 use crate::seal::{Key, Secret, challenge};
+use crate::terminal::style::shortened;
 use crate::terminal::{self, Conversation, Terminal};
 use crate::wire::command::{RefusalCode, Refused};
 use crate::wire::frame::WireError;
@@ -70,6 +71,8 @@ pub struct ClientSettings {
     pub secret_file: Option<PathBuf>,
     /// The file with the key that the group's members share, and the server does not.
     pub room_key_file: Option<PathBuf>,
+    /// The largest file that is kept, in bytes. `None`: any.
+    pub max_receive: Option<u64>,
     /// Whether to join again when the connection breaks.
     pub reconnect: bool,
     /// How the terminal looks, and what it keeps.
@@ -104,6 +107,9 @@ impl Shared {
         self.terminal.show(notice);
     }
 }
+
+/// The most characters that are shown of what the server says in its own name, such as a notice or the reason of a refusal.
+const MAX_WORDS: usize = 1000;
 
 /// The first pause between two tries to join again. Each pause is twice the last one ...
 const MIN_PAUSE: Duration = Duration::from_secs(1);
@@ -286,10 +292,10 @@ pub(crate) enum ClientError {
     )]
     NoAnswer(&'static str),
     /// The server does not let this user in.
-    #[error("the server refused: {}", .0.reason)]
+    #[error("the server refused: {}", shortened(&.0.reason, MAX_WORDS))]
     Refused(Refused),
     /// The server ended the connection, for this reason.
-    #[error("the server closed the connection: {0}")]
+    #[error("the server closed the connection: {}", shortened(.0, MAX_WORDS))]
     Closed(String),
     /// The admin has put the user out. That is no failure.
     #[error("put out of the group")]

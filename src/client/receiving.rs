@@ -19,10 +19,11 @@ use super::joining::Frames;
 use super::link::{Link, SERVER};
 use super::sending::Sending;
 use super::step::speaker_of;
-use super::{ClientError, Shared, room_key};
+use super::{ClientError, MAX_WORDS, Shared, room_key};
 use crate::net::is_late;
 use crate::seal::stamp_of;
 use crate::terminal::SaidAt;
+use crate::terminal::style::shortened;
 use crate::wire::command::{
     ACCEPTED, CLOSING, Dialect, KICKED, PYCHAT, RECEIVE_FILE, WAIT_DISCONNECT, after, refusal,
 };
@@ -116,7 +117,10 @@ impl Receiving {
                 ));
             }
             ACCEPTED => {
-                shared.known.names.lock().is_waiting = false;
+                if !std::mem::take(&mut shared.known.names.lock().is_waiting) {
+                    debug!("the server approves somebody who is a member already");
+                    return Ok(());
+                }
                 shared.show("You have been approved: say hello. /help lists the commands.");
                 self.sending.wake();
                 return Ok(());
@@ -154,10 +158,10 @@ pub(super) fn show_text(shared: &Shared, text: &str, said_at: SaidAt) {
     let terminal = &shared.terminal;
     match text.split_once(": ") {
         Some((PYCHAT, notice)) => {
-            terminal.show(text);
+            terminal.show(&shortened(text, MAX_WORDS));
             let advice = shared.known.learn(notice);
             if let Some(advice) = advice.filter(|_| terminal.is_interactive()) {
-                terminal.show(&advice);
+                terminal.show(&shortened(&advice, MAX_WORDS));
             }
             return;
         }
@@ -166,6 +170,6 @@ pub(super) fn show_text(shared: &Shared, text: &str, said_at: SaidAt) {
     }
     match room_key::open(text, said_at, shared.room_key.as_ref()) {
         Ok(line) => terminal.show_line(&line),
-        Err(notice) => terminal.show(&notice),
+        Err(notice) => terminal.show(&shortened(&notice, MAX_WORDS)),
     }
 }

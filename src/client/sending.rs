@@ -112,9 +112,13 @@ impl Sending {
     /// Leaves as politely as a short time allows. Called by the handler of signals, and at the second Ctrl-C.
     pub(crate) fn leave_at_signal(&self) {
         let dialogues = self.begin_to_leave();
+        let link = &dialogues.link;
         match self.in_dialogue.try_lock_for(LEAVE_TIME) {
-            Some(_guard) => dialogues.leave(Patience::Short),
-            None => dialogues.link.shut(Shutdown::Both),
+            // If the server reads nothing, the receiving thread may be stuck in an answer to it.
+            Some(_guard) if link.writing.try_lock_for(LEAVE_TIME).is_some() => {
+                dialogues.leave(Patience::Short)
+            }
+            _ => link.shut(Shutdown::Both),
         }
         // A thread may be waiting for the screen, which a person can hold up. It goes on now.
         self.shared.terminal.end();

@@ -22,6 +22,7 @@ complete -c fernchat -n '__fish_seen_subcommand_from server relay' -l max-client
 set -l client '__fish_seen_subcommand_from client'
 complete -c fernchat -n $client -l group -x -d 'the group'
 complete -c fernchat -n $client -l downloads -x -a '(__fish_complete_directories)' -d 'where received files go'
+complete -c fernchat -n $client -l max-receive -x -d 'the largest file that is kept'
 complete -c fernchat -n $client -l no-reconnect -d 'end when the connection breaks'
 complete -c fernchat -n $client -l room-key-file -r -F -d 'a key that the server has not'
 complete -c fernchat -n '__fish_seen_subcommand_from server client' -l secret-file -r -F -d 'the secret of a closed server'

@@ -35,9 +35,9 @@ use parking_lot::Mutex;
 
 use self::editor::Editor;
 use self::log::Log;
-use self::style::{Day, Style, harmless};
+use self::style::{Day, Style, harmless, shortened};
 use crate::machine;
-use crate::wire::name::NameError;
+use crate::wire::name::{MAX_NAME_CHARACTERS, NameError};
 
 /// How the terminal looks, and what it keeps.
 #[derive(Default)]
@@ -132,17 +132,22 @@ impl Names {
     /// Learns that somebody is a member.
     pub fn add_member(&mut self, name: &str) {
         self.requests.remove(name);
-        if self.members.len() < MAX_NAMES {
+        if self.members.len() < MAX_NAMES && !is_long(name) {
             self.members.insert(name.to_owned());
         }
     }
 
     /// Learns that somebody has asked to join.
     pub fn add_request(&mut self, name: &str) {
-        if self.requests.len() < MAX_NAMES {
+        if self.requests.len() < MAX_NAMES && !is_long(name) {
             self.requests.insert(name.to_owned());
         }
     }
+}
+
+/// Whether a name is too long to be kept: only a Python server or a hostile one lets somebody have it.
+fn is_long(name: &str) -> bool {
+    name.chars().nth(MAX_NAME_CHARACTERS).is_some()
 }
 
 /// A line that somebody said.
@@ -294,8 +299,9 @@ impl Terminal {
 
     /// Shows a line that somebody said.
     pub fn show_line(&self, line: &ChatLine) {
-        let said = self.styled(line);
-        let plain = format!("{}{}: {}", line.name, line.remark, line.text);
+        let name = shortened(&line.name, MAX_NAME_CHARACTERS);
+        let said = self.styled(&name, line);
+        let plain = format!("{name}{}: {}", line.remark, line.text);
         match &line.time {
             SaidAt::Now => self.put(None, &said, &plain),
             SaidAt::Stamped { time, .. } if self.style.time => {
@@ -327,8 +333,8 @@ impl Terminal {
         }
     }
 
-    fn styled(&self, line: &ChatLine) -> String {
-        let (name, text) = (harmless(&line.name), harmless(&line.text));
+    fn styled(&self, name: &str, line: &ChatLine) -> String {
+        let (name, text) = (harmless(name), harmless(&line.text));
         let me = self.entered.get().map_or("", |entered| &entered.me);
         let name = self.style.name(&name) + line.remark;
         if !style::mentions(&text, me) {

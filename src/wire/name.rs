@@ -87,7 +87,7 @@ impl fmt::Display for GroupName {
 }
 
 /// The longest user or group name, in characters. A full name in any script fits, and a chat line still fits a terminal.
-const MAX_NAME_CHARACTERS: usize = 64;
+pub(crate) const MAX_NAME_CHARACTERS: usize = 64;
 
 /// The rules that user and group names share. A name does not begin like a command, a denial (`!NAME`) or `~error~`.
 fn check(kind: &str, text: &str) -> Result<(), NameError> {
