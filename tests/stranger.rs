@@ -6,6 +6,7 @@
 //! | all places, with groups of one | his oldest member | `a_stranger_who_founds_groups_in_all_places_makes_room_but_members_from_several_addresses_stay` |
 //! | all places, in silence | his oldest connection | `chat.rs`: `a_full_server_says_so_and_one_that_is_full_of_silence_makes_room` |
 //! | all places in the spool, a byte at a time | his oldest upload | `a_stranger_whose_uploads_crawl_in_all_places_makes_room_and_stays_in_sync` |
+//! | the memory for frames, while he waits | nobody: he may send short frames only | `a_client_that_waits_may_send_short_frames_only_and_long_ones_as_soon_as_it_is_a_member` |
 //! | all places of a relay | his oldest connection | `a_stranger_who_fills_a_relay_makes_room` |
 
 mod support;
@@ -112,6 +113,26 @@ fn a_stranger_who_founds_groups_in_all_places_makes_room_but_members_from_severa
     assert_eq!(honest.len(), 5);
     alice.tells("hello");
     mallory.hears("alice: hello");
+}
+
+#[test]
+fn a_client_that_waits_may_send_short_frames_only_and_long_ones_as_soon_as_it_is_a_member() {
+    let mut server = Server::start();
+    let mut alice = Peer::join(server.port, "alice", None);
+    let mut mallory = Peer::stranger(server.port, "mallory", "team");
+    mallory.hears("/wait");
+    mallory.says_raw(&1028_u32.to_be_bytes());
+    let line = server.program.logs("broke the protocol");
+    assert!(
+        line.contains("a frame of 1028 bytes, the limit is 1024"),
+        "{line}"
+    );
+    alice.hears("PyChat: mallory has requested to join the group.");
+    // A frame of a client that is approved may be long at once.
+    let mut bob = Peer::join(server.port, "bob", Some(&mut alice));
+    let long = "x".repeat(2000);
+    bob.tells(&long);
+    alice.hears(&format!("bob: {long}"));
 }
 
 #[test]

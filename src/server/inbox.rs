@@ -1,9 +1,9 @@
 //! The inbox: what one client sends, frame by frame, and opened.
 
-use std::fmt::Display;
 use std::io::Read;
 use std::sync::Arc;
 
+use super::client::Client;
 use crate::net::departure::Departure;
 use crate::net::outbox::Outbox;
 use crate::seal::Key;
@@ -17,23 +17,26 @@ pub(crate) struct Inbox<'a, R> {
     outbox: Arc<Outbox>,
     /// What the log calls the client.
     who: String,
+    /// The client, when it has said who it is.
+    client: Option<Arc<Client>>,
 }
 
 impl<'a, R: Read> Inbox<'a, R> {
-    /// The inbox of a client that is joining: it may send short frames only.
+    /// The inbox of a client that is joining. Until it is a member, it may send short frames only.
     pub(crate) fn new(stream: R, key: &'a Key, outbox: &Arc<Outbox>, who: String) -> Inbox<'a, R> {
         Inbox {
             frames: FrameReader::new(stream, MAX_GREETING_FRAME),
             key,
             outbox: Arc::clone(outbox),
             who,
+            client: None,
         }
     }
 
-    /// The client has said who it is: it may send long frames, and the log calls it by name.
-    pub(crate) fn settle(&mut self, who: impl Display) {
-        self.frames.allow(MAX_FRAME);
-        self.who = who.to_string();
+    /// The client has said who it is, and the log calls it by name.
+    pub(crate) fn settle(&mut self, client: &Arc<Client>) {
+        self.who = client.to_string();
+        self.client = Some(Arc::clone(client));
     }
 
     /// The text of the next frame.
@@ -48,13 +51,27 @@ impl<'a, R: Read> Inbox<'a, R> {
             // Before this thread waits for more, everything that it has caused goes out.
             self.outbox.flush();
         }
-        self.frames
-            .next_frame(&|token| self.key.opens(token))?
-            .ok_or(Departure::HungUp)
+        let opens = |token: &[u8]| self.key.opens(token);
+        let frame = match self.frames.next_frame(&opens) {
+            // A client that waited may have become a member since it was asked last.
+            Err(WireError::TooLong { .. }) if self.is_member() => {
+                self.frames.allow(MAX_FRAME);
+                self.frames.next_frame(&opens)
+            }
+            result => result,
+        };
+        frame?.ok_or(Departure::HungUp)
+    }
+
+    fn is_member(&self) -> bool {
+        let client = self.client.as_ref();
+        client.is_some_and(|client| client.check_member().is_ok())
     }
 
     /// The next piece of a body, of which `left` bytes are due.
     pub(crate) fn piece(&mut self, left: u64, piece: &mut [u8]) -> Result<Piece, Departure> {
+        // Only a member sends bodies. A frame inside one may be long.
+        self.frames.allow(MAX_FRAME);
         let opens = |token: &[u8]| self.key.opens(token);
         Ok(self.frames.next_piece(left, piece, &opens)?)
     }
