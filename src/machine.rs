@@ -111,17 +111,22 @@ fn private() -> OpenOptions {
     options
 }
 
-/// Whether others than its owner may read this file.
+/// What others than its owner may do with this file: `read`, `change`, or both.
 #[cfg(unix)]
-pub(crate) fn is_readable_by_others(file: &File) -> bool {
-    file.metadata()
-        .is_ok_and(|metadata| std::os::unix::fs::MetadataExt::mode(&metadata) & 0o044 != 0)
+pub(crate) fn open_to_others(file: &File) -> Option<&'static str> {
+    let mode = std::os::unix::fs::MetadataExt::mode(&file.metadata().ok()?);
+    match (mode & 0o044 != 0, mode & 0o022 != 0) {
+        (false, false) => None,
+        (true, false) => Some("read"),
+        (false, true) => Some("change"),
+        (true, true) => Some("read and change"),
+    }
 }
 
-/// Whether others than its owner may read this file. This system does not say, so the answer is no.
+/// What others than its owner may do with this file. This system does not say.
 #[cfg(not(unix))]
-pub fn is_readable_by_others(_file: &File) -> bool {
-    false
+pub fn open_to_others(_file: &File) -> Option<&'static str> {
+    None
 }
 
 /// Starts a thread that is not joined: it may wait for the person, and a read of the keyboard cannot be woken.

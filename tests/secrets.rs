@@ -252,11 +252,56 @@ fn what_is_wrong_with_a_secret_is_said_with_the_remedy() {
             assert!(!said.contains("eleven") && !said.contains("some length"));
         }
     }
-    let open = private(home.path(), "open", "a phrase for everybody");
-    fs::set_permissions(&open, fs::Permissions::from_mode(0o644)).unwrap();
-    let mut server = fernchat();
-    server.args(["server", "127.0.0.1", "0", "--secret-file", &open]);
-    Program::start(server).logs("others on this machine can read the file");
+}
+
+#[test]
+fn a_file_that_others_may_read_or_change_draws_a_warning() {
+    let home = folder();
+    let (key, _) = room_key(home.path());
+    for (mode, what) in [
+        (0o644, Some("read")),
+        (0o640, Some("read")),
+        (0o622, Some("change")),
+        (0o602, Some("change")),
+        (0o620, Some("change")),
+        (0o606, Some("read and change")),
+        (0o600, None),
+    ] {
+        fs::set_permissions(&key, fs::Permissions::from_mode(mode)).unwrap();
+        let mut command = fernchat();
+        command.args(["relay-client", "127.0.0.1", "1", "--name", "bob"]);
+        let output = command.args(["--key-file", &key]).output().unwrap();
+        let said = String::from_utf8(output.stderr).unwrap();
+        let warning = said.split("others on this machine can ").nth(1);
+        let warned = warning.and_then(|warning| warning.split(" the file").next());
+        assert_eq!(warned, what, "{mode:o} {said}");
+    }
+}
+
+#[test]
+fn of_a_key_in_the_environment_one_copy_stays_in_memory() {
+    use std::os::unix::fs::FileExt;
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port().to_string();
+    let key = Fernet::generate_key();
+    // The blanks do not count. With them, the text is freed as one long piece, whose middle is not used again.
+    let blanks = " ".repeat(30_000);
+    let mut command = fernchat();
+    command
+        .args(["relay-client", "127.0.0.1", &port, "--name", "bob"])
+        .env("FERNCHAT_KEY", format!("{blanks}{key}{blanks}"));
+    let mut bob = Program::start(command);
+    bob.hears("bob joined");
+    let maps = fs::read_to_string(format!("/proc/{}/maps", bob.id())).unwrap();
+    let heap = maps.lines().find(|line| line.ends_with("[heap]")).unwrap();
+    let (from, to) = heap.split(' ').next().unwrap().split_once('-').unwrap();
+    let [from, to] = [from, to].map(|at| u64::from_str_radix(at, 16).unwrap());
+    let mut bytes = vec![0; (to - from) as usize];
+    let memory = fs::File::open(format!("/proc/{}/mem", bob.id())).unwrap();
+    memory.read_exact_at(&mut bytes, from).unwrap();
+    let key = key.as_bytes();
+    let copies = bytes.windows(key.len()).filter(|part| *part == key);
+    assert_eq!(copies.count(), 1);
 }
 
 // ---- room keys ----

@@ -37,10 +37,14 @@ impl Key {
     /// [`SealError::Key`]: the text is anything else.
     pub fn parse(text: &str) -> Result<Key, SealError> {
         // Fernet::new takes a key without its `=`, and Python does not. So the form is checked here.
-        let bytes = Zeroizing::new(URL_SAFE.decode(text.trim()).map_err(|_| SealError::Key)?);
-        Ok(Key::from_bytes(
-            bytes.as_slice().try_into().map_err(|_| SealError::Key)?,
-        ))
+        // Into a place that is wiped also if the text is no key. The package wants one byte more than 44 characters give.
+        let mut bytes = Zeroizing::new([0; 33]);
+        match URL_SAFE.decode_slice(text.trim(), &mut *bytes) {
+            Ok(32) => Ok(Key::from_bytes(
+                bytes.first_chunk().expect("33 bytes begin with 32"),
+            )),
+            _ => Err(SealError::Key),
+        }
     }
 
     /// The key of these bytes.

@@ -24,18 +24,20 @@ impl Key {
     /// # Errors
     /// It is in neither place, or the text there is no key.
     pub fn find(path: Option<&Path>) -> Result<Key, KeyFileError> {
-        match (path, std::env::var(VARIABLE)) {
-            (Some(path), _) => Key::load(path),
-            (None, Ok(text)) => Key::parse(&text).map_err(|error| {
-                KeyFileError(format!("the environment variable {VARIABLE} is no key: {error}"))
-            }),
-            (None, Err(_)) => Err(KeyFileError(
-                "a key is missing; give it with --key-file FILE, and make one with: fernchat keygen FILE".into(),
-            )),
+        if let Some(path) = path {
+            return Key::load(path);
         }
+        let text = std::env::var(VARIABLE).map(Zeroizing::new).map_err(|_| KeyFileError(
+            "a key is missing; give it with --key-file FILE, and make one with: fernchat keygen FILE".into(),
+        ))?;
+        Key::parse(&text).map_err(|error| {
+            KeyFileError(format!(
+                "the environment variable {VARIABLE} is no key: {error}"
+            ))
+        })
     }
 
-    /// Reads a key from a file. Warns if others may read it as well.
+    /// Reads a key from a file. Warns if others may read or change it.
     ///
     /// # Errors
     /// The file cannot be read, or holds something else.
@@ -74,7 +76,7 @@ impl Key {
 }
 
 impl Secret {
-    /// Reads the secret of a closed server from a file. Warns if others may read it as well.
+    /// Reads the secret of a closed server from a file. Warns if others may read or change it.
     ///
     /// # Errors
     /// The file cannot be read, or holds anything but one line that is long enough.
@@ -88,7 +90,7 @@ impl Secret {
     }
 }
 
-/// Reads the beginning of a file that others should not be able to read.
+/// Reads the beginning of a file that others should not be able to read or change.
 fn read_private(path: &Path) -> Result<Zeroizing<String>, KeyFileError> {
     let refuse = |error: io::Error| {
         let path = path.display();
@@ -101,16 +103,24 @@ fn read_private(path: &Path) -> Result<Zeroizing<String>, KeyFileError> {
         return Err(refuse(io::Error::other("it is not a plain file")));
     }
     let file = File::open(path).map_err(refuse)?;
-    if machine::is_readable_by_others(&file) {
+    if let Some(what) = machine::open_to_others(&file) {
         let path = path.display();
-        warn!("others on this machine can read the file {path}; chmod 600 {path} keeps it to you");
+        warn!(
+            "others on this machine can {what} the file {path}; chmod 600 {path} keeps it to you"
+        );
     }
     // Of this size from the start: a vector that grows leaves copies behind, which nothing wipes.
     let mut bytes = Zeroizing::new(Vec::with_capacity(MAX_LEN + 1));
     file.take(MAX_LEN as u64)
         .read_to_end(&mut bytes)
         .map_err(refuse)?;
-    Ok(Zeroizing::new(String::from_utf8_lossy(&bytes).into_owned()))
+    // The same for the text: what is not UTF-8 becomes at most three bytes for one.
+    let mut text = Zeroizing::new(String::with_capacity(3 * bytes.len()));
+    for chunk in bytes.utf8_chunks() {
+        text.push_str(chunk.valid());
+        text.extend((!chunk.invalid().is_empty()).then_some('\u{FFFD}'));
+    }
+    Ok(text)
 }
 
 /// What is wrong with a key or a secret, or with its file: one line that also says what to do. It never shows the key.

@@ -15,7 +15,7 @@
 //! Not here: a time-to-live. A token is good at any age, and also if it is stamped in the future. The Python
 //! programs accept both, and the clocks of old machines are wrong.
 //! Invariant: nothing in this module shows a key or a text in an error, a `Debug` or a log line. Keys are wiped when they are dropped,
-//! except for the state of an HMAC, whose package cannot wipe it.
+//! except for the state of an HMAC, whose package cannot wipe it, and the decoded copy that the `fernet` package makes.
 
 mod body;
 mod key;
