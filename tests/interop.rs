@@ -1093,7 +1093,7 @@ mod python_server {
         let found = std::fs::read(room.path().join("notes.txt")).unwrap();
         assert!(found == content(1000));
 
-        // Both answers come all the same, outside the dialogues, and the next dialogue is in step.
+        // Both answers come all the same, outside the dialogues, and the next dialogue is in sync.
         server.hears("/sendFilename");
         server.hears("/sendFile");
         alice.types("/7");

@@ -41,19 +41,21 @@ const WRITE_TIME: Duration = Duration::from_secs(30);
 /// How long what is queued may take to be written when a connection ends in peace.
 const DRAIN_TIME: Duration = Duration::from_secs(30);
 
-/// A silent peer is asked for a sign of life after this time ...
+/// After this time without anything from a peer, the system sends it a keepalive probe.
 const KEEPALIVE_TIME: Duration = Duration::from_secs(20);
-/// ... and then this often, three times. Where there is a [`USER_TIMEOUT`], as often as that takes.
+/// The time between two keepalive probes. After three without an answer, the connection fails. Where there is a [`USER_TIMEOUT`], that time
+/// decides in place of the number.
 const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(5);
-/// How long a peer may acknowledge nothing, neither keepalive nor data. Keepalive is silent while data is unacknowledged, and the time
-/// for data begins with the data, which may come just before keepalive would have told. So a vanished peer is gone after twice this time
-/// and one interval at the latest. Longer than it takes to plug a cable in again.
+/// How long a peer may send no TCP acknowledgement, neither of a probe nor of data. It is longer than it takes to plug a cable in again.
+///
+/// While data is not acknowledged, the system sends no probes, and this time begins with the data. The data may come just before the probes
+/// would have shown that the peer is gone. So a vanished peer is noticed after twice this time and one interval at the latest.
 #[cfg(any(target_os = "linux", target_os = "android"))]
 const USER_TIMEOUT: Duration = Duration::from_secs(40);
 
-/// If somebody else wants its name, a peer must show that it is there: after this time, and then this often, three times ...
+/// If a newcomer wants the name of a peer, the system sends probes sooner: this is then the first time and the interval.
 const PROBE_INTERVAL: Duration = Duration::from_secs(1);
-/// ... and what is on its way to it must have arrived by then.
+/// The same for [`USER_TIMEOUT`].
 #[cfg(any(target_os = "linux", target_os = "android"))]
 const PROBE_TIMEOUT: Duration = Duration::from_secs(4);
 
@@ -212,8 +214,8 @@ impl Transport for Arc<TcpStream> {
     }
 }
 
-/// A socket that acknowledges at once what was read (on Linux). A Python program writes a frame in two pieces, and its second piece waits
-/// for the acknowledgement of the first: 44 ms each time, if that is delayed.
+/// A socket that sends the TCP acknowledgement of what was read at once (on Linux). A Python program writes a frame in two pieces, and its
+/// second piece waits for the acknowledgement of the first: 44 ms each time, if that is delayed.
 pub(crate) struct QuickAck<'a>(pub &'a TcpStream);
 
 impl Read for QuickAck<'_> {

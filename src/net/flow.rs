@@ -20,7 +20,7 @@ pub(super) const PROGRESS: u64 = 64 << 10;
 /// ... in this time, or it is disconnected. This is also the longest that a sender waits, with one line, for a member.
 pub(super) const PROGRESS_TIME: Duration = Duration::from_secs(5);
 
-/// With more than this queued, in bytes, a client is disconnected at once. Holds what a dialogue may keep back, and as much again.
+/// With more than this queued, in bytes, a client is disconnected at once. All that may be parked for a client fits in, and as much again.
 const MAX_QUEUED: usize = 16 << 20;
 
 /// See the module's page.

@@ -29,7 +29,7 @@ use super::resolve;
 use crate::machine;
 
 /// How often the clock looks for deadlines that have passed.
-const TICK: Duration = Duration::from_millis(250);
+pub(crate) const TICK: Duration = Duration::from_millis(250);
 
 /// How long a client may take to say who it is. A Python client connects first and asks its user for the names afterwards.
 pub(crate) const GREETING_TIME: Duration = Duration::from_secs(600);

@@ -82,6 +82,11 @@ impl Client {
         })
     }
 
+    /// Whether the client numbers its messages. Then each of them is confirmed, and not echoed.
+    pub(crate) fn numbers_messages(&self) -> bool {
+        !self.run.is_empty()
+    }
+
     /// Refuses the client if it is no member of its group: it waits for approval, or was kicked.
     pub(crate) fn check_member(&self) -> Result<(), Refusal> {
         let is_member = self.is_member.load(Ordering::Relaxed);

@@ -49,7 +49,9 @@ pub(crate) fn offer_to_others(
     file: &FileName,
     body: Body,
 ) -> Result<String, Refusal> {
-    let (name, file_size) = (&uploader.name, size::in_words(body.token_len() / 4 * 3));
+    let name = &uploader.name;
+    // The token is base64, 4 characters for 3 bytes. What else is in it is too short to matter here.
+    let file_size = size::in_words(body.token_len() / 4 * 3);
     let seal = |text: String| sealed_frame(&shared.key, text);
     let ask_python = seal(RECEIVE_FILE.to_owned());
     let ask_fernchat = seal(with(RECEIVE_FILE, name.as_str()));

@@ -49,7 +49,7 @@ struct Member {
     client: Option<Arc<Client>>,
     /// The number of the last line that it has. While it is online, its outbox may know of later ones.
     last_line: u64,
-    /// What that was when it came online.
+    /// The value of `last_line` when the member last came online.
     joined_at: u64,
     /// The run of its client, and the number of the last message that was taken from this run. See [`Client::run`].
     run: Arc<str>,
@@ -86,12 +86,15 @@ impl Member {
         missed.into_iter().for_each(|line| client.send_line(line));
     }
 
-    /// The number of the last line that a client has. If it is still the same run, it knows best.
+    /// The number of the last line that a client of this member has.
     fn last_line_of(&self, client: &Client, backlog: &Backlog) -> u64 {
         match &*client.last_mark {
-            _ if client.run.is_empty() || client.run != self.run => self.last_line,
+            // The run has changed, or the client has none. So the client cannot say what arrived, and what was written to the member counts.
+            _ if !client.numbers_messages() || client.run != self.run => self.last_line,
+            // No chat line has arrived in this run. So the client has only what it had when its last connection began.
             "" => self.joined_at,
-            // A mark that is not found is older than all that is kept. What was written since may have been lost with the connection.
+            // The client names the last line that arrived. If that line is not kept any more, all kept lines came after it. They go out
+            // again, because those that were written may have been lost with the connection. What the client had before it has still.
             mark => backlog
                 .find(mark)
                 .unwrap_or(self.last_line.min(backlog.oldest() - 1))
@@ -309,6 +312,7 @@ impl Group {
             member.n_taken = number;
         }
         if is_alone {
+            // A member that comes later gets only later lines, so nobody will need this one.
             return Ok(None);
         }
         let line = self.backlog.push(&by.name, frame);
@@ -344,7 +348,8 @@ impl Group {
         requests.filter_map(|request| request.client.as_ref())
     }
 
-    /// Whether nothing is lost if this group is forgotten: nobody is online or waits, and the admin is the only member.
+    /// Whether the group may be forgotten if the table is full: nobody is online or waits, and the admin is the only member. The requests of
+    /// people who are offline are forgotten with the group, and so is who the admin was.
     pub(crate) fn is_forgettable(&self) -> bool {
         self.members.len() <= 1 && !self.has_clients()
     }

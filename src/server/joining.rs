@@ -101,7 +101,8 @@ impl<'a> Joining<'a> {
         challenge
     }
 
-    /// Step 5: the client enters its group, unless a rule says no. The group sends what the client is there.
+    /// Step 5: the client enters its group, unless a rule says no. The group sends the word for what the client is in it: the admin, a member,
+    /// or one that waits.
     fn enter_group<R: Read>(
         self,
         user: &str,
@@ -159,8 +160,9 @@ impl<'a> Joining<'a> {
 
     /// Refuses after step 2: one end was given a secret and the other was not, or they have different ones.
     ///
-    /// The client is told under the first key, the only one that both ends have for sure. It has not said yet what program it is. So what
-    /// comes is understood by both kinds: a fernchat client looks no further than the first word.
+    /// The client is told under the first key, the only one that both ends are sure to have. It has not said yet what program it is, so the
+    /// server sends frames that serve both kinds. A fernchat client ends at the first, `/refused`. A Python client takes the first frame for
+    /// step 3, whatever it says, and the next, `/ready`, for step 5. Then it shows the line with the reason, and ends at `/kicked`.
     fn refuse_key(self, first: &[u8]) -> Departure {
         let reason = match &self.shared.salt {
             None => "this server has no secret, and what came does not open without one",
@@ -171,6 +173,7 @@ impl<'a> Joining<'a> {
         };
         let word = with(REFUSED, &with(RefusalCode::Secret.word(), reason));
         let before = [word.as_str(), READY];
+        // The word for fernchat clients is in front already, so the argument for it is empty.
         let frames = farewell(self.first_key(), Dialect::Python, &before, "", reason);
         self.refuse_with(frames, reason)
     }

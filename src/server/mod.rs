@@ -9,7 +9,8 @@
 //! - [`group`] and [`table`]: who is in which group, who may do what, and the order of the lines. [`backlog`]: lines for members that are
 //!   offline. [`refusal`]: what the rules say no to.
 //! - [`places`]: how many clients may have joined, and who makes room.
-//! - [`client`] and [`turn`]: what may go to a client now, and what must wait. [`frame`]: what goes out.
+//! - [`inbox`]: what a client sends, frame by frame. [`client`] and [`turn`]: what may go to a client now, and what must wait. [`frame`]:
+//!   what goes out.
 //! - [`upload`], [`spool`] and [`download`]: a file's way to the server, in it, and to each member.
 //!
 //! The locks are taken in this order: the table, one group, one turn.
@@ -100,7 +101,7 @@ pub(crate) struct Shared {
     settings: ServerSettings,
     /// The key of this run, the same for every client.
     key: Arc<Key>,
-    /// What a closed server sends in place of its key: what the key was derived with.
+    /// What a closed server sends in place of its key, which it has derived from this and from the secret. `None`: a plain server.
     salt: Option<Key>,
     table: GroupTable,
     spool: Spool,
@@ -176,8 +177,8 @@ impl Service for Server {
     }
 
     fn tick(&self) {
-        // Only files make a client wait for the clock.
-        if !self.shared.spool.was_used() {
+        // Only a delivery waits for a tick, and only its uploader is told something at one.
+        if !self.shared.spool.take_was_used() {
             return;
         }
         let online = |group: &Group| group.online().cloned().collect();

@@ -4,7 +4,7 @@
 //! Each client has a thread, and the thread blocks in a read. So the place in the code is the place in the protocol.
 //! Frames come from an `impl Read` and replies go into an outbox: no test of this module needs a socket.
 //!
-//! Where an answer is due, a Python client may have typed its next command ahead. [`Session::next_answer`] keeps it, and it runs next.
+//! Where an answer is due, a Python client may have typed its next command ahead. [`Session::next_answer`] holds it, and it runs next.
 //! Invariant: after a session has ended, also by a panic, its member is offline ([`Drop`]).
 
 use std::collections::VecDeque;
@@ -41,7 +41,7 @@ pub(crate) struct Session<'a, R> {
     pub client: Arc<Client>,
     pub group: Arc<Mutex<Group>>,
     pub group_name: GroupName,
-    /// Commands that came where an answer was due, or while an answer of a delivery is due.
+    /// Held commands: they came while an answer was due, in a dialogue or a delivery. They run later, in order.
     pub held: VecDeque<Command>,
     /// The text of the message whose command is the last one held: a fernchat client sends both in one write.
     pub early_text: Option<String>,
@@ -77,7 +77,7 @@ impl<R: Read> Session<'_, R> {
         let command = self.next_command()?;
         let own = &self.client.outbox;
         if !own.has_space() {
-            // A client that floods commands and does not read the answers waits for itself.
+            // The client sends commands and does not read the replies. So its thread reads no more commands until there is space.
             own.wait_for_space();
         }
         let word = command.word();
@@ -87,7 +87,7 @@ impl<R: Read> Session<'_, R> {
             return Ok(());
         }
         debug!("{} {word}", self.client);
-        if command != Command::MessageSend || self.client.run.is_empty() {
+        if command != Command::MessageSend || !self.client.numbers_messages() {
             // A numbered message is not echoed, but confirmed when it has been passed on.
             self.reply(word);
         }
@@ -163,7 +163,7 @@ impl<R: Read> Session<'_, R> {
     ) -> Result<(), Stop> {
         self.next_answer()?; // the acknowledgement
         let names = names(&self.group.lock(), &self.client);
-        // If the client was kicked meanwhile, a set is due all the same: it would take the refusal for one.
+        // A client that was kicked meanwhile gets the empty set, because it reads whatever comes here as a set.
         self.reply_set(&names.unwrap_or_default());
         Ok(())
     }
@@ -204,12 +204,12 @@ impl<R: Read> Session<'_, R> {
             Some(text) => text,
             None => self.inbox.text()?,
         };
-        let (number, text) = if self.client.run.is_empty() {
-            (None, text.as_str())
-        } else {
+        let (number, text) = if self.client.numbers_messages() {
             let no_step = Departure::from(WireError::NotTheStep("a numbered line"));
             let (number, text) = command::numbered(&text).ok_or(no_step)?;
             (Some(number), text)
+        } else {
+            (None, text.as_str())
         };
         let line = self.frame(command::line(&self.client.name, text));
         let said = self.group.lock().say(&self.client, number, &line);
@@ -241,7 +241,7 @@ impl<R: Read> Session<'_, R> {
         Ok(self.next_answer()?)
     }
 
-    /// The next command, kept from before or read now, with its dialogue open.
+    /// The next command, held from before or read now. Its dialogue is open.
     fn next_command(&mut self) -> Result<Command, Departure> {
         loop {
             if !self.held.is_empty() && self.client.take_turn(Turn::open_dialogue) {
@@ -275,7 +275,7 @@ impl<R: Read> Session<'_, R> {
         }
     }
 
-    /// The next answer of the open dialogue. A command that was typed ahead is kept for later. While a dialogue is open, no answer of a
+    /// The next answer of the open dialogue. A command that was typed ahead is held for later. While a dialogue is open, no answer of a
     /// delivery is due.
     pub(crate) fn next_answer(&mut self) -> Result<String, Departure> {
         loop {

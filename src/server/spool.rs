@@ -76,7 +76,7 @@ impl Spool {
     }
 
     /// Whether there was any body since the last call. Called by the clock.
-    pub(crate) fn was_used(&self) -> bool {
+    pub(crate) fn take_was_used(&self) -> bool {
         let has_bodies = !self.bodies.lock().is_empty();
         self.was_used.swap(has_bodies, Ordering::Relaxed)
     }
@@ -432,16 +432,16 @@ mod tests {
     fn the_clock_hears_of_each_body_also_of_one_that_is_gone() {
         let folder = tempfile::tempdir().unwrap();
         let (spool, key) = (spool(folder.path()), Key::generate());
-        assert!(!spool.was_used());
+        assert!(!spool.take_was_used());
         drop(spool.begin(&key, source(1)).unwrap());
-        assert!(spool.was_used(), "it came and went between two ticks");
-        assert!(!spool.was_used());
+        assert!(spool.take_was_used(), "it came and went between two ticks");
+        assert!(!spool.take_was_used());
         let upload = spool.begin(&key, source(1)).unwrap();
-        assert!(spool.was_used());
-        assert!(spool.was_used());
+        assert!(spool.take_was_used());
+        assert!(spool.take_was_used());
         drop(upload);
-        assert!(spool.was_used(), "once more, for what it left to say");
-        assert!(!spool.was_used());
+        assert!(spool.take_was_used(), "once more, for what it left to say");
+        assert!(!spool.take_was_used());
     }
 
     #[test]

@@ -21,6 +21,7 @@ use std::collections::VecDeque;
 use super::download::Download;
 use super::frame::Frame;
 use crate::net::departure::Departure;
+use crate::net::listener::TICK;
 
 /// How many bytes may be parked for a client. Meanwhile a person may be typing a name, and a file may take minutes.
 const MAX_PARKED: usize = 8 << 20;
@@ -28,9 +29,9 @@ const MAX_PARKED: usize = 8 << 20;
 /// How many offers may wait for one client, without the one under way.
 const MAX_OFFERS: usize = 64;
 
-/// How many ticks of the server's clock a delivery may wait for an answer: 10 minutes. A Python client reads nothing between `/accepted`
-/// and the next Enter.
-const ANSWER_TICKS: u64 = 10 * 60 * 4;
+/// How many ticks of the server's clock a delivery may wait for an answer: those of 10 minutes. A Python client reads nothing between
+/// `/accepted` and the next Enter.
+const ANSWER_TICKS: u64 = 10 * 60 * 1000 / TICK.as_millis() as u64;
 
 /// What may go to one client, and what must wait. The default is a client that has just joined.
 #[derive(Default)]

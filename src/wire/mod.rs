@@ -91,8 +91,8 @@
 //!   broadcasts stop at the member that is gone.
 //! - The client always answers `/receiveFile`. To a Python server it answers after the open dialogue and a few milliseconds late, because that
 //!   server misses an answer that comes before it waits.
-//! - The client's system acknowledges a Python server's segments at once: that server writes a frame in two pieces, and sends the second
-//!   only after the first is acknowledged.
+//! - The client's system sends its TCP acknowledgements to a Python server at once. That server writes a frame in two pieces, and its system
+//!   sends the second only after the first is acknowledged.
 //! - The client sends the text of a message in one write with its command, to either server, without waiting for the echo. If that
 //!   crosses with an offer of a file, a fernchat server keeps both.
 //!
