@@ -81,6 +81,7 @@ Joins a group chat. User name and group are asked for if they are not given.
   --group GROUP         the group; the first to name it administers it
   --downloads DIR       where received files go (the current folder)
   --max-receive SIZE    the largest received file that is kept, or none (1G)
+  --identity FILE       the key pair that proves your name
   --no-reconnect        ends when the connection breaks
   --secret-file FILE    the secret of a closed server
   --room-key-file FILE  a key that the members share, and the server has not
@@ -226,6 +227,7 @@ fn client(parser: &mut Parser) -> Result<Args, ArgsError> {
             "max-receive" => settings.max_receive = parser.value()?.parse_with(limit)?,
             "secret-file" => settings.secret_file = Some(parser.value()?.into()),
             "room-key-file" => settings.room_key_file = Some(parser.value()?.into()),
+            "identity" => settings.identity = Some(parser.value()?.into()),
             "no-reconnect" => settings.reconnect = false,
             other => return terminal(other, parser, &mut settings.terminal),
         }

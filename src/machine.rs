@@ -4,7 +4,7 @@
 use std::fs::{File, OpenOptions};
 use std::io;
 use std::net::{IpAddr, TcpStream};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use chrono::{Local, NaiveDateTime, SubsecRound};
 use tempfile::NamedTempFile;
@@ -45,6 +45,13 @@ fn descriptors() -> u64 {
 #[cfg(not(unix))]
 fn descriptors() -> u64 {
     u64::MAX
+}
+
+/// The folder of this program's configuration. `None`: the user has no home folder.
+pub(crate) fn configuration_folder() -> Option<PathBuf> {
+    use etcetera::BaseStrategy;
+    let folders = etcetera::choose_base_strategy().ok()?;
+    Some(folders.config_dir().join("fernchat"))
 }
 
 /// The free space on the disk that holds `folder`, in bytes. `None`: this system does not say.

@@ -678,7 +678,7 @@ fn the_log_of_the_wire_shows_each_frame_by_its_kind_and_never_a_text() {
 
     let of_server = [
         "from client 1: text, 100 bytes",
-        "to client 1: /sendGroupname, 120 bytes",
+        "to client 1: /sendGroupname, 184 bytes",
         "to client 1 alice: /adminReady, 100 bytes",
         "from client 1 alice: /approveRequest, 100 bytes",
         "to client 1 alice: /approveRequest, 100 bytes",

@@ -20,7 +20,7 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE;
 use fernchat::relay::splitter::{MAX_TOKEN, Piece, Splitter};
 use fernchat::seal::{BodyCheck, BodyOpener, BodySealer, Key, StampedLine};
-use fernchat::wire::command::Command;
+use fernchat::wire::command::{Command, Dialect};
 use fernchat::wire::frame::{self, FrameReader};
 use fernchat::wire::name::{FileName, GroupName, UserName, is_harmful};
 use fernchat::wire::name_set;
@@ -464,7 +464,7 @@ fn names_files_words_and_lines_are_legal_or_refused() {
                 "safe once, safe for ever"
             );
         }
-        if let Some(command) = Command::parse(&text) {
+        if let Some(command) = Command::parse(&text, Dialect::Fernchat) {
             assert_eq!(command.word(), text);
         }
         if let Some(line) = StampedLine::parse(&text) {

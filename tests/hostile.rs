@@ -526,7 +526,7 @@ fn a_receiver_that_dies_anywhere_in_a_delivery_holds_nobody_up() {
     };
     let mut otto = ours("otto", &mut alice);
     drop(ours("olga", &mut alice));
-    otto.hears("PyChat: olga has requested to join the group.");
+    otto.hears("/requested from:127.0.0.1 olga");
     server.program.logs("departed: ");
     // More than the system takes for somebody who does not read.
     let body = alice.fernet.encrypt(&vec![7; 4 << 20]);
@@ -837,9 +837,10 @@ fn a_server_that_reads_no_answer_can_be_left() {
     let mut alice = guest(&listener, downloads.path());
     let mut server = Peer::accept(&listener);
     server.hears_text();
-    server.says("/sendGroupname fernchat/1");
-    server.hears_text();
-    server.says("/ready");
+    server.says("/sendGroupname fernchat/1 ours");
+    let introduction = server.hears_text();
+    let theirs = introduction.split([' ', '\n']).nth(3).unwrap();
+    server.says(&format!("/ready {theirs}"));
     alice.hears("You are in the group team");
     // It goes on until the client, stuck in an answer, reads no more.
     let texts = ["/receiveFile", "x", "0"];

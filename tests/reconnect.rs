@@ -220,15 +220,21 @@ fn a_server_that_comes_back_empty_is_told_apart_from_one_that_remembers() {
 
 #[test]
 fn a_name_that_another_took_meanwhile_is_waited_for() {
-    let mut pair = Pair::start(&[]);
-    pair.cuts();
-    let mut other = Peer::greet(pair.server.port, "bob", "team");
-    other.hears("/ready");
-    pair.tap.shuts(false);
-    pair.bob.hears("Still no connection: the server refused: the name bob is in use in this group; choose another");
+    let server = Server::start();
+    let port = server.port;
+    let mut bob = lasting_client(port, "bob", &[]);
+    bob.hears("The group team is new");
+    bob.signal("STOP");
+    server.program.signal("KILL");
+    drop(server);
+    // The server has forgotten whose name it was, and another is faster.
+    let _server = Server::start_at(port);
+    let mut other = Peer::greet(port, "bob", "team");
+    other.hears("/adminReady");
+    bob.signal("CONT");
+    bob.hears("Still no connection: the server refused: the name bob is in use in this group; choose another");
     drop(other);
-    pair.bob
-        .hears("Connected again: you are in the group team.");
+    bob.hears("Connected again: you are in the group team.");
 }
 
 #[test]

@@ -45,6 +45,9 @@ const MAX_LISTED: usize = 500;
 /// close.
 pub(super) const LEAVE_TIME: Duration = Duration::from_secs(2);
 
+/// What is typed in place of a name to answer all requests.
+const ALL: &str = "all";
+
 /// Why a dialogue did not come to its end.
 pub(crate) enum DialogueError {
     /// The step that was due did not come in time.
@@ -114,14 +117,35 @@ impl Dialogues {
 
     fn act(&self, action: Action, argument: &str) -> Outcome {
         match action {
-            Action::Requests => self.requests(),
-            Action::Approve => self.decide_on(Command::ApproveRequest, argument, argument),
-            Action::Deny => self.deny(argument),
+            Action::Requests => {
+                self.names_for_admin(Command::ViewRequests, "requests")?;
+                Ok(())
+            }
+            Action::Approve => self.answer_requests(argument, |name| {
+                self.decide_on(Command::ApproveRequest, name, name)
+            }),
+            Action::Deny => self.answer_requests(argument, |name| self.deny(name)),
             Action::Members => self.names(Command::AllMembers, "members"),
             Action::Online => self.names(Command::OnlineMembers, "online"),
             Action::Transfer => self.decide_on(Command::ChangeAdmin, argument, argument),
             Action::Admin => self.who_administers(),
             Action::Kick => self.decide_on(Command::KickMember, argument, argument),
+            Action::Ban | Action::BanAddress | Action::Unban | Action::Bans | Action::WhoIs
+                if self.link.server == Dialect::Python =>
+            {
+                self.show("A Python server has no such command.");
+                Ok(())
+            }
+            Action::Ban => self.decide_on(Command::BanMember, argument, argument),
+            Action::BanAddress => {
+                self.decide_on(Command::BanMember, argument, &format!("{DENY}{argument}"))
+            }
+            Action::Unban => self.decide_on(Command::UnbanMember, argument, argument),
+            Action::Bans => {
+                self.names_for_admin(Command::ViewBans, "banned")?;
+                Ok(())
+            }
+            Action::WhoIs => self.who_is(argument),
             Action::File => self.share(argument),
             Action::Help | Action::Quit => {
                 HELP.lines().for_each(|line| self.show(line));
@@ -155,18 +179,46 @@ impl Dialogues {
         Ok(())
     }
 
-    fn requests(&self) -> Outcome {
-        self.begin(Command::ViewRequests)?;
+    /// Shows a list that only the admin may see, and returns it. `None`: the server refuses it.
+    fn names_for_admin(&self, command: Command, title: &str) -> Outcome<Option<BTreeSet<String>>> {
+        self.begin(command)?;
         let answer = self.ask(ACKNOWLEDGEMENT, Expected::WordOrResult(SENDING_DATA))?;
         if answer != SENDING_DATA.as_bytes() {
             self.show_result(&answer);
-            return Ok(());
+            return Ok(None);
         }
         let names = self.ask(READY_FOR_DATA, Expected::Set)?;
-        let requests = self.show_names("requests", &names);
-        let mut names = self.link.shared.known.names.lock();
-        names.requests.clear();
-        requests.iter().for_each(|name| names.add_request(name));
+        let names = self.show_names(title, &names);
+        if command == Command::ViewRequests {
+            let mut known = self.link.shared.known.names.lock();
+            known.requests.clear();
+            names.iter().for_each(|name| known.add_request(name));
+        }
+        Ok(Some(names))
+    }
+
+    /// Answers the request of the user of this name, or of several, or of `all`. A name may have blanks in it. So which names are meant shows
+    /// in the list of requests.
+    fn answer_requests(&self, argument: &str, answer: impl Fn(&str) -> Outcome) -> Outcome {
+        if argument != ALL && !argument.contains(' ') {
+            return answer(argument);
+        }
+        let Some(requests) = self.names_for_admin(Command::ViewRequests, "requests")? else {
+            return Ok(());
+        };
+        if argument == ALL {
+            requests.iter().try_for_each(|name| answer(name))
+        } else if requests.contains(argument) {
+            answer(argument)
+        } else {
+            argument.split_whitespace().try_for_each(answer)
+        }
+    }
+
+    fn who_is(&self, name: &str) -> Outcome {
+        self.begin(Command::WhoIs)?;
+        let result = self.ask(name, Expected::Result(String::new()))?;
+        self.show_result(&result);
         Ok(())
     }
 

@@ -27,7 +27,7 @@ use crate::seal::{Key, challenge, stamp_of};
 use crate::terminal::SaidAt;
 use crate::wire::command::{ADMIN_READY, Dialect, READY, SEND_GROUP_NAME, WAIT, after, refusal};
 use crate::wire::frame::{FrameReader, MAX_FRAME, WireError};
-use crate::wire::joining::{Introduction, challenge_of};
+use crate::wire::joining::{Introduction, challenge_of, statement};
 use crate::wire::watch;
 
 /// How long the server may be silent before a step. A Python server with a dead member may never say the last one.
@@ -45,6 +45,10 @@ pub(crate) fn join(shared: &Arc<Shared>) -> Result<(Arc<Link>, Frames, Verdict),
     joining.send(shared.name.as_str())?; // 2
     let server_challenge = joining.question()?; // 3
     joining.send(&joining.answer(server_challenge.as_deref()))?; // 4
+    if server_challenge.is_none() && shared.secret.is_none() {
+        // A Python server repeats nothing.
+        joining.challenge.clear();
+    }
     let (verdict, joined_at) = joining.verdict()?; // 5
 
     let server = match server_challenge {
@@ -109,9 +113,9 @@ struct Joining<'a> {
     socket: Arc<TcpStream>,
     frames: Frames,
     key: Arc<Key>,
-    /// With a secret: the key of a plain server. It serves to say why such a server is refused.
-    plain_key: Option<Key>,
-    /// With a secret: what the server must repeat, to show that it is no recording.
+    /// The 44 bytes of step 1.
+    opening: Key,
+    /// What the server must repeat, to show that it is no recording.
     challenge: String,
 }
 
@@ -129,13 +133,13 @@ impl Joining<'_> {
         let opening = std::str::from_utf8(&opening).map_err(|_| ClientError::NotAChat)?;
         let opening = Key::parse(opening).map_err(|_| ClientError::NotAChat)?;
         let frames = FrameReader::new(reader, MAX_FRAME);
-        let (key, plain_key, challenge) = match &shared.secret {
-            None => (Arc::new(opening), None, String::new()),
+        let key = match &shared.secret {
+            None => Arc::new(Key::parse(opening.as_str()).map_err(|_| ClientError::NotAChat)?),
             Some(secret) => {
                 if !secret.has_derived(&opening) {
                     shared.show("Deriving the key from the secret; on an old machine this takes some seconds.");
                 }
-                (secret.derive(&opening), Some(opening), challenge())
+                secret.derive(&opening)
             }
         };
         Ok(Joining {
@@ -143,8 +147,8 @@ impl Joining<'_> {
             socket,
             frames,
             key,
-            plain_key,
-            challenge,
+            opening,
+            challenge: challenge(),
         })
     }
 
@@ -158,7 +162,9 @@ impl Joining<'_> {
             after(SEND_GROUP_NAME, text).map(|_| challenge_of(text).map(str::to_owned))
         });
         match question {
-            Err(ClientError::NotAChat | ClientError::NoAnswer(_)) if self.plain_key.is_some() => {
+            Err(ClientError::NotAChat | ClientError::NoAnswer(_))
+                if self.shared.secret.is_some() =>
+            {
                 Err(ClientError::NoSecretThere)
             }
             question => Ok(question?.0),
@@ -171,12 +177,17 @@ impl Joining<'_> {
         let Some(server_challenge) = server_challenge else {
             return group.to_owned();
         };
+        let (user, identity) = (self.shared.name.as_str(), &self.shared.identity);
+        let statement = statement(self.opening.as_str(), server_challenge, user, group);
         let introduction = Introduction {
+            repeated: server_challenge,
             challenge: &self.challenge,
             run: &self.shared.run,
             last_mark: &self.shared.last_mark.lock(),
+            key: &identity.public().to_string(),
+            signature: &identity.sign(&statement),
         };
-        introduction.answer(group, server_challenge)
+        introduction.answer(group)
     }
 
     /// Step 5, and when the server said it, in seconds since 1970.
@@ -203,7 +214,8 @@ impl Joining<'_> {
                 }
                 Err(error) => return Err(error.into()),
             };
-            let plain_text = || self.plain_key.as_ref()?.open(&token).ok();
+            let is_closed = self.shared.secret.is_some();
+            let plain_text = || self.opening.open(&token).ok().filter(|_| is_closed);
             let (text, is_plain) = match (self.key.open(&token), plain_text()) {
                 (Ok(text), _) => (text, false),
                 (Err(_), Some(text)) => (text, true),
@@ -215,7 +227,7 @@ impl Joining<'_> {
                 (Some(refused), _) => return Err(ClientError::Refused(refused)),
                 _ if is_plain => return Err(ClientError::NoSecretThere),
                 (None, Some(parsed)) => return Ok((parsed, stamp_of(&token).unwrap_or(0))),
-                (None, None) if self.plain_key.is_some() => {
+                (None, None) if is_closed => {
                     return Err(WireError::NotTheStep(step).into());
                 }
                 (None, None) => show_text(self.shared, &text, SaidAt::Now),

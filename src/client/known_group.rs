@@ -45,13 +45,16 @@ impl KnownGroup {
 
     /// Learns from a notice of the server. Returns what the user can do about it.
     pub fn learn(&self, notice: &str) -> Option<String> {
-        let mut admin = self.admin.lock();
         if notice.ends_with(MADE_ADMIN) {
-            *admin = Some(self.me.clone());
+            *self.admin.lock() = Some(self.me.clone());
         }
-        let name = notice.strip_suffix(HAS_REQUESTED)?;
+        self.requested(notice.strip_suffix(HAS_REQUESTED)?)
+    }
+
+    /// Somebody asks to join. Returns what the user can do about it.
+    pub fn requested(&self, name: &str) -> Option<String> {
         self.names.lock().add_request(name);
-        match &*admin {
+        match &*self.admin.lock() {
             Some(admin) if *admin == self.me => {
                 Some(format!("Answer with /approve {name} or /deny {name}."))
             }

@@ -30,6 +30,7 @@ pub(crate) mod typed;
 pub(crate) mod upload;
 
 use std::fmt::Display;
+use std::fs;
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::io;
 use std::path::{Path, PathBuf};
@@ -37,6 +38,7 @@ use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use log::warn;
 use parking_lot::Mutex;
 use thiserror::Error;
 
@@ -47,7 +49,7 @@ use self::receiving::Receiving;
 use self::sending::Sending;
 use crate::machine;
 use crate::net::ConnectError;
-use crate::seal::{Key, Secret, challenge};
+use crate::seal::{Identity, Key, Secret, challenge};
 use crate::terminal::style::shortened;
 use crate::terminal::{self, Conversation, Terminal};
 use crate::wire::command::{RefusalCode, Refused};
@@ -73,6 +75,8 @@ pub struct ClientSettings {
     pub room_key_file: Option<PathBuf>,
     /// The largest file that is kept, in bytes. `None`: any.
     pub max_receive: Option<u64>,
+    /// The file with the user's key pair. `None`: the one in the user's configuration folder.
+    pub identity: Option<PathBuf>,
     /// Whether to join again when the connection breaks.
     pub reconnect: bool,
     /// How the terminal looks, and what it keeps.
@@ -87,6 +91,8 @@ pub struct Shared {
     pub name: UserName,
     /// The group.
     pub group: GroupName,
+    /// The user's key pair, by which a fernchat server knows the name's owner.
+    pub identity: Identity,
     /// The secret of a closed server.
     pub secret: Option<Secret>,
     /// The key that the group's members share, and the server does not.
@@ -130,6 +136,7 @@ pub(crate) fn run(mut settings: ClientSettings) -> Result<(), String> {
     let secret = secret.transpose().map_err(in_words)?;
     let room_key = settings.room_key_file.as_deref().map(Key::load);
     let room_key = room_key.transpose().map_err(in_words)?;
+    let identity = identity(settings.identity.as_deref())?;
     let name = terminal.name("user name", settings.name.take(), UserName::parse);
     let name = name.map_err(in_words)?;
     let group = terminal.name("group", settings.group.take(), GroupName::parse);
@@ -139,6 +146,7 @@ pub(crate) fn run(mut settings: ClientSettings) -> Result<(), String> {
         known: KnownGroup::new(&name),
         name,
         group,
+        identity,
         secret,
         room_key,
         run: challenge(),
@@ -146,6 +154,27 @@ pub(crate) fn run(mut settings: ClientSettings) -> Result<(), String> {
         terminal,
     };
     chat(&Arc::new(shared)).map_err(in_words)
+}
+
+/// Reads the user's identity. If there is none yet, makes one. Without a folder to keep it in, it is for this run only.
+fn identity(path: Option<&Path>) -> Result<Identity, String> {
+    if let Some(path) = path {
+        return Identity::load_or_create(path).map_err(in_words);
+    }
+    let folder = machine::configuration_folder();
+    let made = folder.filter(|folder| fs::create_dir_all(folder).is_ok());
+    let path = made.map(|folder| folder.join("identity"));
+    match path.map(|path| (path.exists(), Identity::load_or_create(&path))) {
+        Some((_, Ok(identity))) => Ok(identity),
+        // A file that is there must not be forgotten silently: its name would be lost.
+        Some((true, Err(error))) => Err(in_words(error)),
+        Some((false, Err(_))) | None => {
+            warn!(
+                "there is no folder to keep an identity in, so your name is proven for this run only; --identity FILE keeps it"
+            );
+            Ok(Identity::generate())
+        }
+    }
 }
 
 /// Checks that files can be received into this folder.
@@ -297,6 +326,9 @@ pub(crate) enum ClientError {
     /// The server ended the connection, for this reason.
     #[error("the server closed the connection: {}", shortened(.0, MAX_WORDS))]
     Closed(String),
+    /// The same user has joined with another client. To join again would end that one.
+    #[error("you have joined this group with another client, so this one ends")]
+    TakenOver,
     /// The admin has put the user out. That is no failure.
     #[error("put out of the group")]
     Kicked,
@@ -328,7 +360,7 @@ impl ClientError {
                 matches!(code, Some(RefusalCode::NameTaken | RefusalCode::Full))
             }
             ClientError::Lost(error) => matches!(error, WireError::Io(_)),
-            ClientError::NoSecretThere | ClientError::Kicked => false,
+            ClientError::NoSecretThere | ClientError::Kicked | ClientError::TakenOver => false,
             ClientError::Connect(_)
             | ClientError::NotAChat
             | ClientError::NoAnswer(_)
@@ -354,6 +386,7 @@ mod tests {
             known: KnownGroup::new(&name),
             name,
             group: GroupName::parse("team").unwrap(),
+            identity: Identity::generate(),
             secret: None,
             room_key: None,
             run: String::new(),

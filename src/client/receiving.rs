@@ -25,7 +25,8 @@ use crate::seal::stamp_of;
 use crate::terminal::SaidAt;
 use crate::terminal::style::shortened;
 use crate::wire::command::{
-    ACCEPTED, CLOSING, Dialect, KICKED, PYCHAT, RECEIVE_FILE, WAIT_DISCONNECT, after, refusal,
+    ACCEPTED, CLOSING, Dialect, HAS_REQUESTED, KICKED, PYCHAT, RECEIVE_FILE, REQUESTED, TAKEN_OVER,
+    WAIT_DISCONNECT, after, refusal,
 };
 use crate::wire::frame::{WireError, mark};
 use crate::wire::watch;
@@ -128,10 +129,21 @@ impl Receiving {
             _ => {}
         }
         if let Some(reason) = after(CLOSING, text) {
+            if reason == TAKEN_OVER {
+                return Err(ClientError::TakenOver);
+            }
             return Err(ClientError::Closed(reason.to_owned()));
         }
         if let Some(refused) = refusal(text) {
             return Err(ClientError::Refused(refused));
+        }
+        if let Some((proof, name)) = after(REQUESTED, text).and_then(|rest| rest.split_once(' ')) {
+            shared.show(&requested(proof, name));
+            let advice = shared.known.requested(name);
+            if let Some(advice) = advice.filter(|_| shared.terminal.is_interactive()) {
+                shared.show(&advice);
+            }
+            return Ok(());
         }
         if let Some(from) = after(RECEIVE_FILE, text) {
             return self.offered(from);
@@ -151,6 +163,16 @@ impl Receiving {
         show_text(&shared, text, said_at.map_or(SaidAt::Now, SaidAt::Earlier));
         Ok(())
     }
+}
+
+/// What the user is told of a request to join.
+fn requested(proof: &str, name: &str) -> String {
+    let proof = match proof.split_once(':') {
+        Some(("key", fingerprint)) => format!("with the key {fingerprint}"),
+        Some((_, address)) => format!("without a key, from {address}"),
+        None => "without a key".to_owned(),
+    };
+    format!("{PYCHAT}: {name}{HAS_REQUESTED} It came {proof}.")
 }
 
 /// Shows a text that is no step: a notice of the server, or a line that somebody said.

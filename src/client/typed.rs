@@ -38,6 +38,11 @@ pub(crate) enum Action {
     Transfer,
     Admin,
     Kick,
+    Ban,
+    BanAddress,
+    Unban,
+    Bans,
+    WhoIs,
     File,
     Help,
 }
@@ -45,8 +50,8 @@ pub(crate) enum Action {
 /// What `/help` shows. Tab completes the words at the beginning of each line.
 pub(crate) const HELP: &str = "\
 /1 /requests   who has asked to join (admin)
-/2 /approve    NAME: let somebody in (admin)
-/deny          NAME: refuse somebody (admin)
+/2 /approve    NAME: let somebody in, or several, or all (admin)
+/deny          NAME: refuse somebody, or several, or all (admin)
 /3 /quit       leave
 /4 /members    all members of the group
 /5 /online     the members that are online
@@ -54,6 +59,11 @@ pub(crate) const HELP: &str = "\
 /7 /admin      who the admin is
 /8 /kick       NAME: put somebody out (admin)
 /9 /file       PATH: share a file with everybody online
+/ban           NAME: keep somebody out for good (admin)
+/ban-address   NAME: the same, with everybody at the same address (admin)
+/unban         NAME: let somebody ask to join again (admin)
+/bans          who is banned (admin)
+/whois         NAME: which key proves the name, if one does
 /help          this list; any other line is said to the group";
 
 impl Action {
@@ -69,6 +79,11 @@ impl Action {
             "/7" | "/admin" => Action::Admin,
             "/8" | "/kick" => Action::Kick,
             "/9" | "/file" => Action::File,
+            "/ban" => Action::Ban,
+            "/ban-address" => Action::BanAddress,
+            "/unban" => Action::Unban,
+            "/bans" => Action::Bans,
+            "/whois" => Action::WhoIs,
             "/help" => Action::Help,
             _ => return None,
         })
@@ -81,6 +96,9 @@ impl Action {
             Action::Deny => Need::Request("Who is to be denied"),
             Action::Transfer => Need::Member("Who is to be the admin"),
             Action::Kick => Need::Member("Who is to be kicked"),
+            Action::Ban | Action::BanAddress => Need::Member("Who is to be banned"),
+            Action::Unban => Need::Member("Whose ban is to end"),
+            Action::WhoIs => Need::Member("Whose name"),
             Action::File => Need::File("Which file"),
             _ => Need::Nothing,
         }
@@ -133,6 +151,6 @@ mod tests {
         }
         let n_words = HELP.matches("\n/").count() + 1 + HELP.matches(" /").count();
         assert_eq!(words.len(), n_words);
-        assert_eq!(words.len(), 20);
+        assert_eq!(words.len(), 25);
     }
 }

@@ -53,11 +53,9 @@ const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(5);
 #[cfg(any(target_os = "linux", target_os = "android"))]
 const USER_TIMEOUT: Duration = Duration::from_secs(40);
 
-/// If a newcomer wants the name of a peer, the system sends probes sooner: this is then the first time and the interval.
+/// If a newcomer wants the name of a peer, the system sends probes sooner: this is then the first time and the interval. A peer to which data
+/// is on its way gets none: it has [`USER_TIMEOUT`], as ever.
 const PROBE_INTERVAL: Duration = Duration::from_secs(1);
-/// The same for [`USER_TIMEOUT`].
-#[cfg(any(target_os = "linux", target_os = "android"))]
-const PROBE_TIMEOUT: Duration = Duration::from_secs(4);
 
 /// How much the system takes of what it cannot send yet, in bytes. By default it takes megabytes, and then nothing for a long time: a
 /// slow peer would look like one that has stopped.
@@ -102,7 +100,7 @@ impl Connection {
 
     /// Where it comes from, as far as limits are concerned.
     pub(crate) fn source(&self) -> Source {
-        self.peer.into()
+        self.peer.ip().into()
     }
 
     /// The stream of what the client sends. Before it reads, a service lets out what it has caused: [`Outbox::flush`].
@@ -195,12 +193,9 @@ impl Transport for Arc<TcpStream> {
         } else {
             keep_alive(self, KEEPALIVE_TIME, KEEPALIVE_INTERVAL)
         };
+        // With a user timeout, the system would not count the unanswered probes. Without one, data has longer, never less.
         #[cfg(any(target_os = "linux", target_os = "android"))]
-        let _ = SockRef::from(&**self).set_tcp_user_timeout(Some(if is_on {
-            PROBE_TIMEOUT
-        } else {
-            USER_TIMEOUT
-        }));
+        let _ = SockRef::from(&**self).set_tcp_user_timeout((!is_on).then_some(USER_TIMEOUT));
     }
 
     fn end_sending(&self) {

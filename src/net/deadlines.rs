@@ -9,6 +9,9 @@ use super::outbox::Outbox;
 /// How long the system looks for a sign of life from a peer that is probed. A dead peer has failed sooner.
 pub(crate) const PROBE_TIME: Duration = Duration::from_secs(5);
 
+/// A peer is probed at most this often: whoever asks for a name again and again does not keep its holder busy.
+const PROBE_PAUSE: Duration = Duration::from_secs(60);
+
 /// What is awaited from a client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Awaited {
@@ -22,6 +25,8 @@ pub(crate) enum Awaited {
     Close,
     /// The peer shows that it is still there. The system watches over this; the deadline only ends the watching.
     SignOfLife,
+    /// Nothing: until then, the peer is not probed again.
+    NextProbe,
 }
 
 impl Awaited {
@@ -34,7 +39,7 @@ impl Awaited {
                 "told to leave, and did not finish in time".into(),
             )),
             Awaited::Close => Some(Departure::TooSlow),
-            Awaited::SignOfLife => None,
+            Awaited::SignOfLife | Awaited::NextProbe => None,
         }
     }
 }
@@ -81,24 +86,27 @@ impl Outbox {
         self.deadlines.lock().clear(awaited);
     }
 
-    /// Asks the system to find out quickly whether the peer is still there. Waits for nothing.
-    pub(crate) fn probe(&self) {
+    /// Asks the system to find out quickly whether the peer is still there, at most once a minute. Waits for nothing. Returns whether the
+    /// system is looking now.
+    pub(crate) fn probe(&self) -> bool {
         let mut deadlines = self.deadlines.lock();
-        if deadlines.get(Awaited::SignOfLife).is_none() {
-            deadlines.set(Awaited::SignOfLife, Instant::now() + PROBE_TIME);
+        if deadlines.get(Awaited::NextProbe).is_none() {
+            let now = Instant::now();
+            deadlines.set(Awaited::SignOfLife, now + PROBE_TIME);
+            deadlines.set(Awaited::NextProbe, now + PROBE_PAUSE);
             self.transport.probe(true);
         }
+        deadlines.get(Awaited::SignOfLife).is_some()
     }
 
     /// Ends the connection if a deadline has passed, or if the client takes too little. Called by the listener's clock.
     pub(super) fn look_at_clock(self: &Arc<Self>, now: Instant) {
         let due = self.deadlines.lock().take_due(now);
-        let reason = match due.map(Awaited::departure) {
-            Some(None) => {
-                self.transport.probe(false);
-                return;
-            }
-            Some(reason) => reason,
+        if due == Some(Awaited::SignOfLife) {
+            self.transport.probe(false);
+        }
+        let reason = match due {
+            Some(due) => due.departure(),
             None => self.flow.is_too_slow(now).then_some(Departure::TooSlow),
         };
         if let Some(reason) = reason {
@@ -155,12 +163,22 @@ mod tests {
     #[test]
     fn probe_ends_by_itself_and_disconnects_nobody() {
         let (outbox, asked) = asked_outbox();
-        outbox.probe();
-        outbox.probe();
+        assert!(outbox.probe() && outbox.probe());
         outbox.look_at_clock(Instant::now());
         assert_eq!(*asked.lock(), ["probe"]);
         outbox.look_at_clock(Instant::now() + PROBE_TIME);
         assert_eq!(*asked.lock(), ["probe", "no probe"]);
         assert_eq!(outbox.ending(), None);
+    }
+
+    #[test]
+    fn a_peer_is_probed_once_a_minute() {
+        let (outbox, asked) = asked_outbox();
+        assert!(outbox.probe());
+        outbox.look_at_clock(Instant::now() + PROBE_TIME);
+        assert!(!outbox.probe(), "within the minute");
+        outbox.look_at_clock(Instant::now() + PROBE_PAUSE);
+        assert!(outbox.probe(), "after it");
+        assert_eq!(*asked.lock(), ["probe", "no probe", "probe"]);
     }
 }

@@ -4,20 +4,37 @@
 //! person from elsewhere still gets some of it.
 
 use std::collections::HashMap;
+use std::fmt;
 use std::hash::Hash;
-use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::net::{AddrParseError, IpAddr, Ipv6Addr};
+use std::str::FromStr;
 
 /// Where a client comes from, as far as limits are concerned. A network gives a machine as many IPv6 addresses of one /64 as it wants, so
 /// a /64 counts as one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Source(IpAddr);
 
-impl From<SocketAddr> for Source {
-    fn from(peer: SocketAddr) -> Source {
-        Source(match peer.ip().to_canonical() {
+impl From<IpAddr> for Source {
+    fn from(ip: IpAddr) -> Source {
+        Source(match ip.to_canonical() {
             IpAddr::V6(ip) => Ipv6Addr::from_bits(ip.to_bits() & !u128::from(u64::MAX)).into(),
             ip => ip,
         })
+    }
+}
+
+/// The address, or the first one of the /64. It is parsed in the same form.
+impl fmt::Display for Source {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl FromStr for Source {
+    type Err = AddrParseError;
+
+    fn from_str(text: &str) -> Result<Source, AddrParseError> {
+        Ok(Source::from(text.parse::<IpAddr>()?))
     }
 }
 
@@ -100,7 +117,7 @@ pub(crate) mod tests {
 
     #[test]
     fn an_address_counts_as_ipv4_or_with_its_64() {
-        let of = |ip: &str| Source::from(SocketAddr::new(ip.parse().unwrap(), 1));
+        let of = |ip: &str| ip.parse::<Source>().unwrap();
         for (one, other, is_same) in [
             ("10.0.0.1", "10.0.0.1", true),
             ("10.0.0.1", "10.0.0.2", false),

@@ -198,7 +198,7 @@ impl Listener {
                 debug!("{peer} was gone at once: {error}");
                 continue;
             }
-            if !self.has_place(peer.into()) {
+            if !self.has_place(peer.ip().into()) {
                 warn!("{peer} refused: all {} places are taken", self.places);
                 // Fails only if the client has gone already.
                 let _ = machine::write_now(&socket, service.full_word());

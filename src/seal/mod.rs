@@ -18,6 +18,7 @@
 //! except for the state of an HMAC, whose package cannot wipe it, and the decoded copy that the `fernet` package makes.
 
 mod body;
+mod identity;
 mod key;
 mod key_file;
 mod secret;
@@ -27,6 +28,7 @@ mod token;
 use thiserror::Error;
 
 pub use body::{BodyCheck, BodyFault, BodyOpener, BodySealer};
+pub use identity::{Identity, PublicKey};
 pub use key::Key;
 pub use key_file::KeyFileError;
 pub use secret::{Secret, challenge};

@@ -18,7 +18,7 @@ use crate::net::deadlines::Awaited;
 use crate::net::departure::Departure;
 use crate::net::fairness::Source;
 use crate::net::outbox::Outbox;
-use crate::seal::Key;
+use crate::seal::{Key, PublicKey};
 use crate::wire::command::{self, CLOSING, Dialect, NO_BODY, WAIT_DISCONNECT};
 use crate::wire::joining::Introduction;
 use crate::wire::name::UserName;
@@ -46,6 +46,8 @@ pub(crate) struct Client {
     pub run: Arc<str>,
     /// The mark of the last line that such a client has received, or nothing.
     pub last_mark: Box<str>,
+    /// The key that the user has proven to hold.
+    pub user_key: Option<PublicKey>,
     /// The key of the server's run.
     pub key: Arc<Key>,
     turn: Mutex<Turn>,
@@ -64,6 +66,7 @@ impl Client {
         source: Source,
         name: UserName,
         introduction: Option<Introduction>,
+        user_key: Option<PublicKey>,
         key: &Arc<Key>,
         outbox: &Arc<Outbox>,
     ) -> Arc<Client> {
@@ -74,6 +77,7 @@ impl Client {
             dialect: dialect(introduction),
             run: introduction.map_or("", |its| its.run).into(),
             last_mark: introduction.map_or("", |its| its.last_mark).into(),
+            user_key,
             key: Arc::clone(key),
             turn: Mutex::default(),
             news: Mutex::default(),
@@ -139,6 +143,13 @@ impl Client {
             self.reply(&frame);
         }
         self.outbox.end(departure, END_TIME);
+    }
+
+    /// Disconnects the client, because its user has connected again. Called under the group's lock.
+    pub(crate) fn end_as_taken_over(&self, taken_over: &Frame) {
+        self.reply(taken_over);
+        let reason = "its user has connected again".to_owned();
+        self.outbox.end(Departure::Ended(reason), END_TIME);
     }
 
     /// Disconnects a client that waits for approval. A Python client understands one word there, and no reason.

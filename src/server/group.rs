@@ -7,16 +7,23 @@
 //! before. All lines are pushed under it, so all members get them in the same order.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Instant;
 
+use super::announcer::Announcer;
 use super::backlog::Backlog;
+use super::bans::Bans;
 use super::client::Client;
 use super::frame::Frame;
 use super::joining::JoinFrames;
 use super::refusal::Refusal;
+use super::table::Changes;
 use crate::net::connection::ClientId;
 use crate::net::fairness::{Source, who_makes_room};
 use crate::net::outbox::Outbox;
+use crate::seal::PublicKey;
 use crate::wire::name::UserName;
 
 /// The most members of a group, online or not. Memory holds many times their names.
@@ -27,26 +34,55 @@ const MAX_REQUESTS: usize = 10_000;
 
 /// The people of a group, and its last lines.
 pub(crate) struct Group {
-    admin: UserName,
-    members: BTreeMap<UserName, Member>,
-    requests: BTreeMap<UserName, Request>,
+    pub(super) admin: UserName,
+    pub(super) members: BTreeMap<UserName, Member>,
+    /// The pending requests.
+    pub(super) requests: BTreeMap<UserName, Holder>,
+    pub(super) bans: Bans,
+    pub(super) announcer: Announcer,
     backlog: Backlog,
+    changes: Arc<Changes>,
 }
 
-/// A pending request.
-struct Request {
-    /// The client that made it.
-    id: ClientId,
-    source: Source,
-    /// Its client, while it waits.
-    client: Option<Arc<Client>>,
+/// Who has a name in the group, as a member or with a request.
+pub(crate) struct Holder {
+    /// The user's last client. Later clients have larger numbers.
+    pub id: ClientId,
+    /// Where that came from.
+    pub source: Source,
+    /// The key that came with the name, when its user asked to join or founded the group. Then nobody else can have the name.
+    pub key: Option<PublicKey>,
+    /// That client, while the member is online or the user waits for approval.
+    pub client: Option<Arc<Client>>,
 }
 
+impl Holder {
+    /// The user of this client gets the name.
+    fn of(client: &Arc<Client>) -> Holder {
+        Holder {
+            id: client.id,
+            source: client.source,
+            key: client.user_key,
+            client: Some(Arc::clone(client)),
+        }
+    }
+
+    /// Whether this client may come in under the name. Returns the old client of the same user, if there is one: it must go.
+    fn admit(&self, client: &Client) -> Result<Option<Arc<Client>>, Refusal> {
+        let name = client.name.clone();
+        match (&self.key, &self.client) {
+            (Some(key), _) if client.user_key != Some(*key) => Err(Refusal::NameOwned(name)),
+            (Some(_), old) => Ok(old.clone()),
+            (None, None) => Ok(None),
+            // If its connection is dead, the name is free soon.
+            (None, Some(old)) if old.outbox.probe() => Err(Refusal::NameProbed(name)),
+            (None, Some(_)) => Err(Refusal::NameTaken(name)),
+        }
+    }
+}
 /// What a group knows of a member, online or not.
-#[derive(Default)]
-struct Member {
-    /// Its client, while it is online.
-    client: Option<Arc<Client>>,
+pub(crate) struct Member {
+    pub holder: Holder,
     /// The number of the last line that it has. While it is online, its outbox may know of later ones.
     last_line: u64,
     /// The value of `last_line` when the member last came online.
@@ -58,11 +94,13 @@ struct Member {
 
 impl Member {
     /// A member that gets the lines after this one.
-    fn new(last_line: u64) -> Member {
+    pub(crate) fn new(holder: Holder, last_line: u64) -> Member {
         Member {
+            holder,
             last_line,
             joined_at: last_line,
-            ..Member::default()
+            run: Arc::default(),
+            n_taken: 0,
         }
     }
 
@@ -74,7 +112,8 @@ impl Member {
             self.run = Arc::clone(&client.run);
             self.n_taken = 0;
         }
-        self.client = Some(Arc::clone(client));
+        (self.holder.id, self.holder.source) = (client.id, client.source);
+        self.holder.client = Some(Arc::clone(client));
         client.set_member(true);
         client.reply(first);
         let (n_lost, missed) = backlog.since(self.last_line, &client.name);
@@ -84,6 +123,15 @@ impl Member {
         }
         client.take_turn(|turn| turn.lost(n_lost));
         missed.into_iter().for_each(|line| client.send_line(line));
+    }
+
+    /// The member is offline, if this is still its client.
+    fn go_offline(&mut self, client: &Client) {
+        let its_client = self.holder.client.take_if(|online| online.id == client.id);
+        if its_client.is_some() {
+            self.last_line = self.last_line.max(client.outbox.written_mark());
+            client.set_member(false);
+        }
     }
 
     /// The number of the last line that a client of this member has.
@@ -104,17 +152,25 @@ impl Member {
 }
 
 impl Group {
-    /// A new group, which keeps this many lines. The client that founds it is its admin.
-    pub(crate) fn found(founder: &Arc<Client>, frames: &JoinFrames, backlog: usize) -> Group {
-        let (name, backlog) = (founder.name.clone(), Backlog::new(backlog));
-        let mut admin = Member::default();
-        admin.come_online(founder, &frames.admin_ready, &backlog);
+    /// A new group without members, which keeps this many lines.
+    pub(crate) fn new(admin: UserName, backlog: usize, changes: &Arc<Changes>) -> Group {
         Group {
-            admin: name.clone(),
-            members: BTreeMap::from([(name, admin)]),
+            admin,
+            members: BTreeMap::new(),
             requests: BTreeMap::new(),
-            backlog,
+            bans: Bans::default(),
+            announcer: Announcer::default(),
+            backlog: Backlog::new(backlog),
+            changes: Arc::clone(changes),
         }
+    }
+
+    /// The first client of the group is its admin.
+    pub(crate) fn found(&mut self, founder: &Arc<Client>, frames: &JoinFrames) {
+        let mut admin = Member::new(Holder::of(founder), 0);
+        admin.come_online(founder, &frames.admin_ready, &self.backlog);
+        self.members.insert(founder.name.clone(), admin);
+        self.note_change();
     }
 
     /// A client joins, as a member or to wait. It gets step 5 before anything else from the group, and then the lines that it missed.
@@ -124,37 +180,45 @@ impl Group {
         client: &Arc<Client>,
         frames: &JoinFrames,
     ) -> Result<&'static str, Refusal> {
-        let name = &client.name;
-        let holder = match self.members.get(name) {
-            Some(member) => &member.client,
-            None => self
-                .requests
-                .get(name)
-                .map_or(&None, |request| &request.client),
-        };
-        if let Some(holder) = holder {
-            // If its connection is dead, the name is free soon.
-            holder.outbox.probe();
-            return Err(Refusal::NameTaken(name.clone()));
-        }
-        if let Some(member) = self.members.get_mut(name) {
+        if let Some(member) = self.members.get_mut(&client.name) {
+            if let Some(old) = member.holder.admit(client)? {
+                old.end_as_taken_over(&frames.taken_over);
+                member.go_offline(&old);
+            }
             member.come_online(client, &frames.ready, &self.backlog);
             return Ok("joins");
         }
-        if !self.requests.contains_key(name) {
-            if self.requests.len() >= MAX_REQUESTS {
-                self.drop_request(client.source)?;
+        self.bans.check(client)?;
+        let is_new = match self.requests.get(&client.name) {
+            Some(request) => {
+                if let Some(old) = request.admit(client)? {
+                    old.end_as_taken_over(&frames.taken_over);
+                }
+                // The same name without the same key may be another person.
+                let is_elsewhere = request.source != client.source;
+                request.key.is_none() && (client.user_key.is_some() || is_elsewhere)
             }
-            self.online()
-                .for_each(|member| member.send_notice(frames.request.clone()));
-        }
-        client.reply(&frames.wait);
-        let request = Request {
-            id: client.id,
-            source: client.source,
-            client: Some(Arc::clone(client)),
+            None => {
+                self.check_look_alikes(client)?;
+                if self.requests.len() >= MAX_REQUESTS {
+                    self.drop_request(client.source)?;
+                }
+                true
+            }
         };
-        self.requests.insert(name.clone(), request);
+        client.reply(&frames.wait);
+        self.requests
+            .insert(client.name.clone(), Holder::of(client));
+        if is_new {
+            self.note_change();
+            if self.announcer.announces(&client.name, Instant::now()) {
+                for member in self.online() {
+                    member.send_notice(frames.request_for(member.dialect).clone());
+                }
+            } else {
+                self.changes.to_tell.store(true, Ordering::Relaxed);
+            }
+        }
         Ok("asks to join")
     }
 
@@ -169,15 +233,22 @@ impl Group {
         Ok(())
     }
 
+    /// Refuses a new name that people could take for one that the group knows.
+    fn check_look_alikes(&self, client: &Client) -> Result<(), Refusal> {
+        let mut names = self.members.keys().chain(self.requests.keys());
+        let similar = names.find(|name| name.looks_like(&client.name));
+        similar.map_or(Ok(()), |name| Err(Refusal::LooksLike(name.clone())))
+    }
+
+    fn note_change(&self) {
+        self.changes.to_save.store(true, Ordering::Relaxed);
+    }
+
     /// The connection has ended: the member is offline, and a request stays. If the name has a new connection, that one stays.
     pub(crate) fn leave(&mut self, client: &Client) {
         self.stop_waiting(client);
         if let Some(member) = self.members.get_mut(&client.name) {
-            let its_client = member.client.take_if(|online| online.id == client.id);
-            if its_client.is_some() {
-                member.last_line = member.last_line.max(client.outbox.written_mark());
-                client.set_member(false);
-            }
+            member.go_offline(client);
         }
     }
 
@@ -216,8 +287,9 @@ impl Group {
         if self.members.len() >= MAX_MEMBERS {
             return Err(Refusal::GroupFull);
         }
-        let (name, waiting) = self.take_request(name)?;
-        let mut member = Member::new(self.backlog.last());
+        let (name, mut request) = self.take_request(name)?;
+        let waiting = request.client.take();
+        let mut member = Member::new(request, self.backlog.last());
         if let Some(client) = waiting {
             member.come_online(&client, accepted, &self.backlog);
         }
@@ -228,15 +300,15 @@ impl Group {
     /// Drops a request. Returns the client that waits, if one does: the caller ends it.
     pub(crate) fn deny(&mut self, by: &Client, name: &str) -> Result<Option<Arc<Client>>, Refusal> {
         self.may_decide(by)?;
-        Ok(self.take_request(name)?.1)
+        Ok(self.take_request(name)?.1.client)
     }
 
-    fn take_request(&mut self, name: &str) -> Result<(UserName, Option<Arc<Client>>), Refusal> {
-        let (name, request) = self
-            .requests
+    fn take_request(&mut self, name: &str) -> Result<(UserName, Holder), Refusal> {
+        self.note_change();
+        self.announcer.forget(name);
+        self.requests
             .remove_entry(name)
-            .ok_or_else(|| Refusal::NoRequest(name.to_owned()))?;
-        Ok((name, request.client))
+            .ok_or_else(|| Refusal::NoRequest(name.to_owned()))
     }
 
     /// Another member becomes the admin, and gets `notice` if it is online.
@@ -253,10 +325,11 @@ impl Group {
         if *name == self.admin {
             return Err(Refusal::AdminAlready);
         }
-        self.admin = name.clone();
-        if let Some(client) = &member.client {
+        if let Some(client) = &member.holder.client {
             client.send_notice(notice.clone());
         }
+        self.admin = name.clone();
+        self.note_change();
         Ok(())
     }
 
@@ -268,10 +341,72 @@ impl Group {
         }
         let kicked = self.members.remove(name);
         let member = kicked.ok_or_else(|| Refusal::NoMember(name.to_owned()))?;
-        if let Some(client) = &member.client {
+        self.announcer.forget(name);
+        if let Some(client) = &member.holder.client {
             client.set_member(false);
         }
-        Ok(member.client)
+        self.note_change();
+        Ok(member.holder.client)
+    }
+
+    /// Keeps a user out for good: the name, the key that came with it, and the address if that is wanted. A member is kicked, and a request
+    /// is denied. Returns the client, if one is there: the caller ends it.
+    pub(crate) fn ban(
+        &mut self,
+        by: &Client,
+        name: UserName,
+        with_address: bool,
+    ) -> Result<Banned, Refusal> {
+        self.may_decide(by)?;
+        if self.admin.looks_like(&name) {
+            return Err(Refusal::AdminStays);
+        }
+        let (key, source) = match (self.members.get(&name), self.requests.get(&name)) {
+            (Some(Member { holder, .. }), _) | (None, Some(holder)) => {
+                (holder.key, Some(holder.source))
+            }
+            (None, None) => (None, None),
+        };
+        self.bans.add(&name, key, source.filter(|_| with_address))?;
+        self.note_change();
+        Ok(if self.members.contains_key(&name) {
+            Banned::Member(self.kick(by, name.as_str())?)
+        } else {
+            let request = self.requests.remove(&name);
+            Banned::Other(request.and_then(|request| request.client))
+        })
+    }
+
+    /// Lets a banned user ask again.
+    pub(crate) fn unban(&mut self, by: &Client, name: &UserName) -> Result<(), Refusal> {
+        self.may_decide(by)?;
+        self.note_change();
+        self.bans.remove(name)
+    }
+
+    /// The names that are banned, for the admin.
+    pub(crate) fn banned(&self, by: &Client) -> Result<Vec<UserName>, Refusal> {
+        self.may_decide(by)?;
+        Ok(self.bans.names())
+    }
+
+    /// What the group knows of a name.
+    pub(crate) fn who_is(&self, by: &Client, name: &str) -> Result<WhoIs, Refusal> {
+        by.check_member()?;
+        let (name, holder, role) = match self.members.get_key_value(name) {
+            Some((name, member)) if *name == self.admin => (name, &member.holder, "the admin"),
+            Some((name, member)) => (name, &member.holder, "a member"),
+            None => match self.requests.get_key_value(name) {
+                Some((name, request)) => (name, request, "asks to join"),
+                None => return Err(Refusal::NoMember(name.to_owned())),
+            },
+        };
+        Ok(WhoIs {
+            name: name.clone(),
+            role,
+            is_online: holder.client.is_some(),
+            key: holder.key,
+        })
     }
 
     /// The names of all members.
@@ -339,7 +474,7 @@ impl Group {
     /// The clients of all members online.
     pub(crate) fn online(&self) -> impl Iterator<Item = &Arc<Client>> {
         let members = self.members.values();
-        members.filter_map(|member| member.client.as_ref())
+        members.filter_map(|member| member.holder.client.as_ref())
     }
 
     /// The clients of all who wait for approval.
@@ -357,6 +492,32 @@ impl Group {
     /// Whether anybody is online or waits.
     pub(crate) fn has_clients(&self) -> bool {
         self.online().next().is_some() || self.waiting().next().is_some()
+    }
+}
+
+/// Who was banned, with the client that is there.
+pub(crate) enum Banned {
+    Member(Option<Arc<Client>>),
+    /// It has asked to join, or was not known.
+    Other(Option<Arc<Client>>),
+}
+
+/// What a group knows of a name. It is displayed in words.
+pub(crate) struct WhoIs {
+    name: UserName,
+    role: &'static str,
+    is_online: bool,
+    key: Option<PublicKey>,
+}
+
+impl fmt::Display for WhoIs {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        let online = if self.is_online { "online" } else { "offline" };
+        write!(f, "{}: {}, {online}, ", self.name, self.role)?;
+        match &self.key {
+            Some(key) => write!(f, "name proven by the key {}", key.fingerprint()),
+            None => write!(f, "name not proven: it came without a key"),
+        }
     }
 }
 

@@ -20,11 +20,12 @@ use crate::net::connection::ClientId;
 use crate::net::departure::Departure;
 use crate::net::fairness::Source;
 use crate::net::outbox::Outbox;
-use crate::seal::{Key, challenge};
+use crate::seal::{Key, PublicKey, challenge};
 use crate::wire::command::{
-    ADMIN_READY, Dialect, HAS_REQUESTED, READY, REFUSED, RefusalCode, WAIT, notice, with,
+    ADMIN_READY, CLOSING, Dialect, HAS_REQUESTED, READY, REFUSED, REQUESTED, RefusalCode,
+    TAKEN_OVER, WAIT, notice, with,
 };
-use crate::wire::joining::{Introduction, question};
+use crate::wire::joining::{Introduction, question, statement};
 use crate::wire::name::{GroupName, UserName};
 
 /// How often a client that waits for a name looks whether it is free.
@@ -49,9 +50,10 @@ pub(crate) fn join<'a, R: Read>(
     let user = joining.user_name(&mut inbox)?; // 2
     let challenge = joining.ask_for_group(); // 3
     let answer = inbox.text()?; // 4
-    let (group, introduction) = Introduction::parse(&answer, &challenge);
+    let (group, introduction) = Introduction::parse(&answer);
     joining
-        .enter_group(&user, group, introduction, inbox) // 5
+        .proven_key(&challenge, &user, group, introduction)
+        .and_then(|key| joining.enter_group(&user, group, introduction, key, inbox)) // 5
         .map_err(|refusal| joining.refuse(&refusal, dialect(introduction)))
 }
 
@@ -91,14 +93,33 @@ impl<'a> Joining<'a> {
         }
     }
 
-    /// Step 3: asks for the group name. Returns the challenge in it: empty, if the server is not closed.
+    /// Step 3: asks for the group name. Returns the challenge in it.
     fn ask_for_group(self) -> String {
-        let challenge = match self.shared.salt {
-            Some(_) => challenge(),
-            None => String::new(),
-        };
+        let challenge = challenge();
         sealed_frame(&self.shared.key, question(&challenge)).send(self.who(), self.outbox);
         challenge
+    }
+
+    /// The key that the client has proven to hold, if it has one. A client of a closed server must repeat the challenge.
+    fn proven_key(
+        self,
+        challenge: &str,
+        user: &str,
+        group: &str,
+        introduction: Option<Introduction>,
+    ) -> Result<Option<PublicKey>, Refusal> {
+        let introduction = introduction.unwrap_or_default();
+        if self.shared.salt.is_some() && introduction.repeated != challenge {
+            return Err(Refusal::NoAnswer);
+        }
+        if introduction.key.is_empty() {
+            return Ok(None);
+        }
+        let statement = statement(self.first_key().as_str(), challenge, user, group);
+        let key: Option<PublicKey> = introduction.key.parse().ok();
+        key.filter(|key| key.has_signed(&statement, introduction.signature))
+            .ok_or(Refusal::NotSigned)
+            .map(Some)
     }
 
     /// Step 5: the client enters its group, unless a rule says no. The group sends the word for what the client is in it: the admin, a member,
@@ -108,30 +129,30 @@ impl<'a> Joining<'a> {
         user: &str,
         group: &str,
         introduction: Option<Introduction>,
+        user_key: Option<PublicKey>,
         mut inbox: Inbox<'a, R>,
     ) -> Result<Session<'a, R>, Refusal> {
         let shared = self.shared;
-        if shared.salt.is_some() && introduction.is_none() {
-            return Err(Refusal::NoAnswer);
-        }
         let name = UserName::parse(user)?;
         let group_name = GroupName::parse(group)?;
         let place = shared.take_place(self.id, self.source)?;
         let challenge = introduction.map_or("", |its| its.challenge);
-        let frames = JoinFrames::new(&shared.key, &name, challenge);
+        let (key, source) = (&shared.key, self.source);
+        let frames = JoinFrames::new(key, &name, challenge, user_key, source);
         let client = Client::new(
             self.id,
-            self.source,
+            source,
             name,
             introduction,
-            &shared.key,
+            user_key,
+            key,
             self.outbox,
         );
         let deadline = Instant::now() + shared.probe_time;
         let (group, deed) = loop {
             match shared.table.join(&group_name, &client, &frames) {
                 // The connection that has the name may be dead. The group has probed it.
-                Err(Refusal::NameTaken(_))
+                Err(Refusal::NameProbed(_))
                     if Instant::now() < deadline && self.outbox.pause(NAME_TIME) => {}
                 result => break result?,
             }
@@ -194,19 +215,43 @@ pub(crate) struct JoinFrames {
     pub ready: Frame,
     /// For a client that must wait for approval.
     pub wait: Frame,
-    /// For the members, if the client must wait.
-    pub request: Frame,
+    /// For members with Python clients, if the client must wait.
+    request: Frame,
+    /// The same for members with fernchat clients.
+    requested: Frame,
+    /// For the old client of the same user.
+    pub taken_over: Frame,
 }
 
 impl JoinFrames {
-    /// The frames for this user. A closed server repeats the client's challenge.
-    pub(crate) fn new(key: &Key, user: &UserName, challenge: &str) -> JoinFrames {
+    /// The frames for this user. They repeat the client's challenge.
+    pub(crate) fn new(
+        key: &Key,
+        user: &UserName,
+        challenge: &str,
+        user_key: Option<PublicKey>,
+        source: Source,
+    ) -> JoinFrames {
         let step_5 = |word| sealed_frame(key, with(word, challenge));
+        let proof = match user_key {
+            Some(key) => format!("key:{}", key.fingerprint()),
+            None => format!("from:{source}"),
+        };
         JoinFrames {
             admin_ready: step_5(ADMIN_READY),
             ready: step_5(READY),
             wait: step_5(WAIT),
             request: sealed_frame(key, notice(format!("{user}{HAS_REQUESTED}"))),
+            requested: sealed_frame(key, format!("{REQUESTED} {proof} {user}")),
+            taken_over: sealed_frame(key, with(CLOSING, TAKEN_OVER)),
+        }
+    }
+
+    /// What a member is told of the request.
+    pub(crate) fn request_for(&self, dialect: Dialect) -> &Frame {
+        match dialect {
+            Dialect::Python => &self.request,
+            Dialect::Fernchat => &self.requested,
         }
     }
 }

@@ -15,7 +15,9 @@
 //!
 //! The locks are taken in this order: the table, one group, one turn.
 
+pub(crate) mod announcer;
 pub(crate) mod backlog;
+pub(crate) mod bans;
 pub(crate) mod client;
 pub(crate) mod download;
 pub(crate) mod frame;
@@ -36,10 +38,12 @@ mod testkit;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
 
 use log::info;
 
+use self::frame::sealed_frame;
 use self::group::Group;
 use self::joining::join;
 use self::places::Places;
@@ -51,6 +55,7 @@ use crate::net::departure::Departure;
 use crate::net::listener::{GREETING_PLACES, Listener, Service, bearable};
 use crate::net::outbox::Pace;
 use crate::seal::{Key, Secret};
+use crate::wire::command::notice;
 
 /// How a server is set up. The defaults are in [`ServerSettings::new`].
 pub(crate) struct ServerSettings {
@@ -143,6 +148,33 @@ impl Server {
     }
 }
 
+impl Shared {
+    /// Tells the members of each group how many requests were not announced, where that is due.
+    fn tell_counts(&self, now: Instant) {
+        let to_tell = &self.table.changes.to_tell;
+        if !to_tell.swap(false, Ordering::Relaxed) {
+            return;
+        }
+        for group in self.table.all() {
+            let mut guard = group.lock();
+            let count = guard.announcer.take_count(now);
+            if guard.announcer.is_counting() {
+                to_tell.store(true, Ordering::Relaxed);
+            }
+            drop(guard);
+            if let Some(n) = count {
+                let requests = if n == 1 { "request" } else { "requests" };
+                let text = format!("{n} more {requests} to join the group; /1 lists them.");
+                let frame = sealed_frame(&self.key, notice(text));
+                let group = group.lock();
+                group
+                    .online()
+                    .for_each(|member| member.send_notice(frame.clone()));
+            }
+        }
+    }
+}
+
 impl Service for Server {
     fn listener(&self) -> &Listener {
         &self.listener
@@ -177,6 +209,7 @@ impl Service for Server {
     }
 
     fn tick(&self) {
+        self.shared.tell_counts(Instant::now());
         // Only a delivery waits for a tick, and only its uploader is told something at one.
         if !self.shared.spool.take_was_used() {
             return;

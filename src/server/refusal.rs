@@ -9,10 +9,21 @@ pub(crate) enum Refusal {
     // ---- joining ----
     #[error("the answer to this server's challenge is missing, as in a recording")]
     NoAnswer,
+    #[error("the signature of the client's key does not hold")]
+    NotSigned,
     #[error(transparent)]
     BadName(#[from] NameError),
     #[error("the name {0} is in use in this group; choose another")]
     NameTaken(UserName),
+    /// The system is looking whether the connection that has the name is dead. Until then it is in use.
+    #[error("the name {0} is in use in this group; choose another")]
+    NameProbed(UserName),
+    #[error("the name {0} belongs to another key in this group; choose another name")]
+    NameOwned(UserName),
+    #[error("the name looks like {0}, a name that this group knows; choose another")]
+    LooksLike(UserName),
+    #[error("the admin of the group has banned you")]
+    Banned,
     #[error("the server is full; try again later")]
     ServerFull,
     #[error("the server has as many groups as it can hold")]
@@ -35,6 +46,10 @@ pub(crate) enum Refusal {
     AdminStays,
     #[error("You are the admin already.")]
     AdminAlready,
+    #[error("Nobody called '{0}' is banned; /bans lists who is.")]
+    NotBanned(UserName),
+    #[error("The group has as many bans as it may have; /unban somebody first.")]
+    TooManyBans,
     #[error("You are in the group {0}; ask about that one.")]
     OtherGroup(GroupName),
     /// The client has typed a message ahead.
@@ -47,8 +62,12 @@ impl Refusal {
     pub(crate) fn code(&self) -> RefusalCode {
         match self {
             Refusal::NoAnswer => RefusalCode::Secret,
-            Refusal::BadName(_) => RefusalCode::BadName,
-            Refusal::NameTaken(_) => RefusalCode::NameTaken,
+            Refusal::BadName(_) | Refusal::NotSigned => RefusalCode::BadName,
+            Refusal::NameTaken(_)
+            | Refusal::NameProbed(_)
+            | Refusal::NameOwned(_)
+            | Refusal::LooksLike(_) => RefusalCode::NameTaken,
+            Refusal::Banned => RefusalCode::Denied,
             _ => RefusalCode::Full,
         }
     }

@@ -17,7 +17,7 @@ use parking_lot::Mutex;
 use super::Shared;
 use super::client::Client;
 use super::frame::{Frame, farewell, sealed_frame};
-use super::group::Group;
+use super::group::{Banned, Group};
 use super::inbox::Inbox;
 use super::places::Place;
 use super::refusal::Refusal;
@@ -92,7 +92,7 @@ impl<R: Read> Session<'_, R> {
             self.reply(word);
         }
         let result = match command {
-            Command::ViewRequests => self.view_requests(),
+            Command::ViewRequests => self.names_for_admin(Group::requests),
             Command::ApproveRequest => self.approve_request(),
             Command::Disconnect => self.disconnect(),
             Command::AllMembers => self.members(Group::members),
@@ -102,6 +102,10 @@ impl<R: Read> Session<'_, R> {
             Command::KickMember => self.kick_member(),
             Command::FileTransfer => self.file_transfer(),
             Command::MessageSend => self.message_send(),
+            Command::BanMember => self.ban_member(),
+            Command::UnbanMember => self.unban_member(),
+            Command::ViewBans => self.names_for_admin(Group::banned),
+            Command::WhoIs => self.who_is(),
         };
         match result {
             Ok(()) => {}
@@ -114,9 +118,12 @@ impl<R: Read> Session<'_, R> {
 
     // ---- the dialogues, after the echo ----
 
-    fn view_requests(&mut self) -> Result<(), Stop> {
+    fn names_for_admin(
+        &mut self,
+        names: fn(&Group, &Client) -> Result<Vec<UserName>, Refusal>,
+    ) -> Result<(), Stop> {
         self.next_answer()?; // the acknowledgement
-        let names = self.group.lock().requests(&self.client)?;
+        let names = names(&self.group.lock(), &self.client)?;
         self.reply(SENDING_DATA);
         self.next_answer()?; // ready for data
         self.reply_set(&names);
@@ -142,14 +149,18 @@ impl<R: Read> Session<'_, R> {
     fn deny(&self, name: &str) -> Result<(), Stop> {
         let waiting = self.group.lock().deny(&self.client, name)?;
         info!("{}: denied {name}", self.who());
+        self.turn_away(waiting, "The admin denied your request to join.");
+        self.reply(format!("The request of {name} is denied."));
+        Ok(())
+    }
+
+    /// Disconnects a client that waits for approval.
+    fn turn_away(&self, waiting: Option<Arc<Client>>, reason: &str) {
         if let Some(client) = waiting {
-            let reason = "The admin denied your request to join.";
             let word = with(REFUSED, RefusalCode::Denied.word());
             let frames = farewell(&self.shared.key, client.dialect, &[ACCEPTED], &word, reason);
             client.end(frames, "denied");
         }
-        self.reply(format!("The request of {name} is denied."));
-        Ok(())
     }
 
     fn disconnect(&mut self) -> Result<(), Stop> {
@@ -191,10 +202,50 @@ impl<R: Read> Session<'_, R> {
         let name = self.name_to_decide_on()?;
         let kicked = self.group.lock().kick(&self.client, &name)?;
         info!("{}: kicked {name}", self.who());
+        self.throw_out(kicked);
+        self.reply(format!("{name} is not a member of the group any more."));
+        Ok(())
+    }
+
+    /// Disconnects a client that is no member any more.
+    fn throw_out(&self, kicked: Option<Arc<Client>>) {
         if let Some(client) = kicked {
             client.end(vec![self.frame(KICKED)], "kicked");
         }
-        self.reply(format!("{name} is not a member of the group any more."));
+    }
+
+    fn ban_member(&mut self) -> Result<(), Stop> {
+        let answer = self.name_to_decide_on()?;
+        let with_address = answer.starts_with(DENY);
+        let name = UserName::parse(answer.trim_start_matches(DENY)).map_err(Refusal::from)?;
+        let banned = self
+            .group
+            .lock()
+            .ban(&self.client, name.clone(), with_address)?;
+        info!("{}: banned {name}", self.who());
+        match banned {
+            Banned::Member(client) => self.throw_out(client),
+            Banned::Other(client) => {
+                self.turn_away(client, "The admin of the group has banned you.")
+            }
+        }
+        self.reply(format!("{name} is banned; /unban {name} ends that."));
+        Ok(())
+    }
+
+    fn unban_member(&mut self) -> Result<(), Stop> {
+        let answer = self.name_to_decide_on()?;
+        let name = UserName::parse(&answer).map_err(Refusal::from)?;
+        self.group.lock().unban(&self.client, &name)?;
+        info!("{}: unbanned {name}", self.who());
+        self.reply(format!("{name} may ask to join again."));
+        Ok(())
+    }
+
+    fn who_is(&mut self) -> Result<(), Stop> {
+        let name = self.next_answer()?;
+        let who_is = self.group.lock().who_is(&self.client, &name)?;
+        self.reply(who_is.to_string());
         Ok(())
     }
 
@@ -253,7 +304,7 @@ impl<R: Read> Session<'_, R> {
             // What is still held waits for the answers of a delivery.
             let is_message_held = self.client.dialect == Dialect::Fernchat
                 && self.held.back() == Some(&Command::MessageSend);
-            match Command::parse(&text) {
+            match self.command(&text) {
                 // Nothing comes between a message and its command, which are sent in one write.
                 _ if is_message_held && self.early_text.is_none() => self.early_text = Some(text),
                 _ if text == SEND_FILENAME && self.client.take_turn(Turn::name_wanted) => {}
@@ -280,11 +331,15 @@ impl<R: Read> Session<'_, R> {
     pub(crate) fn next_answer(&mut self) -> Result<String, Departure> {
         loop {
             let text = self.inbox.text()?;
-            match Command::parse(&text) {
+            match self.command(&text) {
                 Some(command) => self.hold(command)?,
                 None => return Ok(text),
             }
         }
+    }
+
+    pub(crate) fn command(&self, text: &str) -> Option<Command> {
+        Command::parse(text, self.client.dialect)
     }
 
     pub(crate) fn hold(&mut self, command: Command) -> Result<(), Departure> {

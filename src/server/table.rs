@@ -5,6 +5,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use parking_lot::{Mutex, RwLock};
 
@@ -22,17 +23,27 @@ const MAX_GROUPS: usize = 10_000;
 
 /// All groups of a server.
 pub(crate) struct GroupTable {
-    groups: RwLock<HashMap<GroupName, Founded>>,
+    pub(super) groups: RwLock<HashMap<GroupName, Founded>>,
     /// How many lines each keeps for members that are offline.
-    backlog: usize,
+    pub(super) backlog: usize,
+    pub(super) changes: Arc<Changes>,
+}
+
+/// What has changed in any group.
+#[derive(Default)]
+pub(crate) struct Changes {
+    /// Something that the state file keeps.
+    pub to_save: AtomicBool,
+    /// A count of requests. The members are told of it later.
+    pub to_tell: AtomicBool,
 }
 
 /// A group and where it comes from.
-struct Founded {
-    group: Arc<Mutex<Group>>,
+pub(super) struct Founded {
+    pub group: Arc<Mutex<Group>>,
     /// The client that founded it. Later groups have larger numbers.
-    by: ClientId,
-    source: Source,
+    pub by: ClientId,
+    pub source: Source,
 }
 
 impl GroupTable {
@@ -41,6 +52,7 @@ impl GroupTable {
         GroupTable {
             groups: RwLock::default(),
             backlog,
+            changes: Arc::default(),
         }
     }
 
@@ -71,7 +83,8 @@ impl GroupTable {
             let name = who_is_forgotten(&groups, client.source).ok_or(Refusal::NoMoreGroups)?;
             groups.remove(&name);
         }
-        let group = Group::found(client, frames, self.backlog);
+        let mut group = Group::new(client.name.clone(), self.backlog, &self.changes);
+        group.found(client, frames);
         let group = Arc::new(Mutex::new(group));
         let founded = Founded {
             group: Arc::clone(&group),

@@ -29,10 +29,10 @@ use crate::net::fairness::Source;
 use crate::net::fairness::tests::source;
 use crate::net::outbox::tests::{TakesNothing, with_channel};
 use crate::net::outbox::{Item, Outbox, Pace};
-use crate::seal::Key;
-use crate::wire::command::{ACCEPTED, Dialect, FERNCHAT, KICKED, line};
+use crate::seal::{Key, PublicKey};
+use crate::wire::command::{ACCEPTED, Dialect, FERNCHAT, KICKED, SEND_GROUP_NAME, line};
 use crate::wire::frame::{FrameReader, MAX_FRAME};
-use crate::wire::joining::Introduction;
+use crate::wire::joining::{Introduction, challenge_of};
 use crate::wire::name::{FileName, GroupName, UserName};
 use crate::wire::name_set;
 
@@ -138,14 +138,42 @@ impl Kit {
         introduction: Option<Introduction>,
         group: &str,
     ) -> Result<Person<'_>, Refusal> {
+        self.tries_as(name, introduction, None, *self.source.lock(), group)
+    }
+
+    /// A fernchat client with this key tries to join.
+    pub fn tries_with_key(&self, name: &str, key: PublicKey) -> Result<Person<'_>, Refusal> {
+        self.tries_as(
+            name,
+            Some(introduction("", "")),
+            Some(key),
+            *self.source.lock(),
+            DEN,
+        )
+    }
+
+    /// A Python client tries to join from this source.
+    pub fn tries_from(&self, name: &str, source: Source) -> Result<Person<'_>, Refusal> {
+        self.tries_as(name, None, None, source, DEN)
+    }
+
+    fn tries_as(
+        &self,
+        name: &str,
+        introduction: Option<Introduction>,
+        user_key: Option<PublicKey>,
+        source: Source,
+        group: &str,
+    ) -> Result<Person<'_>, Refusal> {
         let output = self.output();
         let (key, name) = (&self.shared.key, UserName::parse(name).unwrap());
-        let frames = JoinFrames::new(key, &name, "");
+        let frames = JoinFrames::new(key, &name, "", user_key, source);
         let client = Client::new(
             self.id(),
-            *self.source.lock(),
+            source,
             name,
             introduction,
+            user_key,
             key,
             &output.outbox,
         );
@@ -197,9 +225,9 @@ impl Kit {
 
 fn introduction<'a>(run: &'a str, last_mark: &'a str) -> Introduction<'a> {
     Introduction {
-        challenge: "",
         run,
         last_mark,
+        ..Introduction::default()
     }
 }
 
@@ -259,6 +287,8 @@ impl Output {
         while let Ok(Some(token)) = frames.next_frame(&|_| true) {
             let text = self.key.open(&token).unwrap();
             words.push(match String::from_utf8(text) {
+                // A challenge is random.
+                Ok(text) if challenge_of(&text).is_some() => format!("{SEND_GROUP_NAME} <ours>"),
                 Ok(text) => text,
                 Err(set) => format!("{:?}", name_set::decode(set.as_bytes()).unwrap()),
             });

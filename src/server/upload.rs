@@ -15,7 +15,7 @@ use super::spool::{Body, SpoolError, Upload};
 use crate::net::deadlines::Awaited;
 use crate::net::departure::Departure;
 use crate::seal::token_len;
-use crate::wire::command::{BODY_END, Command, Dialect, FILE_ERROR, SEND_FILE};
+use crate::wire::command::{BODY_END, Dialect, FILE_ERROR, SEND_FILE};
 use crate::wire::frame::{BODY_STEP, Piece, WireError};
 use crate::wire::name::FileName;
 
@@ -64,7 +64,7 @@ impl<R: Read> Session<'_, R> {
                     left -= n as u64;
                     stored = stored.and_then(|upload| upload.write(&piece[..n]));
                 }
-                Piece::Frame(token) => match Command::parse(&self.inbox.open(&token)?) {
+                Piece::Frame(token) => match self.command(&self.inbox.open(&token)?) {
                     Some(command) => self.hold(command)?,
                     None => debug!("{}: a frame inside a body that is no command", self.client),
                 },

@@ -29,12 +29,20 @@ pub enum Command {
     FileTransfer,
     /// Say something to the group.
     MessageSend,
+    /// The admin keeps somebody out for good (*fernchat only*). The dialogue is that of [`Command::KickMember`].
+    BanMember,
+    /// The admin lets somebody who is banned ask again (*fernchat only*). The dialogue is the same.
+    UnbanMember,
+    /// Lists who is banned (*fernchat only*). The dialogue is that of [`Command::ViewRequests`].
+    ViewBans,
+    /// Says what the group knows of a name (*fernchat only*): C name, S text.
+    WhoIs,
 }
 
 impl Command {
     /// All commands with their words, in the order of the enum. The first nine are in the order of the digits that people type, `/1` to
     /// `/9`. If a command is missing here, it is never recognised.
-    pub const ALL: [(Command, &str); 10] = [
+    pub const ALL: [(Command, &str); 14] = [
         (Command::ViewRequests, "/viewRequests"),
         (Command::ApproveRequest, "/approveRequest"),
         (Command::Disconnect, "/disconnect"),
@@ -45,6 +53,10 @@ impl Command {
         (Command::KickMember, "/kickMember"),
         (Command::FileTransfer, "/fileTransfer"),
         (Command::MessageSend, "/messageSend"),
+        (Command::BanMember, "/banMember"),
+        (Command::UnbanMember, "/unbanMember"),
+        (Command::ViewBans, "/viewBans"),
+        (Command::WhoIs, "/whoIs"),
     ];
 
     /// The word as it stands on the wire.
@@ -52,10 +64,14 @@ impl Command {
         Command::ALL[self as usize].1
     }
 
-    /// The command whose word this text is, if it is one.
-    pub fn parse(text: &str) -> Option<Command> {
-        let found = Command::ALL.into_iter().find(|(_, word)| *word == text);
-        found.map(|(command, _)| command)
+    /// The command whose word this text is, if it is one that clients of this kind have.
+    pub fn parse(text: &str, dialect: Dialect) -> Option<Command> {
+        let all = match dialect {
+            Dialect::Python => &Command::ALL[..N_PYTHON],
+            Dialect::Fernchat => &Command::ALL,
+        };
+        let (command, _) = all.iter().find(|(_, word)| *word == text)?;
+        Some(*command)
     }
 }
 
@@ -64,6 +80,9 @@ impl fmt::Display for Command {
         f.write_str(self.word())
     }
 }
+
+/// The first commands are those of PyChat.
+const N_PYTHON: usize = 10;
 
 /// What the program at the other end is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -94,6 +113,11 @@ pub const WAIT_DISCONNECT: &str = "/waitDisconnect";
 pub const KICKED: &str = "/kicked";
 /// The server closes (*fernchat only*): `/closing REASON`. Python members get [`KICKED`] in its place.
 pub const CLOSING: &str = "/closing";
+/// In place of the reason of [`CLOSING`]: the same user has joined with another client. This one must not come back by itself.
+pub const TAKEN_OVER: &str = "taken-over";
+/// Somebody asks to join (*fernchat only*): `/requested PROOF NAME`. PROOF is `key:` and the fingerprint of the key that came with the
+/// name, or `from:` and the address that the request came from.
+pub const REQUESTED: &str = "/requested";
 /// The server has taken a numbered line, and the group has it (*fernchat only*): `/taken NUMBER`.
 pub const TAKEN: &str = "/taken";
 /// The acknowledgement of an echo. Its text is not looked at.
@@ -125,11 +149,12 @@ pub const ADMIN: &str = "Admin";
 pub const HAS_REQUESTED: &str = " has requested to join the group.";
 /// What the server says to a new admin, after the name of the old one.
 pub const MADE_ADMIN: &str = " made you the admin of the group.";
-/// In front of the name in the dialogue of [`Command::ApproveRequest`]: deny instead of approve.
+/// In front of the name in the dialogue of [`Command::ApproveRequest`]: deny instead of approve. In that of [`Command::BanMember`]: ban
+/// the address, too.
 pub const DENY: char = '!';
 
 /// The words that are no commands, for [`word_of`].
-const STEPS: [&str; 17] = [
+const STEPS: [&str; 18] = [
     SEND_GROUP_NAME,
     ADMIN_READY,
     READY,
@@ -139,6 +164,7 @@ const STEPS: [&str; 17] = [
     WAIT_DISCONNECT,
     KICKED,
     CLOSING,
+    REQUESTED,
     TAKEN,
     SENDING_DATA,
     READY_FOR_DATA,
@@ -244,12 +270,12 @@ mod tests {
     #[test]
     fn each_word_parses_to_its_command_and_nothing_else_does() {
         for (command, word) in Command::ALL {
-            assert_eq!(Command::parse(word), Some(command));
+            assert_eq!(Command::parse(word, Dialect::Fernchat), Some(command));
             assert_eq!(command.word(), word);
-            assert_eq!(Command::parse(&format!("{word} ")), None);
+            assert_eq!(Command::parse(&format!("{word} "), Dialect::Fernchat), None);
         }
         for word in [ACCEPTED, SEND_FILE, SEND_FILENAME, ACKNOWLEDGEMENT, ""] {
-            assert_eq!(Command::parse(word), None);
+            assert_eq!(Command::parse(word, Dialect::Fernchat), None);
         }
     }
 

@@ -5,7 +5,8 @@
 //! File names are never refused: every text becomes some safe name, because the bytes of the file come in any case.
 //!
 //! Not here: which names are taken (the group's roster), and what is shown in place of a harmful character (the terminal).
-//! Limit: look-alikes are not compared. A Cyrillic `а`, or a joiner inside a word, makes a second `alice` for the eye.
+//! User names that look alike have the same [skeleton](UserName::looks_like). Limit: letters of other scripts are not compared, so a
+//! name all in Cyrillic may look like one in Latin letters.
 //! Invariant: the fields are private, and `parse` and `from_peer` are the only ways in. A `FileName` is one path component, never `.` or `..`.
 
 use std::borrow::Borrow;
@@ -13,12 +14,17 @@ use std::fmt;
 use std::sync::Arc;
 
 use thiserror::Error;
+use unicode_normalization::UnicodeNormalization;
 
 use super::command::{ADMIN, PYCHAT};
 
 /// The name of a user. It has no colon, because in a chat line, `NAME: TEXT`, the colon ends it.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct UserName(Arc<str>);
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct UserName {
+    text: Arc<str>,
+    /// See [`skeleton`]. It follows from the text, so it changes no comparison.
+    skeleton: Arc<str>,
+}
 
 impl UserName {
     /// Reads a user name. Names that differ only in case are different users.
@@ -30,17 +36,34 @@ impl UserName {
         if text.contains(':') {
             return Err(NameError("a user name has no colon".into()));
         }
-        match RESERVED.iter().find(|name| text.eq_ignore_ascii_case(name)) {
+        if mixes_scripts(text) {
+            let rule = "a user name does not mix Latin letters with Cyrillic or Greek ones";
+            return Err(NameError(rule.into()));
+        }
+        let skeleton = skeleton(text);
+        if skeleton.chars().all(char::is_whitespace) {
+            return Err(NameError("a user name shows at least one letter".into()));
+        }
+        match RESERVED.iter().find(|name| skeleton == name.to_lowercase()) {
             Some(name) => Err(NameError(format!(
                 "the user name {name} is reserved for the server"
             ))),
-            None => Ok(UserName(text.into())),
+            None => Ok(UserName {
+                text: text.into(),
+                skeleton: skeleton.into(),
+            }),
         }
+    }
+
+    /// Whether a person may take one name for the other: they differ in nothing but case, in how letters are composed, and in what
+    /// does not show.
+    pub fn looks_like(&self, other: &UserName) -> bool {
+        self.skeleton == other.skeleton
     }
 
     /// The name as it goes on the wire.
     pub fn as_str(&self) -> &str {
-        &self.0
+        &self.text
     }
 }
 
@@ -50,14 +73,31 @@ const RESERVED: [&str; 2] = [PYCHAT, ADMIN];
 /// A map of names can be asked with the text that a peer sent.
 impl Borrow<str> for UserName {
     fn borrow(&self) -> &str {
-        &self.0
+        &self.text
     }
 }
 
 impl fmt::Display for UserName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
+        f.write_str(&self.text)
     }
+}
+
+/// A text in Normalization Form C (Unicode Standard Annex #15), in lower case, and without what does not show.
+fn skeleton(text: &str) -> String {
+    let shown = |c: &char| !is_unseen(*c);
+    let lower_case = text.nfc().collect::<String>().to_lowercase();
+    lower_case.nfc().filter(shown).collect()
+}
+
+/// Whether letters of two scripts stand in one name that have many letters of the same look.
+fn mixes_scripts(text: &str) -> bool {
+    let is_latin =
+        |c| matches!(c, 'a'..='z' | 'A'..='Z' | '\u{C0}'..='\u{24F}' | '\u{1E00}'..='\u{1EFF}');
+    let is_cyrillic = |c| matches!(c, '\u{400}'..='\u{52F}' | '\u{1C80}'..='\u{1C8F}' | '\u{2DE0}'..='\u{2DFF}' | '\u{A640}'..='\u{A69F}');
+    let is_greek = |c| matches!(c, '\u{370}'..='\u{3FF}' | '\u{1F00}'..='\u{1FFF}');
+    let has = |is_of: fn(char) -> bool| text.chars().any(is_of);
+    has(is_latin) && (has(is_cyrillic) || has(is_greek))
 }
 
 /// The name of a group: like a user name, but colons are allowed and nothing is reserved, because no line begins with it.
@@ -94,7 +134,10 @@ fn check(kind: &str, text: &str) -> Result<(), NameError> {
     let n_characters = text.chars().count();
     let rule = if !(1..=MAX_NAME_CHARACTERS).contains(&n_characters) {
         format!("has 1 to {MAX_NAME_CHARACTERS} characters, this one has {n_characters}")
-    } else if let Some(c) = text.chars().find(|&c| is_harmful(c)) {
+    } else if let Some(c) = text
+        .chars()
+        .find(|&c| is_harmful(c) || is_unseen(c) && !MAY_JOIN.contains(&c))
+    {
         let code = u32::from(c);
         format!("has no invisible or control characters, this one has U+{code:04X}")
     } else if text.starts_with(is_blank) || text.ends_with(is_blank) {
@@ -122,6 +165,19 @@ pub fn is_harmful(c: char) -> bool {
             | '\u{200B}' | '\u{2060}'..='\u{2064}' | '\u{206A}'..='\u{206F}' | '\u{3164}' | '\u{FEFF}' | '\u{FFA0}' // invisible
         )
 }
+
+/// Whether a character does not show: Default_Ignorable_Code_Point (Unicode Standard Annex #44), and letters that look like a blank.
+fn is_unseen(c: char) -> bool {
+    matches!(c,
+        '\u{AD}' | '\u{34F}' | '\u{61C}' | '\u{115F}' | '\u{1160}' | '\u{17B4}' | '\u{17B5}' | '\u{180B}'..='\u{180F}'
+            | '\u{200B}'..='\u{200F}' | '\u{202A}'..='\u{202E}' | '\u{2060}'..='\u{206F}' | '\u{2800}' | '\u{3164}'
+            | '\u{FE00}'..='\u{FE0F}' | '\u{FEFF}' | '\u{FFA0}' | '\u{FFF0}'..='\u{FFF8}' | '\u{1BCA0}'..='\u{1BCA3}'
+            | '\u{1D173}'..='\u{1D17A}' | '\u{E0000}'..='\u{E0FFF}'
+    )
+}
+
+/// What does not show, and a name may have all the same: Persian, Indic scripts and many emoji cannot be written without it.
+const MAY_JOIN: [char; 3] = ['\u{200C}', '\u{200D}', '\u{FE0F}'];
 
 /// Whether a character shows as nothing at the edge of a name: white space, or a joiner that joins nothing.
 fn is_blank(c: char) -> bool {
@@ -334,6 +390,52 @@ mod tests {
             let error = format!("the user name {name} is reserved for the server");
             assert_eq!(user_error(text), error);
             assert!(GroupName::parse(text).is_ok());
+        }
+    }
+
+    #[test]
+    fn reserved_names_are_refused_in_every_disguise() {
+        for text in ["py\u{200D}chat", "PYCHAT\u{FE0F}", "adm\u{200C}in"] {
+            let error = user_error(text);
+            assert!(error.ends_with("is reserved for the server"), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn names_that_differ_in_nothing_that_shows_look_alike() {
+        let name = |text: &str| UserName::parse(text).unwrap();
+        for (one, other) in [
+            ("bob", "BOB"),
+            ("bob", "bo\u{200D}b"),
+            ("J\u{F6}rg", "Jo\u{308}rg"),
+            ("J\u{F6}rg", "J\u{D6}RG"),
+            ("\u{2764}", "\u{2764}\u{FE0F}"),
+        ] {
+            assert!(name(one).looks_like(&name(other)), "{one} {other:?}");
+            assert_ne!(name(one), name(other));
+        }
+        for (one, other) in [("bob", "rob"), ("Jorg", "J\u{F6}rg"), ("a b", "ab")] {
+            assert!(!name(one).looks_like(&name(other)), "{one} {other}");
+        }
+    }
+
+    #[test]
+    fn a_user_name_shows_something_and_does_not_mix_letters_of_one_look() {
+        // A Cyrillic o, and a Greek one.
+        for text in ["b\u{43E}b", "b\u{3BF}b"] {
+            assert!(user_error(text).contains("does not mix"), "{text}");
+            assert!(GroupName::parse(text).is_ok());
+        }
+        for text in [
+            "\u{411}\u{43E}\u{440}\u{438}\u{441}",
+            "\u{3A3}\u{3BF}\u{3C6}\u{3AF}\u{3B1}",
+            "Jos\u{E9} \u{5C71}",
+        ] {
+            assert!(UserName::parse(text).is_ok(), "{text}");
+        }
+        for blank in ['\u{2800}', '\u{115F}', '\u{AD}', '\u{FE0E}', '\u{E0041}'] {
+            let text = format!("a{blank}b");
+            assert!(user_error(&text).contains("no invisible"), "{text:?}");
         }
     }
 

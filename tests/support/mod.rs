@@ -23,9 +23,16 @@ use socket2::{Domain, Socket, Type};
 /// How long any expected thing may take. Long, because the machine may be busy; nothing that works takes it.
 pub const DEADLINE: Duration = Duration::from_secs(30);
 
-/// The program under test.
+/// The program under test. Its configuration folder is not that of the person who runs the tests.
 pub fn fernchat() -> Command {
-    Command::new(env!("CARGO_BIN_EXE_fernchat"))
+    let mut command = Command::new(env!("CARGO_BIN_EXE_fernchat"));
+    command.env("XDG_CONFIG_HOME", home_of("everybody"));
+    command
+}
+
+/// A configuration folder for the user of this name. It stays, so the user has the same key in each client.
+pub fn home_of(user: &str) -> String {
+    format!("{}/{user}", env!("CARGO_TARGET_TMPDIR"))
 }
 
 /// Says in the result that this test proves nothing here. Fails in CI. The test runner captures what the print macros write, so this
@@ -373,6 +380,7 @@ pub fn lasting_client(port: u16, name: &str, options: &[&str]) -> Program {
 /// The client that this command starts, joined to the group `team`.
 pub fn joins(mut command: Command, port: u16, name: &str, options: &[&str]) -> Program {
     command
+        .env("XDG_CONFIG_HOME", home_of(name))
         .args([
             "client",
             "127.0.0.1",

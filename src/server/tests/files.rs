@@ -34,6 +34,7 @@ fn file_is_offered_to_every_other_member_and_comes_as_it_went() {
     let [bob, fred] = receivers(&kit);
     let _waiting = kit.joins("carol");
     let asked = "PyChat: carol has requested to join the group.";
+    let asked_fred = "/requested from:10.0.0.1 carol";
     let token = kit.shared.key.seal(b"hello, all");
     uploads(
         kit.python("alice"),
@@ -47,7 +48,10 @@ fn file_is_offered_to_every_other_member_and_comes_as_it_went() {
         "a.txt is on its way to 2 members.",
     ])
     .departs(Departure::HungUp);
-    for (person, ask) in [(&bob, "/receiveFile"), (&fred, "/receiveFile alice")] {
+    for (person, asked, ask) in [
+        (&bob, asked, "/receiveFile"),
+        (&fred, asked_fred, "/receiveFile alice"),
+    ] {
         person.hears(&[asked, ask]);
         assert!(person.wants_name());
         person.hears(&["a.txt"]);

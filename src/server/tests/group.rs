@@ -1,7 +1,10 @@
 //! Tests of a group: who may do what, and what each member hears.
 
+use std::time::Duration;
+
 use super::*;
 use crate::net::fairness::tests::source;
+use crate::seal::Identity;
 use crate::server::testkit::{Kit, Person};
 use crate::wire::frame;
 
@@ -92,7 +95,7 @@ fn name_of_somebody_who_is_here_is_refused() {
         let refusal = kit.tries_to_join(person.client.name.as_str()).err();
         assert_eq!(
             refusal,
-            Some(Refusal::NameTaken(person.client.name.clone()))
+            Some(Refusal::NameProbed(person.client.name.clone()))
         );
     }
     alice.leaves();
@@ -100,7 +103,7 @@ fn name_of_somebody_who_is_here_is_refused() {
     kit.joins("alice").hears(&["/ready"]);
     kit.joins("bob").hears(&["/ready"]);
     // Other names, and other groups, are free.
-    kit.joins("Alice").hears(&["/wait"]);
+    kit.joins("alicia").hears(&["/wait"]);
     let elsewhere = kit.tries_to_join_group("carol", "elsewhere").unwrap();
     elsewhere.hears(&["/adminReady"]);
 }
@@ -425,9 +428,10 @@ fn group_has_room_for_so_many_members_and_requests() {
     let alice = kit.joins("alice");
     let name = |n| UserName::parse(&format!("user {n}")).unwrap();
     let mut group = alice.group.lock();
-    let request = |n: usize| Request {
+    let request = |n: usize| Holder {
         id: 1000 + (MAX_REQUESTS - n) as u64,
         source: source(66),
+        key: None,
         client: None,
     };
     group.requests = (1..MAX_REQUESTS).map(|n| (name(n), request(n))).collect();
@@ -447,7 +451,7 @@ fn group_has_room_for_so_many_members_and_requests() {
     let mut group = alice.group.lock();
     group
         .members
-        .extend((2..MAX_MEMBERS).map(|n| (name(n), Member::default())));
+        .extend((2..MAX_MEMBERS).map(|n| (name(n), Member::new(request(n), 0))));
     drop(group);
     assert_eq!(alice.approves("user 1"), Ok(()));
     assert_eq!(alice.approves("carol"), Err(Refusal::GroupFull));
@@ -475,4 +479,185 @@ fn group_is_forgettable_when_its_admin_alone_is_left_and_offline() {
     assert!(!is_forgettable(), "carol waits");
     carol.leaves();
     assert!(is_forgettable(), "who has asked and left can ask again");
+}
+
+// ---- names and keys ----
+
+fn key() -> PublicKey {
+    Identity::generate().public()
+}
+
+#[test]
+fn a_name_that_came_with_a_key_is_for_that_key_only() {
+    let (kit, alices) = (Kit::new(), key());
+    let alice = kit.tries_with_key("alice", alices).unwrap();
+    alice.hears(&["/adminReady"]);
+    let owned = Some(Refusal::NameOwned(alice.client.name.clone()));
+    for is_here in [true, false] {
+        assert_eq!(kit.tries_to_join("alice").err(), owned);
+        assert_eq!(kit.tries_with_key("alice", key()).err(), owned);
+        alice.hears_nothing();
+        if is_here {
+            alice.leaves();
+        }
+    }
+    kit.tries_with_key("alice", alices)
+        .unwrap()
+        .hears(&["/ready"]);
+}
+
+#[test]
+fn the_same_key_takes_an_old_connection_over_at_once() {
+    let (kit, alices) = (Kit::new(), key());
+    let alice = kit.tries_with_key("alice", alices).unwrap();
+    let bob = kit.joins("bob");
+    alice.approves("bob").unwrap();
+    let again = kit.tries_with_key("alice", alices).unwrap();
+    again.hears(&["/ready"]);
+    alice.hears(&[
+        "/adminReady",
+        "/requested from:10.0.0.1 bob",
+        "/closing taken-over",
+        "<end: its user has connected again>",
+    ]);
+    // The goodbye of the old one comes late, and the new one stays.
+    alice.leaves();
+    bob.says("hello").unwrap();
+    again.hears(&["bob: hello"]);
+    alice.hears_nothing();
+    assert_eq!(alice.says("hi"), Err(Refusal::NotMember));
+}
+
+#[test]
+fn the_same_key_takes_over_while_it_waits_too() {
+    let (kit, bobs) = (Kit::new(), key());
+    let alice = kit.joins("alice");
+    let bob = kit.tries_with_key("bob", bobs).unwrap();
+    let owned = Some(Refusal::NameOwned(bob.client.name.clone()));
+    assert_eq!(kit.tries_to_join("bob").err(), owned);
+    let again = kit.tries_with_key("bob", bobs).unwrap();
+    bob.hears(&[
+        "/wait",
+        "/closing taken-over",
+        "<end: its user has connected again>",
+    ]);
+    alice.approves("bob").unwrap();
+    again.hears(&["/wait", "/accepted"]);
+    again.leaves();
+    assert_eq!(kit.tries_to_join("bob").err(), owned);
+    alice.hears(&[
+        "/adminReady",
+        "PyChat: bob has requested to join the group.",
+    ]);
+}
+
+#[test]
+fn a_name_without_a_key_is_announced_again_if_somebody_else_asks_under_it() {
+    let kit = Kit::new();
+    let alice = kit.joins("alice");
+    alice.hears(&["/adminReady"]);
+    let told = "PyChat: bob has requested to join the group.";
+    kit.joins("bob").leaves();
+    alice.hears(&[told]);
+    kit.joins("bob").leaves();
+    alice.hears_nothing();
+    alice.group.lock().announcer = Announcer::default();
+    kit.tries_from("bob", source(66)).unwrap().leaves();
+    alice.hears(&[told]);
+    alice.group.lock().announcer = Announcer::default();
+    kit.tries_with_key("bob", key()).unwrap();
+    alice.hears(&[told]);
+}
+
+#[test]
+fn a_name_that_looks_like_one_of_the_group_is_refused() {
+    let kit = Kit::new();
+    let _alice = kit.joins("alice");
+    let _bob = kit.joins("Jörg");
+    for (name, known) in [
+        ("Alice", "alice"),
+        ("al\u{200D}ice", "alice"),
+        ("Jo\u{308}rg", "Jörg"),
+        ("JÖRG", "Jörg"),
+    ] {
+        let refusal = Refusal::LooksLike(UserName::parse(known).unwrap());
+        assert_eq!(kit.tries_to_join(name).err(), Some(refusal), "{name}");
+    }
+    kit.joins("alicia");
+    kit.tries_to_join_group("Alice", "another den").unwrap();
+}
+
+#[test]
+fn many_requests_are_counted_in_one_line() {
+    let kit = Kit::new();
+    let alice = kit.joins("alice");
+    for n in 0..20 {
+        kit.joins(&format!("bob {n}")).leaves();
+    }
+    let told: Vec<_> = (0..5)
+        .map(|n| format!("PyChat: bob {n} has requested to join the group."))
+        .collect();
+    assert_eq!(alice.output.heard()[1..], told);
+    kit.shared.tell_counts(Instant::now());
+    alice.hears_nothing();
+    kit.shared
+        .tell_counts(Instant::now() + Duration::from_secs(10));
+    alice.hears(&["PyChat: 15 more requests to join the group; /1 lists them."]);
+    kit.shared
+        .tell_counts(Instant::now() + Duration::from_secs(20));
+    alice.hears_nothing();
+}
+
+#[test]
+fn who_is_banned_stays_out_by_name_key_and_address_until_it_is_lifted() {
+    let (kit, bobs) = (Kit::new(), key());
+    let alice = kit.joins("alice");
+    let bob = kit.tries_with_key("bob", bobs).unwrap();
+    alice.approves("bob").unwrap();
+    let ban = |name: &str, with_address| {
+        let name = UserName::parse(name).unwrap();
+        alice.group.lock().ban(&alice.client, name, with_address)
+    };
+    assert!(matches!(ban("bob", false), Ok(Banned::Member(Some(_)))));
+    assert_eq!(bob.says("hi"), Err(Refusal::NotMember));
+    assert_eq!(kit.tries_to_join("BOB").err(), Some(Refusal::Banned));
+    let other_name = kit.tries_with_key("rob", bobs).err();
+    assert_eq!(other_name, Some(Refusal::Banned));
+
+    let carol = kit.tries_from("carol", source(66)).unwrap();
+    assert!(matches!(ban("carol", true), Ok(Banned::Other(Some(_)))));
+    carol.hears(&["/wait"]);
+    let neighbour = kit.tries_from("dave", source(66)).err();
+    assert_eq!(neighbour, Some(Refusal::Banned));
+    kit.joins("dave").hears(&["/wait"]);
+
+    assert!(matches!(ban("nobody yet", false), Ok(Banned::Other(None))));
+    assert_eq!(ban("Alice", false).err(), Some(Refusal::AdminStays));
+    let banned = |group: &Group| group.banned(&alice.client).unwrap();
+    assert_eq!(banned(&alice.group.lock()).len(), 3);
+    let bob = UserName::parse("bob").unwrap();
+    alice.group.lock().unban(&alice.client, &bob).unwrap();
+    let again = alice.group.lock().unban(&alice.client, &bob);
+    assert_eq!(again, Err(Refusal::NotBanned(bob)));
+    kit.tries_with_key("bob", bobs).unwrap().hears(&["/wait"]);
+}
+
+#[test]
+fn what_the_group_knows_of_a_name() {
+    let kit = Kit::new();
+    let alices = key();
+    let alice = kit.tries_with_key("alice", alices).unwrap();
+    kit.joins("bob").leaves();
+    let who_is = |name: &str| {
+        let who = alice.group.lock().who_is(&alice.client, name);
+        who.map(|who| who.to_string())
+    };
+    let proven = format!(
+        "alice: the admin, online, name proven by the key {}",
+        alices.fingerprint()
+    );
+    assert_eq!(who_is("alice"), Ok(proven));
+    let unproven = "bob: asks to join, offline, name not proven: it came without a key";
+    assert_eq!(who_is("bob"), Ok(unproven.into()));
+    assert_eq!(who_is("carol"), Err(Refusal::NoMember("carol".into())));
 }

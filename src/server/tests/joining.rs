@@ -18,7 +18,7 @@ fn joining_takes_five_steps() {
         kit.connects()
             .hears(&["<key>"])
             .says("alice")
-            .hears(&["/sendGroupname fernchat/1"])
+            .hears(&["/sendGroupname <ours>"])
             .says(&group)
             .hears(&[step_5])
             .departs(Departure::HungUp);
@@ -47,7 +47,7 @@ fn refused_client_is_told_why_in_its_own_words() {
             let said = kit.connects().says(user).says(&group);
             let output = said.departs(Departure::Ended(format!("refused: {reason}")));
             let heard = output.heard();
-            assert_eq!(heard[..2], ["<key>", "/sendGroupname fernchat/1"]);
+            assert_eq!(heard[..2], ["<key>", "/sendGroupname <ours>"]);
             assert_eq!(heard[2..heard.len() - 1], told, "{user} {group}");
         }
     };
