@@ -4,11 +4,12 @@
 
 mod support;
 
+use std::net::TcpListener;
 use std::process::{Command, Output};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
-use support::{DEADLINE, Peer, Server, folder, skipped};
+use support::{DEADLINE, Peer, Server, folder, frame, skipped};
 
 /// A terminal with a program in it. Closed when dropped.
 struct Screen {
@@ -457,6 +458,28 @@ fn an_admin_is_told_who_asks_and_is_offered_the_pending_ones_and_lists_mark_the_
     alice.shows("Admin: carol");
     alice.types("/members");
     alice.shows("members (2): alice, carol (admin)");
+}
+
+#[test]
+fn a_person_is_shown_500_names_of_a_list_and_how_many_more_there_are() {
+    if server().is_none() {
+        return;
+    }
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let alice = Screen::client(listener.local_addr().unwrap().port(), "alice", &[]);
+    let mut server = Peer::host(&listener);
+    server.says("/ready");
+    alice.ends_in("team>");
+    for (n, end) in [(500, "598, 599"), (502, "598, 599, and 2 more")] {
+        alice.types("/4");
+        server.hears("/allMembers");
+        server.says("/allMembers");
+        server.hears(".");
+        let names: Vec<String> = (100..100 + n).map(|n| n.to_string()).collect();
+        let set = fernchat::wire::name_set::encode(names.iter().map(String::as_str));
+        server.says_raw(&frame(server.fernet.encrypt(&set).as_bytes()));
+        alice.shows(end);
+    }
 }
 
 // ---- how lines look ----
