@@ -892,6 +892,9 @@ fn our_client_receives_a_file_under_a_name_that_is_free() {
         let line = alice.hears("Cannot share");
         assert!(line.contains(part), "{line}");
     }
+    // The answer to "Which file".
+    alice.pastes(&["/9", ""]);
+    alice.hears_next("No file named, nothing done.");
     alice.types("still here");
     bob.hears_next("alice: still here");
 }

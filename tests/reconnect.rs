@@ -5,6 +5,7 @@ mod support;
 use std::net::TcpListener;
 use std::time::Duration;
 
+use support::faults::End;
 use support::python::{Python, approves};
 use support::{Peer, Program, Server, Tap, ends_well, fernchat, folder, lasting_client, status_of};
 
@@ -257,9 +258,9 @@ fn a_client_that_waits_again_can_leave_with_lines_unsent() {
     alice.types("/1");
     alice.hears("Not sent, since you wait for approval: the last 1 that you typed.");
     ends_well(&mut alice);
-    // Who waited before can leave as before.
+    // Who waited before can leave as before, also with a blank behind the command.
     carol.hears("Connected again, but you wait again");
-    carol.types("/1");
+    carol.types("/1 ");
     ends_well(&mut carol);
 }
 
@@ -413,4 +414,16 @@ fn a_python_server_is_joined_again_and_a_line_in_doubt_is_said_again() {
     alice.hears_next("bob: is this said?");
     bob.types("this is");
     alice.hears("bob: this is");
+}
+
+#[test]
+fn a_connection_that_is_reset_is_said_in_one_clause() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let mut alice = lasting_client(listener.local_addr().unwrap().port(), "alice", &[]);
+    let mut server = Peer::host(&listener);
+    server.says("/ready");
+    alice.hears("You are in the group team");
+    End::Reset.of(server.socket);
+    let lost = alice.hears("Connection lost: ");
+    assert!(!lost.contains("is lost"), "{lost}");
 }

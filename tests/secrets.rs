@@ -231,10 +231,12 @@ fn what_is_wrong_with_a_secret_is_said_with_the_remedy() {
     let home = folder();
     let short = private(home.path(), "short", "eleven char\n");
     let two = private(home.path(), "two", "two lines of\nsome length");
+    let long = private(home.path(), "long", &"a phrase of many ".repeat(64));
     let missing = home.path().join("missing").display().to_string();
     for (path, part) in [
         (&short, "one line of at least 12 characters"),
         (&two, "holds no secret"),
+        (&long, "it is longer than 1024 bytes"),
         (&missing, "cannot read"),
     ] {
         for command in ["server", "client"] {

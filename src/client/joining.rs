@@ -162,11 +162,12 @@ impl Joining<'_> {
             after(SEND_GROUP_NAME, text).map(|_| challenge_of(text).map(str::to_owned))
         });
         match question {
-            Err(ClientError::NotAChat | ClientError::NoAnswer(_))
+            Err(ClientError::Closed(_) | ClientError::NoAnswer(_))
                 if self.shared.secret.is_some() =>
             {
                 Err(ClientError::NoSecretThere)
             }
+            Err(ClientError::Closed(_)) => Err(ClientError::NotAChat),
             question => Ok(question?.0),
         }
     }
@@ -208,7 +209,7 @@ impl Joining<'_> {
         loop {
             let token = match self.frames.next_frame(&|token| self.key.opens(token)) {
                 Ok(Some(token)) => token,
-                Ok(None) | Err(WireError::CutOff) => return Err(ClientError::NotAChat),
+                Ok(None) => return Err(WireError::CutOff.into()),
                 Err(WireError::Io(error)) if is_late(&error) => {
                     return Err(ClientError::NoAnswer(step));
                 }

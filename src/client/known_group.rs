@@ -33,8 +33,12 @@ impl KnownGroup {
     /// Learns from the server's answer to joining.
     pub fn joined(&self, verdict: Verdict) {
         self.names.lock().is_waiting = verdict == Verdict::Waiting;
-        if verdict == Verdict::Admin {
-            *self.admin.lock() = Some(self.me.clone());
+        let mut admin = self.admin.lock();
+        match verdict {
+            Verdict::Admin => *admin = Some(self.me.clone()),
+            // A server that was started again has another admin than before.
+            Verdict::Waiting => *admin = None,
+            Verdict::Member => {}
         }
     }
 
@@ -86,6 +90,16 @@ mod tests {
         assert!(known.names.lock().requests.contains("bob"));
         known.names.lock().add_member("bob");
         assert!(known.names.lock().requests.is_empty());
+    }
+
+    #[test]
+    fn who_waits_again_knows_no_admin_any_more() {
+        let known = KnownGroup::new(&UserName::parse("alice").unwrap());
+        known.joined(Verdict::Admin);
+        known.joined(Verdict::Member);
+        assert_eq!(known.admin.lock().as_deref(), Some("alice"));
+        known.joined(Verdict::Waiting);
+        assert_eq!(*known.admin.lock(), None);
     }
 
     #[test]

@@ -266,10 +266,12 @@ fn rejoin(
     patience: Duration,
 ) -> Result<(Arc<Link>, Frames, Verdict), ClientError> {
     let terminal = &shared.terminal;
-    terminal.show(&format!(
-        "Connection lost: {}; trying again.",
-        error.to_string().trim_end_matches('.')
-    ));
+    let why = match &error {
+        ClientError::Lost(error) => error.to_string(),
+        error => error.to_string(),
+    };
+    let why = why.trim_end_matches('.');
+    terminal.show(&format!("Connection lost: {why}; trying again."));
     let since = Instant::now();
     let mut pause = Duration::ZERO;
     loop {

@@ -40,6 +40,10 @@ impl UploadStop {
 impl Dialogues {
     /// The dialogue in which a file is shared. What is wrong with the file is found out before it begins.
     pub(super) fn share(&self, path: &str) -> Outcome {
+        if path.is_empty() {
+            self.show("No file named, nothing done.");
+            return Ok(());
+        }
         let path = &completion::path(path);
         match open(path) {
             Ok((file, len)) => self.upload(path, &file, len),

@@ -15,7 +15,7 @@ use crate::machine;
 /// The environment variable that may hold a key.
 const VARIABLE: &str = "FERNCHAT_KEY";
 
-/// The most that is read of such a file, in bytes: a key or a phrase, and blanks around it.
+/// The longest such file, in bytes: a key or a phrase, and blanks around it.
 const MAX_LEN: usize = 1024;
 
 impl Key {
@@ -90,7 +90,7 @@ impl Secret {
     }
 }
 
-/// Reads the beginning of a file that others should not be able to read or change.
+/// Reads a small file that others should not be able to read or change.
 fn read_private(path: &Path) -> Result<Zeroizing<String>, KeyFileError> {
     let refuse = |error: io::Error| {
         let path = path.display();
@@ -111,9 +111,13 @@ fn read_private(path: &Path) -> Result<Zeroizing<String>, KeyFileError> {
     }
     // Of this size from the start: a vector that grows leaves copies behind, which nothing wipes.
     let mut bytes = Zeroizing::new(Vec::with_capacity(MAX_LEN + 1));
-    file.take(MAX_LEN as u64)
+    file.take(MAX_LEN as u64 + 1)
         .read_to_end(&mut bytes)
         .map_err(refuse)?;
+    if bytes.len() > MAX_LEN {
+        let error = format!("it is longer than {MAX_LEN} bytes");
+        return Err(refuse(io::Error::other(error)));
+    }
     // The same for the text: what is not UTF-8 becomes at most three bytes for one.
     let mut text = Zeroizing::new(String::with_capacity(3 * bytes.len()));
     for chunk in bytes.utf8_chunks() {
