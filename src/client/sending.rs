@@ -166,7 +166,9 @@ impl Sending {
         }
         match Typed::parse(line) {
             Typed::Action(Action::Quit, _) => queue.is_at_end = true,
-            _ if self.shared.known.is_waiting() && line.trim_end() == "/1" => queue.is_at_end = true,
+            _ if self.shared.known.is_waiting() && line.trim_end() == "/1" => {
+                queue.is_at_end = true
+            }
             _ if self.shared.known.is_waiting() => terminal.show(
                 "You wait for the admin to approve you; nothing is sent until then. /1 leaves.",
             ),
