@@ -201,7 +201,7 @@ fn a_storm_of_connections_leaves_nothing_behind() {
     let mut command = fernchat();
     command
         .args(["server", "127.0.0.1", "0"])
-        .env("RUST_LOG", "fernchat=info");
+        .env("RUST_LOG", "fernchat=debug");
     let mut server = Server::of(command);
     let process = server.program.id();
     let mut alice = Peer::join(server.port, "alice", None);

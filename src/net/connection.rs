@@ -18,7 +18,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
-use log::{info, warn};
+use log::{Level, log};
 use socket2::{SockRef, TcpKeepalive};
 
 use super::deadlines::Awaited;
@@ -130,8 +130,8 @@ impl Connection {
         self.name.get().is_none()
     }
 
-    /// Whether a newcomer may push it out: the service has given it no name, and so no place of its own.
-    pub(super) fn may_be_pushed_out(&self) -> bool {
+    /// Whether the service has given it no name, and so no place of its own: a newcomer may push it out.
+    pub(super) fn has_no_name(&self) -> bool {
         self.name.get().is_none_or(Option::is_none)
     }
 
@@ -158,12 +158,20 @@ impl Connection {
             rest.bytes().take_while(Result::is_ok).for_each(drop);
         }
         self.outbox.join_writer();
-        match departure {
-            Departure::Broke(_) | Departure::TooSlow | Departure::Stalled => {
-                warn!("{self} departed: {departure}")
+        let level = match departure {
+            Departure::Broke(_) | Departure::TooSlow | Departure::Stalled => Level::Warn,
+            // A port probe, say: it said nothing that anybody would look for in the log.
+            Departure::Left
+            | Departure::HungUp
+            | Departure::GreetingTooLong
+            | Departure::MadeRoom
+                if self.has_no_name() =>
+            {
+                Level::Debug
             }
-            _ => info!("{self} departed: {departure}"),
-        }
+            _ => Level::Info,
+        };
+        log!(level, "{self} departed: {departure}");
     }
 }
 

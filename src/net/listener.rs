@@ -216,7 +216,6 @@ impl Listener {
             let reader = thread::Builder::new()
                 .name(format!("client {id}"))
                 .stack_size(STACK_LEN);
-            info!("{connection} connected");
             let body = move || {
                 connection.run(|| service.serve(&connection));
                 self.remove(id);
@@ -234,7 +233,7 @@ impl Listener {
         if connections.len() < self.places {
             return true;
         }
-        let may_go = || connections.iter().filter(|one| one.may_be_pushed_out());
+        let may_go = || connections.iter().filter(|one| one.has_no_name());
         let holders = may_go().map(|one| (one.source(), 1, one));
         let slow_neighbour =
             || may_go().find(|one| one.source() == newcomer && one.is_greeting_for(GREETING_GRACE));

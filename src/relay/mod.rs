@@ -157,9 +157,11 @@ impl Service for Relay {
             }
         };
         splitter.flush().into_iter().for_each(&mut pass_on);
-        info!(
-            "{connection} sent {n_tokens} tokens, {n_bytes} bytes in all, {n_dropped} of them dropped"
-        );
+        if n_bytes > 0 {
+            info!(
+                "{connection} sent {n_tokens} tokens, {n_bytes} bytes in all, {n_dropped} of them dropped"
+            );
+        }
         departure
     }
 }
