@@ -47,6 +47,10 @@ pub(crate) const GREETING_PLACES: usize = 64;
 /// How long a newcomer waits for the client that makes room.
 const ROOM_TIME: Duration = Duration::from_secs(1);
 
+/// How many connections may wait to be accepted: all clients of a server that was started again come at once. The system may allow
+/// fewer. One that finds no room tries again after seconds.
+const QUEUE_LEN: i32 = 4096;
+
 /// The pause after an accept that failed, so that a lack of descriptors does not become a busy loop.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
@@ -105,6 +109,8 @@ impl Listener {
         };
         let addresses = resolve(host, port).map_err(refuse)?;
         let socket = TcpListener::bind(addresses.as_slice()).map_err(refuse)?;
+        // The standard library asks for 128. Refused, that is what there is.
+        let _ = SockRef::from(&socket).listen(QUEUE_LEN);
         Ok(Listener {
             address: socket.local_addr().map_err(refuse)?,
             socket,
