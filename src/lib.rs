@@ -24,7 +24,7 @@
 //! The picture shows the main files of each.
 //!
 //! ```text
-//!                             program, args
+//!                       program, args, log_queue
 //!          ┌────────────────────────┼───────────────────────┐
 //!       server                    client                  relay
 //!   joining  session         joining  link  typed      splitter  client
@@ -50,6 +50,7 @@
 //! | [`client`] | joining, the thread that sends, the thread that receives | rights |
 //! | [`relay`] | the second chat: a relay without a key, and its client | groups, frames |
 //! | [`terminal`] | what a person sees and types | the protocol |
+//! | [`log_queue`] | the log, which makes nobody wait | |
 //! | [`machine`] | what is asked of the operating system beyond the standard library | |
 //!
 //! Imports point down. Server, client and relay do not use each other. Of the relay only its client uses `seal`, so the imports show
@@ -129,6 +130,7 @@
 mod args;
 mod client;
 pub mod guide;
+mod log_queue;
 mod machine;
 mod net;
 mod program;

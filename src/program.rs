@@ -1,4 +1,4 @@
-//! What the command line asks for: parses the arguments, sets up the log, starts a server, client or relay, and returns the exit code.
+//! What the command line asks for: parses the arguments, starts the log and a server, client or relay, and returns the exit code.
 
 use std::fmt::Display;
 use std::io::Write;
@@ -7,6 +7,7 @@ use std::process::ExitCode;
 
 use crate::args::{self, Args};
 use crate::client;
+use crate::log_queue;
 use crate::machine;
 use crate::net::listener::Service;
 use crate::relay::{self, Relay};
@@ -17,17 +18,22 @@ use crate::terminal::style::harmless;
 /// Does what the command line says. Returns the exit code: 0, 1 for an error, 2 for wrong arguments.
 pub fn run() -> ExitCode {
     match args::parse() {
-        Ok(args) => match start(args) {
-            Ok(()) => ExitCode::SUCCESS,
-            // A server's words may be part of it.
-            Err(error) => fail(1, &harmless(&error)),
-        },
+        Ok(args) => {
+            let result = start(args);
+            // An error stands behind the lines that led to it.
+            log::logger().flush();
+            match result {
+                Ok(()) => ExitCode::SUCCESS,
+                // A server's words may be part of it.
+                Err(error) => fail(1, &harmless(&error)),
+            }
+        }
         Err(usage) => fail(2, &usage),
     }
 }
 
 fn start(args: Args) -> Result<(), String> {
-    set_up_log(match args {
+    log_queue::set_up(match args {
         Args::Server(_) | Args::Relay(_) => "info",
         _ => "warn",
     });
@@ -100,15 +106,4 @@ fn print_line(line: &str) -> Result<(), String> {
     writeln!(stdout, "{line}")
         .and_then(|()| stdout.flush())
         .map_err(|error| format!("cannot print: {error}"))
-}
-
-/// The log goes to standard error, with local time. `RUST_LOG` sets what it holds, and `default` if it is not there.
-fn set_up_log(default: &str) {
-    let env = env_logger::Env::default().default_filter_or(default);
-    env_logger::Builder::from_env(env)
-        .format(|line, record| {
-            let time = machine::local_time();
-            writeln!(line, "{time} {:5} {}", record.level(), record.args())
-        })
-        .init();
 }

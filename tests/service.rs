@@ -3,9 +3,25 @@
 mod support;
 
 use std::net::{SocketAddr, TcpStream};
+use std::path::Path;
+use std::process::Command;
 
 use socket2::{Domain, Socket, Type};
-use support::{Peer, Server, ends_well};
+use support::{Peer, Program, Server, ends_well, fernchat, folder};
+
+/// The log goes into a pipe with this name, which stays open while nobody reads it.
+const LOG_TO_A_PIPE: &str =
+    "mkfifo \"$1\" && exec 9<>\"$1\" && exec \"$0\" server 127.0.0.1 0 2>\"$1\"";
+
+/// A server that a shell starts: `$0` is the program, `$1` the argument.
+fn shell(script: &str, argument: &Path) -> Command {
+    let mut command = Command::new("sh");
+    command
+        .args(["-c", script])
+        .arg(fernchat().get_program())
+        .arg(argument);
+    command
+}
 
 /// Connects from the stranger's address.
 fn stranger(port: u16) -> TcpStream {
@@ -15,6 +31,49 @@ fn stranger(port: u16) -> TcpStream {
     let to: SocketAddr = ([127, 0, 0, 1], port).into();
     socket.connect(&to.into()).unwrap();
     socket.into()
+}
+
+#[test]
+fn a_log_that_nobody_reads_stops_nobody_and_says_what_it_has_dropped() {
+    let folder = folder();
+    let log = folder.path().join("log");
+    let mut command = shell(LOG_TO_A_PIPE, &log);
+    command.env("RUST_LOG", "trace");
+    let mut server = Server::of(command);
+    for _ in 0..2000 {
+        stranger(server.port);
+    }
+    let mut alice = Peer::join(server.port, "alice", None);
+    for _ in 0..500 {
+        alice.tells("does nobody read?");
+    }
+    alice.hears_nothing();
+    // Now somebody does. The lines that were dropped are counted before the next one that passes.
+    let mut cat = Command::new("cat");
+    cat.arg(&log);
+    let mut reader = Program::start(cat);
+    while !reader.tries_to_hear(" lines of the log were dropped") {
+        alice.tells("and now?");
+    }
+    server.program.signal("TERM");
+    ends_well(&mut server.program);
+    reader.hears(" stopped");
+}
+
+#[test]
+fn a_server_whose_log_stands_still_ends_at_a_signal() {
+    let folder = folder();
+    let mut command = shell(LOG_TO_A_PIPE, &folder.path().join("log"));
+    command.env("RUST_LOG", "trace");
+    let mut server = Server::of(command);
+    let mut alice = Peer::join(server.port, "alice", None);
+    for _ in 0..500 {
+        alice.tells("does nobody read?");
+    }
+    alice.hears_nothing();
+    server.program.signal("TERM");
+    alice.hears("PyChat: The server stops.");
+    ends_well(&mut server.program);
 }
 
 #[test]

@@ -195,6 +195,33 @@ fn two(server: &Server, options: &[&str]) -> (Screen, Peer) {
 // ---- the line that is being typed ----
 
 #[test]
+fn the_log_of_a_client_at_a_terminal_holds_no_key_that_is_typed() {
+    let Some(server) = server() else { return };
+    let folder = folder();
+    let log = folder.path().join("log");
+    let to_log = format!("trace 2>{}", log.display());
+    let setup = Setup {
+        environment: &[("LC_ALL", "C.UTF-8"), ("RUST_LOG", &to_log)],
+        ..USUAL
+    };
+    let port = server.port.to_string();
+    let screen = Screen::with(
+        &setup,
+        &["client", "127.0.0.1", &port, "--name", "a", "--group", "g"],
+    );
+    screen.shows("/help lists the commands.");
+    screen.types("hello");
+    screen.types("/3");
+    screen.shows("ended with 0");
+    let log = std::fs::read_to_string(log).unwrap();
+    assert!(log.contains("/messageSend"), "{log}");
+    for line in log.lines() {
+        let is_ours = line.contains(" TRACE to ") || line.contains(" TRACE from ");
+        assert!(is_ours || line.contains(" DEBUG the server "), "{line}");
+    }
+}
+
+#[test]
 fn a_typed_line_stays_whole_while_others_talk() {
     let Some(server) = server() else { return };
     let (bob, mut alice) = two(&server, &[]);

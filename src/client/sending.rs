@@ -134,6 +134,7 @@ impl Sending {
             None => {
                 drop(state);
                 self.shared.terminal.end();
+                log::logger().flush();
                 std::process::exit(0)
             }
         }
