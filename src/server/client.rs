@@ -44,7 +44,7 @@ pub(crate) struct Client {
     /// The name that a fernchat client made up for its run. By this it is known again over another connection, and its messages have
     /// numbers. Empty for other clients.
     pub run: Arc<str>,
-    /// The mark of the last line that such a client has received, or nothing.
+    /// The mark of the last line that such a client has received, or nothing: see the page of [`wire`](crate::wire).
     pub last_mark: Box<str>,
     /// The key that the user has proven to hold.
     pub user_key: Option<PublicKey>,
@@ -181,7 +181,8 @@ impl Client {
         news.into_iter().for_each(|text| self.tell(text));
     }
 
-    /// Tells the turn what happens, and sends what it lets go.
+    /// Tells the turn what happens, and sends what it lets go. Two short frames are sealed here, under the turn's lock, because only the
+    /// turn knows that they are due.
     pub(crate) fn take_turn<T>(self: &Arc<Client>, tell: impl FnOnce(&mut Turn) -> T) -> T {
         let mut turn = self.turn.lock();
         let answer = tell(&mut turn);

@@ -3,8 +3,8 @@
 //! The group knows its admin, all members (also those offline), the pending requests, and the clients of those who are online or wait.
 //! Every right is checked here, when the group changes. A group has no sockets: it pushes towards its members' clients.
 //!
-//! Each group stands behind one mutex. While a thread holds it, it does no I/O, seals nothing and waits for nothing: frames are sealed
-//! before. All lines are pushed under it, so all members get them in the same order.
+//! Each group stands behind one mutex. While a thread holds it, it does no I/O and waits for nothing, and lines are sealed before. All lines
+//! are pushed under it, so all members get them in the same order.
 
 use std::collections::BTreeMap;
 use std::fmt;

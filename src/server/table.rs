@@ -17,8 +17,8 @@ use crate::net::connection::ClientId;
 use crate::net::fairness::{Source, who_makes_room};
 use crate::wire::name::GroupName;
 
-/// The most groups. If the table is full, groups that nobody would miss are forgotten. If it is still full, a group without anybody online
-/// makes room.
+/// The most groups. If the table is full, it forgets groups as [`Group::is_forgettable`] says. If it is still full, a group without anybody
+/// online makes room.
 const MAX_GROUPS: usize = 10_000;
 
 /// All groups of a server.
