@@ -892,6 +892,14 @@ fn our_client_receives_a_file_under_a_name_that_is_free() {
         let line = alice.hears("Cannot share");
         assert!(line.contains(part), "{line}");
     }
+    // A line has its limit, with a room key another one.
+    alice.types(&"x".repeat(512 << 10));
+    alice.hears_next(
+        "Not sent: this line is too long. A line has at most 511 KiB, or 383 KiB under a room key.",
+    );
+    let longest = "x".repeat(511 << 10);
+    alice.types(&longest);
+    bob.hears_next(&format!("alice: {longest}"));
     // The answer to "Which file".
     alice.pastes(&["/9", ""]);
     alice.hears_next("No file named, nothing done.");

@@ -359,6 +359,22 @@ fn what_is_pasted_or_typed_ahead_is_said_line_by_line_in_order() {
     for line in lines.iter().chain(&lines) {
         alice.hears(&format!("bob: {line}"));
     }
+    // A command with a tab behind it, which cannot be typed, is a command to the prompt and to the client.
+    bob.tmux(&["set-buffer", "/8\t"]);
+    bob.tmux(&["paste-buffer", "-p"]);
+    bob.presses(&["Enter"]);
+    bob.ends_in("Who is to be kicked:");
+    bob.presses(&["Enter"]);
+    bob.shows("Nobody named, nothing done.");
+}
+
+#[test]
+fn a_person_with_the_editor_is_told_that_ctrl_c_leaves_at_the_second_time() {
+    let Some(server) = server() else { return };
+    let (bob, _alice) = two(&server, &[]);
+    server.program.stands_still();
+    bob.types("/5");
+    bob.shows("The server does not answer; still waiting for it. Ctrl-C twice leaves.");
 }
 
 #[test]
@@ -773,10 +789,17 @@ fn a_log_keeps_what_was_shown_and_shows_it_again_at_the_next_start() {
 #[test]
 fn lines_that_were_said_before_are_marked_as_earlier_ones() {
     let Some(server) = server() else { return };
-    let (bob, mut alice) = two(&server, &[]);
+    let home = folder();
+    let key = fernet::Fernet::generate_key();
+    let key_file = home.path().join("room.key").display().to_string();
+    std::fs::write(&key_file, &key).unwrap();
+    let options = ["--room-key-file", key_file.as_str()];
+    let (bob, mut alice) = two(&server, &options);
     bob.presses(&["C-d"]);
     bob.shows("ended with 0");
     alice.tells("hello bob");
+    let room_key = fernet::Fernet::new(&key).unwrap();
+    alice.tells(&room_key.encrypt(b"[03:04:05] alice: hello with the room key"));
     let said = SystemTime::now()
         .duration_since(UNIX_EPOCH)
         .unwrap()
@@ -790,9 +813,13 @@ fn lines_that_were_said_before_are_marked_as_earlier_ones() {
     {
         std::thread::yield_now();
     }
-    let bob = Screen::client(server.port, "bob", &[]);
-    bob.shows(" (earlier) alice: hello bob");
+    let bob = Screen::client(server.port, "bob", &options);
+    bob.shows(" (earlier) alice (not sealed): hello bob");
+    bob.shows(" (earlier) alice: hello with the room key");
     alice.tells("hello now");
-    let text = bob.shows(" alice: hello now");
-    assert!(!text.contains("(earlier) alice: hello now"), "{text}");
+    let text = bob.shows(" alice (not sealed): hello now");
+    assert!(
+        !text.contains("(earlier) alice (not sealed): hello now"),
+        "{text}"
+    );
 }

@@ -41,6 +41,10 @@ const UPLOAD_TIME: Duration = Duration::from_secs(600);
 /// How many names a person is shown of a list. A script is shown as many as a group can hold.
 const MAX_LISTED: usize = 500;
 
+/// Said in place of a longer line. A line of this length always fits into [`MAX_TEXT`], with its number or its name, time and seal.
+const LINE_TOO_LONG: &str =
+    "Not sent: this line is too long. A line has at most 511 KiB, or 383 KiB under a room key.";
+
 /// When a signal ends the client, it waits this long for the end of the open dialogue, for each step of the goodbye, and for the server to
 /// close.
 pub(super) const LEAVE_TIME: Duration = Duration::from_secs(2);
@@ -165,11 +169,8 @@ impl Dialogues {
             Dialect::Fernchat => (Cow::Owned(format!("{number} {text}")), TAKEN),
             Dialect::Python => (text, Command::MessageSend.word()),
         };
-        let len = text.len();
-        if len > MAX_TEXT {
-            self.show(&format!(
-                "Not sent: {len} bytes, and a line has at most {MAX_TEXT}."
-            ));
+        if text.len() > MAX_TEXT {
+            self.show(LINE_TOO_LONG);
             return Ok(());
         }
         self.expect(Expected::Words(vec![expected]));
@@ -365,7 +366,10 @@ impl Dialogues {
             }
             if !is_told && !is_receiving {
                 is_told = true;
-                self.show("The server does not answer; still waiting for it. Ctrl-C leaves.");
+                let how_to_leave = self.link.shared.terminal.how_to_leave();
+                self.show(&format!(
+                    "The server does not answer; still waiting for it. {how_to_leave}"
+                ));
             }
         }
     }

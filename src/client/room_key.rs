@@ -39,7 +39,8 @@ pub(crate) fn open(
             name: name.to_owned(),
             remark,
             text: said.to_owned(),
-            time: said_at,
+            said_at,
+            stamp: None,
         });
     };
     let opened = match room_key.map(|room_key| room_key.open(token.as_bytes())) {
@@ -59,7 +60,8 @@ pub(crate) fn open(
             text,
         }) if sealed_by == name => {
             let front = format!("[{time}] ");
-            Ok(ChatLine::stamped(name, text, time, front))
+            let line = ChatLine::stamped(name, text, time, front);
+            Ok(ChatLine { said_at, ..line })
         }
         Some(line) => Err(format!(
             "Not shown: a line that the server says is {name}'s was sealed as {}'s.",
@@ -81,14 +83,19 @@ mod tests {
     fn shown(text: &str, room_key: Option<&Key>) -> String {
         match open(text, SaidAt::Now, room_key) {
             Ok(line) => {
-                let front = match &line.time {
-                    SaidAt::Stamped { front, .. } => front,
-                    _ => "",
-                };
+                let front = line.stamp.map_or(String::new(), |stamp| stamp.front);
                 format!("{front}{}{}: {}", line.name, line.remark, line.text)
             }
             Err(notice) => notice,
         }
+    }
+
+    #[test]
+    fn a_line_of_383_kib_fits_under_a_room_key() {
+        let name = UserName::parse(&"\u{1f469}".repeat(64)).unwrap();
+        let token = seal(&Key::generate(), &name, &"x".repeat(383 << 10));
+        let number = format!("{} ", u64::MAX);
+        assert!(number.len() + token.len() <= crate::wire::frame::MAX_TEXT);
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! What can be typed: the commands and their words, and what a line means.
 
-use crate::terminal::Need;
+use crate::terminal::{Need, split_word};
 
 /// A typed line.
 #[derive(Debug, PartialEq, Eq)]
@@ -14,8 +14,7 @@ pub(crate) enum Typed<'a> {
 impl Typed<'_> {
     /// A line is a message unless it is exactly a command, also if it begins with a slash.
     pub(crate) fn parse(line: &str) -> Typed<'_> {
-        let (word, argument) = line.split_once(' ').unwrap_or((line, ""));
-        let argument = argument.trim();
+        let (word, argument) = split_word(line);
         match Action::parse(word) {
             Some(action) if argument.is_empty() || action.need() != Need::Nothing => {
                 Typed::Action(action, argument)
@@ -57,7 +56,7 @@ pub(crate) const HELP: &str = "\
 /5 /online     the members that are online
 /6 /transfer   NAME: hand the admin's role over (admin)
 /7 /admin      who the admin is
-/8 /kick       NAME: put somebody out (admin)
+/8 /kick       NAME: remove somebody (admin)
 /9 /file       PATH: share a file with everybody online
 /ban           NAME: keep somebody out for good (admin)
 /ban-address   NAME: the same, with everybody at the same address (admin)
@@ -127,6 +126,7 @@ mod tests {
                 "/approve  bob the builder ",
                 Typed::Action(Action::Approve, "bob the builder"),
             ),
+            ("/2\t", Typed::Action(Action::Approve, "")),
             ("/5", Typed::Action(Action::Online, "")),
             ("/5 and more", Typed::Message("/5 and more")),
             ("/10", Typed::Message("/10")),

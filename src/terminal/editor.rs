@@ -29,7 +29,7 @@ use rustyline::validate::{ValidationContext, ValidationResult, Validator};
 use rustyline::{ExternalPrinter, Helper};
 
 use super::style::harmless;
-use super::{Conversation, Need, completion, print};
+use super::{Conversation, Need, completion, print, split_word};
 use crate::machine;
 
 /// How many lines wait to be shown, for example while the person searches the history. If there are more, the receiving thread waits. The
@@ -306,7 +306,8 @@ impl Editing {
 }
 
 impl Screen {
-    /// What the person will be asked for after this line, which was the answer to `need`.
+    /// What the person will be asked for after this line, which was the answer to `need`. While the person waits for approval, commands
+    /// have no effect.
     fn need_after(&self, need: Need, line: &str) -> Need {
         let Conversation {
             names, commands, ..
@@ -314,7 +315,10 @@ impl Screen {
         if need != Need::Nothing || names.lock().is_waiting {
             return Need::Nothing;
         }
-        Need::of(line.trim_end(), commands)
+        match split_word(line) {
+            (word, "") => Need::of(word, commands),
+            _ => Need::Nothing,
+        }
     }
 }
 

@@ -114,6 +114,12 @@ impl Need {
     }
 }
 
+/// The first word of a line, and what follows it without the blanks around it.
+pub(crate) fn split_word(line: &str) -> (&str, &str) {
+    let (word, rest) = line.split_once(char::is_whitespace).unwrap_or((line, ""));
+    (word, rest.trim())
+}
+
 /// The names that Tab offers, and whether the person still waits. The client keeps them up to date.
 #[derive(Default)]
 pub struct Names {
@@ -159,7 +165,9 @@ pub struct ChatLine {
     /// What was said.
     pub text: String,
     /// When it was said.
-    pub time: SaidAt,
+    pub said_at: SaidAt,
+    /// The time that the line brings with it.
+    pub stamp: Option<Stamp>,
 }
 
 impl ChatLine {
@@ -170,7 +178,8 @@ impl ChatLine {
             name: name.to_owned(),
             remark: "",
             text: text.to_owned(),
-            time: SaidAt::Stamped { time, front },
+            said_at: SaidAt::Now,
+            stamp: Some(Stamp { time, front }),
         }
     }
 }
@@ -181,13 +190,14 @@ pub enum SaidAt {
     Now,
     /// Before the person joined, in seconds since 1970.
     Earlier(u64),
-    /// As its sender's clock had it.
-    Stamped {
-        /// `HH:MM:SS`.
-        time: String,
-        /// What is shown in front of the line where lines do not have their time.
-        front: String,
-    },
+}
+
+/// When a line was said, by its sender's clock.
+pub struct Stamp {
+    /// `HH:MM:SS`.
+    time: String,
+    /// What is shown in front of the line where lines do not have their time.
+    pub front: String,
 }
 
 /// The terminal, or the pipes in its place. Any thread may use it.
@@ -290,6 +300,14 @@ impl Terminal {
         self.entered.get()?.editor.as_ref()
     }
 
+    /// What Ctrl-C does to leave. In the editor the first one clears the line.
+    pub fn how_to_leave(&self) -> &'static str {
+        match self.editor() {
+            Some(_) => "Ctrl-C twice leaves.",
+            None => "Ctrl-C leaves.",
+        }
+    }
+
     /// Ends the editing: the terminal is as it was before.
     pub fn end(&self) {
         if let Some(editor) = self.editor() {
@@ -302,19 +320,18 @@ impl Terminal {
         let name = shortened(&line.name, MAX_NAME_CHARACTERS);
         let said = self.styled(&name, line);
         let plain = format!("{name}{}: {}", line.remark, line.text);
-        match &line.time {
-            SaidAt::Now => self.put(None, &said, &plain),
-            SaidAt::Stamped { time, .. } if self.style.time => {
-                self.put(time.get(..5), &said, &plain)
+        let earlier_time = match line.said_at {
+            SaidAt::Now => None,
+            SaidAt::Earlier(at) => self.earlier_time(at),
+        };
+        match (earlier_time, &line.stamp) {
+            (Some(time), _) => {
+                let earlier = self.style.quiet("(earlier)");
+                self.put(Some(&time), &format!("{earlier} {said}"), &plain)
             }
-            SaidAt::Stamped { front, .. } => self.put(None, &format!("{front}{said}"), &plain),
-            SaidAt::Earlier(at) => match self.earlier_time(*at) {
-                Some(time) => {
-                    let earlier = self.style.quiet("(earlier)");
-                    self.put(Some(&time), &format!("{earlier} {said}"), &plain)
-                }
-                None => self.put(None, &said, &plain),
-            },
+            (None, Some(stamp)) if self.style.time => self.put(stamp.time.get(..5), &said, &plain),
+            (None, Some(stamp)) => self.put(None, &format!("{}{said}", stamp.front), &plain),
+            (None, None) => self.put(None, &said, &plain),
         }
     }
 
@@ -394,7 +411,7 @@ impl Terminal {
         if let Some(editor) = self.editor() {
             return Ok(editor.lines());
         }
-        // No line is read while nobody wants one.
+        // One line is read ahead, and no more.
         let (typed, lines) = bounded(0);
         let reading_loop =
             move || while read_line().is_some_and(|line| typed.send(line).is_ok()) {};
