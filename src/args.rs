@@ -62,6 +62,7 @@ is all of its addresses.
                             (200); 0 keeps none
   --spool DIR               where shared files lie until everybody has them (the
                             system's temporary folder)
+  --state FILE              keeps groups, members and requests over a restart
   --secret-file FILE        a closed server: its clients must have the same
                             secret, a line of at least 12 characters. Without it
                             everybody on the network can read what is said
@@ -204,6 +205,7 @@ fn server(parser: &mut Parser) -> Result<Args, ArgsError> {
             "backlog" => settings.backlog = parser.value()?.parse()?,
             "spool" => settings.spool = parser.value()?.into(),
             "secret-file" => settings.secret_file = Some(parser.value()?.into()),
+            "state" => settings.state = Some(parser.value()?.into()),
             _ => return Ok(false),
         }
         Ok(true)

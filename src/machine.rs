@@ -110,6 +110,20 @@ pub(crate) fn append_private(path: &Path) -> io::Result<File> {
     private().read(true).append(true).create(true).open(path)
 }
 
+/// Makes a file that only its owner can read, in place of one that may be there.
+pub(crate) fn replace_private(path: &Path) -> io::Result<File> {
+    private().write(true).create(true).truncate(true).open(path)
+}
+
+/// Waits until the names in a folder are on the disk.
+pub(crate) fn sync_folder(folder: &Path) -> io::Result<()> {
+    // Windows does this by itself, and opens no folder.
+    if cfg!(unix) {
+        File::open(folder)?.sync_all()?;
+    }
+    Ok(())
+}
+
 fn private() -> OpenOptions {
     #[allow(unused_mut)] // Only on unix.
     let mut options = OpenOptions::new();

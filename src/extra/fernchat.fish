@@ -13,6 +13,7 @@ set -l server '__fish_seen_subcommand_from server'
 complete -c fernchat -n $server -l max-file -x -d 'the largest file'
 complete -c fernchat -n $server -l python-file-limit -x -d 'the largest file for a Python client'
 complete -c fernchat -n $server -l backlog -x -d 'lines kept for members that are offline'
+complete -c fernchat -n $server -l state -rF -d 'keeps the groups over a restart'
 complete -c fernchat -n $server -l spool -x -a '(__fish_complete_directories)' -d 'where shared files lie'
 
 set -l relay '__fish_seen_subcommand_from relay'

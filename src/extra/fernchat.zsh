@@ -23,7 +23,7 @@ shift words
 case $command in
   server)
     _arguments '1:host:_hosts' '2:port:' '--max-clients[at most so many clients]:number:' '--max-file[the largest file]:size:' \
-      '--python-file-limit[the largest file for a Python client]:size:' '--backlog[lines kept for members that are offline]:number:' '--spool[where shared files lie]:folder:_files -/' \
+      '--python-file-limit[the largest file for a Python client]:size:' '--backlog[lines kept for members that are offline]:number:' '--spool[where shared files lie]:folder:_files -/' '--state[keeps the groups over a restart]:file:_files' \
       '--secret-file[a closed server]:file:_files' '--help[tells more]'
     ;;
   client)

@@ -83,6 +83,8 @@ pub(crate) trait Service: Sync {
     }
     /// Called by the clock at every tick. Must not block.
     fn tick(&self) {}
+    /// Called in a thread of its own, for work that may wait for a disk. Returns when `stopped` is disconnected: no client is there then.
+    fn run_beside(&self, _stopped: &Receiver<()>) {}
     /// The server stops: tell the clients so, if there is a word for it. They are ended right afterwards.
     fn say_goodbye(&self) {}
 }
@@ -142,6 +144,7 @@ impl Listener {
                     .stack_size(STACK_LEN)
             };
             thread("clock").spawn_scoped(scope, || self.clock_loop(&stopped, service))?;
+            thread("beside").spawn_scoped(scope, || service.run_beside(&stopped))?;
             thread("fan-out").spawn_scoped(scope, || self.fanout.fanout_loop(&stopped))?;
             self.accept_loop(scope, service);
             service.say_goodbye();

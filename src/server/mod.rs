@@ -28,6 +28,7 @@ pub(crate) mod places;
 pub(crate) mod refusal;
 pub(crate) mod session;
 pub(crate) mod spool;
+pub(crate) mod state;
 pub(crate) mod table;
 pub(crate) mod turn;
 pub(crate) mod upload;
@@ -41,6 +42,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
+use crossbeam_channel::Receiver;
 use log::info;
 
 use self::frame::sealed_frame;
@@ -48,6 +50,7 @@ use self::group::Group;
 use self::joining::join;
 use self::places::Places;
 use self::spool::Spool;
+use self::state::StateFile;
 use self::table::GroupTable;
 use crate::net::connection::Connection;
 use crate::net::deadlines::PROBE_TIME;
@@ -73,6 +76,8 @@ pub(crate) struct ServerSettings {
     pub spool: PathBuf,
     /// The file with the secret that all clients must have. `None`: every client that connects gets the key.
     pub secret_file: Option<PathBuf>,
+    /// The file that keeps the groups over a restart. `None`: they are forgotten.
+    pub state: Option<PathBuf>,
     /// How many lines a group keeps for members that are offline. 0: none.
     pub backlog: usize,
 }
@@ -90,6 +95,7 @@ impl ServerSettings {
             python_file_limit: Some(64 << 10),
             spool: std::env::temp_dir(),
             secret_file: None,
+            state: None,
             backlog: 200,
         }
     }
@@ -98,6 +104,7 @@ impl ServerSettings {
 /// A server that listens.
 pub(crate) struct Server {
     shared: Shared,
+    state: Option<StateFile>,
     listener: Listener,
 }
 
@@ -144,7 +151,13 @@ impl Server {
             probe_time: PROBE_TIME,
             settings,
         };
-        Ok(Server { shared, listener })
+        let path = shared.settings.state.as_deref();
+        let state = path.map(|path| StateFile::load(path, &shared.table));
+        Ok(Server {
+            state: state.transpose()?,
+            shared,
+            listener,
+        })
     }
 }
 
@@ -218,6 +231,12 @@ impl Service for Server {
         for client in self.shared.table.clients(online) {
             // A panic concerns this client only.
             let _ = catch_unwind(AssertUnwindSafe(|| client.tick()));
+        }
+    }
+
+    fn run_beside(&self, stopped: &Receiver<()>) {
+        if let Some(state) = &self.state {
+            state.saving_loop(&self.shared.table, stopped);
         }
     }
 

@@ -3,7 +3,7 @@
 //! A client that joins holds the table while it enters its group. So no group is forgotten that somebody is about to enter.
 //! The order of locks is table, group, turn.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
@@ -23,7 +23,7 @@ const MAX_GROUPS: usize = 10_000;
 
 /// All groups of a server.
 pub(crate) struct GroupTable {
-    pub(super) groups: RwLock<HashMap<GroupName, Founded>>,
+    groups: RwLock<HashMap<GroupName, Founded>>,
     /// How many lines each keeps for members that are offline.
     pub(super) backlog: usize,
     pub(super) changes: Arc<Changes>,
@@ -39,11 +39,11 @@ pub(crate) struct Changes {
 }
 
 /// A group and where it comes from.
-pub(super) struct Founded {
-    pub group: Arc<Mutex<Group>>,
+struct Founded {
+    group: Arc<Mutex<Group>>,
     /// The client that founded it. Later groups have larger numbers.
-    pub by: ClientId,
-    pub source: Source,
+    by: ClientId,
+    source: Source,
 }
 
 impl GroupTable {
@@ -93,6 +93,25 @@ impl GroupTable {
         };
         groups.insert(name.clone(), founded);
         Ok((group, "founds"))
+    }
+
+    /// Puts a group into the table that was in the state file. Returns whether there is one of this name already.
+    pub(crate) fn restore(&self, name: GroupName, group: Group, source: Source) -> bool {
+        let founded = Founded {
+            group: Arc::new(Mutex::new(group)),
+            // Older than all that come.
+            by: 0,
+            source,
+        };
+        self.groups.write().insert(name, founded).is_some()
+    }
+
+    /// All groups, in the order of their names.
+    pub(crate) fn by_name(&self) -> BTreeMap<GroupName, Arc<Mutex<Group>>> {
+        let groups = self.groups.read();
+        let all = groups.iter();
+        all.map(|(name, it)| (name.clone(), Arc::clone(&it.group)))
+            .collect()
     }
 
     /// Those clients of all groups that `of` finds in a group.
