@@ -7,7 +7,6 @@
 //! are pushed under it, so all members get them in the same order.
 
 use std::collections::BTreeMap;
-use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Instant;
@@ -18,12 +17,11 @@ use super::bans::Bans;
 use super::client::Client;
 use super::frame::Frame;
 use super::joining::JoinFrames;
+use super::member::{Holder, Member, WhoIs};
 use super::refusal::Refusal;
 use super::table::Changes;
-use crate::net::connection::ClientId;
 use crate::net::fairness::{Source, who_makes_room};
 use crate::net::outbox::Outbox;
-use crate::seal::PublicKey;
 use crate::wire::name::UserName;
 
 /// The most members of a group, online or not. Memory holds many times their names.
@@ -42,113 +40,6 @@ pub(crate) struct Group {
     pub(super) announcer: Announcer,
     backlog: Backlog,
     changes: Arc<Changes>,
-}
-
-/// Who has a name in the group, as a member or with a request.
-pub(crate) struct Holder {
-    /// The user's last client. Later clients have larger numbers.
-    pub id: ClientId,
-    /// Where that came from.
-    pub source: Source,
-    /// The key that came with the name, when its user asked to join or founded the group. Then nobody else can have the name.
-    pub key: Option<PublicKey>,
-    /// That client, while the member is online or the user waits for approval.
-    pub client: Option<Arc<Client>>,
-}
-
-impl Holder {
-    /// The user of this client gets the name.
-    fn of(client: &Arc<Client>) -> Holder {
-        Holder {
-            id: client.id,
-            source: client.source,
-            key: client.user_key,
-            client: Some(Arc::clone(client)),
-        }
-    }
-
-    /// Whether this client may come in under the name. Returns the old client of the same user, if there is one: it must go.
-    fn admit(&self, client: &Client) -> Result<Option<Arc<Client>>, Refusal> {
-        let name = client.name.clone();
-        match (&self.key, &self.client) {
-            (Some(key), _) if client.user_key != Some(*key) => Err(Refusal::NameOwned(name)),
-            (Some(_), old) => Ok(old.clone()),
-            (None, None) => Ok(None),
-            // If its connection is dead, the name is free soon.
-            (None, Some(old)) if old.outbox.probe() => Err(Refusal::NameProbed(name)),
-            (None, Some(_)) => Err(Refusal::NameTaken(name)),
-        }
-    }
-}
-/// What a group knows of a member, online or not.
-pub(crate) struct Member {
-    pub holder: Holder,
-    /// The number of the last line that it has. While it is online, its outbox may know of later ones.
-    last_line: u64,
-    /// The value of `last_line` when the member last came online.
-    joined_at: u64,
-    /// The run of its client, and the number of the last message that was taken from this run. See [`Client::run`].
-    run: Arc<str>,
-    n_taken: u64,
-}
-
-impl Member {
-    /// A member that gets the lines after this one.
-    pub(crate) fn new(holder: Holder, last_line: u64) -> Member {
-        Member {
-            holder,
-            last_line,
-            joined_at: last_line,
-            run: Arc::default(),
-            n_taken: 0,
-        }
-    }
-
-    /// The member comes online. It gets this frame, and then the lines that it missed.
-    fn come_online(&mut self, client: &Arc<Client>, first: &Frame, backlog: &Backlog) {
-        self.joined_at = self.last_line_of(client, backlog);
-        self.last_line = self.joined_at;
-        if self.run != client.run {
-            self.run = Arc::clone(&client.run);
-            self.n_taken = 0;
-        }
-        (self.holder.id, self.holder.source) = (client.id, client.source);
-        self.holder.client = Some(Arc::clone(client));
-        client.set_member(true);
-        client.reply(first);
-        let (n_lost, missed) = backlog.since(self.last_line, &client.name);
-        if n_lost == 0 && missed.is_empty() {
-            // Later lines are its own.
-            self.last_line = backlog.last();
-        }
-        client.take_turn(|turn| turn.lost(n_lost));
-        missed.into_iter().for_each(|line| client.send_line(line));
-    }
-
-    /// The member is offline, if this is still its client.
-    fn go_offline(&mut self, client: &Client) {
-        let its_client = self.holder.client.take_if(|online| online.id == client.id);
-        if its_client.is_some() {
-            self.last_line = self.last_line.max(client.outbox.written_mark());
-            client.set_member(false);
-        }
-    }
-
-    /// The number of the last line that a client of this member has.
-    fn last_line_of(&self, client: &Client, backlog: &Backlog) -> u64 {
-        match &*client.last_mark {
-            // The run has changed, or the client has none. So the client cannot say what arrived, and what was written to the member counts.
-            _ if !client.numbers_messages() || client.run != self.run => self.last_line,
-            // No chat line has arrived in this run. So the client has only what it had when its last connection began.
-            "" => self.joined_at,
-            // The client names the last line that arrived. If that line is not kept any more, all kept lines came after it. They go out
-            // again, because those that were written may have been lost with the connection. What the client had before it has still.
-            mark => backlog
-                .find(mark)
-                .unwrap_or(self.last_line.min(backlog.oldest() - 1))
-                .max(self.joined_at),
-        }
-    }
 }
 
 impl Group {
@@ -436,25 +327,16 @@ impl Group {
         number: Option<u64>,
         frame: &Frame,
     ) -> Result<Option<Arc<Outbox>>, Refusal> {
-        let is_alone = self.members.len() == 1;
         by.check_member()?;
+        // A member that comes later gets only later lines. So if this one is alone, nobody will need its line.
+        let is_alone = self.members.len() == 1;
         let member = self.members.get_mut(&by.name);
         let member = member.ok_or(Refusal::NotMember)?;
-        if let Some(number) = number {
-            if number <= member.n_taken {
-                return Ok(None);
-            }
-            member.n_taken = number;
-        }
-        if is_alone {
-            // A member that comes later gets only later lines, so nobody will need this one.
+        if !member.takes(number) || is_alone {
             return Ok(None);
         }
         let line = self.backlog.push(&by.name, frame);
-        if member.last_line.max(by.outbox.written_mark()) == line.number - 1 {
-            // It has all lines before its own, so it has this one, too.
-            member.last_line = line.number;
-        }
+        member.note_own_line(by, line.number);
         let mut full = None;
         for client in self.others(by) {
             client.send_line(line.clone());
@@ -500,25 +382,6 @@ pub(crate) enum Banned {
     Member(Option<Arc<Client>>),
     /// It has asked to join, or was not known.
     Other(Option<Arc<Client>>),
-}
-
-/// What a group knows of a name. It is displayed in words.
-pub(crate) struct WhoIs {
-    name: UserName,
-    role: &'static str,
-    is_online: bool,
-    key: Option<PublicKey>,
-}
-
-impl fmt::Display for WhoIs {
-    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
-        let online = if self.is_online { "online" } else { "offline" };
-        write!(f, "{}: {}, {online}, ", self.name, self.role)?;
-        match &self.key {
-            Some(key) => write!(f, "name proven by the key {}", key.fingerprint()),
-            None => write!(f, "name not proven: it came without a key"),
-        }
-    }
 }
 
 #[cfg(test)]

@@ -5,9 +5,11 @@
 //!             └── one thread for each client ──┘                                └── net: fan-out and writer threads
 //! ```
 //!
-//! - [`joining`]: how a client comes into its group. [`session`]: its dialogues from then on.
-//! - [`group`] and [`table`]: who is in which group, who may do what, and the order of the lines. [`backlog`]: lines for members that are
-//!   offline. [`refusal`]: what the rules say no to.
+//! - [`joining`]: how a client comes into its group. [`session`]: its dialogues from then on. [`decisions`]: those in which the admin decides
+//!   about a name.
+//! - [`group`] and [`table`]: who is in which group, who may do what, and the order of the lines. [`member`]: whose a name is.
+//!   [`announcer`] and [`bans`]: which requests are announced, and who stays out. [`backlog`]: lines for members that are offline.
+//!   [`refusal`]: what the rules say no to. [`state`]: what a restart leaves.
 //! - [`places`]: how many clients may have joined, and who makes room.
 //! - [`inbox`]: what a client sends, frame by frame. [`client`] and [`turn`]: what may go to a client now, and what must wait. [`frame`]:
 //!   what goes out.
@@ -19,11 +21,13 @@ pub(crate) mod announcer;
 pub(crate) mod backlog;
 pub(crate) mod bans;
 pub(crate) mod client;
+pub(crate) mod decisions;
 pub(crate) mod download;
 pub(crate) mod frame;
 pub(crate) mod group;
 pub(crate) mod inbox;
 pub(crate) mod joining;
+pub(crate) mod member;
 pub(crate) mod places;
 pub(crate) mod refusal;
 pub(crate) mod session;

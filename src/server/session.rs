@@ -11,21 +11,20 @@ use std::collections::VecDeque;
 use std::io::Read;
 use std::sync::Arc;
 
-use log::{debug, info};
+use log::debug;
 use parking_lot::Mutex;
 
 use super::Shared;
 use super::client::Client;
-use super::frame::{Frame, farewell, sealed_frame};
-use super::group::{Banned, Group};
+use super::frame::{Frame, sealed_frame};
+use super::group::Group;
 use super::inbox::Inbox;
 use super::places::Place;
 use super::refusal::Refusal;
 use super::turn::Turn;
 use crate::net::departure::Departure;
 use crate::wire::command::{
-    self, ACCEPTED, Command, DENY, Dialect, KICKED, MADE_ADMIN, PROCEED, REFUSED, RefusalCode,
-    SEND_FILE, SEND_FILENAME, SENDING_DATA, TAKEN, WAIT_DISCONNECT, with,
+    self, Command, Dialect, SEND_FILE, SEND_FILENAME, SENDING_DATA, TAKEN, WAIT_DISCONNECT,
 };
 use crate::wire::frame::{MAX_TEXT, WireError};
 use crate::wire::name::{GroupName, UserName};
@@ -130,39 +129,6 @@ impl<R: Read> Session<'_, R> {
         Ok(())
     }
 
-    fn approve_request(&mut self) -> Result<(), Stop> {
-        let answer = self.name_to_decide_on()?;
-        match answer.strip_prefix(DENY) {
-            Some(name) => self.deny(name),
-            None => self.approve(&answer),
-        }
-    }
-
-    fn approve(&self, name: &str) -> Result<(), Stop> {
-        let accepted = self.frame(ACCEPTED);
-        self.group.lock().approve(&self.client, name, &accepted)?;
-        info!("{}: approved {name}", self.who());
-        self.reply(format!("{name} is now a member of the group."));
-        Ok(())
-    }
-
-    fn deny(&self, name: &str) -> Result<(), Stop> {
-        let waiting = self.group.lock().deny(&self.client, name)?;
-        info!("{}: denied {name}", self.who());
-        self.turn_away(waiting, "The admin denied your request to join.");
-        self.reply(format!("The request of {name} is denied."));
-        Ok(())
-    }
-
-    /// Disconnects a client that waits for approval.
-    fn turn_away(&self, waiting: Option<Arc<Client>>, reason: &str) {
-        if let Some(client) = waiting {
-            let word = with(REFUSED, RefusalCode::Denied.word());
-            let frames = farewell(&self.shared.key, client.dialect, &[ACCEPTED], &word, reason);
-            client.end(frames, "denied");
-        }
-    }
-
     fn disconnect(&mut self) -> Result<(), Stop> {
         self.next_answer()?; // the acknowledgement
         Err(Departure::Left.into())
@@ -179,15 +145,6 @@ impl<R: Read> Session<'_, R> {
         Ok(())
     }
 
-    fn change_admin(&mut self) -> Result<(), Stop> {
-        let name = self.name_to_decide_on()?;
-        let notice = self.frame(command::notice(format!("{}{MADE_ADMIN}", self.client.name)));
-        self.group.lock().hand_over(&self.client, &name, &notice)?;
-        info!("{}: handed the group over to {name}", self.who());
-        self.reply(format!("{name} is now the admin of the group."));
-        Ok(())
-    }
-
     fn who_admin(&mut self) -> Result<(), Stop> {
         let asked = self.next_answer()?;
         if asked != self.group_name.as_str() {
@@ -195,50 +152,6 @@ impl<R: Read> Session<'_, R> {
         }
         let admin = self.group.lock().who_administers(&self.client)?;
         self.reply(command::line(command::ADMIN, admin.as_str()));
-        Ok(())
-    }
-
-    fn kick_member(&mut self) -> Result<(), Stop> {
-        let name = self.name_to_decide_on()?;
-        let kicked = self.group.lock().kick(&self.client, &name)?;
-        info!("{}: kicked {name}", self.who());
-        self.throw_out(kicked);
-        self.reply(format!("{name} is not a member of the group any more."));
-        Ok(())
-    }
-
-    /// Disconnects a client that is no member any more.
-    fn throw_out(&self, kicked: Option<Arc<Client>>) {
-        if let Some(client) = kicked {
-            client.end(vec![self.frame(KICKED)], "kicked");
-        }
-    }
-
-    fn ban_member(&mut self) -> Result<(), Stop> {
-        let answer = self.name_to_decide_on()?;
-        let with_address = answer.starts_with(DENY);
-        let name = UserName::parse(answer.trim_start_matches(DENY)).map_err(Refusal::from)?;
-        let banned = self
-            .group
-            .lock()
-            .ban(&self.client, name.clone(), with_address)?;
-        info!("{}: banned {name}", self.who());
-        match banned {
-            Banned::Member(client) => self.throw_out(client),
-            Banned::Other(client) => {
-                self.turn_away(client, "The admin of the group has banned you.")
-            }
-        }
-        self.reply(format!("{name} is banned; /unban {name} ends that."));
-        Ok(())
-    }
-
-    fn unban_member(&mut self) -> Result<(), Stop> {
-        let answer = self.name_to_decide_on()?;
-        let name = UserName::parse(&answer).map_err(Refusal::from)?;
-        self.group.lock().unban(&self.client, &name)?;
-        info!("{}: unbanned {name}", self.who());
-        self.reply(format!("{name} may ask to join again."));
         Ok(())
     }
 
@@ -279,18 +192,6 @@ impl<R: Read> Session<'_, R> {
     }
 
     // ---- what the dialogues have in common ----
-
-    /// The steps before the admin's decision about a name: acknowledgement, right, name.
-    fn name_to_decide_on(&mut self) -> Result<String, Stop> {
-        self.next_answer()?; // the acknowledgement
-        self.group.lock().may_decide(&self.client)?;
-        if self.held.contains(&Command::MessageSend) {
-            // A Python client with a message under way would wait for its echo, and never send the name.
-            return Err(Refusal::Busy.into());
-        }
-        self.reply(PROCEED);
-        Ok(self.next_answer()?)
-    }
 
     /// The next command, held from before or read now. Its dialogue is open.
     fn next_command(&mut self) -> Result<Command, Departure> {
@@ -352,7 +253,7 @@ impl<R: Read> Session<'_, R> {
         Ok(())
     }
 
-    fn frame(&self, text: impl AsRef<[u8]>) -> Frame {
+    pub(crate) fn frame(&self, text: impl AsRef<[u8]>) -> Frame {
         sealed_frame(&self.shared.key, text)
     }
 

@@ -26,7 +26,8 @@ use std::time::Duration;
 use crossbeam_channel::{Receiver, RecvTimeoutError};
 use log::error;
 
-use super::group::{Group, Holder, Member};
+use super::group::Group;
+use super::member::{Holder, Member};
 use super::table::GroupTable;
 use crate::machine;
 use crate::net::fairness::Source;

@@ -33,12 +33,12 @@
 //! let name = b"\0\0\0\x64\
 //!     gAAAAAAdwJ6wAAECAwQFBgcICQoLDA0OD0xI-UrLJKlphoOB-GEuB5om0mE0-e1J0QSQE1fLiJ73YNPjdEUv0oxrAysmp2NFjQ==";
 //! assert_eq!(frame("alice"), name);
-//! // Step 3, the server asks for the group. 25 bytes of text make two blocks, and a token of 0x78, 120.
+//! // Step 3, the server asks for the group. (A blank and a challenge follow.) 25 bytes of text make two blocks, and a token of 0x78, 120.
 //! let question = b"\0\0\0\x78\
 //!     gAAAAAAdwJ6wAAECAwQFBgcICQoLDA0ODz2saHXiyUiWfz9TnDU_SAZLOcLHMaT7pEfaOAciLx4lLMeF8qVtXzrcIxxi5dlJ8MFJ\
 //!     MDYAGTCXavyYJ5DeJoI=";
 //! assert_eq!(frame("/sendGroupname fernchat/1"), question);
-//! // Step 4, the client: the group name. (A fernchat client adds two lines, see the page of `wire`.)
+//! // Step 4, the client: the group name. (A fernchat client adds three lines, see the page of `wire`.)
 //! let group = b"\0\0\0\x64\
 //!     gAAAAAAdwJ6wAAECAwQFBgcICQoLDA0OD75cJ0MPES-7tv8SkFN-oJSdveTEc3vpso9ntUKlPfQ_pYUMbFPgDdzNfeqblV4Ajg==";
 //! assert_eq!(frame("team"), group);

@@ -32,7 +32,8 @@
 //!
 //! # Waiting
 //! On `/wait` the members online get the line `PyChat: NAME has requested to join the group.`, once. The request outlives its connection:
-//! if it is approved later, the user is a member at the next visit.
+//! if it is approved later, the user is a member at the next visit. If the same name asks without the same key and from another address,
+//! the members are told again. Of many requests five in ten seconds are told, and one name once a minute. A line counts the others.
 //!
 //! A client that waits understands two words: `/accepted` (it may chat) and `/waitDisconnect` (it ends). It can send one word,
 //! `/waitDisconnect`. The server answers with the same word and closes, and the request stays. If it crosses with `/accepted`, the server
@@ -74,7 +75,8 @@
 //! 3. A member whose connection breaks is offline at once, and delays nobody. If a member does not read, what is queued for it grows
 //!    up to a limit. Above the limit, a sender waits at most 5 s with one line; then the member is disconnected.
 //! 4. Rights are checked where the group changes, every time. `/whoAdmin` answers about the client's own group only.
-//! 5. Two connections cannot share a name: the second one is refused. Names are legal by construction ([`name`]).
+//! 5. Two connections cannot share a name: the second one is refused. So is a new name that looks like one of the group. Names are legal
+//!    by construction ([`name`]).
 //! 6. The server closes between two frames. A Python program that reads the end of the stream inside a frame uses a whole core for ever.
 //!    There is one exception: a client that does not take its frames is disconnected as too slow, perhaps in the middle of a frame.
 //! 7. All members get the lines of their group in the same order.
@@ -97,14 +99,19 @@
 //!   crosses with an offer of a file, a fernchat server keeps both.
 //!
 //! # Between two fernchat ends
-//! At step 3 a fernchat server sends `/sendGroupname fernchat/1`. Python clients ignore the text. A fernchat client answers, at step 4, with
-//! the group name, a line feed, and `fernchat/1` ([`joining`]). An end that does not say exactly this word is treated as a Python program,
-//! also if it says `fernchat/2` or `fernchat/10`. So a Python program never gets one of these words:
+//! At step 3 a fernchat server sends `/sendGroupname fernchat/1 CHALLENGE`. Python clients ignore the text. A fernchat client answers, at
+//! step 4, with four lines: the group name, `fernchat/1 CHALLENGE CHALLENGE2`, `RUN MARK`, and `PUBLIC-KEY SIGNATURE` ([`joining`]). To such
+//! a client the word of step 5 is followed by a blank and CHALLENGE2. Each end makes up its own challenge for each connection, and the other
+//! end repeats it under the key. Who plays a recording of an earlier connection back cannot do that.
+//!
+//! An end that does not say exactly `fernchat/1` is treated as a Python program, also if it says `fernchat/2` or `fernchat/10`. So a Python
+//! program never gets one of these words:
 //!
 //! | word | from | in place of |
 //! | --- | --- | --- |
 //! | `/refused CODE REASON` | server | step 3 or 5, or an event while waiting; codes: `secret`, `bad-name`, `name-taken`, `full`, `denied` |
 //! | `/closing REASON` | server | `/kicked`, unless the member was kicked; and `/waitDisconnect`, unless the client said it first |
+//! | `/requested PROOF NAME` | server | the line about a request; PROOF is `key:` and the fingerprint of the name's key, or `from:` and an address |
 //! | `/taken NUMBER` | server | the echo of `/messageSend`, see below |
 //! | `/receiveFile NAME` | server | `/receiveFile`; NAME is the member who shares the file |
 //! | `/sendFile BYTES` | server | `/sendFile` in an upload; BYTES is the longest body that the server takes |
@@ -113,18 +120,34 @@
 //!
 //! Each end ignores words that it does not know, so that later versions can add some.
 //!
+//! A fernchat client also has these commands:
+//!
+//! | command | after the echo | typed as |
+//! | --- | --- | --- |
+//! | `/banMember` | as `/approveRequest`; `!NAME` bans the address, too | `/ban`, `/ban-address` |
+//! | `/unbanMember` | as `/approveRequest` | `/unban` |
+//! | `/viewBans` | as `/viewRequests` | `/bans` |
+//! | `/whoIs` | C name, S text | `/whois` |
+//!
+//! **A name belongs to a key.** PUBLIC-KEY is the client's Ed25519 key (RFC 8032), and SIGNATURE signs [`joining::statement`]: the 44 bytes of
+//! step 1, CHALLENGE, the user name and the group name. Both are base64url without padding. The group keeps the key with the name, for
+//! members and for requests.
+//! - A client that comes with another key, or without one, gets `/refused name-taken`, at once. The holder of the name is not disturbed.
+//! - If the same key comes again, it takes the name over. The old connection gets `/closing taken-over`, and its client does not join again
+//!   by itself. Otherwise two clients of one person would end each other in turn.
+//! - A name that came without a key is in use as long as a client has it. Anybody can join under it afterwards, as in PyChat.
+//!
 //! **Connections break. No line that the server still keeps is lost, and none is said twice.** A client that can join again makes up a
-//! name when it starts, its *run*. At step 4 a fernchat client always sends a third line, `RUN MARK`. MARK is the last 24 characters of the
-//! token of the last chat line that arrived, or nothing. RUN is empty if the client cannot join again. Then its messages have no numbers, and
-//! are echoed.
+//! name when it starts, its *run*: RUN at step 4. MARK is the last 24 characters of the token of the last chat line that arrived, or
+//! nothing. RUN is empty if the client cannot join again. Then its messages have no numbers, and are echoed.
 //! - The client numbers its messages: their text begins with a number and a blank, `1 hello`. The first message of a run has the number 1.
 //! - When the line is with the group, the server sends `/taken 1` in place of the echo. A line that was not taken is said again over the next
 //!   connection, with the same number. So the server knows which lines it has.
 //! - After `/ready` come the lines that the client missed. If the run is that of the member's last connection, these are the lines after
 //!   MARK. Otherwise they are the lines that the server had not yet written to that member. Python clients get them, too. If the server
 //!   no longer has all of them, one line from `PyChat` says first how many are missing at most.
-//! - A name that is in use may belong to a connection that is dead. The server probes that connection, and the newcomer waits up to 5 s for
-//!   the name before it is refused.
+//! - A name without a key that is in use may belong to a connection that is dead. The server probes that connection, at most once a minute,
+//!   and the newcomer waits up to 5 s for the name before it is refused. A connection with data under way is not given up sooner for this.
 //!
 //! # Closed servers
 //! A server that sends its key is a *plain server*. A *closed server* shares a *secret* with its users, a line of at least 12 characters.
@@ -135,9 +158,7 @@
 //! is fresh for each run of the server. So each run has its own key, and nobody can compute the keys of guessed secrets in advance.
 //!
 //! Everything else is as above, except for this:
-//! - Step 3 is `/sendGroupname fernchat/1 CHALLENGE`. The second line of step 4 is `fernchat/1 CHALLENGE CHALLENGE2`. Step 5 is followed
-//!   by a blank and CHALLENGE2. Each end makes up its own challenge for each connection, and the other end repeats it under the key. Who
-//!   plays a recording of an earlier connection back cannot do that.
+//! - A client that does not repeat CHALLENGE is refused, and so is a server that does not repeat CHALLENGE2.
 //! - A first frame that does not open ends the connection, at a plain server, too. The server says why under the only key that both ends are
 //!   sure to have: the 44 characters, taken for a key. It sends `/refused secret REASON`, and for a Python client `/ready`, a line with
 //!   the reason, and `/kicked`. A client that has a secret accepts nothing else under that key.

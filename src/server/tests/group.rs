@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::*;
 use crate::net::fairness::tests::source;
-use crate::seal::Identity;
+use crate::seal::{Identity, PublicKey};
 use crate::server::testkit::{Kit, Person};
 use crate::wire::frame;
 
