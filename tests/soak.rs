@@ -3,16 +3,23 @@
 //! `make soak SECONDS=600 SEED=7` says how long and with which random numbers. Forty of them are *steady*: only their connections break.
 //! Every steady client must hear every line of the steady ones once, and all of them in one order. The other ten are killed now and then and
 //! come back under the same names: what one of them was about to say may be lost with it, but nothing is heard twice.
+//!
+//! Meanwhile a *stranger* at another address does all that a stranger can do to a server, at random: see [`Stranger`]. The others notice
+//! nothing of it.
 
 mod support;
 
 use std::collections::HashMap;
 use std::fs;
+use std::io::Write;
 use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use support::faults::Footprint;
-use support::{Program, Server, Tap, folder, lasting_client, status_of};
+use support::{Peer, Program, STRANGER, Server, Tap, folder, lasting_client, status_of};
 
 const N_STEADY: usize = 40;
 const N_MORTAL: usize = 10;
@@ -31,6 +38,10 @@ fn main() {
     println!("soak: {seconds} s, seed {seed}");
     let home = folder();
     let mut crowd = Crowd::gather(home.path(), seed);
+    let port = crowd.server.port;
+    let is_over = Arc::new(AtomicBool::new(false));
+    let is_over_there = Arc::clone(&is_over);
+    let stranger = thread::spawn(move || Stranger::new(port, seed).roams_until(&is_over_there));
     let before = (
         Footprint::of(crowd.server.program.id()),
         status_of(crowd.server.program.id(), "VmRSS"),
@@ -43,6 +54,8 @@ fn main() {
         crowd.something_happens();
         crowd.listens_until(start + Duration::from_secs(1) * n / PACE);
     }
+    is_over.store(true, Ordering::Relaxed);
+    println!("the stranger: {:?}", stranger.join().unwrap());
     crowd.comes_to_rest();
     let after = (
         Footprint::of(crowd.server.program.id()),
@@ -71,7 +84,8 @@ fn name(at: usize) -> String {
 
 impl Crowd<'_> {
     fn gather(home: &Path, seed: u64) -> Crowd<'_> {
-        let server = Server::start_with(&["--backlog", "1000"]);
+        // So few places that the stranger takes them all.
+        let server = Server::start_with(&["--backlog", "1000", "--max-clients", "150"]);
         let taps = (0..N_TAPS).map(|_| Tap::before(server.port)).collect();
         let n_said = vec![0; N_STEADY + N_MORTAL];
         let mut crowd = Crowd {
@@ -89,7 +103,6 @@ impl Crowd<'_> {
                 0 => drop(client.hears("you administer it")),
                 _ => {
                     client.hears("You wait");
-                    crowd.clients[0].hears(&format!("PyChat: {} has requested", name(at)));
                     crowd.clients[0].types(&format!("/approve {}", name(at)));
                     client.hears("You have been approved");
                 }
@@ -109,12 +122,8 @@ impl Crowd<'_> {
         )
     }
 
-    /// A number below `n` (xorshift64: small, and the same for the same seed).
     fn random(&mut self, n: usize) -> usize {
-        self.random ^= self.random << 13;
-        self.random ^= self.random >> 7;
-        self.random ^= self.random << 17;
-        (self.random % n as u64) as usize
+        below(n, &mut self.random)
     }
 
     fn something_happens(&mut self) {
@@ -260,6 +269,117 @@ impl Crowd<'_> {
             "{:?}; {n_heard} lines heard, {n_files} files received; lost 0, doubled 0, one order for all",
             self.n_done
         );
+    }
+}
+
+/// A number below `n` (xorshift64: small, and the same for the same seed).
+fn below(n: usize, random: &mut u64) -> usize {
+    *random ^= *random << 13;
+    *random ^= *random >> 7;
+    *random ^= *random << 17;
+    (*random % n as u64) as usize
+}
+
+/// Somebody who knows the protocol and wants to spoil the chat.
+struct Stranger {
+    port: u16,
+    random: u64,
+    /// The connections that it has.
+    peers: Vec<Peer>,
+    /// How often it did each thing.
+    n_done: HashMap<&'static str, u64>,
+}
+
+impl Stranger {
+    /// At most this many connections at a time.
+    const MOST: usize = 400;
+
+    fn new(port: u16, seed: u64) -> Stranger {
+        Stranger {
+            port,
+            random: seed.wrapping_mul(7) | 1,
+            peers: Vec::new(),
+            n_done: HashMap::new(),
+        }
+    }
+
+    fn roams_until(mut self, is_over: &AtomicBool) -> HashMap<&'static str, u64> {
+        while !is_over.load(Ordering::Relaxed) {
+            let what = match self.random(10) {
+                0 => ("says nothing", self.connects().is_some()),
+                1..=3 => {
+                    let name = format!("m{}", self.random(10_000));
+                    ("asks to join", self.joins(&name, "team"))
+                }
+                4 => {
+                    let name = name(self.random(N_STEADY + N_MORTAL));
+                    ("takes a name", self.joins(&name, "team"))
+                }
+                5 => {
+                    let group = format!("own {}", self.random(10_000));
+                    ("founds a group", self.joins("mallory", &group))
+                }
+                6 => ("sends nonsense", self.sends(&[0xA5; 200])),
+                7 => ("sends half a frame", self.sends(b"\0\x0f\0\0gAAAAA")),
+                8 => ("floods its group", self.floods()),
+                _ => ("hangs up", self.hangs_up()),
+            };
+            if what.1 {
+                *self.n_done.entry(what.0).or_default() += 1;
+            }
+            while self.peers.len() > Stranger::MOST {
+                self.hangs_up();
+            }
+            // Not a wait for an event: with more in a minute, its system would have no ports left.
+            thread::sleep(Duration::from_millis(2));
+        }
+        self.n_done
+    }
+
+    fn random(&mut self, n: usize) -> usize {
+        below(n, &mut self.random)
+    }
+
+    /// Connects and takes the key. Fails where the server has no place for it.
+    fn connects(&mut self) -> Option<&mut Peer> {
+        let peer = Peer::connect_from(STRANGER, self.port).ok()?;
+        let patience = Some(Duration::from_millis(50));
+        peer.socket.set_write_timeout(patience).unwrap();
+        self.peers.push(peer);
+        self.peers.last_mut()
+    }
+
+    fn joins(&mut self, name: &str, group: &str) -> bool {
+        let Some(peer) = self.connects() else {
+            return false;
+        };
+        let frames = [name, group].map(|text| peer.frame(text)).concat();
+        peer.socket.write_all(&frames).is_ok()
+    }
+
+    fn sends(&mut self, bytes: &[u8]) -> bool {
+        let at = self.random(self.peers.len().max(1));
+        let peer = self.peers.get_mut(at);
+        peer.is_some_and(|peer| peer.socket.write_all(bytes).is_ok())
+    }
+
+    fn floods(&mut self) -> bool {
+        let at = self.random(self.peers.len().max(1));
+        let Some(peer) = self.peers.get_mut(at) else {
+            return false;
+        };
+        let frames = ["/messageSend", "flood"].map(|text| peer.frame(text));
+        let flood = frames.concat().repeat(100);
+        peer.socket.write_all(&flood).is_ok()
+    }
+
+    fn hangs_up(&mut self) -> bool {
+        let at = self.random(self.peers.len().max(1));
+        let is_there = at < self.peers.len();
+        if is_there {
+            self.peers.swap_remove(at);
+        }
+        is_there
     }
 }
 
