@@ -55,6 +55,7 @@ Runs a group chat's server. HOST is an address or name of this machine; 0.0.0.0
 is all of its addresses.
 
   --max-clients N           at most N clients that have joined or wait (1000)
+  --memory SIZE             for what is held for clients (half, at most 256M)
   --max-file SIZE           the largest file that is taken (4G)
   --python-file-limit SIZE  the largest file offered to a Python client, or none
                             for any (64K)
@@ -107,6 +108,8 @@ of it. IP is 0.0.0.0, all addresses of this machine, and PORT is 12345 or the
 environment variable PORT, unless they are given.
 
   --max-clients N     at most N clients (1000)
+  --memory SIZE       for what is held for clients (half of the machine's, at
+                      most 256M)
   --pause MS          the least time between two messages for one client, in
                       milliseconds (5); 0, if all clients are fernchat's
 
@@ -198,6 +201,7 @@ fn server(parser: &mut Parser) -> Result<Args, ArgsError> {
     let values = options(parser, 2, |option, parser| {
         match option {
             "max-clients" => settings.max_clients = parser.value()?.parse_with(at_least_one)?,
+            "memory" => settings.memory = Some(parser.value()?.parse_with(size)?),
             "max-file" => settings.max_file = parser.value()?.parse_with(size)?,
             "python-file-limit" => {
                 settings.python_file_limit = parser.value()?.parse_with(limit)?
@@ -240,10 +244,11 @@ fn client(parser: &mut Parser) -> Result<Args, ArgsError> {
 }
 
 fn relay(parser: &mut Parser) -> Result<Args, ArgsError> {
-    let (mut max_clients, mut pause) = (1000, PAUSE);
+    let (mut max_clients, mut memory, mut pause) = (1000, None, PAUSE);
     let values = options(parser, 2, |option, parser| {
         match option {
             "max-clients" => max_clients = parser.value()?.parse_with(at_least_one)?,
+            "memory" => memory = Some(parser.value()?.parse_with(size)?),
             "pause" => pause = parser.value()?.parse_with(milliseconds)?,
             _ => return Ok(false),
         }
@@ -260,6 +265,7 @@ fn relay(parser: &mut Parser) -> Result<Args, ArgsError> {
         host,
         port,
         max_clients,
+        memory,
         pause,
     }))
 }

@@ -222,3 +222,33 @@ pub(crate) fn keep_terminal_mode() -> impl Fn() {
         }
     }
 }
+
+/// The memory that this process may use, in bytes: all of the machine, or what its control groups allow. `None`: this system does not say.
+pub(crate) fn memory() -> Option<u64> {
+    let read = |path: &str| std::fs::read_to_string(path).ok();
+    let total = read("/proc/meminfo").and_then(|text| {
+        let total = text
+            .lines()
+            .find_map(|line| line.strip_prefix("MemTotal:"))?;
+        let kib: u64 = total.trim().strip_suffix(" kB")?.parse().ok()?;
+        Some(kib << 10)
+    });
+    let groups = read("/proc/self/cgroup").unwrap_or_default();
+    // A line is `number:controllers:path`. Version 2 has no controllers.
+    let limits = groups.lines().filter_map(|line| {
+        let (_, group) = line.split_once(':')?;
+        let (folder, file, group) = match group.split_once(':')? {
+            ("", group) => ("/sys/fs/cgroup", "memory.max", group),
+            ("memory", group) => ("/sys/fs/cgroup/memory", "memory.limit_in_bytes", group),
+            _ => return None,
+        };
+        // The groups around it have limits, too. "max", or a file that is not there, is none.
+        let groups = Path::new(group).ancestors();
+        let limit = |group: &Path| {
+            let path = format!("{folder}{}/{file}", group.display());
+            read(&path)?.trim().parse().ok()
+        };
+        groups.filter_map(limit).min()
+    });
+    limits.chain(total).min()
+}

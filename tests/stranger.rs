@@ -7,14 +7,20 @@
 //! | all places, in silence | his oldest connection | `chat.rs`: `a_full_server_says_so_and_one_that_is_full_of_silence_makes_room` |
 //! | all places in the spool, a byte at a time | his oldest upload | `a_stranger_whose_uploads_crawl_in_all_places_makes_room_and_stays_in_sync` |
 //! | the memory for frames, while he waits | nobody: he may send short frames only | `a_client_that_waits_may_send_short_frames_only_and_long_ones_as_soon_as_it_is_a_member` |
+//! | the memory, with frames and queues | those of his clients that hold most | `a_stranger_who_takes_all_memory_is_disconnected_and_honest_members_chat_on` |
 //! | all places of a relay | his oldest connection | `a_stranger_who_fills_a_relay_makes_room` |
 
 mod support;
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::TcpStream;
+use std::thread;
+use std::time::Duration;
 
-use support::{DEADLINE, Peer, Program, STRANGER, Server, connect_from, fernchat, upload};
+use support::{
+    DEADLINE, Den, Peer, Program, STRANGER, Server, connect_from, fernchat, send_partial_frames,
+    status_of, upload,
+};
 
 /// What the stranger's client hears before it is closed, as a fernchat client.
 const MADE_ROOM: &str = "/closing The server is full, and your address has most of its places.";
@@ -169,6 +175,60 @@ fn a_stranger_whose_uploads_crawl_in_all_places_makes_room_and_stays_in_sync() {
         "notes.txt was not shared: the server needed its place for another; try again later.";
     assert_eq!(result(0), no_room);
     assert_eq!(result(1), "notes.txt is on its way to 0 members.");
+}
+
+#[test]
+fn a_stranger_who_takes_all_memory_is_disconnected_and_honest_members_chat_on() {
+    /// The budget, and what the server may take beside it: stacks, and what the allocator keeps. In KiB. His frames alone are 80 MiB.
+    const BUDGET: u64 = 8 << 10;
+    const BESIDE: u64 = 32 << 10;
+    const MEMBERS: usize = 40;
+    /// Less than a sender waits for a slow member.
+    const TIME: Duration = Duration::from_secs(4);
+    let mut server = Server::start_with(&["--memory", "8M"]);
+    let mut alice = Peer::join(server.port, "alice", None);
+    let mut bob = Peer::join(server.port, "bob", Some(&mut alice));
+    for honest in [&alice, &bob] {
+        honest.socket.set_read_timeout(Some(TIME)).unwrap();
+    }
+    let mut dens: Vec<Den> = ["one", "another"]
+        .map(|group| Den::found(server.port, group, MEMBERS))
+        .into();
+    let process = server.program.id();
+    let before = status_of(process, "VmRSS");
+    let mut most = 0;
+    let mut chat = || {
+        alice.tells("hello");
+        bob.hears("alice: hello");
+        bob.tells("hello yourself");
+        alice.hears("bob: hello yourself");
+        most = most.max(status_of(process, "VmRSS").saturating_sub(before));
+        assert!(most < BUDGET + BESIDE, "{most} KiB more");
+    };
+    // First a flood of short and one of long lines, which nobody reads; then frames that never end.
+    thread::scope(|scope| {
+        let lines = [(20_000, 1), (200, 300_000)].into_iter();
+        let floods: Vec<_> = dens
+            .iter_mut()
+            .zip(lines)
+            .map(|(den, (n, len))| scope.spawn(move || Den::flood(&mut den.admin, n, len)))
+            .collect();
+        while !floods.iter().all(|flood| flood.is_finished()) {
+            chat();
+        }
+    });
+    thread::scope(|scope| {
+        let send = |den| scope.spawn(move || send_partial_frames(den));
+        let frames: Vec<_> = dens.iter_mut().map(|den| send(&mut den.members)).collect();
+        while !frames.iter().all(|sender| sender.is_finished()) {
+            chat();
+        }
+    });
+    chat();
+    for _ in 0..MEMBERS {
+        server.program.logs("short of memory");
+    }
+    chat();
 }
 
 #[test]

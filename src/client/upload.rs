@@ -11,7 +11,7 @@ use super::step::Expected;
 use crate::seal::{BodySealer, token_len};
 use crate::terminal::completion;
 use crate::wire::command::{BODY_END, Command, Dialect, NO_BODY, SEND_FILE, after};
-use crate::wire::frame::write_body;
+use crate::wire::frame::{BODY_STEP, write_body};
 use crate::wire::name::FileName;
 use crate::wire::size;
 
@@ -93,14 +93,20 @@ impl Dialogues {
             .terminal
             .progress(name.to_string(), body_len);
         let frame = sealed_frame(&self.link.key, &body_len.to_string());
-        let n_sent = write_body(&mut &*self.link, &frame, body_len, |n_sent, piece| {
-            progress.reached(n_sent);
-            if n_sent > 0 && stop.is_asked_for() && self.link.server == Dialect::Fernchat {
-                return 0;
-            }
-            // A sealer does not fail: it gives the bytes that were announced, and says afterwards what is wrong with them.
-            body.read(piece).unwrap_or(0)
-        })?;
+        let n_sent = write_body(
+            &mut &*self.link,
+            &frame,
+            body_len,
+            BODY_STEP,
+            |n_sent, piece| {
+                progress.reached(n_sent);
+                if n_sent > 0 && stop.is_asked_for() && self.link.server == Dialect::Fernchat {
+                    return 0;
+                }
+                // A sealer does not fail: it gives the bytes that were announced, and says afterwards what is wrong with them.
+                body.read(piece).unwrap_or(0)
+            },
+        )?;
         progress.reached(n_sent);
         if n_sent < body_len {
             self.link.send_bytes(&[BODY_END])?;

@@ -8,13 +8,13 @@ _fernchat() {
     --downloads | --spool) compopt -o filenames && mapfile -t COMPREPLY < <(compgen -d -- "$word") && return ;;
     --history | --log | --identity | --state | --key-file | --secret-file | --room-key-file) compopt -o default && return ;;
     --color) words='auto always never' ;;
-    --max-clients | --max-file | --python-file-limit | --max-receive | --backlog | --pause | --name | --group) return ;;
+    --max-clients | --memory | --max-file | --python-file-limit | --max-receive | --backlog | --pause | --name | --group) return ;;
     *)
       case $COMP_CWORD:${COMP_WORDS[1]} in
         1:*) words='server client relay relay-client keygen --help --version' ;;
-        *:server) words='--max-clients --max-file --python-file-limit --backlog --spool --state --secret-file --help' ;;
+        *:server) words='--max-clients --memory --max-file --python-file-limit --backlog --spool --state --secret-file --help' ;;
         *:client) words="--name --group --downloads --max-receive --identity --no-reconnect --secret-file --room-key-file $terminal" ;;
-        *:relay) words='--max-clients --pause --help' ;;
+        *:relay) words='--max-clients --memory --pause --help' ;;
         *:relay-client) words="--key-file --name $terminal" ;;
         *:keygen) compopt -o default && words='--help' ;;
       esac

@@ -18,6 +18,7 @@ complete -c fernchat -n $server -l spool -x -a '(__fish_complete_directories)' -
 
 set -l relay '__fish_seen_subcommand_from relay'
 complete -c fernchat -n $relay -l pause -x -d 'the least time between two messages'
+complete -c fernchat -n '__fish_seen_subcommand_from server relay' -l memory -x -d 'the memory for what is held for clients'
 complete -c fernchat -n '__fish_seen_subcommand_from server relay' -l max-clients -x -d 'at most so many clients'
 
 set -l client '__fish_seen_subcommand_from client'

@@ -22,7 +22,7 @@ shift words
 (( CURRENT-- ))
 case $command in
   server)
-    _arguments '1:host:_hosts' '2:port:' '--max-clients[at most so many clients]:number:' '--max-file[the largest file]:size:' \
+    _arguments '1:host:_hosts' '2:port:' '--max-clients[at most so many clients]:number:' '--memory[the memory for what is held for clients]:size:' '--max-file[the largest file]:size:' \
       '--python-file-limit[the largest file for a Python client]:size:' '--backlog[lines kept for members that are offline]:number:' '--spool[where shared files lie]:folder:_files -/' '--state[keeps the groups over a restart]:file:_files' \
       '--secret-file[a closed server]:file:_files' '--help[tells more]'
     ;;
@@ -32,7 +32,7 @@ case $command in
       '--room-key-file[a key that the server has not]:file:_files' $terminal
     ;;
   relay)
-    _arguments '1:address:_hosts' '2:port:' '--max-clients[at most so many clients]:number:' \
+    _arguments '1:address:_hosts' '2:port:' '--max-clients[at most so many clients]:number:' '--memory[the memory for what is held for clients]:size:' \
       '--pause[the least time between two messages]:milliseconds:' '--help[tells more]'
     ;;
   relay-client)

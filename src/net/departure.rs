@@ -24,6 +24,9 @@ pub(crate) enum Departure {
     /// All places were taken, and the peer's address had most of them.
     #[error("made room: its address had most places")]
     MadeRoom,
+    /// Too much was held for clients, and most of it for those of the peer's address.
+    #[error("the server is short of memory, and its address holds most of it")]
+    ShortOfMemory,
     /// The service ended the connection, for this reason: "kicked", say.
     #[error("{0}")]
     Ended(String),

@@ -21,10 +21,13 @@ use crossbeam_channel::{Receiver, Sender, bounded, select};
 use parking_lot::Mutex;
 
 use super::departure::Departure;
+use super::memory::Memory;
 use super::outbox::{Batch, Item, Outbox, Pace};
 
 /// What all outboxes of a server share.
 pub(crate) struct Fanout {
+    /// The memory for what is held for their clients.
+    pub(super) memory: Arc<Memory>,
     /// The outboxes to which something was pushed since the last round.
     due: Mutex<Vec<Arc<Outbox>>>,
     /// The thread that asked for the last round.
@@ -35,10 +38,18 @@ pub(crate) struct Fanout {
     woken: Receiver<()>,
 }
 
+#[cfg(test)]
 impl Default for Fanout {
     fn default() -> Fanout {
+        Fanout::new(Arc::default())
+    }
+}
+
+impl Fanout {
+    pub(super) fn new(memory: Arc<Memory>) -> Fanout {
         let (wake, woken) = bounded(1);
         Fanout {
+            memory,
             due: Mutex::default(),
             last: Mutex::default(),
             round: Mutex::default(),
@@ -46,9 +57,7 @@ impl Default for Fanout {
             woken,
         }
     }
-}
 
-impl Fanout {
     /// Starts a round for everything that was pushed so far, by any thread. Waits for no client. The caller holds no lock.
     pub(crate) fn flush(&self) {
         if self.due.lock().is_empty() {

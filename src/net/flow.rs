@@ -4,15 +4,17 @@
 //! waits until there is space again. So a flood slows the one who floods. A client that stays above the limit and takes too little is too
 //! slow, and is disconnected.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use parking_lot::{Condvar, Mutex};
 
+use super::memory::{Account, MIN_SHARE, Memory};
 use super::outbox::Outbox;
 
-/// How many bytes may be queued for a client before those who cause more wait. Enough for a thousand lines, so a short pause of one
-/// member slows nobody down.
+/// How many bytes may be queued for a client before those who cause more wait, or its share of the memory, if that is less. Enough for a
+/// thousand lines, so a short pause of one member slows nobody down.
 pub(crate) const SOFT_LIMIT: usize = 256 << 10;
 
 /// While it is above [`SOFT_LIMIT`], a client must take this many bytes ...
@@ -24,8 +26,9 @@ pub(super) const PROGRESS_TIME: Duration = Duration::from_secs(5);
 const MAX_QUEUED: usize = 16 << 20;
 
 /// See the module's page.
-#[derive(Default)]
 pub(super) struct Flow {
+    /// What is held for the client.
+    pub(super) account: Account,
     /// Bytes that were pushed and not yet written.
     queued: AtomicUsize,
     /// Bytes that the client has taken since it came.
@@ -37,6 +40,16 @@ pub(super) struct Flow {
 }
 
 impl Flow {
+    pub(super) fn new(memory: Arc<Memory>) -> Flow {
+        Flow {
+            account: Account::new(memory),
+            queued: AtomicUsize::new(0),
+            taken: AtomicU64::new(0),
+            above_since: Mutex::default(),
+            changed: Condvar::new(),
+        }
+    }
+
     /// This many bytes were pushed.
     pub(super) fn push(&self, n: usize) {
         self.queued.fetch_add(n, Ordering::Relaxed);
@@ -50,7 +63,8 @@ impl Flow {
     /// This many bytes are not queued any more.
     pub(super) fn free(&self, n: usize) {
         let before = self.queued.fetch_sub(n, Ordering::Relaxed);
-        if before > SOFT_LIMIT && before - n <= SOFT_LIMIT {
+        let limit = self.account.soft_limit();
+        if before > limit && before - n <= limit {
             self.notify();
         }
     }
@@ -83,7 +97,7 @@ impl Flow {
         let taken = self.taken.load(Ordering::Relaxed);
         let mut above_since = self.above_since.lock();
         *above_since = match *above_since {
-            _ if queued <= SOFT_LIMIT => None,
+            _ if queued <= self.account.soft_limit() => None,
             Some((since, then)) if taken - then < PROGRESS => Some((since, then)),
             _ => Some((now, taken)),
         };
@@ -92,9 +106,16 @@ impl Flow {
 }
 
 impl Outbox {
-    /// Whether those who cause bytes may push more. An ending client keeps nobody waiting.
+    /// Whether those who cause bytes may push more. An ending client keeps nobody waiting. While the memory is used up, only a client for
+    /// which little is held has space.
     pub(crate) fn has_space(&self) -> bool {
-        self.flow.queued() <= SOFT_LIMIT || self.is_ending()
+        let has_space = self.flow.queued() <= self.flow.account.soft_limit() && !self.is_short();
+        has_space || self.is_ending()
+    }
+
+    /// Whether the memory is used up, and much of it is held for this client.
+    pub(crate) fn is_short(&self) -> bool {
+        self.flow.account.memory.is_used_up() && self.held() > MIN_SHARE
     }
 
     /// Waits until this outbox has space, at most [`PROGRESS_TIME`]. The caller holds no lock.
@@ -114,7 +135,6 @@ impl Outbox {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
     use std::thread;
 
     use super::*;
@@ -183,7 +203,7 @@ mod tests {
 
     #[test]
     fn client_that_takes_too_little_in_five_seconds_is_too_slow() {
-        let flow = Flow::default();
+        let flow = Flow::new(Arc::default());
         let start = Instant::now();
         let at = |ms| start + Duration::from_millis(ms);
         flow.push(4 * SOFT_LIMIT);
@@ -199,7 +219,7 @@ mod tests {
 
     #[test]
     fn client_within_the_limit_may_take_all_the_time_it_wants() {
-        let flow = Flow::default();
+        let flow = Flow::new(Arc::default());
         let now = Instant::now();
         let later = now + 2 * PROGRESS_TIME;
         flow.push(SOFT_LIMIT + 4);
@@ -214,7 +234,7 @@ mod tests {
 
     #[test]
     fn client_with_far_too_much_queued_is_too_slow_at_once() {
-        let flow = Flow::default();
+        let flow = Flow::new(Arc::default());
         flow.push(MAX_QUEUED);
         assert!(!flow.is_too_slow(Instant::now()));
         flow.push(4);

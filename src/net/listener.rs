@@ -6,6 +6,7 @@
 //!
 //! A stop wakes the accept loop. The service tells its clients. Each client has [`STOP_TIME`] to read that, and then its socket is shut.
 
+use std::cmp::Reverse;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -14,7 +15,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, Scope};
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::{Receiver, RecvTimeoutError, bounded};
+use crossbeam_channel::{Receiver, bounded, select};
 use log::{debug, error, info, warn};
 use parking_lot::{Condvar, Mutex, MutexGuard};
 use socket2::SockRef;
@@ -24,6 +25,7 @@ use super::deadlines::Awaited;
 use super::departure::Departure;
 use super::fairness::{Source, who_makes_room};
 use super::fanout::Fanout;
+use super::memory::Memory;
 use super::outbox::Pace;
 use super::resolve;
 use crate::machine;
@@ -77,6 +79,14 @@ pub(crate) trait Service: Sync {
     fn pace(&self) -> Pace;
     /// Talks with one client until it is gone, in the thread of this client.
     fn serve(&self, connection: &Connection) -> Departure;
+    /// What the service keeps in memory for those who are not there: from which source, and how many bytes.
+    fn kept(&self) -> Vec<(Source, usize)> {
+        Vec::new()
+    }
+    /// Forgets what it keeps of this source.
+    fn forget(&self, _source: Source) {}
+    /// Tells a client why it is disconnected, if there is a word for it.
+    fn tell_why(&self, _client: &Connection, _reason: &str, _departure: Departure) {}
     /// What a client hears that gets no place. It is written only if that needs no waiting, because a stranger may never read it.
     fn full_word(&self) -> &'static [u8] {
         b""
@@ -104,7 +114,12 @@ pub(crate) struct Listener {
 
 impl Listener {
     /// Listens at this host, which may be a name, for at most `places` clients at one time. The error is in words.
-    pub(crate) fn bind(host: &str, port: u16, places: usize) -> Result<Listener, String> {
+    pub(crate) fn bind(
+        host: &str,
+        port: u16,
+        places: usize,
+        memory: Arc<Memory>,
+    ) -> Result<Listener, String> {
         let refuse = |error| {
             let advice = advice(&error);
             format!("cannot listen on {host}:{port}: {advice} ({error})")
@@ -116,7 +131,7 @@ impl Listener {
         Ok(Listener {
             address: socket.local_addr().map_err(refuse)?,
             socket,
-            fanout: Arc::default(),
+            fanout: Arc::new(Fanout::new(memory)),
             places,
             connections: Mutex::default(),
             gone: Condvar::new(),
@@ -221,7 +236,10 @@ impl Listener {
                 service.pace(),
             ));
             connection.outbox().expect(Awaited::Greeting, GREETING_TIME);
-            self.connections.lock().push(Arc::clone(&connection));
+            let mut connections = self.connections.lock();
+            connections.push(Arc::clone(&connection));
+            self.fanout.memory.share_among(connections.len());
+            drop(connections);
             let reader = thread::Builder::new()
                 .name(format!("client {id}"))
                 .stack_size(STACK_LEN);
@@ -261,14 +279,94 @@ impl Listener {
     }
 
     fn remove(&self, id: ClientId) {
-        self.connections
-            .lock()
-            .retain(|connection| connection.id != id);
+        let mut connections = self.connections.lock();
+        connections.retain(|connection| connection.id != id);
+        self.fanout.memory.share_among(connections.len());
+        drop(connections);
         self.gone.notify_all();
     }
 
+    /// If the memory is used up, the source that holds most of it makes room: with what is kept for it, and then with the clients that hold
+    /// most. It goes on until there is some memory again, or nothing is left to free.
+    fn relieve_memory(&self, service: &dyn Service) {
+        let memory = &self.fanout.memory;
+        while memory.is_used_up() {
+            let connections = self.connections().clone();
+            let (ending, mut left): (Vec<_>, Vec<_>) = connections
+                .into_iter()
+                .filter(|one| one.outbox().held() > 0)
+                .partition(|one| one.outbox().is_ending());
+            // What they hold is free when they are gone, and that is now.
+            ending.iter().for_each(|one| one.outbox().shut());
+            let n_ending: usize = ending.iter().map(|one| one.outbox().held()).sum();
+            let mut excess = memory.excess().saturating_sub(n_ending);
+            left.sort_by_key(|one| Reverse(one.outbox().held()));
+            let clients = left
+                .into_iter()
+                .map(|one| (one.source(), one.outbox().held(), Some(one)));
+            let kept = service.kept().into_iter();
+            let mut holders: Vec<_> = kept
+                .map(|(source, n)| (source, n, None))
+                .chain(clients)
+                .collect();
+            if ending.is_empty() && holders.is_empty() {
+                return;
+            }
+            while excess > 0 {
+                let places = holders.iter().enumerate();
+                let places = places.map(|(at, (source, n, _))| (*source, *n, at));
+                let Some(at) = who_makes_room(places, None) else {
+                    break;
+                };
+                let (source, n, client) = holders.remove(at);
+                excess = excess.saturating_sub(n);
+                match client {
+                    None => service.forget(source),
+                    Some(client) => self.disconnect(&client, service),
+                }
+            }
+            self.wait_for_memory();
+        }
+    }
+
+    fn disconnect(&self, client: &Connection, service: &dyn Service) {
+        let reason = "The server is short of memory.";
+        service.tell_why(client, reason, Departure::ShortOfMemory);
+        let outbox = client.outbox();
+        outbox.end(Departure::ShortOfMemory, Duration::ZERO);
+        self.fanout.flush_now();
+        outbox.shut();
+    }
+
+    /// Waits until there is memory, or those are gone that are ending.
+    fn wait_for_memory(&self) {
+        let mut connections = self.connections();
+        let deadline = Instant::now() + ROOM_TIME;
+        let is_ending = |one: &Arc<Connection>| one.outbox().is_ending();
+        while self.fanout.memory.is_used_up() && connections.iter().any(is_ending) {
+            let wait = self.gone.wait_until(&mut connections, deadline);
+            if wait.timed_out() {
+                return;
+            }
+        }
+    }
+
     fn clock_loop(&self, stopped: &Receiver<()>, service: &dyn Service) {
-        while let Err(RecvTimeoutError::Timeout) = stopped.recv_timeout(TICK) {
+        let ticks = crossbeam_channel::tick(TICK);
+        loop {
+            select! {
+                recv(stopped) -> _ => return,
+                recv(self.fanout.memory.woken()) -> _ => {
+                    let relieve = || self.relieve_memory(service);
+                    let _ = catch_unwind(AssertUnwindSafe(relieve));
+                    for connection in self.connections().iter() {
+                        // Those that wait for memory look again.
+                        connection.outbox().space_freed();
+                    }
+                    continue;
+                }
+                recv(ticks) -> _ => {}
+            }
             let now = Instant::now();
             let connections = self.connections().clone();
             // A panic must not end the clock: without it no deadline is kept.
@@ -305,7 +403,10 @@ mod tests {
     fn parrot() -> (Parrot, Receiver<()>) {
         let (tick, ticks) = crossbeam_channel::unbounded();
         (
-            Parrot(Listener::bind("127.0.0.1", 0, 10).unwrap(), tick),
+            Parrot(
+                Listener::bind("127.0.0.1", 0, 10, Arc::default()).unwrap(),
+                tick,
+            ),
             ticks,
         )
     }
@@ -331,7 +432,7 @@ mod tests {
                     b"w" => connection
                         .outbox()
                         .push_job(Box::new(|_| panic!("the writer, as it was told"))),
-                    _ => connection.outbox().push(Arc::from(byte)),
+                    _ => connection.outbox().push(byte.as_slice().into()),
                 }
             }
             Departure::Left

@@ -5,6 +5,7 @@
 //! - [`outbox`]: everything that goes out to one client: a channel, and a thread that writes.
 //! - [`fanout`]: the fast path from one sender to many outboxes.
 //! - [`flow`] and [`deadlines`]: how much may be queued for a client, and how long it may take for what.
+//! - [`memory`]: how much may be held for all clients together.
 //! - [`fairness`]: who makes room when something is used up.
 
 pub(crate) mod connection;
@@ -14,6 +15,7 @@ pub(crate) mod fairness;
 pub(crate) mod fanout;
 pub(crate) mod flow;
 pub(crate) mod listener;
+pub(crate) mod memory;
 pub(crate) mod outbox;
 
 use std::io;

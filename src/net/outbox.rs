@@ -32,6 +32,7 @@ use super::departure::Departure;
 use super::fanout::Fanout;
 use super::flow::Flow;
 use super::is_late;
+use super::memory::{Account, Bytes};
 
 /// What an item counts at least, in bytes, at [`Pace::Single`]. There each short item takes as long to write as a long one. So the limits
 /// in bytes must hold for many short items, too.
@@ -47,10 +48,13 @@ const MAX_WRITE: usize = 64 << 10;
 /// How long the peer may take to read the last bytes and to close, once they are written.
 const CLOSE_TIME: Duration = Duration::from_secs(1);
 
+/// What an item costs while it waits for the writer, beside its bytes.
+const ITEM_COST: usize = 64;
+
 /// What goes out to a client.
 pub(crate) enum Item {
     /// Bytes, often shared with the outboxes of others, and a mark: see [`Outbox::written_mark`].
-    Bytes(Arc<[u8]>, u64),
+    Bytes(Bytes, u64),
     /// Something too long to lie in memory: it writes itself when its turn comes. Dropped unused if the client is gone by then.
     Job(Job),
     /// The last item.
@@ -112,6 +116,7 @@ impl Outbox {
         Arc::new(Outbox {
             transport,
             pace,
+            flow: Flow::new(Arc::clone(&fanout.memory)),
             fanout,
             posted: Mutex::default(),
             items: OnceLock::new(),
@@ -119,7 +124,6 @@ impl Outbox {
             n_with_writer: AtomicUsize::new(0),
             written_mark: AtomicU64::new(0),
             ending: OnceLock::new(),
-            flow: Flow::default(),
             deadlines: Mutex::default(),
         })
     }
@@ -127,12 +131,12 @@ impl Outbox {
     // ---- in: what others push ----
 
     /// Queues bytes for the client.
-    pub(crate) fn push(self: &Arc<Self>, bytes: Arc<[u8]>) {
+    pub(crate) fn push(self: &Arc<Self>, bytes: Bytes) {
         self.push_marked(bytes, 0);
     }
 
     /// Queues bytes with a mark. Marks rise; 0 is none.
-    pub(crate) fn push_marked(self: &Arc<Self>, bytes: Arc<[u8]>, mark: u64) {
+    pub(crate) fn push_marked(self: &Arc<Self>, bytes: Bytes, mark: u64) {
         if !self.is_ending() {
             self.flow.push(self.cost(bytes.len()));
             self.post(Item::Bytes(bytes, mark));
@@ -152,11 +156,30 @@ impl Outbox {
         }
     }
 
+    /// How many bytes are held for the client. What is queued for others as well counts in full.
+    pub(super) fn held(&self) -> usize {
+        self.account().held() + self.account().parked() + self.flow.queued()
+    }
+
+    /// Wakes the threads that wait for space, so that they look again.
+    pub(super) fn space_freed(&self) {
+        self.flow.notify();
+    }
+
+    /// What is held for the client.
+    pub(crate) fn account(&self) -> &Account {
+        &self.flow.account
+    }
+
     // ---- out: the writer ----
 
     /// Gives an item to the writer, which starts with the first one.
     pub(super) fn give_to_writer(self: &Arc<Self>, item: Item) {
         self.n_with_writer.fetch_add(1, Ordering::Relaxed);
+        self.account().hold(ITEM_COST);
+        if let Item::Bytes(bytes, _) = &item {
+            bytes.count_in(&self.account().memory);
+        }
         let items = self.items.get_or_init(|| {
             let (items, receiver) = unbounded();
             self.start_writer(receiver);
@@ -223,12 +246,15 @@ impl Outbox {
             }
             self.write_batch(&mut batch)?;
             self.n_with_writer.fetch_sub(n_items, Ordering::Release);
+            self.account().release(n_items * ITEM_COST);
             written_at = Some(Instant::now());
         }
         Ok(())
     }
 
     fn write_batch(&self, batch: &mut Batch) -> io::Result<()> {
+        let n_held = batch.bytes.capacity();
+        self.account().hold(n_held);
         for piece in batch.bytes.chunks(MAX_WRITE) {
             Stream(self).write_all(piece)?;
             self.flow.free(piece.len());
@@ -242,6 +268,7 @@ impl Outbox {
         self.wrote_to(batch.mark);
         // A long line leaves no long buffer behind.
         *batch = Batch::default();
+        self.account().release(n_held);
         Ok(())
     }
 
@@ -506,8 +533,9 @@ pub(crate) mod tests {
             .collect()
     }
 
-    fn bytes(len: usize) -> Arc<[u8]> {
-        (0..len).map(|at| (at / 4) as u8 % 100).collect()
+    fn bytes(len: usize) -> Bytes {
+        let bytes: Vec<u8> = (0..len).map(|at| (at / 4) as u8 % 100).collect();
+        bytes.into()
     }
 
     #[test]
@@ -594,14 +622,18 @@ pub(crate) mod tests {
         ];
         for lens in cases {
             let client = Client::with_space(0);
-            let all: Vec<Arc<[u8]>> = lens.iter().map(|len| bytes(*len)).collect();
+            let all: Vec<Bytes> = lens.iter().map(|len| bytes(*len)).collect();
             all.iter()
-                .for_each(|bytes| client.outbox.push(Arc::clone(bytes)));
+                .for_each(|bytes| client.outbox.push(bytes.clone()));
             assert!(client.takes().is_empty());
             let writes = client.gets_from_the_writer();
             assert!(writes.iter().all(|write| write.len() <= MAX_WRITE));
             assert!(writes.iter().all(|write| write.len() % 4 == 0), "{lens:?}");
-            assert!(writes.concat().as_bytes() == all.concat(), "{lens:?}");
+            assert!(
+                writes.concat().as_bytes()
+                    == all.iter().flat_map(|it| it.to_vec()).collect::<Vec<_>>(),
+                "{lens:?}"
+            );
             assert!(writes.len() <= 2 * (writes.concat().len() / MAX_WRITE + 1));
         }
     }

@@ -38,6 +38,7 @@ use crate::net::connection::Connection;
 use crate::net::departure::Departure;
 use crate::net::is_late;
 use crate::net::listener::{Listener, Service, bearable};
+use crate::net::memory::{Bytes, Memory};
 use crate::net::outbox::Pace;
 
 /// The pause between two tokens for one peer, unless another is set. Measured with a Python reader that takes one read for
@@ -58,6 +59,8 @@ pub(crate) struct RelaySettings {
     pub port: u16,
     /// The most peers. Kept below what the machine allows.
     pub max_clients: usize,
+    /// The memory for what is held for its clients, in bytes. `None`: what suits the machine.
+    pub memory: Option<u64>,
     /// The least time between two tokens for one peer.
     pub pause: Duration,
 }
@@ -75,7 +78,12 @@ impl Relay {
     /// The address cannot be used.
     pub(crate) fn bind(settings: RelaySettings) -> Result<Relay, String> {
         let max_clients = bearable(settings.max_clients, 0, "relay");
-        let listener = Listener::bind(&settings.host, settings.port, max_clients)?;
+        let listener = Listener::bind(
+            &settings.host,
+            settings.port,
+            max_clients,
+            Arc::new(Memory::new(settings.memory)),
+        )?;
         Ok(Relay {
             listener,
             pause: settings.pause,
@@ -84,11 +92,11 @@ impl Relay {
 
     /// Passes a token on to every other peer that has its thread. All is pushed while no peer comes or goes, so all of them get one order.
     fn pass_on(&self, from: &Connection, token: Vec<u8>) {
-        let bytes: Arc<[u8]> = token.into();
+        let bytes = Bytes::from(token);
         let mut full = None;
         for peer in self.listener.connections().iter() {
             if peer.id != from.id && !peer.is_greeting() {
-                peer.outbox().push(Arc::clone(&bytes));
+                peer.outbox().push(bytes.clone());
                 if !peer.outbox().has_space() {
                     full = Some(Arc::clone(peer.outbox()));
                 }
@@ -134,9 +142,14 @@ impl Service for Relay {
                 n_dropped += bytes.len();
             }
         };
+        let mut n_held = 0;
         let departure = loop {
             let mut bytes = [0; READ_LEN];
             connection.outbox().flush();
+            let n = splitter.held().len();
+            // Twice, for the space that a growing buffer takes.
+            connection.outbox().account().change(n_held, 2 * n);
+            n_held = 2 * n;
             let read = connection
                 .set_patience(splitter.wait())
                 .and_then(|()| connection.stream().read(&mut bytes));

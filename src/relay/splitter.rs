@@ -113,7 +113,10 @@ impl Splitter {
             rest = &rest[n..];
             self.n_letters = 0;
         }
-        self.buffer.drain(..self.buffer.len() - rest.len());
+        if !pieces.is_empty() {
+            // A short rest keeps no long buffer.
+            self.buffer = rest.to_vec();
+        }
         pieces
     }
 

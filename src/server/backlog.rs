@@ -4,13 +4,18 @@
 //! Lines have numbers, from 1. For each member the group knows the number of the last line that it has. No lock, no clock.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 
 use super::frame::Frame;
 use super::turn::Line;
+use crate::net::memory::Memory;
 use crate::wire::name::UserName;
 
 /// The most that is kept of a group, in bytes of frames. A page of pasted text fits.
 const MAX_KEPT: usize = 64 << 10;
+
+/// What an entry costs, with its name, in a queue that may be half empty.
+const ENTRY_COST: usize = 2 * size_of::<(UserName, Line)>() + 64;
 
 /// The last lines of a group.
 pub(crate) struct Backlog {
@@ -20,16 +25,18 @@ pub(crate) struct Backlog {
     /// The number of the last line that was said, or 0.
     last: u64,
     max_lines: usize,
+    memory: Arc<Memory>,
 }
 
 impl Backlog {
-    /// Keeps this many lines at most.
-    pub(crate) fn new(max_lines: usize) -> Backlog {
+    /// Keeps this many lines at most, which count in this memory.
+    pub(crate) fn new(max_lines: usize, memory: &Arc<Memory>) -> Backlog {
         Backlog {
             lines: VecDeque::new(),
             n_bytes: 0,
             last: 0,
             max_lines,
+            memory: Arc::clone(memory),
         }
     }
 
@@ -46,12 +53,27 @@ impl Backlog {
             number: self.last,
         };
         self.n_bytes += frame.bytes.len();
+        frame.bytes.count_in(&self.memory);
+        self.memory.add(ENTRY_COST);
         self.lines.push_back((by.clone(), line.clone()));
         while self.lines.len() > self.max_lines || self.n_bytes > MAX_KEPT {
             let oldest = self.lines.pop_front();
             self.n_bytes -= oldest.map_or(0, |(_, line)| line.frame.bytes.len());
+            self.memory.free(ENTRY_COST);
         }
         line
+    }
+
+    /// What the lines cost, in bytes.
+    pub(crate) fn cost(&self) -> usize {
+        self.n_bytes + self.lines.len() * ENTRY_COST
+    }
+
+    /// Keeps none of the lines any more.
+    pub(crate) fn forget(&mut self) {
+        self.memory.free(self.lines.len() * ENTRY_COST);
+        self.lines = VecDeque::new();
+        self.n_bytes = 0;
     }
 
     /// The number of the line with this mark, if it is kept.
@@ -76,6 +98,12 @@ impl Backlog {
     }
 }
 
+impl Drop for Backlog {
+    fn drop(&mut self) {
+        self.forget();
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -96,7 +124,7 @@ mod tests {
 
     #[test]
     fn a_member_gets_what_the_others_said_since() {
-        let mut backlog = Backlog::new(3);
+        let mut backlog = Backlog::new(3, &Arc::default());
         assert_eq!(missed(&backlog, 0, "bob"), (0, String::new()));
         for (by, text) in [("alice", "one"), ("bob", "two"), ("alice", "three")] {
             backlog.push(&name(by), &Frame::plain(text));
@@ -118,12 +146,12 @@ mod tests {
 
     #[test]
     fn long_lines_give_way_sooner_and_without_room_nothing_is_kept() {
-        let mut backlog = Backlog::new(200);
+        let mut backlog = Backlog::new(200, &Arc::default());
         let long = Frame::plain(vec![b'x'; MAX_KEPT / 2]);
         let numbers = [1, 2, 3].map(|_| backlog.push(&name("alice"), &long).number);
         assert_eq!(numbers, [1, 2, 3]);
         assert_eq!(backlog.since(0, &name("bob")).0, 1);
-        let mut none = Backlog::new(0);
+        let mut none = Backlog::new(0, &Arc::default());
         none.push(&name("alice"), &long);
         assert_eq!(missed(&none, 0, "bob"), (1, String::new()));
     }

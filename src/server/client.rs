@@ -12,7 +12,7 @@ use parking_lot::Mutex;
 
 use super::frame::{Frame, farewell, sealed_frame};
 use super::refusal::Refusal;
-use super::turn::{Event, Line, Pass, Turn};
+use super::turn::{Event, Line, MAX_PARKED, Pass, Turn};
 use crate::net::connection::ClientId;
 use crate::net::deadlines::Awaited;
 use crate::net::departure::Departure;
@@ -20,6 +20,7 @@ use crate::net::fairness::Source;
 use crate::net::outbox::Outbox;
 use crate::seal::{Key, PublicKey};
 use crate::wire::command::{self, CLOSING, Dialect, NO_BODY, WAIT_DISCONNECT};
+use crate::wire::frame::BODY_STEP;
 use crate::wire::joining::Introduction;
 use crate::wire::name::UserName;
 
@@ -86,6 +87,15 @@ impl Client {
         })
     }
 
+    /// How much of a file is in memory at once on its way from the client or to it, in bytes. It is less if there are many clients. But a
+    /// Python client wants a short file in one piece.
+    pub(crate) fn file_step(&self) -> usize {
+        match self.dialect {
+            Dialect::Python => BODY_STEP,
+            Dialect::Fernchat => self.outbox.account().memory.share(2 * BODY_STEP) / 2,
+        }
+    }
+
     /// Whether the client numbers its messages. Then each of them is confirmed, and not echoed.
     pub(crate) fn numbers_messages(&self) -> bool {
         !self.run.is_empty()
@@ -115,9 +125,23 @@ impl Client {
     /// Sends a line when its turn comes.
     pub(crate) fn send_line(&self, line: Line) {
         let mut turn = self.turn.lock();
-        if let Some(line) = turn.line(line) {
-            self.push_line(line);
+        let before = turn.entries_cost();
+        if line.number == 0 {
+            // A chat line counts in the backlog already.
+            line.frame.bytes.count_in(&self.outbox.account().memory);
         }
+        match turn.line(line) {
+            Some(line) => self.push_line(line),
+            None => self.count_parked(&mut turn, before),
+        }
+    }
+
+    /// What is parked for the client, where entries cost `before` until now, has changed: it counts, and must stay within the client's share of the memory.
+    fn count_parked(&self, turn: &mut Turn, before: usize) {
+        let account = self.outbox.account();
+        turn.lose_above(account.memory.share(MAX_PARKED));
+        account.change(before, turn.entries_cost());
+        account.park(turn.parked_len());
     }
 
     fn push_line(&self, Line { frame, number }: Line) {
@@ -161,21 +185,30 @@ impl Client {
         self.outbox.end(departure, END_TIME);
     }
 
+    /// Disconnects the client at once, whether it is a member or waits, and tells it why.
+    pub(crate) fn disconnect(&self, reason: &str, departure: Departure) {
+        if self.check_member().is_ok() {
+            self.close(reason, departure);
+        } else {
+            self.close_waiting(reason, departure);
+        }
+    }
+
     /// Disconnects the client, so that another gets its place.
     pub(crate) fn make_room(&self) {
         let reason = "The server is full, and your address has most of its places.";
-        if self.check_member().is_ok() {
-            self.close(reason, Departure::MadeRoom);
-        } else {
-            self.close_waiting(reason, Departure::MadeRoom);
-        }
+        self.disconnect(reason, Departure::MadeRoom);
         // Its thread and its descriptor are wanted, too.
         self.outbox.end(Departure::MadeRoom, ROOM_TIME);
     }
 
     /// The server's clock has ticked. Called without any lock: if a download takes too long, it is dropped here, perhaps with its file.
     pub(crate) fn tick(self: &Arc<Client>) {
-        let called_off = self.turn.lock().tick();
+        let mut turn = self.turn.lock();
+        let before = turn.entries_cost();
+        let called_off = turn.tick();
+        self.count_parked(&mut turn, before);
+        drop(turn);
         drop(called_off);
         let news = std::mem::take(&mut *self.news.lock());
         news.into_iter().for_each(|text| self.tell(text));
@@ -185,6 +218,7 @@ impl Client {
     /// turn knows that they are due.
     pub(crate) fn take_turn<T>(self: &Arc<Client>, tell: impl FnOnce(&mut Turn) -> T) -> T {
         let mut turn = self.turn.lock();
+        let before = turn.entries_cost();
         let answer = tell(&mut turn);
         while let Some(pass) = turn.next_pass() {
             match pass {
@@ -202,6 +236,7 @@ impl Client {
                 }
             }
         }
+        self.count_parked(&mut turn, before);
         answer
     }
 }

@@ -126,13 +126,16 @@ impl Download {
         self.length.goes_to(member);
         let (length, len) = (&self.length.bytes, self.body.token_len());
         let mut fault = None;
-        let n_written = write_body(stream, length, len, |offset, piece| {
+        let (account, step) = (member.outbox.account(), member.file_step());
+        account.hold(step);
+        let n_written = write_body(stream, length, len, step, |offset, piece| {
             self.body.read_at(piece, offset).unwrap_or_else(|error| {
                 fault.get_or_insert(error);
                 piece.fill(FILLER);
                 if offset == 0 { 0 } else { piece.len() }
             })
         })?;
+        account.release(step);
         if n_written == 0 {
             let no_body = sealed_frame(&member.key, NO_BODY);
             no_body.goes_to(member);

@@ -7,6 +7,7 @@
 use std::fmt::Display;
 use std::sync::Arc;
 
+use crate::net::memory::Bytes;
 use crate::net::outbox::Outbox;
 use crate::seal::Key;
 use crate::wire::command::{Dialect, KICKED, notice, with};
@@ -17,7 +18,7 @@ use crate::wire::watch;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Frame {
     /// The length and the token.
-    pub bytes: Arc<[u8]>,
+    pub bytes: Bytes,
     token_len: usize,
     kind: &'static str,
 }
@@ -58,7 +59,7 @@ impl Frame {
     /// Sends the frame to a client.
     pub(crate) fn send(&self, client: impl Display, outbox: &Arc<Outbox>) {
         self.goes_to(client);
-        outbox.push(Arc::clone(&self.bytes));
+        outbox.push(self.bytes.clone());
     }
 
     /// Shows in the log that this frame goes out to a client.

@@ -43,15 +43,15 @@ pub(crate) struct Group {
 }
 
 impl Group {
-    /// A new group without members, which keeps this many lines.
-    pub(crate) fn new(admin: UserName, backlog: usize, changes: &Arc<Changes>) -> Group {
+    /// A new group without members.
+    pub(crate) fn new(admin: UserName, backlog: Backlog, changes: &Arc<Changes>) -> Group {
         Group {
             admin,
             members: BTreeMap::new(),
             requests: BTreeMap::new(),
             bans: Bans::default(),
             announcer: Announcer::default(),
-            backlog: Backlog::new(backlog),
+            backlog,
             changes: Arc::clone(changes),
         }
     }
@@ -369,6 +369,16 @@ impl Group {
     /// people who are offline are forgotten with the group, and so is who the admin was.
     pub(crate) fn is_forgettable(&self) -> bool {
         self.members.len() <= 1 && !self.has_clients()
+    }
+
+    /// What the lines cost that are kept for members that are offline, in bytes.
+    pub(crate) fn backlog_cost(&self) -> usize {
+        self.backlog.cost()
+    }
+
+    /// Keeps none of these lines any more.
+    pub(crate) fn forget_lines(&mut self) {
+        self.backlog.forget();
     }
 
     /// Whether anybody is online or waits.

@@ -1,6 +1,6 @@
 //! The inbox: what one client sends, frame by frame, and opened.
 
-use std::io::Read;
+use std::io::{self, Read};
 use std::sync::Arc;
 
 use super::client::Client;
@@ -12,7 +12,7 @@ use crate::wire::watch;
 
 /// The frames of one client.
 pub(crate) struct Inbox<'a, R> {
-    frames: FrameReader<R>,
+    frames: FrameReader<Meter<R>>,
     key: &'a Key,
     outbox: Arc<Outbox>,
     /// What the log calls the client.
@@ -25,7 +25,15 @@ impl<'a, R: Read> Inbox<'a, R> {
     /// The inbox of a client that is joining. Until it is a member, it may send short frames only.
     pub(crate) fn new(stream: R, key: &'a Key, outbox: &Arc<Outbox>, who: String) -> Inbox<'a, R> {
         Inbox {
-            frames: FrameReader::new(stream, MAX_GREETING_FRAME),
+            frames: FrameReader::new(
+                Meter {
+                    stream,
+                    outbox: Arc::clone(outbox),
+                    n_read: 0,
+                    n_held: 0,
+                },
+                MAX_GREETING_FRAME,
+            ),
             key,
             outbox: Arc::clone(outbox),
             who,
@@ -51,6 +59,7 @@ impl<'a, R: Read> Inbox<'a, R> {
             // Before this thread waits for more, everything that it has caused goes out.
             self.outbox.flush();
         }
+        self.count_anew();
         let opens = |token: &[u8]| self.key.opens(token);
         let frame = match self.frames.next_frame(&opens) {
             // A client that waited may have become a member since it was asked last.
@@ -70,10 +79,20 @@ impl<'a, R: Read> Inbox<'a, R> {
 
     /// The next piece of a body, of which `left` bytes are due.
     pub(crate) fn piece(&mut self, left: u64, piece: &mut [u8]) -> Result<Piece, Departure> {
+        self.count_anew();
         // Only a member sends bodies. A frame inside one may be long.
         self.frames.allow(MAX_FRAME);
         let opens = |token: &[u8]| self.key.opens(token);
-        Ok(self.frames.next_piece(left, piece, &opens)?)
+        let piece = self.frames.next_piece(left, piece, &opens)?;
+        // What is in the caller's buffer, the caller counts.
+        self.count_anew();
+        Ok(piece)
+    }
+
+    /// What was returned has been used. The rest still counts.
+    fn count_anew(&mut self) {
+        let n_held = self.frames.n_held();
+        self.frames.stream().count(n_held);
     }
 
     /// Opens a token.
@@ -84,6 +103,39 @@ impl<'a, R: Read> Inbox<'a, R> {
             return Err(WireError::TextTooLong(text.len()).into());
         }
         String::from_utf8(text).map_err(|_| WireError::NotUtf8.into())
+    }
+}
+
+/// A stream that counts what lies in memory of a long frame: what was read since the last frame, twice for the space that a growing buffer
+/// takes.
+struct Meter<R> {
+    stream: R,
+    outbox: Arc<Outbox>,
+    n_read: usize,
+    n_held: usize,
+}
+
+/// What may be read of a frame before it counts, in bytes.
+const FREE_LEN: usize = 4 << 10;
+
+impl<R> Meter<R> {
+    /// This much lies in memory now.
+    fn count(&mut self, n: usize) {
+        let n_held = if n > FREE_LEN { 2 * n } else { 0 };
+        self.outbox.account().change(self.n_held, n_held);
+        (self.n_read, self.n_held) = (n, n_held);
+    }
+}
+
+impl<R: Read> Read for Meter<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        if self.outbox.is_short() {
+            // While the memory is used up, nothing more is read for a client for which much is held.
+            self.outbox.wait_for_space();
+        }
+        let n = self.stream.read(buffer)?;
+        self.count(self.n_read + n);
+        Ok(n)
     }
 }
 

@@ -59,7 +59,9 @@ use self::table::GroupTable;
 use crate::net::connection::Connection;
 use crate::net::deadlines::PROBE_TIME;
 use crate::net::departure::Departure;
+use crate::net::fairness::Source;
 use crate::net::listener::{GREETING_PLACES, Listener, Service, bearable};
+use crate::net::memory::Memory;
 use crate::net::outbox::Pace;
 use crate::seal::{Key, Secret};
 use crate::wire::command::notice;
@@ -82,6 +84,8 @@ pub(crate) struct ServerSettings {
     pub secret_file: Option<PathBuf>,
     /// The file that keeps the groups over a restart. `None`: they are forgotten.
     pub state: Option<PathBuf>,
+    /// The memory for what is held for its clients, in bytes. `None`: what suits the machine.
+    pub memory: Option<u64>,
     /// How many lines a group keeps for members that are offline. 0: none.
     pub backlog: usize,
 }
@@ -100,6 +104,7 @@ impl ServerSettings {
             spool: std::env::temp_dir(),
             secret_file: None,
             state: None,
+            memory: None,
             backlog: 200,
         }
     }
@@ -132,7 +137,8 @@ impl Server {
     pub(crate) fn bind(mut settings: ServerSettings) -> Result<Server, String> {
         settings.max_clients = bearable(settings.max_clients, GREETING_PLACES, "server");
         let places = settings.max_clients + GREETING_PLACES;
-        let listener = Listener::bind(&settings.host, settings.port, places)?;
+        let memory = Arc::new(Memory::new(settings.memory));
+        let listener = Listener::bind(&settings.host, settings.port, places, Arc::clone(&memory))?;
         let spool = Spool::new(&settings.spool).map_err(|error| {
             let folder = settings.spool.display();
             format!("cannot keep files in {folder}: {error}; choose another folder with --spool")
@@ -149,7 +155,7 @@ impl Server {
         let shared = Shared {
             key,
             salt,
-            table: GroupTable::new(settings.backlog),
+            table: GroupTable::new(settings.backlog, memory),
             spool,
             places: Places::default(),
             probe_time: PROBE_TIME,
@@ -241,6 +247,24 @@ impl Service for Server {
     fn run_beside(&self, stopped: &Receiver<()>) {
         if let Some(state) = &self.state {
             state.saving_loop(&self.shared.table, stopped);
+        }
+    }
+
+    fn kept(&self) -> Vec<(Source, usize)> {
+        self.shared.table.kept()
+    }
+
+    fn forget(&self, source: Source) {
+        self.shared.table.forget_lines(source);
+    }
+
+    fn tell_why(&self, client: &Connection, reason: &str, departure: Departure) {
+        let found = |group: &Group| {
+            let clients = group.online().chain(group.waiting());
+            clients.filter(|one| one.id == client.id).cloned().collect()
+        };
+        for one in self.shared.table.clients(found) {
+            one.disconnect(reason, departure.clone());
         }
     }
 

@@ -186,7 +186,7 @@ fn parse_line(
         let name = GroupName::parse(name).map_err(|error| error.to_string())?;
         // The next line says who the admin is. Until then, nobody is.
         let nobody = UserName::parse(UNKNOWN).map_err(|error| error.to_string())?;
-        *group = Some((name, Group::new(nobody, table.backlog, &table.changes)));
+        *group = Some((name, table.new_group(nobody)));
         return is_over(fields);
     }
     let (_, group) = group.as_mut().ok_or("there is no group above")?;

@@ -9,13 +9,15 @@ use std::sync::atomic::AtomicBool;
 
 use parking_lot::{Mutex, RwLock};
 
+use super::backlog::Backlog;
 use super::client::Client;
 use super::group::Group;
 use super::joining::JoinFrames;
 use super::refusal::Refusal;
 use crate::net::connection::ClientId;
 use crate::net::fairness::{Source, who_makes_room};
-use crate::wire::name::GroupName;
+use crate::net::memory::Memory;
+use crate::wire::name::{GroupName, UserName};
 
 /// The most groups. If the table is full, it forgets groups as [`Group::is_forgettable`] says. If it is still full, a group without anybody
 /// online makes room.
@@ -25,7 +27,8 @@ const MAX_GROUPS: usize = 10_000;
 pub(crate) struct GroupTable {
     groups: RwLock<HashMap<GroupName, Founded>>,
     /// How many lines each keeps for members that are offline.
-    pub(super) backlog: usize,
+    backlog: usize,
+    memory: Arc<Memory>,
     pub(super) changes: Arc<Changes>,
 }
 
@@ -47,11 +50,12 @@ struct Founded {
 }
 
 impl GroupTable {
-    /// An empty table, whose groups keep this many lines.
-    pub(crate) fn new(backlog: usize) -> GroupTable {
+    /// An empty table, whose groups keep this many lines, which count in this memory.
+    pub(crate) fn new(backlog: usize, memory: Arc<Memory>) -> GroupTable {
         GroupTable {
             groups: RwLock::default(),
             backlog,
+            memory,
             changes: Arc::default(),
         }
     }
@@ -83,7 +87,7 @@ impl GroupTable {
             let name = who_is_forgotten(&groups, client.source).ok_or(Refusal::NoMoreGroups)?;
             groups.remove(&name);
         }
-        let mut group = Group::new(client.name.clone(), self.backlog, &self.changes);
+        let mut group = self.new_group(client.name.clone());
         group.found(client, frames);
         let group = Arc::new(Mutex::new(group));
         let founded = Founded {
@@ -93,6 +97,15 @@ impl GroupTable {
         };
         groups.insert(name.clone(), founded);
         Ok((group, "founds"))
+    }
+
+    /// A group without members, which is not in the table yet.
+    pub(super) fn new_group(&self, admin: UserName) -> Group {
+        Group::new(
+            admin,
+            Backlog::new(self.backlog, &self.memory),
+            &self.changes,
+        )
     }
 
     /// Puts a group into the table that was in the state file. Returns whether there is one of this name already.
@@ -120,6 +133,24 @@ impl GroupTable {
             .iter()
             .flat_map(|group| of(&group.lock()))
             .collect()
+    }
+
+    /// What the lines cost that are kept for members that are offline, in bytes, for each source whose groups keep any.
+    pub(crate) fn kept(&self) -> Vec<(Source, usize)> {
+        let groups = self.groups.read();
+        let groups = groups.values();
+        let mut kept: HashMap<Source, usize> = HashMap::new();
+        for it in groups {
+            *kept.entry(it.source).or_default() += it.group.lock().backlog_cost();
+        }
+        kept.into_iter().filter(|(_, cost)| *cost > 0).collect()
+    }
+
+    /// Forgets the lines that are kept in the groups of this source.
+    pub(crate) fn forget_lines(&self, source: Source) {
+        let groups = self.groups.read();
+        let its = groups.values().filter(|it| it.source == source);
+        its.for_each(|it| it.group.lock().forget_lines());
     }
 
     /// All groups.

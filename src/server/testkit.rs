@@ -61,7 +61,7 @@ impl Kit {
                 },
                 key: Arc::new(Key::generate()),
                 salt: None,
-                table: GroupTable::new(3),
+                table: GroupTable::new(3, Arc::default()),
                 spool: Spool::new(folder.path()).unwrap(),
                 places: Mutex::default(),
                 probe_time: Duration::ZERO,
@@ -78,8 +78,8 @@ impl Kit {
     }
 
     /// Its bytes.
-    pub fn bytes(&self, text: impl AsRef<[u8]>) -> Arc<[u8]> {
-        self.frame(text).bytes
+    pub fn bytes(&self, text: impl AsRef<[u8]>) -> Vec<u8> {
+        self.frame(text).bytes.to_vec()
     }
 
     fn output(&self) -> Output {

@@ -23,8 +23,12 @@ use super::frame::Frame;
 use crate::net::departure::Departure;
 use crate::net::listener::TICK;
 
-/// How many bytes may be parked for a client. Meanwhile a person may be typing a name, and a file may take minutes.
-const MAX_PARKED: usize = 8 << 20;
+/// How many bytes may be parked for a client, if its share of the memory allows. Meanwhile a person may be typing a name, and a file may
+/// take minutes.
+pub(crate) const MAX_PARKED: usize = 8 << 20;
+
+/// What an entry costs in a queue that may be half empty.
+const ENTRY_COST: usize = 2 * size_of::<(u64, Event)>();
 
 /// How many offers may wait for one client, without the one under way.
 const MAX_OFFERS: usize = 64;
@@ -74,7 +78,7 @@ pub(crate) enum Event {
     /// A chat line or a notice.
     Line(Line),
     /// A file.
-    Offer(Offer),
+    Offer(Box<Offer>),
     /// The last frames for this client, and why its connection ends.
     End(Vec<Frame>, Departure),
 }
@@ -141,14 +145,30 @@ impl Turn {
         }
         self.is_ended = matches!(event, Event::End(..));
         self.parked.push_back((self.n_ticks, event));
+        self.lose_above(MAX_PARKED);
+    }
+
+    /// The bytes of the lines that are parked for the client, and perhaps for others as well.
+    pub(crate) fn parked_len(&self) -> usize {
+        self.parked_len
+    }
+
+    /// What the entries cost that hold what is parked, in bytes.
+    pub(crate) fn entries_cost(&self) -> usize {
+        self.parked.len() * ENTRY_COST
+    }
+
+    /// If what is parked costs more than this, in bytes with its entries, the oldest lines are lost.
+    pub(crate) fn lose_above(&mut self, most: usize) {
         let is_line = |(_, event): &(u64, Event)| matches!(event, Event::Line(_));
-        while self.parked_len > MAX_PARKED {
+        while self.parked_len + self.entries_cost() > most {
             let oldest = self.parked.iter().position(is_line);
             let removed = oldest.and_then(|at| self.parked.remove(at));
-            if let Some((_, Event::Line(line))) = removed {
-                self.parked_len -= line.frame.bytes.len();
-                self.n_lost += 1;
-            }
+            let Some((_, Event::Line(line))) = removed else {
+                return;
+            };
+            self.parked_len -= line.frame.bytes.len();
+            self.n_lost += 1;
         }
     }
 
@@ -157,7 +177,7 @@ impl Turn {
         let is_offer = |(_, event): &&(u64, Event)| matches!(event, Event::Offer(_));
         let has_space = !self.is_ended && self.parked.iter().filter(is_offer).count() < MAX_OFFERS;
         if has_space {
-            self.event(Event::Offer(offer));
+            self.event(Event::Offer(Box::new(offer)));
         }
         has_space
     }

@@ -16,7 +16,7 @@ use crate::net::deadlines::Awaited;
 use crate::net::departure::Departure;
 use crate::seal::token_len;
 use crate::wire::command::{BODY_END, Dialect, FILE_ERROR, SEND_FILE};
-use crate::wire::frame::{BODY_STEP, Piece, WireError};
+use crate::wire::frame::{Piece, WireError};
 use crate::wire::name::FileName;
 
 /// How long an upload may stand still before its client is disconnected. Until then it keeps space in the spool from others.
@@ -54,7 +54,9 @@ impl<R: Read> Session<'_, R> {
             let source = self.client.source;
             self.shared.spool.begin(&self.shared.key, source)
         };
-        let mut piece = vec![0; BODY_STEP];
+        let account = self.client.outbox.account();
+        let mut piece = vec![0; self.client.file_step()];
+        account.hold(piece.len());
         let mut left = length;
         while left > 0 {
             self.client.outbox.expect(Awaited::More, MORE_TIME);
@@ -71,6 +73,7 @@ impl<R: Read> Session<'_, R> {
             }
         }
         self.client.outbox.expect_no_more(Awaited::More);
+        self.client.outbox.account().release(piece.len());
         Ok(stored.and_then(Upload::finish))
     }
 }

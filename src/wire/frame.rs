@@ -87,6 +87,11 @@ impl<R: Read> FrameReader<R> {
         &mut self.stream
     }
 
+    /// How many bytes have been read and not been returned yet.
+    pub fn n_held(&self) -> usize {
+        self.front().len()
+    }
+
     /// Reads the next frame and returns its token, or `None` at the end of the stream. Whether the token opens is not asked, except of
     /// torn frames: there `opens` decides which length is the token's.
     ///
@@ -230,22 +235,23 @@ fn read(stream: &mut impl Read, buffer: &mut [u8]) -> Result<usize, WireError> {
     }
 }
 
-/// Writes a body of `len` bytes behind the frame that says its length. `read_at` copies the bytes at an offset of the body into a buffer and
-/// returns their number; if that is 0, the body ends there. Returns how many bytes of the body were written. If none were, the frame was
-/// not written either.
+/// Writes a body of `len` bytes behind the frame that says its length, at most `step` bytes at once. `read_at` copies the bytes at an
+/// offset of the body into a buffer and returns their number; if that is 0, the body ends there. Returns how many bytes of the body were
+/// written. If none were, the frame was not written either. The frame is shorter than a step.
 ///
 /// The frame and the first piece go in one write, because a Python client reads the whole body with one call.
 pub fn write_body(
     stream: &mut dyn Write,
     frame: &[u8],
     len: u64,
+    step: usize,
     mut read_at: impl FnMut(u64, &mut [u8]) -> usize,
 ) -> io::Result<u64> {
-    let mut buffer = vec![0; BODY_STEP];
+    let mut buffer = vec![0; step];
     buffer[..frame.len()].copy_from_slice(frame);
     let (mut start, mut written) = (frame.len(), 0);
     while written < len {
-        let end = BODY_STEP.min(start + (len - written).min(BODY_STEP as u64) as usize);
+        let end = step.min(start + (len - written).min(step as u64) as usize);
         let n = read_at(written, &mut buffer[start..end]);
         if n == 0 {
             break;

@@ -604,6 +604,64 @@ impl Peer {
     }
 }
 
+/// A stranger's own group. All its members have opened a dialogue, and none of them reads.
+pub struct Den {
+    pub admin: Peer,
+    pub members: Vec<Peer>,
+}
+
+impl Den {
+    pub fn found(port: u16, group: &str, n_members: usize) -> Den {
+        let mut admin = Peer::stranger(port, "mallory", group);
+        admin.hears("/adminReady");
+        let waits = |n: usize| Peer::stranger(port, &format!("m{n}"), group);
+        let mut members: Vec<Peer> = (0..n_members).map(waits).collect();
+        for (n, member) in members.iter_mut().enumerate() {
+            member.hears("/wait");
+            for (text, answer) in [
+                ("/approveRequest", "/approveRequest"),
+                (".", "/proceed"),
+                (&format!("m{n}"), "is now a member"),
+            ] {
+                admin.says(text);
+                while !admin.hears_text().contains(answer) {}
+            }
+            member.hears("/accepted");
+            member.says("/messageSend");
+        }
+        Den { admin, members }
+    }
+
+    /// The admin says this many lines of this length in one go. Returns early if the server ends the connection.
+    pub fn flood(admin: &mut Peer, n_lines: usize, len: usize) {
+        let mut reader = admin.socket.try_clone().unwrap();
+        let frames = [admin.frame("/messageSend"), admin.frame(&"x".repeat(len))];
+        let line = frames.concat();
+        thread::scope(|scope| {
+            // What it hears is taken, or the server waits for it.
+            scope.spawn(|| std::io::copy(&mut reader, &mut std::io::sink()));
+            let is_over = (0..n_lines).any(|_| admin.socket.write_all(&line).is_err());
+            if !is_over {
+                // Nothing more: its last lines have been taken when the server closes.
+                let _ = admin.socket.write_all(&admin.frame("/disconnect"));
+            }
+            // The end wakes the reader.
+            let _ = admin.socket.shutdown(std::net::Shutdown::Write);
+        });
+    }
+}
+
+/// Each peer sends a frame of 1 MiB but for its last bytes. Those that the server disconnects cannot.
+pub fn send_partial_frames(peers: &mut [Peer]) {
+    let mut bytes = vec![b'g'; 1 << 20];
+    let length = bytes.len() as u32;
+    bytes.truncate(bytes.len() - 100);
+    for peer in peers {
+        let sent = peer.socket.write_all(&length.to_be_bytes());
+        let _ = sent.and_then(|()| peer.socket.write_all(&bytes));
+    }
+}
+
 /// Uploads as a Python client does: everything, even if the server refuses it. Returns the result.
 pub fn upload(peer: &mut Peer, name: &str, body: &[u8]) -> String {
     peer.says("/fileTransfer");

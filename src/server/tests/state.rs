@@ -1,11 +1,13 @@
 //! Tests of the state file: what it keeps, and what it refuses.
 
+use std::sync::Arc;
+
 use super::*;
 use crate::seal::Identity;
 use crate::server::testkit::{DEN, Kit};
 
 fn load(path: &Path) -> Result<GroupTable, String> {
-    let table = GroupTable::new(3);
+    let table = GroupTable::new(3, Arc::default());
     StateFile::load(path, &table).map(|_| table)
 }
 
