@@ -156,9 +156,33 @@ pub(crate) fn spawn(name: &str, body: impl FnOnce() + Send + 'static) -> io::Res
     builder.spawn(body).map(drop)
 }
 
-/// Calls `act` at each Ctrl-C and SIGTERM, in a thread of its own. The process then does not end by itself.
-pub(crate) fn at_signal(act: Box<dyn FnMut() + Send>) -> Result<(), ctrlc::Error> {
-    ctrlc::set_handler(act)
+/// Calls `act` at each Ctrl-C, SIGTERM and SIGHUP, in a thread of its own. The process then does not end by itself. What was ignored at
+/// the start, as SIGHUP under nohup, stays ignored. SIGINT does not: a script's shell ignores it for all that runs in the background.
+#[cfg(unix)]
+pub(crate) fn at_signal(mut act: impl FnMut() + Send + 'static) -> io::Result<()> {
+    use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+    let ignored = field_of_status("SigIgn")
+        .and_then(|set| u64::from_str_radix(&set, 16).ok())
+        .unwrap_or(0);
+    let signals = [SIGINT, SIGTERM, SIGHUP].into_iter();
+    let signals = signals.filter(|signal| *signal == SIGINT || ignored & (1 << (signal - 1)) == 0);
+    let mut signals = signal_hook::iterator::Signals::new(signals)?;
+    spawn("signals", move || signals.forever().for_each(|_| act()))
+}
+
+/// Calls `act` at each Ctrl-C, in a thread of its own. The process then does not end by itself.
+#[cfg(not(unix))]
+pub fn at_signal(act: impl FnMut() + Send + 'static) -> io::Result<()> {
+    ctrlc::set_handler(act).map_err(io::Error::other)
+}
+
+/// What Linux says of this process under this name. `None`: another system.
+#[cfg(unix)]
+fn field_of_status(name: &str) -> Option<String> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let mut lines = status.lines();
+    let value = lines.find_map(|line| line.strip_prefix(name)?.strip_prefix(':'))?;
+    Some(value.trim().to_owned())
 }
 
 /// The addresses of this machine at which others can reach it, IPv4 first.

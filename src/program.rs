@@ -54,18 +54,18 @@ fn start(args: Args) -> Result<(), String> {
     }
 }
 
-/// Runs a service until Ctrl-C or SIGTERM. A second one ends the program at once.
+/// Runs a service until Ctrl-C, SIGTERM or SIGHUP. A second one ends the program at once.
 fn serve(service: impl Service + 'static) -> Result<(), String> {
     // It lives as long as the program, like the handler that stops it.
     let service: &'static _ = Box::leak(Box::new(service));
     let mut n_signals = 0;
-    machine::at_signal(Box::new(move || {
+    machine::at_signal(move || {
         n_signals += 1;
         match n_signals {
             1 => service.listener().stop(),
             _ => std::process::exit(1),
         }
-    }))
+    })
     .map_err(in_words)?;
     let reach = reach(service.listener().address());
     print_line(&format!("{reach}; {}", service.who_reads()))?;

@@ -26,7 +26,7 @@ const ARROWS: [(&str, &str); 11] = [
 ];
 
 /// Dependencies that are used in one place.
-const HOMES: [(&str, &str); 10] = [
+const HOMES: [(&str, &str); 11] = [
     ("aes::", "seal/"),
     ("fernet::", "seal/"),
     ("pbkdf2::", "seal/"),
@@ -35,6 +35,7 @@ const HOMES: [(&str, &str); 10] = [
     ("rustix::", "machine.rs"),
     ("rustyline::", "terminal/editor.rs"),
     ("ctrlc::", "machine.rs"),
+    ("signal_hook::", "machine.rs"),
     ("env_logger::", "log_queue.rs"),
     ("if_addrs::", "machine.rs"),
 ];

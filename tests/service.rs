@@ -7,7 +7,7 @@ use std::path::Path;
 use std::process::Command;
 
 use socket2::{Domain, Socket, Type};
-use support::{Peer, Program, Server, ends_well, fernchat, folder};
+use support::{Peer, Program, Server, ends_well, fernchat, folder, joins};
 
 /// The log goes into a pipe with this name, which stays open while nobody reads it.
 const LOG_TO_A_PIPE: &str =
@@ -100,4 +100,33 @@ fn a_port_probe_is_one_line_at_debug_and_a_member_two_at_info() {
     assert!(at_info[0].ends_with("alice founds group team"), "{log:#?}");
     let departed = format!("client 2 alice in team from {address} departed: hung up");
     assert!(at_info[1].ends_with(&departed), "{log:#?}");
+}
+
+#[test]
+fn a_signal_that_was_ignored_at_the_start_stays_ignored() {
+    let folder = folder();
+    let script = "trap '' HUP && exec \"$0\" server 127.0.0.1 0";
+    let mut server = Server::of(shell(script, folder.path()));
+    let mut client = Command::new("sh");
+    client
+        .args(["-c", "trap '' HUP && exec \"$0\" \"$@\""])
+        .arg(fernchat().get_program());
+    let mut alice = joins(client, server.port, "alice", &[]);
+    alice.hears("/help lists the commands.");
+    for program in [&server.program, &alice] {
+        program.signal("HUP");
+    }
+    let mut bob = server.client("bob");
+    alice.hears("bob has requested to join");
+    // Without that, it ends them.
+    bob.hears("You wait for the admin");
+    bob.signal("HUP");
+    ends_well(&mut bob);
+    for program in [&mut alice, &mut server.program] {
+        program.signal("TERM");
+        ends_well(program);
+    }
+    let mut server = Server::start();
+    server.program.signal("HUP");
+    ends_well(&mut server.program);
 }

@@ -198,7 +198,7 @@ fn chat(shared: &Arc<Shared>) -> Result<(), ClientError> {
     let sending = Arc::new(Sending::new(Arc::clone(shared)));
     let at_signal = Arc::clone(&sending);
     // If it cannot be set, a signal ends the program at once. One can chat all the same.
-    let _ = machine::at_signal(Box::new(move || at_signal.leave_at_signal()));
+    let _ = machine::at_signal(move || at_signal.leave_at_signal());
     let (link, frames, verdict) = join(shared)?;
     let (at_ctrl_c, at_second_ctrl_c) = (Arc::clone(&sending), Arc::clone(&sending));
     let _visit = shared.terminal.enter(Conversation {

@@ -93,7 +93,7 @@ pub(crate) fn run(settings: RelayClientSettings) -> Result<(), String> {
     });
     let at_signal = Arc::clone(&chat);
     // Without the handler a signal kills the program, which does a relay no harm.
-    let _ = machine::at_signal(Box::new(move || at_signal.leave(Shutdown::Both)));
+    let _ = machine::at_signal(move || at_signal.leave(Shutdown::Both));
     let at_second_ctrl_c = Arc::clone(&chat);
     let _visit = chat.terminal.enter(Conversation {
         name: settings.host,
