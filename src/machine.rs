@@ -5,6 +5,7 @@ use std::fs::{File, OpenOptions};
 use std::io;
 use std::net::{IpAddr, TcpStream};
 use std::path::{Path, PathBuf};
+use std::str::FromStr;
 
 use chrono::{Local, NaiveDateTime, SubsecRound};
 use tempfile::NamedTempFile;
@@ -19,9 +20,7 @@ const MAPS_PER_THREAD: u64 = 4;
 /// How many clients of two threads this process can bear. A thread that is not needed yet counts, because many may be needed at once.
 /// Raises the soft limit on descriptors as far as the system allows.
 pub(crate) fn client_ceiling() -> usize {
-    let maps = std::fs::read_to_string("/proc/sys/vm/max_map_count")
-        .ok()
-        .and_then(|text| text.trim().parse().ok());
+    let maps = number_in("/proc/sys/vm/max_map_count");
     let threads = maps.unwrap_or(u64::from(u16::MAX)) * 15 / 16 / MAPS_PER_THREAD;
     let ceiling = (threads / 2).min(descriptors().saturating_sub(OTHER_DESCRIPTORS));
     usize::try_from(ceiling).unwrap_or(usize::MAX)
@@ -183,6 +182,16 @@ fn field_of_status(name: &str) -> Option<String> {
     let mut lines = status.lines();
     let value = lines.find_map(|line| line.strip_prefix(name)?.strip_prefix(':'))?;
     Some(value.trim().to_owned())
+}
+
+/// The first port that any user may listen on.
+pub(crate) fn first_free_port() -> u16 {
+    number_in("/proc/sys/net/ipv4/ip_unprivileged_port_start").unwrap_or(1024)
+}
+
+/// What a file of the system holds, if that is a number.
+fn number_in<T: FromStr>(path: impl AsRef<Path>) -> Option<T> {
+    std::fs::read_to_string(path).ok()?.trim().parse().ok()
 }
 
 /// The addresses of this machine at which others can reach it, IPv4 first.

@@ -7,7 +7,7 @@ use std::path::Path;
 use std::process::Command;
 
 use socket2::{Domain, Socket, Type};
-use support::{Peer, Program, Server, ends_well, fernchat, folder, joins};
+use support::{Peer, Program, Server, ends_well, fernchat, folder, joins, skipped};
 
 /// The log goes into a pipe with this name, which stays open while nobody reads it.
 const LOG_TO_A_PIPE: &str =
@@ -129,4 +129,24 @@ fn a_signal_that_was_ignored_at_the_start_stays_ignored() {
     let mut server = Server::start();
     server.program.signal("HUP");
     ends_well(&mut server.program);
+}
+
+#[test]
+fn a_port_that_is_forbidden_is_explained_by_the_limit_of_this_system() {
+    // In a network of its own, where no port is in use, and without the rights of root.
+    let script = "echo 9000 >/proc/sys/net/ipv4/ip_unprivileged_port_start && ip link set lo up && \
+                  exec setpriv --bounding-set=-all --inh-caps=-all \"$0\" server 127.0.0.1 8000";
+    let output = Command::new("unshare")
+        .args(["--user", "--map-root-user", "--net", "sh", "-c", script])
+        .arg(fernchat().get_program())
+        .output();
+    let error = output.map_or_else(
+        |error| error.to_string(),
+        |output| String::from_utf8(output.stderr).unwrap(),
+    );
+    if !error.contains("error: cannot listen") {
+        return skipped(&format!("there is no network of its own here: {error}"));
+    }
+    let why = "ports below 9000 are for the system; try a higher one";
+    assert!(error.contains(why), "{error}");
 }

@@ -121,7 +121,7 @@ impl Listener {
         memory: Arc<Memory>,
     ) -> Result<Listener, String> {
         let refuse = |error| {
-            let advice = advice(&error);
+            let advice = advice(&error, port);
             format!("cannot listen on {host}:{port}: {advice} ({error})")
         };
         let addresses = resolve(host, port).map_err(refuse)?;
@@ -380,14 +380,24 @@ impl Listener {
     }
 }
 
-/// What to do about an address that cannot be listened on.
-fn advice(error: &io::Error) -> &'static str {
-    match error.kind() {
+/// What to do about an address or a port that cannot be listened on.
+fn advice(error: &io::Error, port: u16) -> String {
+    let first_free = machine::first_free_port();
+    let advice = match error.kind() {
         io::ErrorKind::AddrInUse => "the port is in use; choose another, or stop its program",
         io::ErrorKind::AddrNotAvailable => "this machine has no such address; try 0.0.0.0 for all",
-        io::ErrorKind::PermissionDenied => "ports below 1024 are for the system; try a higher one",
+        io::ErrorKind::PermissionDenied if cfg!(windows) => {
+            "Windows keeps the port for itself; try another (netsh int ipv4 show excludedportrange tcp lists what it keeps)"
+        }
+        io::ErrorKind::PermissionDenied if port < first_free => {
+            return format!("ports below {first_free} are for the system; try a higher one");
+        }
+        io::ErrorKind::PermissionDenied => {
+            "a policy of this system forbids it, such as one of SELinux or AppArmor; try another port, or have it allowed"
+        }
         _ => "try an address of this machine, such as 127.0.0.1 or 0.0.0.0",
-    }
+    };
+    advice.into()
 }
 
 #[cfg(test)]
@@ -452,6 +462,18 @@ mod tests {
             .and_then(|()| socket.read_exact(&mut answer))
             .is_ok()
             && answer == *b"?"
+    }
+
+    #[test]
+    #[cfg(target_os = "linux")]
+    fn a_forbidden_port_is_the_system_s_or_a_policy_s() {
+        let denied = io::ErrorKind::PermissionDenied.into();
+        let first_free = machine::first_free_port();
+        assert!(advice(&denied, first_free).starts_with("a policy of this system"));
+        if let Some(port) = first_free.checked_sub(1) {
+            let advice = advice(&denied, port);
+            assert!(advice.starts_with(&format!("ports below {first_free} ")));
+        }
     }
 
     #[test]
