@@ -37,7 +37,7 @@ Usage: fernchat COMMAND ...
   fernchat server HOST PORT              run a group chat's server
   fernchat client HOST PORT              join a group chat
 
-  fernchat relay [IP [PORT]]             run a relay, which reads nothing
+  fernchat relay [IP [PORT]]             run a relay, which cannot read anything
   fernchat relay-client [HOST [PORT]]    talk with those who share a key
   fernchat keygen [FILE]                 make a key
 
@@ -57,8 +57,8 @@ is all of its addresses.
   --max-clients N           at most N clients that have joined or wait (1000)
   --memory SIZE             for what is held for clients (half, at most 256M)
   --max-file SIZE           the largest file that is taken (4G)
-  --python-file-limit SIZE  the largest file offered to a Python client, or none
-                            for any (64K)
+  --python-file-limit SIZE  the largest file offered to a Python client (64K);
+                            none sets no limit
   --backlog N               the lines kept for members that are offline, at most
                             (200); 0 keeps none
   --spool DIR               where shared files lie until everybody has them (the
@@ -86,14 +86,14 @@ Joins a group chat. User name and group are asked for if they are not given.
   --identity FILE       the key pair that proves your name
   --no-reconnect        ends when the connection breaks
   --secret-file FILE    the secret of a closed server
-  --room-key-file FILE  a key that the members share, and the server has not
+  --room-key-file FILE  a key that the members share, and the server lacks
   --history FILE        keeps what was typed, for the next time
   --log FILE            keeps what is shown; the next start shows its last lines
-  --color WHEN          always, never, or auto: on a terminal, but for NO_COLOR
-  --time, --no-time     the time in front of each line (on a terminal)
-  --bell                rings at a line that mentions one's name
+  --color WHEN          always, never, or auto: if no NO_COLOR is set
+  --time, --no-time     the time in front of each line (at a terminal)
+  --bell                rings at a line that mentions your name
 
-Every line is said to the group, but for the commands that /help lists. From a
+Every line is said to the group, except the commands that /help lists. From a
 pipe, user name and group are the first two lines.
 
 Example:
@@ -127,9 +127,10 @@ PORT is 12345 unless they are given.
   --name NAME           the name; asked for if it is not given
   --history FILE        keeps what was typed, for the next time
   --log FILE            keeps what is shown; the next start shows its last lines
-  --color WHEN          always, never, or auto: on a terminal, but for NO_COLOR
-  --time, --no-time     the time in front of each line (on a terminal)
-  --bell                rings at a line that mentions one's name
+  --color WHEN          always, never, or auto: at a terminal, unless NO_COLOR
+                        is set
+  --time, --no-time     the time in front of each line (at a terminal)
+  --bell                rings at a line that mentions your name
 
 Example:
   fernchat keygen friends.key     (once; hand it to your friends by other means)

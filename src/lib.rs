@@ -90,7 +90,7 @@
 //! | [`client::dialogues`], [`client::receiving`] | the same dialogues from the other end: is this frame the expected step, or an event? |
 //! | [`client::sending`], [`server::backlog`] | *joining again* without losing a line or saying one twice |
 //! | [`relay::splitter`] | *where a token ends when nothing says so* |
-//! | [`wire::name`], [`wire::name_set`] | values that exist only if they are legal; reading a format that is really a program |
+//! | [`wire::name`], [`wire::name_set`] | values that exist only if they are legal; reading a pickle as data, without running it |
 //!
 //! # Paths
 //! **A line.** The client reads a typed line, holds a dialogue about it, seals it and writes it to the socket. In the server, the reader

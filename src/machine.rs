@@ -17,7 +17,7 @@ const OTHER_DESCRIPTORS: u64 = 128;
 /// mappings Rust's runtime aborts the process, and no code can handle that.
 const MAPS_PER_THREAD: u64 = 4;
 
-/// How many clients of two threads this process can bear. A thread that is not needed yet counts, because many may be needed at once.
+/// How many clients of two threads this process can have. A thread that is not needed yet counts, because many may be needed at once.
 /// Raises the soft limit on descriptors as far as the system allows.
 pub(crate) fn client_ceiling() -> usize {
     let maps = number_in("/proc/sys/vm/max_map_count");
@@ -62,7 +62,7 @@ pub(crate) fn free_space(folder: &Path) -> Option<u64> {
 
 /// The free space on the disk that holds `folder`, in bytes. `None`: this system does not say.
 #[cfg(not(unix))]
-pub fn free_space(_folder: &Path) -> Option<u64> {
+pub(crate) fn free_space(_folder: &Path) -> Option<u64> {
     None
 }
 
@@ -86,7 +86,7 @@ pub(crate) fn write_now(socket: &TcpStream, bytes: &[u8]) -> io::Result<usize> {
 
 /// Writes nothing: this system cannot write to a blocking socket without waiting. A thread that may wait does it.
 #[cfg(not(unix))]
-pub fn write_now(_socket: &TcpStream, _bytes: &[u8]) -> io::Result<usize> {
+pub(crate) fn write_now(_socket: &TcpStream, _bytes: &[u8]) -> io::Result<usize> {
     Err(io::ErrorKind::WouldBlock.into())
 }
 
@@ -145,7 +145,7 @@ pub(crate) fn open_to_others(file: &File) -> Option<&'static str> {
 
 /// What others than its owner may do with this file. This system does not say.
 #[cfg(not(unix))]
-pub fn open_to_others(_file: &File) -> Option<&'static str> {
+pub(crate) fn open_to_others(_file: &File) -> Option<&'static str> {
     None
 }
 

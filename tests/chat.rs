@@ -847,7 +847,7 @@ fn two_of_ours_chat_and_what_others_say_is_shown_harmlessly() {
     bob.hears_next("Admin: bob");
     bob.types("/kick alice");
     bob.hears_next("alice is not a member of the group any more.");
-    alice.hears_next("You have been put out of the group.");
+    alice.hears_next("You have been removed from the group.");
     assert!(alice.ends().success());
     bob.types("/help");
     bob.hears("/9 /file");

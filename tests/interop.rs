@@ -1251,7 +1251,7 @@ mod python_server {
         };
         alice.types("/8 bob");
         alice.hears("bob has been kicked out of the group.");
-        bob.hears("You have been put out of the group.");
+        bob.hears("You have been removed from the group.");
         ends_well(&mut bob);
         alice.pastes(&["/5", "is anybody here?", "/4"]);
         alice.hears_next("online: alice");

@@ -170,7 +170,7 @@ fn a_client_with_a_secret_never_talks_to_a_plain_server() {
         drop(peer);
         ends_badly(
             &mut alice,
-            "the server has no secret, so nothing is said to it",
+            "the server has no secret, so the group and all lines are kept from it",
         );
     }
 }
@@ -184,7 +184,7 @@ fn a_client_with_a_secret_says_nothing_to_a_python_server() {
     let mut alice = client(server.port, "alice", &["--secret-file", &secret]);
     ends_badly(
         &mut alice,
-        "the server has no secret, so nothing is said to it",
+        "the server has no secret, so the group and all lines are kept from it",
     );
 }
 
@@ -437,7 +437,7 @@ fn a_kicked_member_hears_nothing_more_though_its_key_is_still_good() {
     let [mut alice, mut bob] = two_members(server.port, [&options; 2]);
     alice.types("/kick bob");
     alice.hears_next("bob is not a member of the group any more.");
-    bob.hears("You have been put out of the group.");
+    bob.hears("You have been removed from the group.");
     ends_well(&mut bob);
     let tap = Tap::before(server.port);
     let mut bob = client(tap.port, "bob", &options);

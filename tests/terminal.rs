@@ -287,7 +287,7 @@ fn the_terminal_is_as_it_was_however_the_client_ends() {
     let (bob, mut alice) = two(&server, &[]);
     bob.presses_text("half");
     alice.decides("/kickMember", "bob");
-    bob.shows("You have been put out of the group.\nteam> half\nended with 0\ncooked");
+    bob.shows("You have been removed from the group.\nteam> half\nended with 0\ncooked");
     let carol = Screen::with(
         &USUAL,
         &[

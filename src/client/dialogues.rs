@@ -20,7 +20,7 @@ use super::link::Link;
 use super::room_key;
 use super::sending::Task;
 use super::step::Expected;
-use super::typed::{Action, HELP};
+use super::typed::Action;
 use super::upload::UploadStop;
 use crate::terminal::MAX_NAMES;
 use crate::terminal::style::shortened;
@@ -32,7 +32,7 @@ use crate::wire::frame::MAX_TEXT;
 use crate::wire::name::{MAX_NAME_CHARACTERS, UserName};
 use crate::wire::name_set;
 
-/// How long the server may take for a step, not counting a body that arrives meanwhile.
+/// After this time without the step, a dialogue says that the server does not answer, or gives up: see [`Patience`].
 const STEP_TIME: Duration = Duration::from_secs(10);
 
 /// How long the server may take for the result of an upload: a Python server opens the whole file, and seals it again for each receiver.
@@ -81,7 +81,8 @@ pub(super) type Outcome<T = ()> = Result<T, DialogueError>;
 /// How long a dialogue waits for a step.
 #[derive(Clone, Copy)]
 pub(crate) enum Patience {
-    /// As long as it takes. Giving up would leave both ends out of sync.
+    /// As long as it takes, because giving up would leave both ends out of sync. The exception is a Python server's result that has the form
+    /// of a chat line: it may have been shown as one already, so [`STEP_TIME`] is the limit.
     Usual,
     /// For a goodbye: [`STEP_TIME`], and as long as a body arrives.
     Goodbye,
@@ -151,15 +152,13 @@ impl Dialogues {
             }
             Action::WhoIs => self.who_is(argument),
             Action::File => self.share(argument),
-            Action::Help | Action::Quit => {
-                HELP.lines().for_each(|line| self.show(line));
-                Ok(())
-            }
+            // The sending thread does these two without a dialogue.
+            Action::Help | Action::Quit => Ok(()),
         }
     }
 
-    /// A fernchat server confirms that it has passed the line on. A line that is sent again it knows by the number. Any other server
-    /// echoes the command before it has the text, which proves little.
+    /// Says a line. A fernchat server confirms that it has passed the line on, and by the number it knows a line that is sent again. A Python
+    /// server echoes the command before it has the text, so its echo proves little.
     fn say(&self, number: u64, said: &str) -> Outcome {
         let text = match &self.link.shared.room_key {
             Some(room_key) => Cow::Owned(room_key::seal(room_key, &self.link.shared.name, said)),
@@ -298,7 +297,7 @@ impl Dialogues {
         self.link.shut(Shutdown::Both);
     }
 
-    /// A Python server never notices a bare close, and its broadcasts stop at a dead member: so say goodbye in its words.
+    /// Leaves with the words of a Python client. A Python server does not notice a client that only closes, and its broadcasts stop at one.
     fn say_goodbye(&self, patience: Patience) -> Outcome {
         if self.link.shared.known.is_waiting() {
             let expected = Expected::Words(vec![WAIT_DISCONNECT, ACCEPTED]);
@@ -342,8 +341,7 @@ impl Dialogues {
         self.link.dialogue.lock().expected = Some(expected);
     }
 
-    /// Waits for the step. Usually that takes as long as it takes. The exception is a Python server's result that has the form of a chat
-    /// line: it may have been shown as one already.
+    /// Waits for the step, as [`Patience`] says.
     fn step(&self, patience: Patience) -> Outcome<Vec<u8>> {
         let time = match patience {
             Patience::Usual | Patience::Goodbye => STEP_TIME,

@@ -117,12 +117,12 @@ impl Shared {
 /// The most characters that are shown of what the server says in its own name, such as a notice or the reason of a refusal.
 const MAX_WORDS: usize = 1000;
 
-/// The first pause between two tries to join again. Each pause is twice the last one ...
+/// The second try to join again comes after this time. The first one comes at once.
 const MIN_PAUSE: Duration = Duration::from_secs(1);
-/// ... up to this one.
+/// Each pause is twice the last one, up to this one.
 const MAX_PAUSE: Duration = Duration::from_secs(30);
 
-/// How long a client goes on trying if its input is no terminal, so that no person can end it.
+/// How long a client that is not at a terminal goes on trying. Nobody is there to end it.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Joins and chats until the user leaves or the server ends it.
@@ -137,9 +137,9 @@ pub(crate) fn run(mut settings: ClientSettings) -> Result<(), String> {
     let room_key = settings.room_key_file.as_deref().map(Key::load);
     let room_key = room_key.transpose().map_err(in_words)?;
     let identity = identity(settings.identity.as_deref())?;
-    let name = terminal.name("user name", settings.name.take(), UserName::parse);
+    let name = terminal.ask_name("user name", settings.name.take(), UserName::parse);
     let name = name.map_err(in_words)?;
-    let group = terminal.name("group", settings.group.take(), GroupName::parse);
+    let group = terminal.ask_name("group", settings.group.take(), GroupName::parse);
     let group = group.map_err(in_words)?;
     let shared = Shared {
         settings,
@@ -215,14 +215,14 @@ fn chat(shared: &Arc<Shared>) -> Result<(), ClientError> {
     let sender = Arc::clone(&sending);
     machine::spawn("sending", move || sender.sending_loop(lines))?;
     loop {
-        let is_wanted = || shared.settings.reconnect && sending.disconnected();
+        let prepare_to_rejoin = || shared.settings.reconnect && sending.disconnected();
         let Err(error) = receiving.receiving_loop();
         receiving = match error {
             ClientError::Kicked => {
-                shared.show("You have been put out of the group.");
+                shared.show("You have been removed from the group.");
                 return Ok(());
             }
-            error if error.is_passing() && is_wanted() => {
+            error if error.is_passing() && prepare_to_rejoin() => {
                 let is_person = shared.terminal.is_interactive();
                 let patience = if is_person { Duration::MAX } else { PATIENCE };
                 let (link, frames, verdict) = rejoin(shared, error, patience)?;
@@ -259,7 +259,7 @@ fn greeting_again(group: &GroupName, verdict: Verdict) -> String {
     }
 }
 
-/// Joins again. Tries until a server lets this user in, or says that it never will, or the patience is over.
+/// Joins again. Tries until a server lets this user in, a server refuses for good, or the time is over. The first try is at once.
 fn rejoin(
     shared: &Arc<Shared>,
     mut error: ClientError,
@@ -294,7 +294,8 @@ fn rejoin(
     }
 }
 
-/// The pause, up to a quarter longer or shorter: a hundred clients of a server that was restarted should not come all at once.
+/// The pause, up to a quarter longer or shorter. So a hundred clients of a server that was restarted do not all make their second try at
+/// once.
 fn jittered(pause: Duration) -> Duration {
     // The standard library's one source of random numbers.
     let random = RandomState::new().build_hasher().finish() as f64 / u64::MAX as f64;
@@ -309,7 +310,7 @@ pub(crate) enum ClientError {
     Connect(#[from] ConnectError),
     /// A secret was given, and the server is a plain one.
     #[error(
-        "the server has no secret, so nothing is said to it; have it started with --secret-file, or leave that out here to chat in the clear"
+        "the server has no secret, so the group and all lines are kept from it; have it started with --secret-file, or leave that out here to chat in the clear"
     )]
     NoSecretThere,
     /// The server closed the connection before it said anything, or says something else.
@@ -331,8 +332,8 @@ pub(crate) enum ClientError {
     /// The same user has joined with another client. To join again would end that one.
     #[error("you have joined this group with another client, so this one ends")]
     TakenOver,
-    /// The admin has put the user out. That is no failure.
-    #[error("put out of the group")]
+    /// The admin has removed the user. That is no failure.
+    #[error("removed from the group")]
     Kicked,
     /// The connection failed, or the server broke the protocol.
     #[error("the connection to the server is lost: {0}")]

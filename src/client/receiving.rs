@@ -5,7 +5,8 @@
 //!         └─ else an event: a line is shown, a control word is obeyed, a delivery goes on
 //! ```
 //!
-//! Invariant: nothing that the server sends makes this loop wait for the person.
+//! Invariant: nothing that the server sends makes this loop wait for the person. The one exception: when a thousand lines wait to be shown,
+//! the loop waits until one of them is.
 
 use std::convert::Infallible;
 use std::sync::Arc;

@@ -18,7 +18,7 @@ use parking_lot::Mutex;
 
 use super::Shared;
 use super::dialogues::{DialogueError, Dialogues, LEAVE_TIME, Patience};
-use super::typed::{Action, Typed};
+use super::typed::{Action, HELP, Typed};
 use crate::terminal::Need;
 
 /// How many tasks wait for a connection. Then no more lines are read until there is one.
@@ -144,7 +144,7 @@ impl Sending {
     pub(crate) fn sending_loop(&self, lines: Receiver<String>) {
         let mut queue = Queue::default();
         let no_lines = never();
-        while self.work_off(&mut queue).is_continue() {
+        while self.do_tasks(&mut queue).is_continue() {
             if let Some(question) = queue.asked_for.and_then(|action| action.need().question()) {
                 self.shared.terminal.prompt(question);
             }
@@ -179,6 +179,8 @@ impl Sending {
                     self.push(Task::Do(Action::Requests, String::new()), queue);
                 }
             }
+            // It needs no connection.
+            Typed::Action(Action::Help, _) => HELP.lines().for_each(|line| terminal.show(line)),
             Typed::Action(action, argument) => {
                 self.push(Task::Do(action, argument.to_owned()), queue)
             }
@@ -199,13 +201,13 @@ impl Sending {
     }
 
     /// Does what can be done now of what is in the queue. Breaks when the user has left.
-    fn work_off(&self, queue: &mut Queue) -> ControlFlow<()> {
+    fn do_tasks(&self, queue: &mut Queue) -> ControlFlow<()> {
         loop {
             let dialogues = self.state.lock().dialogues.clone();
             let is_interactive = self.shared.terminal.is_interactive();
             match (&dialogues, queue.tasks.front()) {
                 (Some(dialogues), Some(task)) if !self.shared.known.is_waiting() => {
-                    if !self.is_done(task, dialogues) {
+                    if !self.do_task(task, dialogues) {
                         return ControlFlow::Continue(());
                     }
                     queue.tasks.pop_front();
@@ -231,8 +233,8 @@ impl Sending {
         }
     }
 
-    /// Does a task. If the connection breaks meanwhile, it stays the first one, for the next connection.
-    fn is_done(&self, task: &Task, dialogues: &Dialogues) -> bool {
+    /// Does a task. Returns whether it is done. If the connection breaks meanwhile, the task stays the first one, for the next connection.
+    fn do_task(&self, task: &Task, dialogues: &Dialogues) -> bool {
         let _guard = self.in_dialogue.lock();
         let notice = match dialogues.hold(task) {
             Ok(()) => return true,

@@ -27,7 +27,7 @@ complete -c fernchat -n $client -l downloads -x -a '(__fish_complete_directories
 complete -c fernchat -n $client -l max-receive -x -d 'the largest file that is kept'
 complete -c fernchat -n $client -l identity -rF -d 'the key pair that proves your name'
 complete -c fernchat -n $client -l no-reconnect -d 'end when the connection breaks'
-complete -c fernchat -n $client -l room-key-file -r -F -d 'a key that the server has not'
+complete -c fernchat -n $client -l room-key-file -r -F -d 'a key that the server lacks'
 complete -c fernchat -n '__fish_seen_subcommand_from server client' -l secret-file -r -F -d 'the secret of a closed server'
 complete -c fernchat -n '__fish_seen_subcommand_from relay-client' -l key-file -r -F -d 'the key'
 

@@ -29,7 +29,7 @@ case $command in
   client)
     _arguments '1:host:_hosts' '2:port:' '--name[the user name]:name:' '--group[the group]:group:' \
       '--downloads[where received files go]:folder:_files -/' '--max-receive[the largest file that is kept]:size:' '--identity[the key pair that proves your name]:file:_files' '--no-reconnect[end when the connection breaks]' '--secret-file[the secret of a closed server]:file:_files' \
-      '--room-key-file[a key that the server has not]:file:_files' $terminal
+      '--room-key-file[a key that the server lacks]:file:_files' $terminal
     ;;
   relay)
     _arguments '1:address:_hosts' '2:port:' '--max-clients[at most so many clients]:number:' '--memory[the memory for what is held for clients]:size:' \

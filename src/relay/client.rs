@@ -26,7 +26,7 @@ use crate::wire::name::{NameError, UserName};
 /// The longest text that is sealed into one token, in bytes. Its token has 1024, which is what a Python peer reads at once.
 const MAX_TEXT: usize = 703;
 
-/// The name under which a person's own lines are shown. Nobody may have it as a name.
+/// The name under which a person's own lines are shown in a pipe. A user of our client cannot choose it.
 const SELF: &str = "You";
 
 /// How long the relay may take to close after the end of the input. A Python relay never closes.
@@ -74,7 +74,7 @@ enum End {
 pub(crate) fn run(settings: RelayClientSettings) -> Result<(), String> {
     let key = Key::find(settings.key_file.as_deref()).map_err(in_words)?;
     let terminal = Terminal::new(settings.terminal)?;
-    let name = terminal.name("name", settings.name, name);
+    let name = terminal.ask_name("name", settings.name, name);
     let name = name.map_err(in_words)?;
     let socket = connect(&settings.host, settings.port).map_err(in_words)?;
     terminal.show(&format!(

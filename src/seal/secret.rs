@@ -2,7 +2,7 @@
 //!
 //! A plain server sends its key in the first 44 bytes. A closed server sends a *salt* of the same form in their place, fresh for each
 //! run, and both ends derive the key: PBKDF2-HMAC-SHA256 (RFC 8018, section 5.2). Its many rounds make each guess at a phrase expensive.
-//! They cost an end that knows the phrase about a second, once a run.
+//! They cost an end that knows the phrase a fraction of a second, or some seconds on an old machine, once a run.
 
 use std::sync::Arc;
 

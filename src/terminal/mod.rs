@@ -430,7 +430,7 @@ impl Terminal {
     ///
     /// # Errors
     /// The name breaks a rule, and no person can be asked again; or the input has ended.
-    pub fn name<T>(
+    pub fn ask_name<T>(
         &self,
         question: &str,
         given: Option<String>,

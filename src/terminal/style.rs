@@ -114,7 +114,7 @@ pub(crate) fn shortened(text: &str, most: usize) -> Cow<'_, str> {
     }
 }
 
-/// As much of a text as fits into this many columns, if every character beyond the alphabets of Europe takes two.
+/// As much of a text as fits into this many columns. Characters from U+1100 on, where the wide ones begin, are taken to be two columns wide.
 pub(crate) fn cut(text: &str, columns: usize) -> &str {
     let widths = text.char_indices().scan(0, |width, (at, c)| {
         *width += if c < '\u{1100}' { 1 } else { 2 };
