@@ -10,20 +10,117 @@ use std::str::FromStr;
 use chrono::{Local, NaiveDateTime, SubsecRound};
 use tempfile::NamedTempFile;
 
-/// Descriptors that are not for clients: the listening socket, standard streams, spooled bodies.
-const OTHER_DESCRIPTORS: u64 = 128;
+/// Descriptors that are neither for clients nor for spooled bodies: the listening socket, standard streams, the state file.
+const OTHER_DESCRIPTORS: u64 = 16;
+
+/// The most spooled bodies at one time: each takes a descriptor.
+const MAX_BODIES: u64 = 96;
 
 /// Memory mappings per thread: stack, guard page, the alternate signal stack and its guard. Past the kernel's limit on
 /// mappings Rust's runtime aborts the process, and no code can handle that.
 const MAPS_PER_THREAD: u64 = 4;
 
-/// How many clients of two threads this process can have. A thread that is not needed yet counts, because many may be needed at once.
-/// Raises the soft limit on descriptors as far as the system allows.
-pub(crate) fn client_ceiling() -> usize {
-    let maps = number_in("/proc/sys/vm/max_map_count");
-    let threads = maps.unwrap_or(u64::from(u16::MAX)) * 15 / 16 / MAPS_PER_THREAD;
-    let ceiling = (threads / 2).min(descriptors().saturating_sub(OTHER_DESCRIPTORS));
-    usize::try_from(ceiling).unwrap_or(usize::MAX)
+/// Address space per thread, in bytes: its stack with the guards, and what the allocator keeps for it. Rounded up.
+const SPACE_PER_THREAD: u64 = 256 << 10;
+
+/// Threads that are not for clients: the main thread, the clock, the fan-out, the log and the signals, and some to spare.
+const OTHER_THREADS: u64 = 8;
+
+/// How many clients of two threads this process can have, and what keeps it from having more. A thread that is not needed yet counts,
+/// because many may be needed at once. Raises the soft limit on descriptors as far as the system allows.
+pub(crate) fn client_ceiling() -> (usize, &'static str) {
+    let descriptors = descriptors();
+    // 65,530 is Linux's default. A sixteenth is for everything else.
+    let maps = number_in("/proc/sys/vm/max_map_count").unwrap_or(65_530) * 15 / 16;
+    let two_threads = |threads: u64| threads.saturating_sub(OTHER_THREADS) / 2;
+    let limits = [
+        (
+            descriptors.saturating_sub(OTHER_DESCRIPTORS + body_ceiling() as u64),
+            "open files (ulimit -n)",
+        ),
+        (
+            two_threads(maps / MAPS_PER_THREAD),
+            "memory mappings (vm.max_map_count)",
+        ),
+        (
+            two_threads(threads_left()),
+            "threads (ulimit -u, or pids.max of its control group)",
+        ),
+        (
+            two_threads(space_left() / SPACE_PER_THREAD),
+            "address space (ulimit -v)",
+        ),
+    ];
+    let (ceiling, limit) = limits.into_iter().min().unwrap_or((0, "nothing"));
+    (usize::try_from(ceiling).unwrap_or(usize::MAX), limit)
+}
+
+/// How many spooled bodies this process can have open.
+pub(crate) fn body_ceiling() -> usize {
+    MAX_BODIES.min(descriptors() / 8) as usize
+}
+
+/// How many threads this process may still start. Threads of the same user count, and those of the same control group.
+#[cfg(target_os = "linux")]
+fn threads_left() -> u64 {
+    use rustix::process::{Resource, getrlimit, getuid};
+    let user = getuid();
+    // The system does not apply the limit to root.
+    let limit = getrlimit(Resource::Nproc).current;
+    let by_user = match limit.filter(|_| !user.is_root()) {
+        Some(limit) => limit.saturating_sub(threads_of(user.as_raw())),
+        None => u64::MAX,
+    };
+    let in_group = |file: &str| -> Option<u64> {
+        let groups = std::fs::read_to_string("/proc/self/cgroup").ok()?;
+        let path = groups.lines().find_map(|line| line.strip_prefix("0::"))?;
+        number_in(format!("/sys/fs/cgroup{path}/{file}"))
+    };
+    let by_group = match (in_group("pids.max"), in_group("pids.current")) {
+        (Some(max), Some(current)) => max.saturating_sub(current),
+        _ => u64::MAX,
+    };
+    by_user.min(by_group)
+}
+
+/// How many threads all processes of this user have.
+#[cfg(target_os = "linux")]
+fn threads_of(user: u32) -> u64 {
+    let processes = std::fs::read_dir("/proc").into_iter().flatten().flatten();
+    let statuses =
+        processes.filter_map(|it| std::fs::read_to_string(it.path().join("status")).ok());
+    let threads = statuses.filter_map(|status| {
+        let is_theirs = field_of(&status, "Uid:")? == u64::from(user);
+        field_of(&status, "Threads:").filter(|_| is_theirs)
+    });
+    threads.sum()
+}
+
+/// How much address space this process may still use, in bytes.
+#[cfg(target_os = "linux")]
+fn space_left() -> u64 {
+    use rustix::process::{Resource, getrlimit};
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let used = field_of(&status, "VmSize:").unwrap_or(0) << 10;
+    let limit = getrlimit(Resource::As).current;
+    limit.map_or(u64::MAX, |limit| limit.saturating_sub(used))
+}
+
+/// The first number of a field in the status of a process: see proc_pid_status(5).
+#[cfg(target_os = "linux")]
+fn field_of(status: &str, name: &str) -> Option<u64> {
+    let line = status.lines().find_map(|line| line.strip_prefix(name))?;
+    line.split_whitespace().next()?.parse().ok()
+}
+
+#[cfg(not(target_os = "linux"))]
+fn threads_left() -> u64 {
+    u64::MAX
+}
+
+#[cfg(not(target_os = "linux"))]
+fn space_left() -> u64 {
+    u64::MAX
 }
 
 #[cfg(unix)]

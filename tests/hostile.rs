@@ -55,7 +55,7 @@ use socket2::SockRef;
 use support::faults::{End, Footprint, is_idle};
 use support::{
     DEADLINE, Peer, Program, STRANGER, Server, ends_badly, ends_well, fernchat, folder, frame, set,
-    status_of, upload,
+    skipped, status_of, upload,
 };
 
 /// The group name as a fernchat client sends it.
@@ -300,13 +300,13 @@ fn a_server_out_of_descriptors_says_so_and_serves_again() {
 fn a_server_that_may_have_few_descriptors_says_so_and_takes_as_many_clients_as_it_can() {
     let mut command = Command::new("sh");
     command
-        .args(["-c", "ulimit -n 200 && exec \"$0\" server 127.0.0.1 0"])
+        .args(["-c", "ulimit -n 64 && exec \"$0\" server 127.0.0.1 0"])
         .arg(fernchat().get_program());
     let mut server = Server::of(command);
     server
         .program
-        .logs("this machine lets the server have 8 clients at one time, not 1000");
-    let clients: Vec<Peer> = (0..8)
+        .logs("this machine lets the server have 30 clients at one time, not 1000: for more, raise its limit on open files (ulimit -n)");
+    let clients: Vec<Peer> = (0..30)
         .map(|i| Peer::greet(server.port, &format!("m{i}"), &format!("group {i}")))
         .collect();
     for mut client in clients {
@@ -315,10 +315,63 @@ fn a_server_that_may_have_few_descriptors_says_so_and_takes_as_many_clients_as_i
         server.program.logs("departed: ");
     }
     // They are gone now. A stranger takes all places and says nothing, and one still gets in.
-    let _silent: Vec<Peer> = (0..72)
+    let _silent: Vec<Peer> = (0..40)
         .map(|_| Peer::connect_from(STRANGER, server.port).unwrap())
         .collect();
     Peer::greet(server.port, "alice", "team").hears("/adminReady");
+}
+
+#[test]
+fn a_server_that_may_have_few_threads_counts_them_and_says_full_to_those_beyond() {
+    if fs::metadata("/proc/self").map_or(0, |it| std::os::unix::fs::MetadataExt::uid(&it)) != 0 {
+        // The limit counts all threads of a user, so the user must have no others.
+        return skipped("this needs root, to become a user without other threads");
+    }
+    // The program lies where another user may not read. A copy in a folder of its own can be read.
+    let home = folder();
+    let program = home.path().join("fernchat");
+    fs::copy(fernchat().get_program(), &program).unwrap();
+    let all_may = |path: &Path| {
+        let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+        fs::set_permissions(path, mode).unwrap();
+    };
+    all_may(home.path());
+    all_may(&program);
+    let mut command = Command::new("setpriv");
+    command
+        .args([
+            "--reuid=54321",
+            "--regid=54321",
+            "--clear-groups",
+            "bash",
+            "-c",
+        ])
+        .args(["ulimit -u 40 && exec \"$0\" server 127.0.0.1 0"])
+        .arg(&program)
+        .env("RUST_LOG", "fernchat=debug");
+    let mut server = Server::of(command);
+    let line = server.program.logs("this machine lets the server have ");
+    assert!(
+        line.ends_with("raise its limit on threads (ulimit -u, or pids.max of its control group)")
+    );
+    let number = line.split("have ").nth(1).unwrap();
+    let n: usize = number.split(' ').next().unwrap().parse().unwrap();
+    assert!((4..20).contains(&n), "{line}");
+    let mut clients: Vec<Peer> = (0..n)
+        .map(|i| Peer::greet(server.port, &format!("m{i}"), &format!("group {i}")))
+        .collect();
+    clients
+        .iter_mut()
+        .for_each(|client| client.hears("/adminReady"));
+    let mut late = Peer::greet(server.port, "late", "team\nfernchat/1");
+    late.hears("/refused full the server is full; try again later");
+    // Each has the thread that it needs: it gets more than its system takes at once.
+    drop(clients.split_off(1));
+    let mut bob = Peer::join(server.port, "bob", None);
+    let mut carol = Peer::join(server.port, "carol", Some(&mut bob));
+    let text = "x".repeat(390_000);
+    bob.tells(&text);
+    carol.hears(&format!("bob: {text}"));
 }
 
 #[test]

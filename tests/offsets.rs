@@ -28,7 +28,7 @@ fn cut_after_every_byte(end: End) {
     let mut command = fernchat();
     command
         .args(["server", "127.0.0.1", "0"])
-        .env("RUST_LOG", "fernchat=info");
+        .env("RUST_LOG", "fernchat=info,fernchat::net=debug");
     let mut server = Server::of(command);
     let (process, port) = (server.program.id(), server.port);
     let mut wilma = Peer::join(port, "wilma", None);

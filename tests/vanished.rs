@@ -227,6 +227,11 @@ fn those_who_vanish_are_noticed_by_both_ends_and_disturb_nobody(link: &Link) {
             secs(one.at[1])
         );
     }
+    for one in &mut all {
+        if one.at.contains(&None) {
+            eprintln!("{}: {:?}", one.name, one.program.log_so_far());
+        }
+    }
     assert!(
         all.iter().all(|one| !one.at.contains(&None)),
         "not noticed within {LIMIT:?}"

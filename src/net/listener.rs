@@ -56,17 +56,18 @@ const QUEUE_LEN: i32 = 4096;
 /// The pause after an accept that failed, so that a lack of descriptors does not become a busy loop.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
-/// How many of `n_clients` clients this machine bears, beside `n_others` others. If it bears fewer, the log says so: the clients are told
-/// only that the `service` is full.
-pub(crate) fn bearable(n_clients: usize, n_others: usize, service: &str) -> usize {
-    let most = machine::client_ceiling().saturating_sub(n_others);
+/// How many of `n_clients` clients this machine can serve, beside `n_greeting` that are still joining: of each at most its share. If it serves
+/// fewer, the log says so: the clients are told only that the `service` is full.
+pub(crate) fn servable(n_clients: usize, n_greeting: usize, service: &str) -> (usize, usize) {
+    let (ceiling, limit) = machine::client_ceiling();
+    let n_greeting = n_greeting.min(ceiling / 4);
+    let most = ceiling - n_greeting;
     if most < n_clients {
         warn!(
-            "this machine lets the {service} have {most} clients at one time, not {n_clients}: raise the limit on open files \
-             (ulimit -n) or on mappings (vm.max_map_count) for more"
+            "this machine lets the {service} have {most} clients at one time, not {n_clients}: for more, raise its limit on {limit}"
         );
     }
-    n_clients.min(most)
+    (n_clients.min(most), n_greeting)
 }
 
 /// What a listener does with its clients: the chat server, or the relay.

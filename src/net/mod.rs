@@ -77,12 +77,14 @@ fn advice(error: &io::Error) -> &'static str {
     }
 }
 
-/// Whether a read took as long as it may.
+/// Whether a read or write took as long as it may. Windows says so in another word, which elsewhere means that the peer has vanished.
 pub(crate) fn is_late(error: &io::Error) -> bool {
-    matches!(
-        error.kind(),
-        io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut
-    )
+    let late = if cfg!(windows) {
+        io::ErrorKind::TimedOut
+    } else {
+        io::ErrorKind::WouldBlock
+    };
+    error.kind() == late
 }
 
 #[cfg(test)]

@@ -37,7 +37,7 @@ use self::splitter::{Piece, Splitter};
 use crate::net::connection::Connection;
 use crate::net::departure::Departure;
 use crate::net::is_late;
-use crate::net::listener::{Listener, Service, bearable};
+use crate::net::listener::{Listener, Service, servable};
 use crate::net::memory::{Bytes, Memory};
 use crate::net::outbox::Pace;
 
@@ -77,7 +77,7 @@ impl Relay {
     /// # Errors
     /// The address cannot be used.
     pub(crate) fn bind(settings: RelaySettings) -> Result<Relay, String> {
-        let max_clients = bearable(settings.max_clients, 0, "relay");
+        let (max_clients, _) = servable(settings.max_clients, 0, "relay");
         let listener = Listener::bind(
             &settings.host,
             settings.port,

@@ -60,7 +60,7 @@ use crate::net::connection::Connection;
 use crate::net::deadlines::PROBE_TIME;
 use crate::net::departure::Departure;
 use crate::net::fairness::Source;
-use crate::net::listener::{GREETING_PLACES, Listener, Service, bearable};
+use crate::net::listener::{GREETING_PLACES, Listener, Service, servable};
 use crate::net::memory::Memory;
 use crate::net::outbox::Pace;
 use crate::seal::{Key, Secret};
@@ -135,8 +135,9 @@ pub(crate) struct Shared {
 impl Server {
     /// Begins to listen, with a fresh key. With a secret, deriving it takes a moment first. The error is in words.
     pub(crate) fn bind(mut settings: ServerSettings) -> Result<Server, String> {
-        settings.max_clients = bearable(settings.max_clients, GREETING_PLACES, "server");
-        let places = settings.max_clients + GREETING_PLACES;
+        let (max_clients, greeting) = servable(settings.max_clients, GREETING_PLACES, "server");
+        settings.max_clients = max_clients;
+        let places = max_clients + greeting;
         let memory = Arc::new(Memory::new(settings.memory));
         let listener = Listener::bind(&settings.host, settings.port, places, Arc::clone(&memory))?;
         let spool = Spool::new(&settings.spool).map_err(|error| {

@@ -15,16 +15,13 @@ use std::time::{Duration, Instant};
 
 use parking_lot::{Mutex, RwLock};
 
-use crate::machine::{free_space, read_at};
+use crate::machine::{body_ceiling, free_space, read_at};
 use crate::net::fairness::{Source, who_makes_room};
 use crate::seal::{BodyCheck, Key, SealError};
 use crate::wire::size;
 
 /// The most that all bodies may take, in bytes. It is half of the free space of the disk, if that is less.
 const MAX_SPOOL: u64 = 16 << 30;
-
-/// The most bodies at one time: each takes a descriptor.
-const MAX_BODIES: usize = 96;
 
 /// An upload that brings less than this many bytes ...
 const PROGRESS: u64 = 64 << 10;
@@ -36,6 +33,8 @@ pub(crate) struct Spool {
     folder: PathBuf,
     /// The most bytes that all bodies may take together.
     limit: u64,
+    /// The most bodies at one time: each takes a descriptor.
+    max_bodies: usize,
     bodies: Arc<Bodies>,
     /// Whether there was a body since the clock asked last.
     was_used: AtomicBool,
@@ -64,6 +63,7 @@ impl Spool {
         Ok(Spool {
             folder: folder.to_owned(),
             limit: MAX_SPOOL.min(free / 2),
+            max_bodies: body_ceiling(),
             bodies: Arc::default(),
             was_used: AtomicBool::new(false),
         })
@@ -85,8 +85,9 @@ impl Spool {
     pub(crate) fn begin(&self, key: &Key, source: Source) -> Result<Upload, SpoolError> {
         self.was_used.store(true, Ordering::Relaxed);
         let mut bodies = self.bodies.lock();
-        while bodies.len() >= MAX_BODIES {
-            make_room(&mut bodies, source, |_| 1).ok_or(SpoolError::TooMany)?;
+        let most = self.max_bodies;
+        while bodies.len() >= most {
+            make_room(&mut bodies, source, |_| 1).ok_or(SpoolError::TooMany { most })?;
         }
         let file = tempfile::tempfile_in(&self.folder).map_err(SpoolError::NotStored)?;
         let file = Stored::new(RwLock::new(Some(file)));
@@ -230,8 +231,8 @@ pub(crate) enum SpoolError {
     TooLarge { limit: u64 },
     #[error("the server has room for {} of files in all; try again later", size::in_words(*.limit))]
     Full { limit: u64 },
-    #[error("the server has {MAX_BODIES} files on their way; try again later")]
-    TooMany,
+    #[error("the server has {most} files on their way; try again later")]
+    TooMany { most: usize },
     #[error("the server needed its place for another; try again later")]
     MadeRoom,
     #[error("the server cannot store it: {0}")]
@@ -253,6 +254,7 @@ mod tests {
         Spool {
             folder: folder.to_owned(),
             limit: LIMIT,
+            max_bodies: 96,
             bodies: Arc::default(),
             was_used: AtomicBool::new(false),
         }
@@ -344,11 +346,11 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let (spool, key) = (spool(folder.path()), Key::generate());
         assert!(spool.is_empty());
-        let mut uploads: Vec<_> = (0..MAX_BODIES)
+        let mut uploads: Vec<_> = (0..spool.max_bodies)
             .map(|_| spool.begin(&key, source(1)).unwrap())
             .collect();
         let error = spool.begin(&key, source(1)).err().unwrap();
-        assert!(matches!(error, SpoolError::TooMany));
+        assert!(matches!(error, SpoolError::TooMany { .. }));
         uploads.pop();
         uploads.push(spool.begin(&key, source(1)).unwrap());
         drop(uploads);
@@ -361,12 +363,12 @@ mod tests {
         let (spool, key) = (spool(folder.path()), Key::generate());
         let token = key.seal(b"hello").into_bytes();
         let honest = spool.begin(&key, source(2)).unwrap();
-        let mut his: Vec<_> = (1..MAX_BODIES)
+        let mut his: Vec<_> = (1..spool.max_bodies)
             .map(|_| spool.begin(&key, source(66)))
             .collect();
         assert!(matches!(
             spool.begin(&key, source(66)),
-            Err(SpoolError::TooMany)
+            Err(SpoolError::TooMany { .. })
         ));
         let another = spool.begin(&key, source(2)).unwrap().write(&token).unwrap();
         let first = his.remove(0).unwrap();
@@ -405,7 +407,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let (mut spool, key) = (spool(folder.path()), Key::generate());
         spool.limit = 1 << 20;
-        let mut uploads: Vec<_> = (0..MAX_BODIES)
+        let mut uploads: Vec<_> = (0..spool.max_bodies)
             .map(|_| spool.begin(&key, source(1)).unwrap())
             .collect();
         let age = |at: usize| {
@@ -424,7 +426,7 @@ mod tests {
         let _brings_enough = brings_enough.write(b"A").unwrap();
         assert!(matches!(
             spool.begin(&key, source(1)),
-            Err(SpoolError::TooMany)
+            Err(SpoolError::TooMany { .. })
         ));
     }
 
