@@ -55,7 +55,7 @@ Runs a group chat's server. HOST is an address or name of this machine; 0.0.0.0
 is all of its addresses.
 
   --max-clients N           at most N clients that have joined or wait (1000)
-  --memory SIZE             for what is held for clients (half, at most 256M)
+  --memory SIZE             for what is held for clients (at most 256M)
   --max-file SIZE           the largest file that is taken (4G)
   --python-file-limit SIZE  the largest file offered to a Python client (64K);
                             none sets no limit
@@ -108,8 +108,8 @@ of it. IP is 0.0.0.0, all addresses of this machine, and PORT is 12345 or the
 environment variable PORT, unless they are given.
 
   --max-clients N     at most N clients (1000)
-  --memory SIZE       for what is held for clients (half of the machine's, at
-                      most 256M)
+  --memory SIZE       for what is held for clients (a quarter of the machine's,
+                      at most 256M)
   --pause MS          the least time between two messages for one client, in
                       milliseconds (5); 0, if all clients are fernchat's
 

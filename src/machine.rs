@@ -23,6 +23,9 @@ const MAPS_PER_THREAD: u64 = 4;
 /// Address space per thread, in bytes: its stack with the guards, and what the allocator keeps for it. Rounded up.
 const SPACE_PER_THREAD: u64 = 256 << 10;
 
+/// What a thread takes of the memory, in bytes: the pages of its stack that it uses, and what the system keeps for it. Rounded up.
+const MEMORY_PER_THREAD: u64 = 40 << 10;
+
 /// Threads that are not for clients: the main thread, the clock, the fan-out, the log and the signals, and some to spare.
 const OTHER_THREADS: u64 = 8;
 
@@ -49,6 +52,10 @@ pub(crate) fn client_ceiling() -> (usize, &'static str) {
         (
             two_threads(space_left() / SPACE_PER_THREAD),
             "address space (ulimit -v)",
+        ),
+        (
+            two_threads(memory().unwrap_or(u64::MAX) / 2 / MEMORY_PER_THREAD),
+            "memory, of which their threads may take half",
         ),
     ];
     let (ceiling, limit) = limits.into_iter().min().unwrap_or((0, "nothing"));

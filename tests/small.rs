@@ -1,7 +1,7 @@
 //! A small machine: the server and its fernchat clients together in 32 MB of memory, then on a fifth of a core, each time with fifty
-//! clients and a file of 200 MB; and what it costs to seal.
+//! clients and a file of 200 MB; the server in 32 MB with a stranger who sends what he can; and what it costs to seal.
 //!
-//! What is asserted: the file arrives, the lines arrive, nobody is lost. How long that takes is printed and asserts nothing.
+//! What is asserted: the file arrives, the lines arrive, nobody honest is lost. How long that takes is printed and asserts nothing.
 //! The limits are control groups, of either version, so it takes root; without them it says so and fails.
 //! `make small` starts it; with `-- seal` it only says what sealing costs.
 
@@ -9,13 +9,14 @@ mod support;
 
 use std::fs;
 use std::hint::black_box;
-use std::io::{self, Read};
+use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::thread;
 use std::time::{Duration, Instant};
 
 use fernchat::seal::{BodySealer, Key};
-use support::{Peer, Program, Server, ends_well, fernchat};
+use support::{Den, Peer, Program, Server, ends_well, fernchat, send_partial_frames, status_of};
 
 const MEMORY: &str = "33554432";
 const FILE_LEN: u64 = 200 << 20;
@@ -25,6 +26,12 @@ const FILE_TIME: Duration = Duration::from_secs(300);
 
 /// Those who only listen, beside the one who shares the file and the one who gets it.
 const N_PEERS: usize = 48;
+
+/// The stranger's clients that wait for approval, each with most of a frame.
+const N_WAITING: usize = 300;
+
+/// The stranger's members, who never read.
+const N_MEMBERS: usize = 100;
 
 fn main() {
     sealing();
@@ -38,13 +45,11 @@ fn main() {
     };
     let group = Cgroup::new(&memory);
     share(&group, "32 MB of memory for the server and two clients");
-    let peaks = ["memory.max_usage_in_bytes", "memory.peak"]
-        .iter()
-        .filter_map(|file| fs::read_to_string(group.0.join(file)).ok());
-    println!(
-        "  most that was used, with what the system kept of the files: {:?} bytes",
-        peaks.map(|n| n.trim().to_owned()).next()
-    );
+    print_peak(&group);
+    drop(group);
+    let group = Cgroup::new(&memory);
+    hostile(&group);
+    print_peak(&group);
     drop(group);
 
     let core = Limits {
@@ -56,6 +61,64 @@ fn main() {
         &Cgroup::new(&core),
         "a fifth of a core for the server and two clients",
     );
+}
+
+fn print_peak(group: &Cgroup) {
+    let peaks = ["memory.max_usage_in_bytes", "memory.peak"]
+        .iter()
+        .filter_map(|file| fs::read_to_string(group.0.join(file)).ok());
+    println!(
+        "  most that was used, with what the system kept of the files: {:?} bytes",
+        peaks.map(|n| n.trim().to_owned()).next()
+    );
+}
+
+/// A stranger's clients send and do not read, while two honest members chat.
+fn hostile(group: &Cgroup) {
+    println!(
+        "32 MB of memory for the server; a stranger's {N_WAITING} clients that wait, and his group of {N_MEMBERS}"
+    );
+    let mut command = group.within(fernchat());
+    command
+        .args(["server", "127.0.0.1", "0"])
+        // Long frames that are gone are given back to the system at once.
+        .env("MALLOC_MMAP_THRESHOLD_", "131072");
+    let mut server = Server::of(command);
+    let mut alice = Peer::join(server.port, "alice", None);
+    let mut peers = [
+        Peer::join(server.port, "peer 0", Some(&mut alice)),
+        Peer::join(server.port, "peer 1", Some(&mut alice)),
+    ];
+    let mut den = Den::found(server.port, "den", N_MEMBERS);
+    let waits = |n: usize| {
+        // There are not places for all of them.
+        let mut peer = Peer::stranger(server.port, &format!("w{n}"), "den");
+        let heard = peer.hears_text();
+        let frame = [&1024_u32.to_be_bytes()[..], &[b'g'; 1000]].concat();
+        let is_in = heard == "/wait" && peer.socket.write_all(&frame).is_ok();
+        is_in.then_some(peer)
+    };
+    let waiting: Vec<Peer> = (0..N_WAITING).filter_map(waits).collect();
+    println!("  {} of them found a place", waiting.len());
+    let mut times = Vec::new();
+    thread::scope(|scope| {
+        let Den { admin, members } = &mut den;
+        let flood = scope.spawn(|| Den::flood(admin, 50_000, 1));
+        let frames = scope.spawn(|| send_partial_frames(members));
+        while !flood.is_finished() || !frames.is_finished() {
+            times.push(latency(&mut peers, &format!("meanwhile {}", times.len())));
+            // She only listens.
+            alice.hears(&format!("peer 0: meanwhile {}", times.len() - 1));
+        }
+    });
+    println!("  a line, until another hears it: {}", spread(times));
+    println!(
+        "  most memory of the server: {} KiB",
+        status_of(server.program.id(), "VmHWM")
+    );
+    drop(waiting);
+    server.program.signal("INT");
+    ends_well(&mut server.program);
 }
 
 /// Shares the file in a group of fifty, and talks before and meanwhile.

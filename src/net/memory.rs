@@ -39,9 +39,9 @@ pub(crate) struct Memory {
 }
 
 impl Memory {
-    /// This budget in bytes, or what suits the machine.
+    /// This budget in bytes, or what suits the machine: a quarter of its memory at most. Threads take up to half of it.
     pub(crate) fn new(budget: Option<u64>) -> Memory {
-        let most = || machine::memory().map_or(MAX_BUDGET, |all| MAX_BUDGET.min(all / 2));
+        let most = || machine::memory().map_or(MAX_BUDGET, |all| MAX_BUDGET.min(all / 4));
         let budget = usize::try_from(budget.unwrap_or_else(most)).unwrap_or(usize::MAX);
         let (wake, woken) = bounded(1);
         Memory {
