@@ -1,6 +1,6 @@
 //! The dialogues with the server: straight-line code, one at a time.
 //!
-//! A dialogue asks and waits. [`Dialogues::ask`] says which step is expected next, sends, and waits until the receiving thread hands the
+//! A dialogue asks and waits. [`Dialogues::send_and_wait`] says which step is expected next, sends, and waits until the receiving thread hands the
 //! step over. A message has only one step: its text is sent with its command in one write.
 //!
 //! A Python server may send events between any two steps, so [`Expected`] also says what cannot be the step. A fernchat server sends none
@@ -32,7 +32,7 @@ use crate::wire::frame::MAX_TEXT;
 use crate::wire::name::{MAX_NAME_CHARACTERS, UserName};
 use crate::wire::name_set;
 
-/// After this time without the step, a dialogue says that the server does not answer, or gives up: see [`Patience`].
+/// After this time without the step, a dialogue says that the server does not answer, or gives up: see [`StepTimeout`].
 const STEP_TIME: Duration = Duration::from_secs(10);
 
 /// How long the server may take for the result of an upload: a Python server opens the whole file, and seals it again for each receiver.
@@ -80,7 +80,7 @@ pub(super) type Outcome<T = ()> = Result<T, DialogueError>;
 
 /// How long a dialogue waits for a step.
 #[derive(Clone, Copy)]
-pub(crate) enum Patience {
+pub(crate) enum StepTimeout {
     /// As long as it takes, because giving up would leave both ends out of sync. The exception is a Python server's result that has the form
     /// of a chat line: it may have been shown as one already, so [`STEP_TIME`] is the limit.
     Usual,
@@ -174,7 +174,7 @@ impl Dialogues {
         }
         self.expect(Expected::Words(vec![expected]));
         self.link.send(&[Command::MessageSend.word(), &text])?;
-        self.step(Patience::Usual)?;
+        self.step(StepTimeout::Usual)?;
         self.link.shared.terminal.log_own(said);
         Ok(())
     }
@@ -182,12 +182,12 @@ impl Dialogues {
     /// Shows a list that only the admin may see, and returns it. `None`: the server refuses it.
     fn names_for_admin(&self, command: Command, title: &str) -> Outcome<Option<BTreeSet<String>>> {
         self.begin(command)?;
-        let answer = self.ask(ACKNOWLEDGEMENT, Expected::WordOrResult(SENDING_DATA))?;
+        let answer = self.send_and_wait(ACKNOWLEDGEMENT, Expected::WordOrResult(SENDING_DATA))?;
         if answer != SENDING_DATA.as_bytes() {
             self.show_result(&answer);
             return Ok(None);
         }
-        let names = self.ask(READY_FOR_DATA, Expected::Set)?;
+        let names = self.send_and_wait(READY_FOR_DATA, Expected::Set)?;
         let names = self.show_names(title, &names);
         if command == Command::ViewRequests {
             let mut known = self.link.shared.known.names.lock();
@@ -217,14 +217,14 @@ impl Dialogues {
 
     fn who_is(&self, name: &str) -> Outcome {
         self.begin(Command::WhoIs)?;
-        let result = self.ask(name, Expected::Result(String::new()))?;
+        let result = self.send_and_wait(name, Expected::Result(String::new()))?;
         self.show_result(&result);
         Ok(())
     }
 
     fn names(&self, command: Command, title: &str) -> Outcome {
         self.begin(command)?;
-        let names = self.ask(ACKNOWLEDGEMENT, Expected::Set)?;
+        let names = self.send_and_wait(ACKNOWLEDGEMENT, Expected::Set)?;
         for name in self.show_names(title, &names) {
             self.link.shared.known.names.lock().add_member(&name);
         }
@@ -234,7 +234,7 @@ impl Dialogues {
     fn who_administers(&self) -> Outcome {
         self.begin(Command::WhoAdmin)?;
         let expected = Expected::Result(format!("{ADMIN}: "));
-        let result = self.ask(self.link.shared.group.as_str(), expected)?;
+        let result = self.send_and_wait(self.link.shared.group.as_str(), expected)?;
         let text = String::from_utf8_lossy(&result);
         let admin = text.split_once(": ").filter(|(word, _)| *word == ADMIN);
         let admin = admin.map(|(_, name)| shortened(name, MAX_NAME_CHARACTERS).into_owned());
@@ -267,12 +267,12 @@ impl Dialogues {
             return Ok(());
         }
         self.begin(command)?;
-        let right = self.ask(ACKNOWLEDGEMENT, Expected::WordOrResult(PROCEED))?;
+        let right = self.send_and_wait(ACKNOWLEDGEMENT, Expected::WordOrResult(PROCEED))?;
         if right != PROCEED.as_bytes() {
             self.show_result(&right);
             return Ok(());
         }
-        let result = self.ask(answer, Expected::Result(String::new()))?;
+        let result = self.send_and_wait(answer, Expected::Result(String::new()))?;
         self.link.shared.known.names.lock().requests.remove(name);
         if command == Command::ChangeAdmin {
             *self.link.shared.known.admin.lock() = None;
@@ -282,7 +282,7 @@ impl Dialogues {
     }
 
     /// Leaves, and ends the connection.
-    pub(crate) fn leave(&self, patience: Patience) {
+    pub(crate) fn leave(&self, patience: StepTimeout) {
         let mut dialogue = self.link.dialogue.lock();
         // A Python server would wait for ever for the answers of a client that has gone.
         if dialogue.last_answer.is_some() {
@@ -298,17 +298,18 @@ impl Dialogues {
     }
 
     /// Leaves with the words of a Python client. A Python server does not notice a client that only closes, and its broadcasts stop at one.
-    fn say_goodbye(&self, patience: Patience) -> Outcome {
+    fn say_goodbye(&self, patience: StepTimeout) -> Outcome {
         if self.link.shared.known.is_waiting() {
             let expected = Expected::Words(vec![WAIT_DISCONNECT, ACCEPTED]);
-            let answer = self.ask_with(patience, WAIT_DISCONNECT, expected)?;
+            let answer = self.send_and_wait_for(patience, WAIT_DISCONNECT, expected)?;
             if answer != ACCEPTED.as_bytes() {
                 return Ok(());
             }
             // Approved at the same moment. The server has ignored the word, so leave as a member.
         }
         let word = Command::Disconnect.word();
-        let echo = self.ask_with(patience, word, Expected::Words(vec![word, WAIT_DISCONNECT]))?;
+        let echo =
+            self.send_and_wait_for(patience, word, Expected::Words(vec![word, WAIT_DISCONNECT]))?;
         if echo == word.as_bytes() {
             self.link.send(&[ACKNOWLEDGEMENT])?;
         }
@@ -320,15 +321,21 @@ impl Dialogues {
     /// Sends a command and waits for its echo.
     pub(super) fn begin(&self, command: Command) -> Outcome {
         let word = command.word();
-        self.ask(word, Expected::Words(vec![word])).map(drop)
+        self.send_and_wait(word, Expected::Words(vec![word]))
+            .map(drop)
     }
 
     /// Sends an answer and waits for the next step.
-    pub(super) fn ask(&self, text: &str, expected: Expected) -> Outcome<Vec<u8>> {
-        self.ask_with(Patience::Usual, text, expected)
+    pub(super) fn send_and_wait(&self, text: &str, expected: Expected) -> Outcome<Vec<u8>> {
+        self.send_and_wait_for(StepTimeout::Usual, text, expected)
     }
 
-    fn ask_with(&self, patience: Patience, text: &str, expected: Expected) -> Outcome<Vec<u8>> {
+    fn send_and_wait_for(
+        &self,
+        patience: StepTimeout,
+        text: &str,
+        expected: Expected,
+    ) -> Outcome<Vec<u8>> {
         self.expect(expected);
         self.link.send(&[text])?;
         self.step(patience)
@@ -341,11 +348,11 @@ impl Dialogues {
         self.link.dialogue.lock().expected = Some(expected);
     }
 
-    /// Waits for the step, as [`Patience`] says.
-    fn step(&self, patience: Patience) -> Outcome<Vec<u8>> {
+    /// Waits for the step, as [`StepTimeout`] says.
+    fn step(&self, patience: StepTimeout) -> Outcome<Vec<u8>> {
         let time = match patience {
-            Patience::Usual | Patience::Goodbye => STEP_TIME,
-            Patience::Short => LEAVE_TIME,
+            StepTimeout::Usual | StepTimeout::Goodbye => STEP_TIME,
+            StepTimeout::Short => LEAVE_TIME,
         };
         let mut is_told = false;
         loop {
@@ -355,9 +362,9 @@ impl Dialogues {
             }
             let is_receiving = self.link.dialogue.lock().is_receiving;
             let gives_up = match patience {
-                Patience::Usual => self.result_may_be_shown(),
-                Patience::Goodbye => !is_receiving,
-                Patience::Short => true,
+                StepTimeout::Usual => self.result_may_be_shown(),
+                StepTimeout::Goodbye => !is_receiving,
+                StepTimeout::Short => true,
             };
             if gives_up {
                 return Err(DialogueError::NoAnswer);

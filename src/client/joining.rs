@@ -23,7 +23,7 @@ use super::receiving::show_text;
 use super::{ClientError, Shared};
 use crate::net::connection::QuickAck;
 use crate::net::{connect, is_late};
-use crate::seal::{Key, challenge, stamp_of};
+use crate::seal::{Key, random_text, stamp_of};
 use crate::terminal::SaidAt;
 use crate::wire::command::{ADMIN_READY, Dialect, READY, SEND_GROUP_NAME, WAIT, after, refusal};
 use crate::wire::frame::{FrameReader, MAX_FRAME, WireError};
@@ -148,7 +148,7 @@ impl Joining<'_> {
             frames,
             key,
             opening,
-            challenge: challenge(),
+            challenge: random_text(),
         })
     }
 

@@ -49,7 +49,7 @@ use self::receiving::Receiving;
 use self::sending::Sending;
 use crate::machine;
 use crate::net::ConnectError;
-use crate::seal::{Identity, Key, Secret, challenge};
+use crate::seal::{Identity, Key, Secret, random_text};
 use crate::terminal::style::shortened;
 use crate::terminal::{self, Conversation, Terminal};
 use crate::wire::command::{RefusalCode, Refused};
@@ -118,12 +118,12 @@ impl Shared {
 const MAX_WORDS: usize = 1000;
 
 /// The second try to join again comes after this time. The first one comes at once.
-const MIN_PAUSE: Duration = Duration::from_secs(1);
+const MIN_RETRY_DELAY: Duration = Duration::from_secs(1);
 /// Each pause is twice the last one, up to this one.
-const MAX_PAUSE: Duration = Duration::from_secs(30);
+const MAX_RETRY_DELAY: Duration = Duration::from_secs(30);
 
 /// How long a client that is not at a terminal goes on trying. Nobody is there to end it.
-const PATIENCE: Duration = Duration::from_secs(60);
+const RECONNECT_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// Joins and chats until the user leaves or the server ends it.
 ///
@@ -149,7 +149,7 @@ pub(crate) fn run(mut settings: ClientSettings) -> Result<(), String> {
         identity,
         secret,
         room_key,
-        run: challenge(),
+        run: random_text(),
         last_mark: Mutex::default(),
         terminal,
     };
@@ -209,7 +209,7 @@ fn chat(shared: &Arc<Shared>) -> Result<(), ClientError> {
         stop: Box::new(move || at_ctrl_c.stop()),
         leave: Box::new(move || at_second_ctrl_c.leave_at_signal()),
     });
-    let greeting = greeting(&shared.group, verdict);
+    let greeting = joined_notice(&shared.group, verdict);
     let mut receiving = Receiving::begin(link, frames, &greeting, &sending);
     let lines = shared.terminal.lines()?;
     let sender = Arc::clone(&sending);
@@ -224,9 +224,13 @@ fn chat(shared: &Arc<Shared>) -> Result<(), ClientError> {
             }
             error if error.is_passing() && prepare_to_rejoin() => {
                 let is_person = shared.terminal.is_interactive();
-                let patience = if is_person { Duration::MAX } else { PATIENCE };
+                let patience = if is_person {
+                    Duration::MAX
+                } else {
+                    RECONNECT_TIMEOUT
+                };
                 let (link, frames, verdict) = rejoin(shared, error, patience)?;
-                let greeting = greeting_again(&shared.group, verdict);
+                let greeting = rejoined_notice(&shared.group, verdict);
                 Receiving::begin(link, frames, &greeting, &sending)
             }
             _ if sending.is_leaving() => return Ok(()),
@@ -235,7 +239,7 @@ fn chat(shared: &Arc<Shared>) -> Result<(), ClientError> {
     }
 }
 
-fn greeting(group: &GroupName, verdict: Verdict) -> String {
+fn joined_notice(group: &GroupName, verdict: Verdict) -> String {
     match verdict {
         Verdict::Admin => {
             format!("The group {group} is new: you administer it. /help lists the commands.")
@@ -247,7 +251,7 @@ fn greeting(group: &GroupName, verdict: Verdict) -> String {
     }
 }
 
-fn greeting_again(group: &GroupName, verdict: Verdict) -> String {
+fn rejoined_notice(group: &GroupName, verdict: Verdict) -> String {
     match verdict {
         Verdict::Admin => format!(
             "Connected again, to a server that has forgotten the group {group}: you administer it now."
@@ -290,7 +294,7 @@ fn rejoin(
         if left.is_zero() {
             return Err(error);
         }
-        pause = (pause * 2).clamp(MIN_PAUSE, MAX_PAUSE);
+        pause = (pause * 2).clamp(MIN_RETRY_DELAY, MAX_RETRY_DELAY);
     }
 }
 

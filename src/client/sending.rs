@@ -17,7 +17,7 @@ use crossbeam_channel::{Receiver, Sender, bounded, never, select};
 use parking_lot::Mutex;
 
 use super::Shared;
-use super::dialogues::{DialogueError, Dialogues, LEAVE_TIME, Patience};
+use super::dialogues::{DialogueError, Dialogues, LEAVE_TIME, StepTimeout};
 use super::typed::{Action, HELP, Typed};
 use crate::terminal::Need;
 
@@ -116,7 +116,7 @@ impl Sending {
         match self.in_dialogue.try_lock_for(LEAVE_TIME) {
             // If the server reads nothing, the receiving thread may be stuck in an answer to it.
             Some(_guard) if link.writing.try_lock_for(LEAVE_TIME).is_some() => {
-                dialogues.leave(Patience::Short)
+                dialogues.leave(StepTimeout::Short)
             }
             _ => link.shut(Shutdown::Both),
         }
@@ -226,7 +226,7 @@ impl Sending {
                         self.shared.show(&notice);
                     }
                     let _guard = self.in_dialogue.lock();
-                    self.begin_to_leave().leave(Patience::Goodbye);
+                    self.begin_to_leave().leave(StepTimeout::Goodbye);
                     return ControlFlow::Break(());
                 }
             }

@@ -63,7 +63,7 @@ impl Dialogues {
         let body_len = token_len(plain_len);
 
         self.begin(Command::FileTransfer)?;
-        let permission = self.ask(name.as_str(), Expected::Words(vec![SEND_FILE]))?;
+        let permission = self.send_and_wait(name.as_str(), Expected::Words(vec![SEND_FILE]))?;
         let permission = String::from_utf8_lossy(&permission);
         let longest: Option<u64> = after(SEND_FILE, &permission).and_then(|len| len.parse().ok());
         self.expect(Expected::Result(name.to_string()));

@@ -119,7 +119,7 @@ impl Connection {
     }
 
     /// The client has said who it is. The log calls it by this name, if it has one.
-    pub(crate) fn settle(&self, name: Option<String>) {
+    pub(crate) fn introduced(&self, name: Option<String>) {
         // A client says it once; the first name stays.
         let _ = self.name.set(name);
         self.outbox.expect_no_more(Awaited::Greeting);

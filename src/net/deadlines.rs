@@ -18,7 +18,7 @@ pub(crate) enum Awaited {
     /// The client says who it is.
     Greeting,
     /// The client sends more of what it has begun.
-    More,
+    Progress,
     /// The client finishes what it is doing, since the service wants to end the connection.
     Finish,
     /// What is queued is written, and the peer closes.
@@ -34,7 +34,7 @@ impl Awaited {
     pub(crate) fn departure(self) -> Option<Departure> {
         match self {
             Awaited::Greeting => Some(Departure::GreetingTooLong),
-            Awaited::More => Some(Departure::Stalled),
+            Awaited::Progress => Some(Departure::Stalled),
             Awaited::Finish => Some(Departure::Ended(
                 "told to leave, and did not finish in time".into(),
             )),
@@ -126,8 +126,8 @@ mod tests {
         let start = Instant::now();
         let at = |secs| start + Duration::from_secs(secs);
         let mut deadlines = Deadlines::default();
-        deadlines.set(Awaited::More, at(1));
-        deadlines.set(Awaited::More, at(5));
+        deadlines.set(Awaited::Progress, at(1));
+        deadlines.set(Awaited::Progress, at(5));
         deadlines.set(Awaited::Greeting, at(4));
         deadlines.set(Awaited::Close, at(3));
         deadlines.set(Awaited::Close, at(9));
@@ -136,14 +136,14 @@ mod tests {
         assert_eq!(deadlines.take_due(at(3)), Some(Awaited::Close));
         deadlines.clear(Awaited::Greeting);
         assert_eq!(deadlines.take_due(at(4)), None);
-        assert_eq!(deadlines.take_due(at(5)), Some(Awaited::More));
+        assert_eq!(deadlines.take_due(at(5)), Some(Awaited::Progress));
         assert_eq!(deadlines.take_due(at(99)), None);
     }
 
     #[test]
     fn client_is_disconnected_for_what_it_did_not_do_in_time() {
         const LIMIT: Duration = Duration::from_secs(60);
-        for awaited in [Awaited::Greeting, Awaited::More, Awaited::Finish] {
+        for awaited in [Awaited::Greeting, Awaited::Progress, Awaited::Finish] {
             let (outbox, asked) = asked_outbox();
             outbox.expect(awaited, LIMIT);
             outbox.look_at_clock(Instant::now());

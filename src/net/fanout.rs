@@ -125,8 +125,8 @@ impl Outbox {
         let mut batch = Batch::default();
         for item in posted {
             match (item, self.pace) {
-                (Item::Bytes(bytes, mark), Pace::Batched) if self.is_writer_idle() => {
-                    batch.add(&bytes, mark)
+                (Item::Bytes(bytes, number), Pace::Batched) if self.is_writer_idle() => {
+                    batch.add(&bytes, number)
                 }
                 (item, _) => {
                     self.write_now(std::mem::take(&mut batch));
@@ -142,7 +142,7 @@ impl Outbox {
         self.n_with_writer.load(Ordering::Acquire) == 0
     }
 
-    fn write_now(self: &Arc<Self>, Batch { bytes, mark }: Batch) {
+    fn write_now(self: &Arc<Self>, Batch { bytes, number }: Batch) {
         if bytes.is_empty() {
             return;
         }
@@ -150,9 +150,9 @@ impl Outbox {
         self.flow.take(n);
         self.flow.free(n);
         if n == bytes.len() {
-            self.wrote_to(mark);
+            self.wrote_to(number);
         } else {
-            self.give_to_writer(Item::Bytes(bytes[n..].into(), mark));
+            self.give_to_writer(Item::Bytes(bytes[n..].into(), number));
         }
     }
 }

@@ -53,7 +53,7 @@ const ITEM_COST: usize = 64;
 
 /// What goes out to a client.
 pub(crate) enum Item {
-    /// Bytes, often shared with the outboxes of others, and a mark: see [`Outbox::written_mark`].
+    /// Bytes, often shared with the outboxes of others, and a number: see [`Outbox::written_number`].
     Bytes(Bytes, u64),
     /// Something too long to lie in memory: it writes itself when its turn comes. Dropped unused if the client is gone by then.
     Job(Job),
@@ -99,7 +99,7 @@ pub(crate) struct Outbox {
     writer: Mutex<Option<JoinHandle<()>>>,
     /// How many items the writer was given and has not written yet.
     pub(super) n_with_writer: AtomicUsize,
-    written_mark: AtomicU64,
+    written_number: AtomicU64,
     /// Why the connection ends, once that is decided.
     ending: OnceLock<Departure>,
     pub(super) flow: Flow,
@@ -122,7 +122,7 @@ impl Outbox {
             items: OnceLock::new(),
             writer: Mutex::default(),
             n_with_writer: AtomicUsize::new(0),
-            written_mark: AtomicU64::new(0),
+            written_number: AtomicU64::new(0),
             ending: OnceLock::new(),
             deadlines: Mutex::default(),
         })
@@ -132,14 +132,14 @@ impl Outbox {
 
     /// Queues bytes for the client.
     pub(crate) fn push(self: &Arc<Self>, bytes: Bytes) {
-        self.push_marked(bytes, 0);
+        self.push_numbered(bytes, 0);
     }
 
-    /// Queues bytes with a mark. Marks rise; 0 is none.
-    pub(crate) fn push_marked(self: &Arc<Self>, bytes: Bytes, mark: u64) {
+    /// Queues bytes with a number. Numbers rise; 0 is none.
+    pub(crate) fn push_numbered(self: &Arc<Self>, bytes: Bytes, number: u64) {
         if !self.is_ending() {
             self.flow.push(self.cost(bytes.len()));
-            self.post(Item::Bytes(bytes, mark));
+            self.post(Item::Bytes(bytes, number));
         }
     }
 
@@ -227,7 +227,7 @@ impl Outbox {
             while let Some(item) = next {
                 n_items += 1;
                 match item {
-                    Item::Bytes(bytes, mark) => batch.add(&bytes, mark),
+                    Item::Bytes(bytes, number) => batch.add(&bytes, number),
                     Item::Job(job) => {
                         self.write_batch(&mut batch)?;
                         job(&mut Stream(self))?;
@@ -265,21 +265,21 @@ impl Outbox {
             self.flow.take(self.cost(n) - n);
             self.flow.free(self.cost(n) - n);
         }
-        self.wrote_to(batch.mark);
+        self.wrote_to(batch.number);
         // A long line leaves no long buffer behind.
         *batch = Batch::default();
         self.account().release(n_held);
         Ok(())
     }
 
-    /// Everything up to this mark is written.
-    pub(super) fn wrote_to(&self, mark: u64) {
-        self.written_mark.fetch_max(mark, Ordering::Relaxed);
+    /// Everything up to this number is written.
+    pub(super) fn wrote_to(&self, number: u64) {
+        self.written_number.fetch_max(number, Ordering::Relaxed);
     }
 
-    /// The mark of the last bytes that were written with one.
-    pub(crate) fn written_mark(&self) -> u64 {
-        self.written_mark.load(Ordering::Relaxed)
+    /// The number of the last bytes that were written with one.
+    pub(crate) fn written_number(&self) -> u64 {
+        self.written_number.load(Ordering::Relaxed)
     }
 
     // ---- the end ----
@@ -323,14 +323,14 @@ impl Outbox {
 #[derive(Default)]
 pub(super) struct Batch {
     pub bytes: Vec<u8>,
-    /// The last mark among them.
-    pub mark: u64,
+    /// The last number among them.
+    pub number: u64,
 }
 
 impl Batch {
-    pub(super) fn add(&mut self, bytes: &[u8], mark: u64) {
+    pub(super) fn add(&mut self, bytes: &[u8], number: u64) {
         self.bytes.extend_from_slice(bytes);
-        self.mark = self.mark.max(mark);
+        self.number = self.number.max(number);
     }
 }
 
@@ -453,9 +453,9 @@ pub(crate) mod tests {
             self.fanout.flush_now();
         }
 
-        /// As if everything up to this mark were written.
-        pub(crate) fn has_written(&self, mark: u64) {
-            self.written_mark.fetch_max(mark, Ordering::Relaxed);
+        /// As if everything up to this number were written.
+        pub(crate) fn has_written(&self, number: u64) {
+            self.written_number.fetch_max(number, Ordering::Relaxed);
         }
     }
 
@@ -599,15 +599,15 @@ pub(crate) mod tests {
     #[test]
     fn mark_is_that_of_the_last_bytes_that_are_written_whole() {
         let client = Client::with_space(6);
-        client.outbox.push_marked(b"four".as_slice().into(), 1);
-        client.outbox.push_marked(b"more".as_slice().into(), 2);
-        client.outbox.push_marked(b"last".as_slice().into(), 3);
+        client.outbox.push_numbered(b"four".as_slice().into(), 1);
+        client.outbox.push_numbered(b"more".as_slice().into(), 2);
+        client.outbox.push_numbered(b"last".as_slice().into(), 3);
         client.is_sent("unmarked");
-        assert_eq!(client.outbox.written_mark(), 0);
+        assert_eq!(client.outbox.written_number(), 0);
         client.takes();
-        assert_eq!(client.outbox.written_mark(), 0, "not known to be whole");
+        assert_eq!(client.outbox.written_number(), 0, "not known to be whole");
         client.gets_from_the_writer();
-        assert_eq!(client.outbox.written_mark(), 3);
+        assert_eq!(client.outbox.written_number(), 3);
     }
 
     #[test]

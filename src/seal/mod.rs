@@ -31,7 +31,7 @@ pub use body::{BodyCheck, BodyFault, BodyOpener, BodySealer};
 pub use identity::{Identity, PublicKey};
 pub use key::Key;
 pub use key_file::KeyFileError;
-pub use secret::{Secret, challenge};
+pub use secret::{Secret, random_text};
 pub use stamped_line::StampedLine;
 pub use token::{has_token_form, is_token_len, stamp_of, token_len};
 

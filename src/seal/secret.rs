@@ -68,7 +68,7 @@ impl Secret {
 }
 
 /// A new random text. The other end must repeat it, sealed, to show that it is no recording.
-pub fn challenge() -> String {
+pub fn random_text() -> String {
     Fernet::generate_key()
 }
 

@@ -12,7 +12,7 @@ use parking_lot::Mutex;
 
 use super::frame::{Frame, farewell, sealed_frame};
 use super::refusal::Refusal;
-use super::turn::{Event, Line, MAX_PARKED, Pass, Turn};
+use super::turn::{Event, Line, MAX_PARKED, Outgoing, Turn};
 use crate::net::connection::ClientId;
 use crate::net::deadlines::Awaited;
 use crate::net::departure::Departure;
@@ -53,7 +53,7 @@ pub(crate) struct Client {
     pub key: Arc<Key>,
     turn: Mutex<Turn>,
     /// What the client is told at the next tick of the clock.
-    pub news: Mutex<Vec<String>>,
+    pub notices: Mutex<Vec<String>>,
     /// What goes out to the client, behind the turn.
     pub outbox: Arc<Outbox>,
     /// It changes under the group's lock only.
@@ -81,7 +81,7 @@ impl Client {
             user_key,
             key: Arc::clone(key),
             turn: Mutex::default(),
-            news: Mutex::default(),
+            notices: Mutex::default(),
             outbox: Arc::clone(outbox),
             is_member: AtomicBool::new(false),
         })
@@ -146,7 +146,7 @@ impl Client {
 
     fn push_line(&self, Line { frame, number }: Line) {
         frame.goes_to(self);
-        self.outbox.push_marked(frame.bytes, number);
+        self.outbox.push_numbered(frame.bytes, number);
     }
 
     /// Tells the client something in the server's name, when its turn comes. Called without any lock.
@@ -158,7 +158,7 @@ impl Client {
     pub(crate) fn end(self: &Arc<Client>, frames: Vec<Frame>, reason: &str) {
         self.outbox.expect(Awaited::Finish, KICK_TIME);
         let reason = Departure::Ended(reason.to_owned());
-        self.take_turn(|turn| turn.event(Event::End(frames, reason)));
+        self.with_turn(|turn| turn.event(Event::End(frames, reason)));
     }
 
     /// Disconnects a member at once, and tells it why. What is pushed later is not sent.
@@ -210,27 +210,27 @@ impl Client {
         self.count_parked(&mut turn, before);
         drop(turn);
         drop(called_off);
-        let news = std::mem::take(&mut *self.news.lock());
-        news.into_iter().for_each(|text| self.tell(text));
+        let notices = std::mem::take(&mut *self.notices.lock());
+        notices.into_iter().for_each(|text| self.tell(text));
     }
 
     /// Tells the turn what happens, and sends what it lets go. Two short frames are sealed here, under the turn's lock, because only the
     /// turn knows that they are due.
-    pub(crate) fn take_turn<T>(self: &Arc<Client>, tell: impl FnOnce(&mut Turn) -> T) -> T {
+    pub(crate) fn with_turn<T>(self: &Arc<Client>, tell: impl FnOnce(&mut Turn) -> T) -> T {
         let mut turn = self.turn.lock();
         let before = turn.entries_cost();
         let answer = tell(&mut turn);
-        while let Some(pass) = turn.next_pass() {
+        while let Some(pass) = turn.next_outgoing() {
             match pass {
-                Pass::Frame(frame) => self.reply(&frame),
-                Pass::Line(line) => self.push_line(line),
-                Pass::Lost(n) => {
+                Outgoing::Frame(frame) => self.reply(&frame),
+                Outgoing::Line(line) => self.push_line(line),
+                Outgoing::Lost(n) => {
                     let text = format!("Up to {n} earlier lines were not kept.");
                     self.reply(&sealed_frame(&self.key, command::notice(text)));
                 }
-                Pass::Body(download) => self.outbox.push_job(download.job(Arc::clone(self))),
-                Pass::NoBody => self.reply(&sealed_frame(&self.key, NO_BODY)),
-                Pass::End(frames, reason) => {
+                Outgoing::Body(download) => self.outbox.push_job(download.job(Arc::clone(self))),
+                Outgoing::NoBody => self.reply(&sealed_frame(&self.key, NO_BODY)),
+                Outgoing::End(frames, reason) => {
                     frames.iter().for_each(|frame| self.reply(frame));
                     self.outbox.end(reason, END_TIME);
                 }

@@ -12,14 +12,14 @@ use super::client::Client;
 use super::frame::farewell;
 use super::group::Banned;
 use super::refusal::Refusal;
-use super::session::{Session, Stop};
+use super::session::{EarlyEnd, Session};
 use crate::wire::command::{
     self, ACCEPTED, Command, DENY, KICKED, MADE_ADMIN, PROCEED, REFUSED, RefusalCode, with,
 };
 use crate::wire::name::UserName;
 
 impl<R: Read> Session<'_, R> {
-    pub(crate) fn approve_request(&mut self) -> Result<(), Stop> {
+    pub(crate) fn approve_request(&mut self) -> Result<(), EarlyEnd> {
         let answer = self.name_to_decide_on()?;
         match answer.strip_prefix(DENY) {
             Some(name) => self.deny(name),
@@ -27,7 +27,7 @@ impl<R: Read> Session<'_, R> {
         }
     }
 
-    fn approve(&self, name: &str) -> Result<(), Stop> {
+    fn approve(&self, name: &str) -> Result<(), EarlyEnd> {
         let accepted = self.frame(ACCEPTED);
         self.group.lock().approve(&self.client, name, &accepted)?;
         info!("{}: approved {name}", self.who());
@@ -35,7 +35,7 @@ impl<R: Read> Session<'_, R> {
         Ok(())
     }
 
-    fn deny(&self, name: &str) -> Result<(), Stop> {
+    fn deny(&self, name: &str) -> Result<(), EarlyEnd> {
         let waiting = self.group.lock().deny(&self.client, name)?;
         info!("{}: denied {name}", self.who());
         self.turn_away(waiting, "The admin denied your request to join.");
@@ -52,7 +52,7 @@ impl<R: Read> Session<'_, R> {
         }
     }
 
-    pub(crate) fn change_admin(&mut self) -> Result<(), Stop> {
+    pub(crate) fn change_admin(&mut self) -> Result<(), EarlyEnd> {
         let name = self.name_to_decide_on()?;
         let notice = self.frame(command::notice(format!("{}{MADE_ADMIN}", self.client.name)));
         self.group.lock().hand_over(&self.client, &name, &notice)?;
@@ -61,7 +61,7 @@ impl<R: Read> Session<'_, R> {
         Ok(())
     }
 
-    pub(crate) fn kick_member(&mut self) -> Result<(), Stop> {
+    pub(crate) fn kick_member(&mut self) -> Result<(), EarlyEnd> {
         let name = self.name_to_decide_on()?;
         let kicked = self.group.lock().kick(&self.client, &name)?;
         info!("{}: kicked {name}", self.who());
@@ -77,7 +77,7 @@ impl<R: Read> Session<'_, R> {
         }
     }
 
-    pub(crate) fn ban_member(&mut self) -> Result<(), Stop> {
+    pub(crate) fn ban_member(&mut self) -> Result<(), EarlyEnd> {
         let answer = self.name_to_decide_on()?;
         let with_address = answer.starts_with(DENY);
         let name = UserName::parse(answer.trim_start_matches(DENY)).map_err(Refusal::from)?;
@@ -96,7 +96,7 @@ impl<R: Read> Session<'_, R> {
         Ok(())
     }
 
-    pub(crate) fn unban_member(&mut self) -> Result<(), Stop> {
+    pub(crate) fn unban_member(&mut self) -> Result<(), EarlyEnd> {
         let answer = self.name_to_decide_on()?;
         let name = UserName::parse(&answer).map_err(Refusal::from)?;
         self.group.lock().unban(&self.client, &name)?;
@@ -106,7 +106,7 @@ impl<R: Read> Session<'_, R> {
     }
 
     /// The steps before the admin's decision about a name: acknowledgement, right, name.
-    fn name_to_decide_on(&mut self) -> Result<String, Stop> {
+    fn name_to_decide_on(&mut self) -> Result<String, EarlyEnd> {
         self.next_answer()?; // the acknowledgement
         self.group.lock().may_decide(&self.client)?;
         if self.held.contains(&Command::MessageSend) {

@@ -90,7 +90,7 @@ pub(crate) fn offer_to_others(
             name,
             download,
         };
-        let is_offered = client.take_turn(|turn| turn.offer(offer));
+        let is_offered = client.with_turn(|turn| turn.offer(offer));
         n_offered += usize::from(is_offered);
     }
     drop(group);
@@ -114,7 +114,7 @@ impl Download {
                 member.tell(format!("{} did not arrive: {error}.", self.file));
                 format!("{} did not reach {}: {error}.", self.file, member.name)
             });
-            member.take_turn(Turn::body_out);
+            member.with_turn(Turn::body_out);
             Ok(())
         })
     }
@@ -175,7 +175,7 @@ impl Download {
 impl Drop for Download {
     fn drop(&mut self) {
         if let Some(uploader) = self.uploader.upgrade() {
-            uploader.news.lock().extend(self.failure.take());
+            uploader.notices.lock().extend(self.failure.take());
         }
     }
 }
@@ -199,7 +199,10 @@ mod tests {
         assert!(bob.wants_name() && bob.wants_body());
         let told = format!("PyChat: a.txt did not arrive: {CAUSE}");
         bob.hears(&["/receiveFile", "a.txt", "0", "alice: hi", &told]);
-        assert_eq!(alice.news(), [format!("a.txt did not reach bob: {CAUSE}")]);
+        assert_eq!(
+            alice.notices(),
+            [format!("a.txt did not reach bob: {CAUSE}")]
+        );
     }
 
     #[test]
@@ -226,7 +229,10 @@ mod tests {
             &damaged,
             &told,
         ]);
-        assert_eq!(alice.news(), [format!("a.txt did not reach fred: {CAUSE}")]);
+        assert_eq!(
+            alice.notices(),
+            [format!("a.txt did not reach fred: {CAUSE}")]
+        );
         assert!(kit.shared.spool.is_empty());
     }
 }

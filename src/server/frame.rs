@@ -1,7 +1,7 @@
 //! What goes out to clients: a text, sealed and in a frame.
 //!
 //! A frame is sealed once, however many clients get it: they share its bytes. It is sealed before any lock is taken, except for the two
-//! short ones of [`Client::take_turn`](super::client::Client::take_turn).
+//! short ones of [`Client::with_turn`](super::client::Client::with_turn).
 //! It remembers what kind of text it holds, so that [`watch`] can show it when it goes out, and forgets the text.
 
 use std::fmt::Display;

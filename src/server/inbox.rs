@@ -42,7 +42,7 @@ impl<'a, R: Read> Inbox<'a, R> {
     }
 
     /// The client has said who it is, and the log calls it by name.
-    pub(crate) fn settle(&mut self, client: &Arc<Client>) {
+    pub(crate) fn introduced(&mut self, client: &Arc<Client>) {
         self.who = client.to_string();
         self.client = Some(Arc::clone(client));
     }

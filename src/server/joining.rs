@@ -20,7 +20,7 @@ use crate::net::connection::ClientId;
 use crate::net::departure::Departure;
 use crate::net::fairness::Source;
 use crate::net::outbox::Outbox;
-use crate::seal::{Key, PublicKey, challenge};
+use crate::seal::{Key, PublicKey, random_text};
 use crate::wire::command::{
     ADMIN_READY, CLOSING, Dialect, HAS_REQUESTED, READY, REFUSED, REQUESTED, RefusalCode,
     TAKEN_OVER, WAIT, notice, with,
@@ -95,7 +95,7 @@ impl<'a> Joining<'a> {
 
     /// Step 3: asks for the group name. Returns the challenge in it.
     fn ask_for_group(self) -> String {
-        let challenge = challenge();
+        let challenge = random_text();
         sealed_frame(&self.shared.key, question(&challenge)).send(self.who(), self.outbox);
         challenge
     }
@@ -149,7 +149,7 @@ impl<'a> Joining<'a> {
             self.outbox,
         );
         let deadline = Instant::now() + shared.probe_time;
-        let (group, deed) = loop {
+        let (group, verb) = loop {
             match shared.table.join(&group_name, &client, &frames) {
                 // The connection that has the name may be dead. The group has probed it.
                 Err(Refusal::NameProbed(_))
@@ -157,8 +157,8 @@ impl<'a> Joining<'a> {
                 result => break result?,
             }
         };
-        info!("{} {deed} group {group_name}", client.name);
-        inbox.settle(&client);
+        info!("{} {verb} group {group_name}", client.name);
+        inbox.introduced(&client);
         Ok(Session {
             shared,
             inbox,

@@ -23,10 +23,10 @@ pub(crate) struct Member {
     /// The number of the last line that it has. While it is online, its outbox may know of later ones.
     last_line: u64,
     /// The value of `last_line` when the member last came online.
-    joined_at: u64,
+    last_line_at_join: u64,
     /// The run of its client, and the number of the last message that was taken from this run. See [`Client::run`].
     run: Arc<str>,
-    n_taken: u64,
+    last_taken: u64,
 }
 
 impl Member {
@@ -35,19 +35,19 @@ impl Member {
         Member {
             holder,
             last_line,
-            joined_at: last_line,
+            last_line_at_join: last_line,
             run: Arc::default(),
-            n_taken: 0,
+            last_taken: 0,
         }
     }
 
     /// The member comes online. It gets this frame, and then the lines that it missed.
     pub(crate) fn come_online(&mut self, client: &Arc<Client>, first: &Frame, backlog: &Backlog) {
-        self.joined_at = self.last_line_of(client, backlog);
-        self.last_line = self.joined_at;
+        self.last_line_at_join = self.last_line_of(client, backlog);
+        self.last_line = self.last_line_at_join;
         if self.run != client.run {
             self.run = Arc::clone(&client.run);
-            self.n_taken = 0;
+            self.last_taken = 0;
         }
         (self.holder.id, self.holder.source) = (client.id, client.source);
         self.holder.client = Some(Arc::clone(client));
@@ -58,7 +58,7 @@ impl Member {
             // Later lines are its own.
             self.last_line = backlog.last();
         }
-        client.take_turn(|turn| turn.lost(n_lost));
+        client.with_turn(|turn| turn.lost(n_lost));
         missed.into_iter().for_each(|line| client.send_line(line));
     }
 
@@ -66,23 +66,23 @@ impl Member {
     pub(crate) fn go_offline(&mut self, client: &Client) {
         let its_client = self.holder.client.take_if(|online| online.id == client.id);
         if its_client.is_some() {
-            self.last_line = self.last_line.max(client.outbox.written_mark());
+            self.last_line = self.last_line.max(client.outbox.written_number());
             client.set_member(false);
         }
     }
 
     /// Takes a message with this number from the member's client. `false`: it came before, over another connection.
     pub(crate) fn takes(&mut self, number: Option<u64>) -> bool {
-        let is_new = number.is_none_or(|number| number > self.n_taken);
+        let is_new = number.is_none_or(|number| number > self.last_taken);
         if is_new {
-            self.n_taken = number.unwrap_or(self.n_taken);
+            self.last_taken = number.unwrap_or(self.last_taken);
         }
         is_new
     }
 
     /// The member's own line has this number in the group. If the member has all lines before it, it has this one, too.
     pub(crate) fn note_own_line(&mut self, client: &Client, number: u64) {
-        if self.last_line.max(client.outbox.written_mark()) == number - 1 {
+        if self.last_line.max(client.outbox.written_number()) == number - 1 {
             self.last_line = number;
         }
     }
@@ -93,13 +93,13 @@ impl Member {
             // The run has changed, or the client has none. So the client cannot say what arrived, and what was written to the member counts.
             _ if !client.numbers_messages() || client.run != self.run => self.last_line,
             // No chat line has arrived in this run. So the client has only what it had when its last connection began.
-            "" => self.joined_at,
+            "" => self.last_line_at_join,
             // The client names the last line that arrived. If that line is not kept any more, all kept lines came after it. They go out
             // again, because those that were written may have been lost with the connection. What the client had before it has still.
             mark => backlog
                 .find(mark)
                 .unwrap_or(self.last_line.min(backlog.oldest() - 1))
-                .max(self.joined_at),
+                .max(self.last_line_at_join),
         }
     }
 }

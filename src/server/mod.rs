@@ -225,7 +225,7 @@ impl Service for Server {
             connection.stream(),
         ) {
             Ok(session) => {
-                connection.settle(Some(session.who()));
+                connection.introduced(Some(session.who()));
                 session.run()
             }
             Err(departure) => departure,

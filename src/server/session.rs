@@ -82,7 +82,7 @@ impl<R: Read> Session<'_, R> {
         let word = command.word();
         if self.client.check_member().is_err() {
             debug!("{} is no member: {word} has no effect", self.client);
-            self.client.take_turn(Turn::close_dialogue);
+            self.client.with_turn(Turn::close_dialogue);
             return Ok(());
         }
         debug!("{} {word}", self.client);
@@ -108,10 +108,10 @@ impl<R: Read> Session<'_, R> {
         };
         match result {
             Ok(()) => {}
-            Err(Stop::Refusal(refusal)) => self.reply(refusal.to_string()),
-            Err(Stop::Departure(departure)) => return Err(departure),
+            Err(EarlyEnd::Refusal(refusal)) => self.reply(refusal.to_string()),
+            Err(EarlyEnd::Departure(departure)) => return Err(departure),
         }
-        self.client.take_turn(Turn::close_dialogue);
+        self.client.with_turn(Turn::close_dialogue);
         Ok(())
     }
 
@@ -120,7 +120,7 @@ impl<R: Read> Session<'_, R> {
     fn names_for_admin(
         &mut self,
         names: fn(&Group, &Client) -> Result<Vec<UserName>, Refusal>,
-    ) -> Result<(), Stop> {
+    ) -> Result<(), EarlyEnd> {
         self.next_answer()?; // the acknowledgement
         let names = names(&self.group.lock(), &self.client)?;
         self.reply(SENDING_DATA);
@@ -129,7 +129,7 @@ impl<R: Read> Session<'_, R> {
         Ok(())
     }
 
-    fn disconnect(&mut self) -> Result<(), Stop> {
+    fn disconnect(&mut self) -> Result<(), EarlyEnd> {
         self.next_answer()?; // the acknowledgement
         Err(Departure::Left.into())
     }
@@ -137,7 +137,7 @@ impl<R: Read> Session<'_, R> {
     fn members(
         &mut self,
         names: fn(&Group, &Client) -> Result<Vec<UserName>, Refusal>,
-    ) -> Result<(), Stop> {
+    ) -> Result<(), EarlyEnd> {
         self.next_answer()?; // the acknowledgement
         let names = names(&self.group.lock(), &self.client);
         // A client that was kicked meanwhile gets the empty set, because it reads whatever comes here as a set.
@@ -145,7 +145,7 @@ impl<R: Read> Session<'_, R> {
         Ok(())
     }
 
-    fn who_admin(&mut self) -> Result<(), Stop> {
+    fn who_admin(&mut self) -> Result<(), EarlyEnd> {
         let asked = self.next_answer()?;
         if asked != self.group_name.as_str() {
             return Err(Refusal::OtherGroup(self.group_name.clone()).into());
@@ -155,14 +155,14 @@ impl<R: Read> Session<'_, R> {
         Ok(())
     }
 
-    fn who_is(&mut self) -> Result<(), Stop> {
+    fn who_is(&mut self) -> Result<(), EarlyEnd> {
         let name = self.next_answer()?;
         let who_is = self.group.lock().who_is(&self.client, &name)?;
         self.reply(who_is.to_string());
         Ok(())
     }
 
-    fn message_send(&mut self) -> Result<(), Stop> {
+    fn message_send(&mut self) -> Result<(), EarlyEnd> {
         // The next frame is the text, also if it looks like a command: here a Python client cannot type ahead.
         let text = match self.early_text.take() {
             Some(text) => text,
@@ -196,7 +196,7 @@ impl<R: Read> Session<'_, R> {
     /// The next command, held from before or read now. Its dialogue is open.
     fn next_command(&mut self) -> Result<Command, Departure> {
         loop {
-            if !self.held.is_empty() && self.client.take_turn(Turn::open_dialogue) {
+            if !self.held.is_empty() && self.client.with_turn(Turn::open_dialogue) {
                 if let Some(command) = self.held.pop_front() {
                     return Ok(command);
                 }
@@ -208,10 +208,10 @@ impl<R: Read> Session<'_, R> {
             match self.command(&text) {
                 // Nothing comes between a message and its command, which are sent in one write.
                 _ if is_message_held && self.early_text.is_none() => self.early_text = Some(text),
-                _ if text == SEND_FILENAME && self.client.take_turn(Turn::name_wanted) => {}
-                _ if text == SEND_FILE && self.client.take_turn(Turn::body_wanted) => {}
+                _ if text == SEND_FILENAME && self.client.with_turn(Turn::name_wanted) => {}
+                _ if text == SEND_FILE && self.client.with_turn(Turn::body_wanted) => {}
                 Some(command)
-                    if self.held.is_empty() && self.client.take_turn(Turn::open_dialogue) =>
+                    if self.held.is_empty() && self.client.with_turn(Turn::open_dialogue) =>
                 {
                     return Ok(command);
                 }
@@ -280,7 +280,7 @@ impl<R: Read> Session<'_, R> {
 /// What ends a dialogue early.
 #[derive(Debug, thiserror::Error)]
 #[error(transparent)]
-pub(crate) enum Stop {
+pub(crate) enum EarlyEnd {
     /// A rule said no: the client is told so, and the next dialogue begins.
     Refusal(#[from] Refusal),
     /// The connection ends.

@@ -69,8 +69,8 @@ impl GroupTable {
         frames: &JoinFrames,
     ) -> Result<(Arc<Mutex<Group>>, &'static str), Refusal> {
         let join = |Founded { group, .. }: &Founded| {
-            let deed = group.lock().join(client, frames)?;
-            Ok((Arc::clone(group), deed))
+            let verb = group.lock().join(client, frames)?;
+            Ok((Arc::clone(group), verb))
         };
         if let Some(group) = self.groups.read().get(name) {
             return join(group);

@@ -384,26 +384,26 @@ impl<'a> Person<'a> {
     }
 
     /// What the clock will tell this client.
-    pub fn news(&self) -> Vec<String> {
-        std::mem::take(&mut *self.client.news.lock())
+    pub fn notices(&self) -> Vec<String> {
+        std::mem::take(&mut *self.client.notices.lock())
     }
 
     pub fn opens_dialogue(&self) -> bool {
-        self.client.take_turn(Turn::open_dialogue)
+        self.client.with_turn(Turn::open_dialogue)
     }
 
     pub fn closes_dialogue(&self) {
-        self.client.take_turn(Turn::close_dialogue);
+        self.client.with_turn(Turn::close_dialogue);
     }
 
     /// Asks for the name of the file on offer. `false`: that is not due.
     pub fn wants_name(&self) -> bool {
-        self.client.take_turn(Turn::name_wanted)
+        self.client.with_turn(Turn::name_wanted)
     }
 
     /// Asks for the body. `false`: that is not due.
     pub fn wants_body(&self) -> bool {
-        self.client.take_turn(Turn::body_wanted)
+        self.client.with_turn(Turn::body_wanted)
     }
 
     pub fn hands_over(&self, name: &str) -> Result<(), Refusal> {

@@ -12,9 +12,9 @@
 //! ```
 //!
 //! No lock, no socket, no clock: what happens to the client is a call of a method. After each call that may let something go,
-//! [`Turn::next_pass`] returns what goes out, in order, until there is nothing left.
+//! [`Turn::next_outgoing`] returns what goes out, in order, until there is nothing left.
 //! Replies inside a dialogue do not come here. They are in turn by nature, and go straight into the outbox.
-//! Invariant: what went in comes out once, in order, except for lines that gave way to [`Pass::Lost`] and what follows an end.
+//! Invariant: what went in comes out once, in order, except for lines that gave way to [`Outgoing::Lost`] and what follows an end.
 
 use std::collections::VecDeque;
 
@@ -43,7 +43,7 @@ pub(crate) struct Turn {
     is_dialogue_open: bool,
     delivery: Option<Delivery>,
     /// The step of the delivery that the client has asked for.
-    wanted: Option<Pass>,
+    wanted: Option<Outgoing>,
     /// A body is on its way through the outbox.
     is_sending: bool,
     /// What waits, with the tick at which it came.
@@ -84,7 +84,7 @@ pub(crate) enum Event {
 }
 
 /// What goes out.
-pub(crate) enum Pass {
+pub(crate) enum Outgoing {
     /// This frame.
     Frame(Frame),
     /// This line.
@@ -135,7 +135,7 @@ impl Turn {
         self.is_dialogue_open || self.delivery.is_some() || self.is_sending
     }
 
-    /// Something for the client, which goes out with the next [`Turn::next_pass`] or is parked.
+    /// Something for the client, which goes out with the next [`Turn::next_outgoing`] or is parked.
     pub(crate) fn event(&mut self, event: Event) {
         if self.is_ended {
             return;
@@ -194,7 +194,7 @@ impl Turn {
             return false;
         };
         delivery.since = self.n_ticks;
-        self.wanted = delivery.name.take().map(Pass::Frame);
+        self.wanted = delivery.name.take().map(Outgoing::Frame);
         true
     }
 
@@ -205,7 +205,7 @@ impl Turn {
             return false;
         };
         self.is_sending = delivery.download.is_some();
-        self.wanted = Some(delivery.download.map_or(Pass::NoBody, Pass::Body));
+        self.wanted = Some(delivery.download.map_or(Outgoing::NoBody, Outgoing::Body));
         true
     }
 
@@ -234,7 +234,7 @@ impl Turn {
     }
 
     /// What goes out next.
-    pub(crate) fn next_pass(&mut self) -> Option<Pass> {
+    pub(crate) fn next_outgoing(&mut self) -> Option<Outgoing> {
         if self.wanted.is_some() {
             return self.wanted.take();
         }
@@ -242,13 +242,13 @@ impl Turn {
             return None;
         }
         if self.n_lost > 0 {
-            return Some(Pass::Lost(std::mem::take(&mut self.n_lost)));
+            return Some(Outgoing::Lost(std::mem::take(&mut self.n_lost)));
         }
         let (_, event) = self.parked.pop_front()?;
         Some(match event {
             Event::Line(line) => {
                 self.parked_len -= line.frame.bytes.len();
-                Pass::Line(line)
+                Outgoing::Line(line)
             }
             Event::Offer(offer) => {
                 self.delivery = Some(Delivery {
@@ -256,9 +256,9 @@ impl Turn {
                     download: Some(offer.download),
                     since: self.n_ticks,
                 });
-                Pass::Frame(offer.ask)
+                Outgoing::Frame(offer.ask)
             }
-            Event::End(frames, reason) => Pass::End(frames, reason),
+            Event::End(frames, reason) => Outgoing::End(frames, reason),
         })
     }
 }

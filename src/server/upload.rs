@@ -10,7 +10,7 @@ use std::time::Duration;
 use log::debug;
 
 use super::download::offer_to_others;
-use super::session::{Session, Stop};
+use super::session::{EarlyEnd, Session};
 use super::spool::{Body, SpoolError, Upload};
 use crate::net::deadlines::Awaited;
 use crate::net::departure::Departure;
@@ -20,10 +20,10 @@ use crate::wire::frame::{Piece, WireError};
 use crate::wire::name::FileName;
 
 /// How long an upload may stand still before its client is disconnected. Until then it keeps space in the spool from others.
-const MORE_TIME: Duration = Duration::from_secs(60);
+const PROGRESS_LIMIT: Duration = Duration::from_secs(60);
 
 impl<R: Read> Session<'_, R> {
-    pub(crate) fn file_transfer(&mut self) -> Result<(), Stop> {
+    pub(crate) fn file_transfer(&mut self) -> Result<(), EarlyEnd> {
         let answer = self.next_answer()?;
         if answer == FILE_ERROR {
             return Ok(());
@@ -59,7 +59,7 @@ impl<R: Read> Session<'_, R> {
         account.hold(piece.len());
         let mut left = length;
         while left > 0 {
-            self.client.outbox.expect(Awaited::More, MORE_TIME);
+            self.client.outbox.expect(Awaited::Progress, PROGRESS_LIMIT);
             match self.inbox.piece(left, &mut piece)? {
                 Piece::Body(n) if piece[..n].contains(&BODY_END) => left = 0,
                 Piece::Body(n) => {
@@ -72,7 +72,7 @@ impl<R: Read> Session<'_, R> {
                 },
             }
         }
-        self.client.outbox.expect_no_more(Awaited::More);
+        self.client.outbox.expect_no_more(Awaited::Progress);
         self.client.outbox.account().release(piece.len());
         Ok(stored.and_then(Upload::finish))
     }

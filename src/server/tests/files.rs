@@ -222,7 +222,7 @@ fn delivery_goes_step_by_step_and_everything_else_waits() {
         .says("/sendFilename")
         .hears(&["You are in the group the den; ask about that one."])
         .departs(Departure::HungUp);
-    assert!(bob.news().is_empty());
+    assert!(bob.notices().is_empty());
 }
 
 #[test]
@@ -270,5 +270,5 @@ fn receiver_that_leaves_before_it_has_the_file_is_reported() {
         .then(|| bob.shares("a.txt", "hello"))
         .says("/sendFilename")
         .departs(Departure::HungUp);
-    assert_eq!(bob.news(), ["a.txt did not reach alice."]);
+    assert_eq!(bob.notices(), ["a.txt did not reach alice."]);
 }

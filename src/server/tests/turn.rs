@@ -11,7 +11,7 @@ struct Script(Turn);
 impl Script {
     fn line(&mut self, text: &str) -> String {
         match self.0.line(line(text)) {
-            Some(line) => word(Pass::Line(line)),
+            Some(line) => word(Outgoing::Line(line)),
             None => self.words(),
         }
     }
@@ -72,21 +72,21 @@ impl Script {
 
     /// What passes now.
     fn words(&mut self) -> String {
-        std::iter::from_fn(|| self.0.next_pass())
+        std::iter::from_fn(|| self.0.next_outgoing())
             .map(word)
             .collect::<Vec<_>>()
             .join(" ")
     }
 }
 
-fn word(pass: Pass) -> String {
+fn word(pass: Outgoing) -> String {
     let text = |frame: &Frame| String::from_utf8_lossy(&frame.bytes).into_owned();
     match pass {
-        Pass::Frame(frame) | Pass::Line(Line { frame, .. }) => text(&frame),
-        Pass::Lost(n) => format!("lost:{n}"),
-        Pass::Body(download) => format!("body:{}", download.file),
-        Pass::NoBody => "no-body".into(),
-        Pass::End(frames, reason) => format!("{}:{reason}", text(&frames[0])),
+        Outgoing::Frame(frame) | Outgoing::Line(Line { frame, .. }) => text(&frame),
+        Outgoing::Lost(n) => format!("lost:{n}"),
+        Outgoing::Body(download) => format!("body:{}", download.file),
+        Outgoing::NoBody => "no-body".into(),
+        Outgoing::End(frames, reason) => format!("{}:{reason}", text(&frames[0])),
     }
 }
 
@@ -365,7 +365,7 @@ impl Model {
                     number: 0,
                 });
                 self.waits(Waiting::Line(line));
-                self.hears_after(passed.map(Pass::Line));
+                self.hears_after(passed.map(Outgoing::Line));
             }
             Input::Offers(n) => (0..n).for_each(|_| self.is_offered_a_file()),
             Input::End => {
@@ -399,7 +399,7 @@ impl Model {
                 ) => {
                     assert!(is_due);
                     let name = format!("name:{file}");
-                    assert_eq!(self.turn.next_pass().map(word), Some(name));
+                    assert_eq!(self.turn.next_outgoing().map(word), Some(name));
                     self.stage = Stage::Due {
                         file,
                         is_second: true,
@@ -424,7 +424,7 @@ impl Model {
                     } else {
                         (format!("body:{file}"), Stage::Sending)
                     };
-                    assert_eq!(self.turn.next_pass().map(word), Some(pass));
+                    assert_eq!(self.turn.next_outgoing().map(word), Some(pass));
                     self.stage = stage;
                     self.hears();
                 }
@@ -496,10 +496,10 @@ impl Model {
     }
 
     /// What passes now, after this.
-    fn hears_after(&mut self, mut first: Option<Pass>) {
-        while let Some(pass) = first.take().or_else(|| self.turn.next_pass()) {
+    fn hears_after(&mut self, mut first: Option<Outgoing>) {
+        while let Some(pass) = first.take().or_else(|| self.turn.next_outgoing()) {
             assert!(self.is_free(), "{} out of turn", word(pass));
-            if let Pass::Lost(n) = pass {
+            if let Outgoing::Lost(n) = pass {
                 assert_eq!(n, std::mem::take(&mut self.n_lost));
                 continue;
             }
@@ -508,18 +508,18 @@ impl Model {
                 "the notice comes before what was said after it"
             );
             match (pass, self.waiting.pop_front().unwrap()) {
-                (Pass::Line(Line { frame, .. }), Waiting::Line(line)) => {
+                (Outgoing::Line(Line { frame, .. }), Waiting::Line(line)) => {
                     assert!(std::ptr::eq(&*frame.bytes, &*line.bytes), "out of order");
                 }
-                (Pass::Frame(ask), Waiting::Offer(file, _)) => {
-                    assert_eq!(word(Pass::Frame(ask)), format!("{file}?"));
+                (Outgoing::Frame(ask), Waiting::Offer(file, _)) => {
+                    assert_eq!(word(Outgoing::Frame(ask)), format!("{file}?"));
                     self.stage = Stage::Due {
                         file,
                         is_second: false,
                         ticks: 0,
                     };
                 }
-                (Pass::End(frames, Departure::Ended(_)), Waiting::End(end)) => {
+                (Outgoing::End(frames, Departure::Ended(_)), Waiting::End(end)) => {
                     assert!(std::ptr::eq(&*frames[0].bytes, &*end[0].bytes));
                     assert!(self.is_ended && self.waiting.is_empty());
                 }
