@@ -94,11 +94,9 @@ fn threads_left() -> u64 {
 #[cfg(target_os = "linux")]
 fn threads_of(user: u32) -> u64 {
     let processes = std::fs::read_dir("/proc").into_iter().flatten().flatten();
-    let statuses =
-        processes.filter_map(|it| std::fs::read_to_string(it.path().join("status")).ok());
-    let threads = statuses.filter_map(|status| {
-        let is_theirs = field_of(&status, "Uid:")? == u64::from(user);
-        field_of(&status, "Threads:").filter(|_| is_theirs)
+    let threads = processes.filter_map(|process| {
+        let number = |name| field_of_status(&process.path(), name)?.parse::<u64>().ok();
+        number("Threads").filter(|_| number("Uid") == Some(u64::from(user)))
     });
     threads.sum()
 }
@@ -107,17 +105,10 @@ fn threads_of(user: u32) -> u64 {
 #[cfg(target_os = "linux")]
 fn space_left() -> u64 {
     use rustix::process::{Resource, getrlimit};
-    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let used = field_of(&status, "VmSize:").unwrap_or(0) << 10;
+    let used = field_of_status(Path::new("/proc/self"), "VmSize");
+    let used: u64 = used.and_then(|kib| kib.parse().ok()).unwrap_or(0) << 10;
     let limit = getrlimit(Resource::As).current;
     limit.map_or(u64::MAX, |limit| limit.saturating_sub(used))
-}
-
-/// The first number of a field in the status of a process: see proc_pid_status(5).
-#[cfg(target_os = "linux")]
-fn field_of(status: &str, name: &str) -> Option<u64> {
-    let line = status.lines().find_map(|line| line.strip_prefix(name))?;
-    line.split_whitespace().next()?.parse().ok()
 }
 
 #[cfg(not(target_os = "linux"))]
@@ -264,7 +255,7 @@ pub(crate) fn spawn(name: &str, body: impl FnOnce() + Send + 'static) -> io::Res
 #[cfg(unix)]
 pub(crate) fn at_signal(mut act: impl FnMut() + Send + 'static) -> io::Result<()> {
     use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
-    let ignored = field_of_status("SigIgn")
+    let ignored = field_of_status(Path::new("/proc/self"), "SigIgn")
         .and_then(|set| u64::from_str_radix(&set, 16).ok())
         .unwrap_or(0);
     let signals = [SIGINT, SIGTERM, SIGHUP].into_iter();
@@ -275,17 +266,17 @@ pub(crate) fn at_signal(mut act: impl FnMut() + Send + 'static) -> io::Result<()
 
 /// Calls `act` at each Ctrl-C, in a thread of its own. The process then does not end by itself.
 #[cfg(not(unix))]
-pub fn at_signal(act: impl FnMut() + Send + 'static) -> io::Result<()> {
+pub(crate) fn at_signal(act: impl FnMut() + Send + 'static) -> io::Result<()> {
     ctrlc::set_handler(act).map_err(io::Error::other)
 }
 
-/// What Linux says of this process under this name. `None`: another system.
+/// The first word that Linux says of a process under this name: see proc_pid_status(5). `None`: another system.
 #[cfg(unix)]
-fn field_of_status(name: &str) -> Option<String> {
-    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+fn field_of_status(process: &Path, name: &str) -> Option<String> {
+    let status = std::fs::read_to_string(process.join("status")).ok()?;
     let mut lines = status.lines();
     let value = lines.find_map(|line| line.strip_prefix(name)?.strip_prefix(':'))?;
-    Some(value.trim().to_owned())
+    Some(value.split_whitespace().next()?.to_owned())
 }
 
 /// The first port that any user may listen on.
