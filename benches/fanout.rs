@@ -56,7 +56,7 @@ use sockets::{Outcome, Poller, Process, Stream, cpu_secs, relay};
 const TEXT_LEN: usize = 100;
 
 /// After so much time without any delivery, those that are missing are lost.
-const PATIENCE: Duration = Duration::from_secs(10);
+const PATIENCE: Duration = Duration::from_secs(20);
 
 /// How long is listened after a run for what nobody should hear.
 const QUIET: Duration = Duration::from_millis(50);
@@ -635,8 +635,15 @@ fn join(port: u16, n_members: usize) -> Outcome<(Key, Vec<TcpStream>)> {
     }
     let key = Key::parse(std::str::from_utf8(&key)?)?;
     let (admin, others) = members.split_first_mut().ok_or("a group has members")?;
-    for _ in &*others {
-        hear_text(admin, &key)?; // somebody has requested to join
+    let mut n_told = 0;
+    while n_told < others.len() {
+        // Somebody has requested to join, or: so many more have.
+        let notice = hear_text(admin, &key)?;
+        let words = notice.split_whitespace();
+        n_told += words
+            .filter_map(|word| word.parse().ok())
+            .next()
+            .unwrap_or(1);
     }
     for (at, socket) in others.iter_mut().enumerate() {
         let approve = Command::ApproveRequest.word();
