@@ -1,6 +1,5 @@
 //! What the command line asks for: parses the arguments, starts the log and a server, client or relay, and returns the exit code.
 
-use std::fmt::Display;
 use std::io::Write;
 use std::net::{IpAddr, SocketAddr};
 use std::process::ExitCode;
@@ -24,7 +23,7 @@ pub fn run() -> ExitCode {
             log::logger().flush();
             match result {
                 Ok(()) => ExitCode::SUCCESS,
-                // A server's words may be part of it.
+                // The error may quote a server, and the terminal must not obey that.
                 Err(error) => fail(1, &harmless(&error)),
             }
         }
@@ -38,13 +37,15 @@ fn start(args: Args) -> Result<(), String> {
         _ => "warn",
     });
     match args {
-        Args::Server(settings) => serve(Server::bind(settings).map_err(in_words)?),
+        Args::Server(settings) => serve(Server::bind(settings).map_err(|error| error.to_string())?),
         Args::Client(settings) => client::run(settings),
-        Args::Relay(settings) => serve(Relay::bind(settings).map_err(in_words)?),
-        Args::RelayClient(settings) => relay::client::run(settings).map_err(in_words),
+        Args::Relay(settings) => serve(Relay::bind(settings).map_err(|error| error.to_string())?),
+        Args::RelayClient(settings) => {
+            relay::client::run(settings).map_err(|error| error.to_string())
+        }
         Args::Keygen(None) => print_line(Key::generate().as_str()),
         Args::Keygen(Some(path)) => {
-            Key::create(&path).map_err(in_words)?;
+            Key::create(&path).map_err(|error| error.to_string())?;
             print_line(&format!(
                 "made the key {}; hand it to your friends by other means than this chat",
                 path.display()
@@ -66,10 +67,13 @@ fn serve(service: impl Service + 'static) -> Result<(), String> {
             _ => std::process::exit(1),
         }
     })
-    .map_err(in_words)?;
+    .map_err(|error| error.to_string())?;
     let reach = reach(service.listener().address());
     print_line(&format!("{reach}; {}", service.who_reads()))?;
-    service.listener().run(service).map_err(in_words)
+    service
+        .listener()
+        .run(service)
+        .map_err(|error| error.to_string())
 }
 
 /// Where a service listens and where others reach it, in words.
@@ -89,10 +93,6 @@ fn reach(address: SocketAddr) -> String {
     }
     let reach = reach.join(" or ");
     format!("listening on {address}, reachable by others at {reach}")
-}
-
-fn in_words(error: impl Display) -> String {
-    error.to_string()
 }
 
 fn fail(code: u8, error: &str) -> ExitCode {

@@ -206,7 +206,7 @@ fn has_frame_form(text: &[u8]) -> bool {
 struct Download {
     /// What the server's key opens.
     outer: Result<Opening, DownloadError>,
-    /// What the room key opens of that, if there is a room key. Which of the two is the file shows at the end.
+    /// What the room key opens of that, if there is a room key. Only the end of the body shows which of the two is the file.
     inner: Option<Result<Opening, DownloadError>>,
 }
 

@@ -21,8 +21,8 @@ use crate::wire::watch;
 /// How late a delivery's answer goes to a Python server. The server misses an answer that comes before it has begun to wait.
 const ANSWER_DELAY: Duration = Duration::from_millis(5);
 
-/// If nothing comes from a Python server for this long, the answer is given again: on a busy machine the first one may have been missed,
-/// and the server waits for ever. One too many has no effect there.
+/// After this long without a frame from a Python server, the answer is sent again. On a busy machine the server may have missed the first
+/// one, and would wait for ever. A second answer has no effect there.
 const ANSWER_AGAIN: Duration = Duration::from_secs(1);
 
 /// How many answers wait for the end of a dialogue. A Python server begins one delivery at a time.

@@ -29,7 +29,6 @@ pub(crate) mod step;
 pub(crate) mod typed;
 pub(crate) mod upload;
 
-use std::fmt::Display;
 use std::fs;
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::io;
@@ -133,14 +132,14 @@ pub(crate) fn run(mut settings: ClientSettings) -> Result<(), String> {
     let terminal = Terminal::new(std::mem::take(&mut settings.terminal))?;
     check_folder(&settings.downloads)?;
     let secret = settings.secret_file.as_deref().map(Secret::load);
-    let secret = secret.transpose().map_err(in_words)?;
+    let secret = secret.transpose().map_err(|error| error.to_string())?;
     let room_key = settings.room_key_file.as_deref().map(Key::load);
-    let room_key = room_key.transpose().map_err(in_words)?;
+    let room_key = room_key.transpose().map_err(|error| error.to_string())?;
     let identity = identity(settings.identity.as_deref())?;
     let name = terminal.ask_name("user name", settings.name.take(), UserName::parse);
-    let name = name.map_err(in_words)?;
+    let name = name.map_err(|error| error.to_string())?;
     let group = terminal.ask_name("group", settings.group.take(), GroupName::parse);
-    let group = group.map_err(in_words)?;
+    let group = group.map_err(|error| error.to_string())?;
     let shared = Shared {
         settings,
         known: KnownGroup::new(&name),
@@ -153,13 +152,13 @@ pub(crate) fn run(mut settings: ClientSettings) -> Result<(), String> {
         last_mark: Mutex::default(),
         terminal,
     };
-    chat(&Arc::new(shared)).map_err(in_words)
+    chat(&Arc::new(shared)).map_err(|error| error.to_string())
 }
 
 /// Reads the user's identity. If there is none yet, makes one. Without a folder to keep it in, it is for this run only.
 fn identity(path: Option<&Path>) -> Result<Identity, String> {
     if let Some(path) = path {
-        return Identity::load_or_create(path).map_err(in_words);
+        return Identity::load_or_create(path).map_err(|error| error.to_string());
     }
     let folder = machine::configuration_folder();
     let made = folder.filter(|folder| fs::create_dir_all(folder).is_ok());
@@ -167,7 +166,7 @@ fn identity(path: Option<&Path>) -> Result<Identity, String> {
     match path.map(|path| (path.exists(), Identity::load_or_create(&path))) {
         Some((_, Ok(identity))) => Ok(identity),
         // A file that is there must not be forgotten silently: its name would be lost.
-        Some((true, Err(error))) => Err(in_words(error)),
+        Some((true, Err(error))) => Err(error.to_string()),
         Some((false, Err(_))) | None => {
             warn!(
                 "there is no folder to keep an identity in, so your name is proven for this run only; --identity FILE keeps it"
@@ -188,10 +187,6 @@ fn check_folder(folder: &Path) -> Result<(), String> {
     Err(format!(
         "cannot receive files into {folder}: {error}; choose another folder with --downloads"
     ))
-}
-
-fn in_words(error: impl Display) -> String {
-    error.to_string()
 }
 
 fn chat(shared: &Arc<Shared>) -> Result<(), ClientError> {

@@ -2,8 +2,8 @@
 //!
 //! A line is sealed twice. `[HH:MM:SS] NAME: TEXT` is sealed with the room key, and the token of that is the text of an ordinary line.
 //! So any server passes it on, also the Python one. A receiver shows the line only if it was sealed in the name under which the server
-//! delivers it. The room key proves the name as far as its holders are trusted: each of them can seal in any name, but then only the
-//! server can deliver the line under that name.
+//! delivers it. Each holder of the room key can seal in any name, but only the server can then deliver the line under that name. So
+//! the name is as certain as the holders are trusted.
 
 use crate::machine;
 use crate::seal::{Key, StampedLine, has_token_form};

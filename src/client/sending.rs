@@ -37,7 +37,7 @@ pub(crate) struct Sending {
 
 #[derive(Default)]
 struct SendingState {
-    /// The dialogues over the present connection. `None`: the client is not connected yet, or not again.
+    /// The dialogues over the present connection. `None` before the first connection, and after one is lost.
     dialogues: Option<Arc<Dialogues>>,
     /// The end of the connection is no failure any more.
     is_leaving: bool,
@@ -222,7 +222,8 @@ impl Sending {
                     };
                     if task.is_some() {
                         let n = queue.tasks.len();
-                        let notice = format!("Not sent, since {why}: the last {n} that you typed.");
+                        let notice =
+                            format!("Not sent, since {why}: the last {n} lines that you typed.");
                         self.shared.show(&notice);
                     }
                     let _guard = self.in_dialogue.lock();

@@ -15,7 +15,7 @@ use crate::wire::frame::{BODY_STEP, write_body};
 use crate::wire::name::FileName;
 use crate::wire::size;
 
-/// Why an upload failed that the user did not want any more.
+/// Why an upload failed: the user stopped it.
 const STOPPED: &str = "it was stopped";
 
 /// Whether an upload is in progress, and whether the user wants to stop it.

@@ -3,7 +3,6 @@
 //! Two threads, as in the chat client: the main thread receives, the other reads lines and sends. The key never comes from the command line.
 //! A line is sealed as `[HH:MM:SS] NAME: TEXT`, and split so that a Python peer can read each token with one call.
 
-use std::fmt::Display;
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, TcpStream};
 use std::path::PathBuf;
@@ -72,11 +71,11 @@ enum End {
 /// # Errors
 /// No key, no connection, or an end that the person did not ask for: in words for the person.
 pub(crate) fn run(settings: RelayClientSettings) -> Result<(), String> {
-    let key = Key::find(settings.key_file.as_deref()).map_err(in_words)?;
+    let key = Key::find(settings.key_file.as_deref()).map_err(|error| error.to_string())?;
     let terminal = Terminal::new(settings.terminal)?;
     let name = terminal.ask_name("name", settings.name, name);
-    let name = name.map_err(in_words)?;
-    let socket = connect(&settings.host, settings.port).map_err(in_words)?;
+    let name = name.map_err(|error| error.to_string())?;
+    let socket = connect(&settings.host, settings.port).map_err(|error| error.to_string())?;
     terminal.show(&format!(
         "{} {name} joined {}:{}",
         machine::local_time(),
@@ -104,18 +103,15 @@ pub(crate) fn run(settings: RelayClientSettings) -> Result<(), String> {
         leave: Box::new(move || at_second_ctrl_c.leave(Shutdown::Both)),
     });
     let sending = Arc::clone(&chat);
-    let lines = chat.terminal.lines().map_err(in_words)?;
-    machine::spawn("sending", move || sending.sending_loop(lines)).map_err(in_words)?;
+    let lines = chat.terminal.lines().map_err(|error| error.to_string())?;
+    machine::spawn("sending", move || sending.sending_loop(lines))
+        .map_err(|error| error.to_string())?;
     match chat.receiving_loop() {
         Ok(End::Full) => Err("the relay is full; try again later".into()),
         _ if chat.is_leaving.load(Ordering::SeqCst) => Ok(()),
         Ok(End::Closed) => Err("the relay closed the connection".into()),
         Err(error) => Err(format!("the connection to the relay is lost: {error}")),
     }
-}
-
-fn in_words(error: impl Display) -> String {
-    error.to_string()
 }
 
 fn name(text: &str) -> Result<UserName, NameError> {

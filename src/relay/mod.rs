@@ -90,7 +90,7 @@ impl Relay {
         })
     }
 
-    /// Passes a token on to every other peer that has its thread. All is pushed while no peer comes or goes, so all of them get one order.
+    /// Passes a token on to every other peer that is being served. All is pushed while no peer comes or goes, so all of them get one order.
     fn pass_on(&self, from: &Connection, token: Vec<u8>) {
         let bytes = Bytes::from(token);
         let mut full = None;
@@ -102,6 +102,7 @@ impl Relay {
                 }
             }
         }
+        // One of them is enough to slow this sender down.
         if let Some(full) = full {
             full.wait_for_space();
         }
@@ -127,7 +128,7 @@ impl Service for Relay {
 
     fn serve(&self, connection: &Connection) -> Departure {
         connection.introduced(None);
-        debug!("{connection} takes its place");
+        debug!("{connection} joined");
         let mut splitter = Splitter::default();
         let (mut n_tokens, mut n_bytes, mut n_dropped) = (0, 0, 0);
         let mut pass_on = |piece: Piece| match piece {

@@ -1,7 +1,7 @@
 //! Where a token ends, by its shape alone. Bytes go in, pieces come out. There is no key, no socket and no clock here.
 //!
-//! Nothing on the relay's wire says how long a token is. But a token begins with `gAAAAA`, its length is 4⌈(57+16n)/3⌉ for some
-//! n ≥ 1 (Fernet specification, "Token Format"), and it ends with `==` or `=` unless n is a multiple of 3:
+//! Nothing on the relay's wire says how long a token is. But a token begins with `gAAAAA`. Its length is 4⌈(57+16n)/3⌉ for some n ≥ 1
+//! (Fernet specification, "Token Format"). It ends with `==` or `=`, unless n is a multiple of 3:
 //!
 //! ```text
 //!   n        1     2     3    4     5     6

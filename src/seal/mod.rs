@@ -1,4 +1,4 @@
-//! The secrets: keys, and what is sealed under them. Bytes in, bytes out.
+//! Keys, secrets and identities, and what is sealed or signed with them. Bytes in, bytes out.
 //!
 //! To *seal* is to turn a text into a [Fernet token](https://github.com/fernet/spec/blob/master/Spec.md), which only the holders of the key
 //! can read or change; to *open* is the way back. In reading order:

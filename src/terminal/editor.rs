@@ -45,8 +45,8 @@ const MAX_NAME: usize = 16;
 /// What stands behind the prompt after the first Ctrl-C.
 const LEAVES: &str = "(Ctrl-C again leaves)";
 
-/// How long the last lines may take to be shown at the end, and then the editor to end. It does not, while the person searches the
-/// history.
+/// How long the end waits for the last lines to be shown, and then for the editor. While the user searches the history, the editor does
+/// not end, so the whole time passes.
 const END_TIME: Duration = Duration::from_millis(200);
 
 /// The line editor.
@@ -262,7 +262,7 @@ impl Editing {
                 }
                 Err(ReadlineError::Interrupted) if need != Need::Nothing => {
                     need = Need::Nothing;
-                    // As above. No answer, and nothing is done.
+                    // An empty answer: nothing is done. It fails only at the end.
                     let _ = self.typed.send(String::new());
                 }
                 Err(ReadlineError::Interrupted) if stop() => notice = "(stopped)",
