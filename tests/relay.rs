@@ -456,7 +456,7 @@ fn a_relay_with_one_place_has_room_for_one() {
     // A script has said all it has to say before it knows.
     for line in [None, Some("hello")] {
         let mut alice = client(relay.port, "alice", &key);
-        line.into_iter().for_each(|line| alice.types(line));
+        line.into_iter().for_each(|line| alice.tries_to_type(line));
         alice.ends_input();
         ends_badly(&mut alice, "error: the relay is full; try again later");
     }

@@ -33,6 +33,10 @@ use crate::wire::watch;
 /// How long the server may be silent before a step. A Python server with a dead member may never say the last one.
 const JOIN_TIME: Duration = Duration::from_secs(20);
 
+/// How long the server may take for step 1, which a chat server sends at once. If the connection got lost in a queue of the system, the
+/// client tries again soon.
+const OPENING_TIME: Duration = Duration::from_secs(5);
+
 /// The length of step 1, in bytes.
 const OPENING_LEN: usize = 44;
 
@@ -123,13 +127,14 @@ impl Joining<'_> {
     /// Connects, and takes step 1.
     fn connect(shared: &Shared) -> Result<Joining<'_>, ClientError> {
         let socket = Arc::new(connect(&shared.settings.host, shared.settings.port)?);
-        socket.set_read_timeout(Some(JOIN_TIME))?;
+        socket.set_read_timeout(Some(OPENING_TIME))?;
         let mut reader = SocketReader(Arc::clone(&socket));
         let mut opening = [0; OPENING_LEN];
         // A chat server says it at once.
         reader
             .read_exact(&mut opening)
             .map_err(|_| ClientError::NotAChat)?;
+        socket.set_read_timeout(Some(JOIN_TIME))?;
         let opening = std::str::from_utf8(&opening).map_err(|_| ClientError::NotAChat)?;
         let opening = Key::parse(opening).map_err(|_| ClientError::NotAChat)?;
         let frames = FrameReader::new(reader, MAX_FRAME);

@@ -119,7 +119,7 @@ const MAX_WORDS: usize = 1000;
 /// The second try to join again comes after this time. The first one comes at once.
 const MIN_RETRY_DELAY: Duration = Duration::from_secs(1);
 /// Each pause is twice the last one, up to this one.
-const MAX_RETRY_DELAY: Duration = Duration::from_secs(30);
+const MAX_RETRY_DELAY: Duration = Duration::from_secs(4);
 
 /// How long a client that is not at a terminal goes on trying. Nobody is there to end it.
 const RECONNECT_TIMEOUT: Duration = Duration::from_secs(60);

@@ -104,6 +104,12 @@ impl Program {
         stdin.flush().unwrap();
     }
 
+    /// Types a line into a program that may have ended.
+    pub fn tries_to_type(&mut self, line: &str) {
+        let stdin = self.stdin.as_mut().expect("the input is open");
+        let _ = stdin.write_all(format!("{line}\n").as_bytes());
+    }
+
     /// Types several lines in one write, as if pasted.
     pub fn pastes(&mut self, lines: &[&str]) {
         self.types(&lines.join("\n"));
