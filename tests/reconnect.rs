@@ -256,7 +256,7 @@ fn a_client_that_waits_again_can_leave_with_lines_unsent() {
     let _first = Peer::join(server.port, "bob", None);
     alice.hears("Connected again, but you wait again");
     alice.types("/1");
-    alice.hears("Not sent, since you wait for approval: the last 1 that you typed.");
+    alice.hears("Not sent, since you wait for approval: the last line that you typed.");
     ends_well(&mut alice);
     // Who waited before can leave as before, also with a blank behind the command.
     carol.hears("Connected again, but you wait again");
