@@ -222,8 +222,12 @@ impl Sending {
                     };
                     if task.is_some() {
                         let n = queue.tasks.len();
+                        let lines = match n {
+                            1 => "line".to_owned(),
+                            n => format!("{n} lines"),
+                        };
                         let notice =
-                            format!("Not sent, since {why}: the last {n} lines that you typed.");
+                            format!("Not sent, since {why}: the last {lines} that you typed.");
                         self.shared.show(&notice);
                     }
                     let _guard = self.in_dialogue.lock();
