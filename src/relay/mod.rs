@@ -128,7 +128,7 @@ impl Service for Relay {
 
     fn serve(&self, connection: &Connection) -> Departure {
         connection.introduced(None);
-        debug!("{connection} joined");
+        debug!("{connection} takes its place");
         let mut splitter = Splitter::default();
         let (mut n_tokens, mut n_bytes, mut n_dropped) = (0, 0, 0);
         let mut pass_on = |piece: Piece| match piece {
