@@ -9,7 +9,7 @@ use super::outbox::Outbox;
 /// How long the system looks for a sign of life from a peer that is probed. A dead peer has failed sooner.
 pub(crate) const PROBE_TIME: Duration = Duration::from_secs(5);
 
-/// A peer is probed at most this often: whoever asks for a name again and again does not keep its holder busy.
+/// A peer is probed at most this often. So somebody who asks for a name again and again does not keep its holder busy.
 const PROBE_PAUSE: Duration = Duration::from_secs(60);
 
 /// What is awaited from a client.

@@ -19,7 +19,7 @@
 //! together, or anything else that does not open ends its receiving for good. So the relay writes tokens one by one with a pause
 //! between, and our client keeps each within 1024 bytes.
 //!
-//! Whatever has not the shape of a whole token is dropped, and so is a token above [`splitter::MAX_TOKEN`]. If halves were passed on, a
+//! Bytes that have not the shape of a whole token are dropped, and so is a token above [`splitter::MAX_TOKEN`]. If halves were passed on, a
 //! stranger could delete what others say: half a token makes a reader lose the next one.
 //!
 //! A relay without a place for a client writes `/full` and a line feed, and closes.

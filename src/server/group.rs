@@ -368,7 +368,7 @@ impl Group {
     /// Whether the group may be forgotten if the table is full: nobody is online or waits, and the admin is the only member. The requests of
     /// people who are offline are forgotten with the group, and so is who the admin was.
     pub(crate) fn is_forgettable(&self) -> bool {
-        self.members.len() <= 1 && !self.has_clients()
+        self.members.len() <= 1 && self.clients().next().is_none()
     }
 
     /// What the lines cost that are kept for members that are offline, in bytes.
@@ -381,9 +381,9 @@ impl Group {
         self.backlog.forget();
     }
 
-    /// Whether anybody is online or waits.
-    pub(crate) fn has_clients(&self) -> bool {
-        self.online().next().is_some() || self.waiting().next().is_some()
+    /// The clients of all who are online or wait.
+    pub(crate) fn clients(&self) -> impl Iterator<Item = &Arc<Client>> {
+        self.online().chain(self.waiting())
     }
 }
 

@@ -261,7 +261,7 @@ impl Service for Server {
 
     fn tell_why(&self, client: &Connection, reason: &str, departure: Departure) {
         let found = |group: &Group| {
-            let clients = group.online().chain(group.waiting());
+            let clients = group.clients();
             clients.filter(|one| one.id == client.id).cloned().collect()
         };
         for one in self.shared.table.clients(found) {
@@ -270,12 +270,9 @@ impl Service for Server {
     }
 
     fn say_goodbye(&self) {
-        let (table, reason) = (&self.shared.table, "The server stops.");
-        for client in table.clients(|group| group.waiting().cloned().collect()) {
-            client.close_waiting(reason, Departure::Stopping);
-        }
-        for client in table.clients(|group| group.online().cloned().collect()) {
-            client.close(reason, Departure::Stopping);
+        let all = |group: &Group| group.clients().cloned().collect();
+        for client in self.shared.table.clients(all) {
+            client.disconnect("The server stops.", Departure::Stopping);
         }
     }
 }

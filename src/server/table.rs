@@ -164,7 +164,7 @@ impl GroupTable {
 /// The group that makes room for one from this source: nobody is online in it, and it is the oldest of the source that founded most such
 /// groups. If that is the newcomer's own source, it is the oldest of that one.
 fn who_is_forgotten(groups: &HashMap<GroupName, Founded>, newcomer: Source) -> Option<GroupName> {
-    let is_left = |(_, it): &(&GroupName, &Founded)| !it.group.lock().has_clients();
+    let is_left = |(_, it): &(&GroupName, &Founded)| it.group.lock().clients().next().is_none();
     let mut left: Vec<_> = groups.iter().filter(is_left).collect();
     left.sort_by_key(|(_, it)| it.by);
     let mut holders = left.iter().map(|(name, it)| (it.source, 1, *name));
