@@ -112,8 +112,8 @@
 //! # Locks
 //! Three locks matter. They are always taken in this order: the [table](server::table) of groups (an `RwLock`), one
 //! [group](server::group), one [turn](server::client). While one is held, nothing is written to a socket, and nothing waits for a peer.
-//! Lines and replies are sealed before. (Two short frames are sealed under a turn: the notice of lines that were not kept, and the length
-//! `0`.) In the [relay] there is one lock in their place: the listener's list of connections.
+//! Lines and replies are sealed before. (Two short frames are sealed under a turn. They are the notice of lines that were not kept, and the
+//! length `0`.) In the [relay] there is one lock in their place: the listener's list of connections.
 //!
 //! Below them are locks that guard a few fields each. For example, an outbox has one for what was pushed to it, and one for its deadlines.
 //! The fan-out has one for the outboxes that are due in the next round. A client has one for what it is told at the next tick of the clock.
