@@ -33,7 +33,7 @@ const MAX_REQUESTS: usize = 10_000;
 /// The people of a group, and its last lines.
 pub(crate) struct Group {
     pub(super) admin: UserName,
-    pub(super) members: BTreeMap<UserName, Member>,
+    pub(super) members: BTreeMap<UserName, Box<Member>>,
     /// The pending requests.
     pub(super) requests: BTreeMap<UserName, Holder>,
     pub(super) bans: Bans,
@@ -252,12 +252,10 @@ impl Group {
         if self.admin.looks_like(&name) {
             return Err(Refusal::AdminStays);
         }
-        let (key, source) = match (self.members.get(&name), self.requests.get(&name)) {
-            (Some(Member { holder, .. }), _) | (None, Some(holder)) => {
-                (holder.key, Some(holder.source))
-            }
-            (None, None) => (None, None),
-        };
+        let member = self.members.get(&name).map(|member| &member.holder);
+        let holder = member.or_else(|| self.requests.get(&name));
+        let key = holder.and_then(|holder| holder.key);
+        let source = holder.map(|holder| holder.source);
         self.bans.add(&name, key, source.filter(|_| with_address))?;
         self.note_change();
         Ok(if self.members.contains_key(&name) {

@@ -6,6 +6,7 @@
 use std::collections::VecDeque;
 use std::io::Read;
 use std::sync::Arc;
+use std::thread;
 use std::time::{Duration, Instant};
 
 use log::info;
@@ -117,9 +118,15 @@ impl<'a> Joining<'a> {
         }
         let statement = statement(self.first_key().as_str(), challenge, user, group);
         let key: Option<PublicKey> = introduction.key.parse().ok();
-        key.filter(|key| key.has_signed(&statement, introduction.signature))
-            .ok_or(Refusal::NotSigned)
-            .map(Some)
+        let key = key.ok_or(Refusal::NotSigned)?;
+        // In a thread of its own: else the stack that this takes would stay with the client for as long as it is there.
+        let has_signed = || key.has_signed(&statement, introduction.signature);
+        thread::scope(|scope| {
+            let thread = thread::Builder::new().spawn_scoped(scope, has_signed);
+            let thread = thread.map_err(|_| Refusal::ServerFull)?;
+            let has_signed = thread.join().unwrap_or_default();
+            has_signed.then_some(Some(key)).ok_or(Refusal::NotSigned)
+        })
     }
 
     /// Step 5: the client enters its group, unless a rule says no. The group sends the word for what the client is in it: the admin, a member,

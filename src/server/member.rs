@@ -30,15 +30,15 @@ pub(crate) struct Member {
 }
 
 impl Member {
-    /// A member that gets the lines after this one.
-    pub(crate) fn new(holder: Holder, last_line: u64) -> Member {
-        Member {
+    /// A member that gets the lines after this one. In a box, because the map of a group of one has space for eleven.
+    pub(crate) fn new(holder: Holder, last_line: u64) -> Box<Member> {
+        Box::new(Member {
             holder,
             last_line,
             last_line_at_join: last_line,
             run: Arc::default(),
             last_taken: 0,
-        }
+        })
     }
 
     /// The member comes online. It gets this frame, and then the lines that it missed.
