@@ -20,11 +20,11 @@ pub(crate) enum Args {
     /// Run a group chat's server.
     Server(ServerSettings),
     /// Join a group chat.
-    Client(ClientSettings),
+    Client(ClientSettings, TerminalSettings),
     /// Run a relay.
     Relay(RelaySettings),
     /// Join friends at a relay.
-    RelayClient(RelayClientSettings),
+    RelayClient(RelayClientSettings, TerminalSettings),
     /// Make a key, in a file or for standard output.
     Keygen(Option<PathBuf>),
     /// Print this text.
@@ -226,6 +226,7 @@ fn client(parser: &mut Parser) -> Result<Args, ArgsError> {
         reconnect: true,
         ..ClientSettings::default()
     };
+    let mut at_terminal = TerminalSettings::default();
     let values = options(parser, 2, |option, parser| {
         match option {
             "name" => settings.name = Some(parser.value()?.string()?),
@@ -236,12 +237,12 @@ fn client(parser: &mut Parser) -> Result<Args, ArgsError> {
             "room-key-file" => settings.room_key_file = Some(parser.value()?.into()),
             "identity" => settings.identity = Some(parser.value()?.into()),
             "no-reconnect" => settings.reconnect = false,
-            other => return terminal(other, parser, &mut settings.terminal),
+            other => return terminal(other, parser, &mut at_terminal),
         }
         Ok(true)
     })?;
     (settings.host, settings.port) = address(values, None, None)?;
-    Ok(Args::Client(settings))
+    Ok(Args::Client(settings, at_terminal))
 }
 
 fn relay(parser: &mut Parser) -> Result<Args, ArgsError> {
@@ -273,16 +274,17 @@ fn relay(parser: &mut Parser) -> Result<Args, ArgsError> {
 
 fn relay_client(parser: &mut Parser) -> Result<Args, ArgsError> {
     let mut settings = RelayClientSettings::default();
+    let mut at_terminal = TerminalSettings::default();
     let values = options(parser, 2, |option, parser| {
         match option {
             "name" => settings.name = Some(parser.value()?.string()?),
             "key-file" => settings.key_file = Some(parser.value()?.into()),
-            other => return terminal(other, parser, &mut settings.terminal),
+            other => return terminal(other, parser, &mut at_terminal),
         }
         Ok(true)
     })?;
     (settings.host, settings.port) = address(values, Some("127.0.0.1"), Some(RELAY_PORT))?;
-    Ok(Args::RelayClient(settings))
+    Ok(Args::RelayClient(settings, at_terminal))
 }
 
 fn keygen(parser: &mut Parser) -> Result<Args, ArgsError> {

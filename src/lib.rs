@@ -34,10 +34,10 @@
 //!   upload  spool  download
 //!          └────────────────────────┼───────────────────────┘
 //!         ┌─────────────────┬───────┴──────┬────────────────┐
-//!        net              wire           seal            terminal
-//!   listener  connection  frame  torn    key  token      editor  completion
-//!   outbox  fanout        command  name  body  secret    style  log
-//!   flow  fairness        name_set       identity
+//!        net              wire           seal            screen
+//!   listener  connection  frame  torn    key  token      terminal
+//!   outbox  fanout        command  name  body  secret    editor  completion
+//!   flow  fairness        name_set       identity        wording  style  log
 //!         └─────────────────┴───────┬──────┴────────────────┘
 //!                                machine
 //! ```
@@ -50,12 +50,14 @@
 //! | [`server`] | joining, dialogues, groups, files on their way | bytes of frames |
 //! | [`client`] | joining, the thread that sends, the thread that receives | rights |
 //! | [`relay`] | the second chat: a relay without a key, and its client | groups, frames |
-//! | [`terminal`] | what a person sees and types | the protocol |
+//! | [`screen`] | what a client shows, as values, and where typed lines come from | how it looks |
+//! | [`terminal`] | the screen that is a terminal, or pipes: the text that a person reads | the protocol |
 //! | [`log_queue`] | the log, which makes nobody wait | |
 //! | [`machine`] | what is asked of the operating system beyond the standard library | |
 //!
 //! Imports point down. Server, client and relay do not use each other. Of the relay only its client uses `seal`, so the imports show
-//! that the relay is blind. The terminal uses only names and sizes of `wire`. `tests/layers.rs` checks all this.
+//! that the relay is blind. Clients know a screen, and not which one:
+//! `program` gives them the terminal. Of `wire`, the terminal uses only names, sizes and two texts. `tests/layers.rs` checks all this.
 //!
 //! # In which order to read it
 //! Each file begins with a page that says what the file does and what must stay true. Read that page first, then the code down to the
@@ -139,6 +141,7 @@ mod machine;
 mod net;
 mod program;
 pub mod relay;
+mod screen;
 pub mod seal;
 mod server;
 mod terminal;

@@ -4,7 +4,7 @@
 use std::fs::{File, OpenOptions};
 use std::io;
 use std::net::{IpAddr, TcpStream};
-use std::path::{Path, PathBuf};
+use std::path::{Path, PathBuf, is_separator};
 use std::str::FromStr;
 
 use chrono::{Local, NaiveDateTime, SubsecRound};
@@ -312,6 +312,29 @@ pub(crate) fn local_time() -> NaiveDateTime {
     Local::now().naive_local().trunc_subsecs(0)
 }
 
+/// The file that a person means: as typed, or else without quotes and with the home folder in place of `~`.
+pub(crate) fn typed_path(typed: &str) -> PathBuf {
+    let as_typed = PathBuf::from(typed);
+    if as_typed.exists() {
+        return as_typed;
+    }
+    let unquoted = |quote: char| typed.strip_prefix(quote)?.strip_suffix(quote);
+    at_home(['"', '\''].into_iter().find_map(unquoted).unwrap_or(typed))
+}
+
+/// The variable of the environment that says where home is.
+const HOME: &str = if cfg!(windows) { "USERPROFILE" } else { "HOME" };
+
+/// The path, with the home folder in place of a `~` at its beginning.
+pub(crate) fn at_home(typed: &str) -> PathBuf {
+    match (typed.strip_prefix('~'), std::env::var_os(HOME)) {
+        (Some(rest), Some(home)) if rest.is_empty() || rest.starts_with(is_separator) => {
+            Path::new(&home).join(rest.trim_start_matches(is_separator))
+        }
+        _ => PathBuf::from(typed),
+    }
+}
+
 /// Does to this process what Ctrl-C would do on a terminal.
 #[cfg(feature = "editor")]
 pub(crate) fn interrupt() {
@@ -379,4 +402,31 @@ pub(crate) fn memory() -> Option<u64> {
         groups.filter_map(limit).min()
     });
     limits.chain(total).min()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_path_is_taken_as_typed_and_else_without_quotes_and_with_the_home_folder() {
+        let folder = tempfile::tempdir().unwrap();
+        let at = folder.path().display().to_string();
+        std::fs::write(folder.path().join("a b"), "").unwrap();
+        std::fs::write(folder.path().join("'c'"), "").unwrap();
+        assert_eq!(
+            typed_path(&format!("\"{at}/a b\"")),
+            folder.path().join("a b")
+        );
+        assert_eq!(typed_path(&format!("{at}/'c'")), folder.path().join("'c'"));
+        let home = PathBuf::from(std::env::var_os(HOME).unwrap());
+        assert_eq!(
+            (typed_path("~"), typed_path("'~/no such file'")),
+            (home.clone(), home.join("no such file"))
+        );
+        assert_eq!(
+            (typed_path("~nobody"), typed_path("no such file")),
+            (PathBuf::from("~nobody"), PathBuf::from("no such file"))
+        );
+    }
 }

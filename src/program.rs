@@ -12,6 +12,7 @@ use crate::net::listener::Service;
 use crate::relay::{self, Relay};
 use crate::seal::Key;
 use crate::server::Server;
+use crate::terminal::Terminal;
 use crate::terminal::style::harmless;
 
 /// Does what the command line says. Returns the exit code: 0, 1 for an error, 2 for wrong arguments.
@@ -38,10 +39,12 @@ fn start(args: Args) -> Result<(), String> {
     });
     match args {
         Args::Server(settings) => serve(Server::bind(settings).map_err(|error| error.to_string())?),
-        Args::Client(settings) => client::run(settings),
+        Args::Client(settings, terminal) => {
+            client::run(settings, Box::new(Terminal::new(terminal)?))
+        }
         Args::Relay(settings) => serve(Relay::bind(settings).map_err(|error| error.to_string())?),
-        Args::RelayClient(settings) => {
-            relay::client::run(settings).map_err(|error| error.to_string())
+        Args::RelayClient(settings, terminal) => {
+            relay::client::run(settings, Box::new(Terminal::new(terminal)?))
         }
         Args::Keygen(None) => print_line(Key::generate().as_str()),
         Args::Keygen(Some(path)) => {

@@ -383,20 +383,22 @@ fn a_line_is_shown_as_what_it_is_to_those_with_the_room_key_and_without() {
 
     alice.types("for those who have it");
     hears_sealed(&mut carol, "alice: for those who have it");
-    bob.hears("alice says something that is sealed with a room key.");
+    let heard =
+        bob.hears("(not shown) alice: it is sealed with a room key, and there is none here");
+    assert!(heard.starts_with("! (not shown)"), "{heard}");
     bob.types("for everybody");
-    alice.hears("bob (not sealed): for everybody");
-    carol.hears("bob (not sealed): for everybody");
+    alice.hears("! (not sealed) bob: for everybody");
+    carol.hears("! (not sealed) bob: for everybody");
     // Said by bob, as if alice had said it; and with a key of his own.
     let forged = fernet.encrypt(b"[09:05:00] alice: give bob the money");
     bob.types(&forged);
-    carol.hears("Not shown: a line that the server says is bob's was sealed as alice's.");
+    carol.hears("! (not shown) bob: it was sealed as alice's");
     bob.types(
         &Fernet::new(&Fernet::generate_key())
             .unwrap()
             .encrypt(b"[09:05:00] bob: hello"),
     );
-    carol.hears("bob says something that this room key does not open.");
+    carol.hears("! (not shown) bob: this room key does not open it");
     for program in [&mut alice, &mut bob, &mut carol] {
         program.types("/3");
         ends_well(program);
@@ -423,9 +425,9 @@ fn a_server_that_delivers_under_another_name_is_found_out() {
     server.says(&format!("bob: {token}"));
     server.says("bob: I do not");
     alice.hears("You are in the group team");
-    alice.hears_next("Not shown: a line that the server says is carol's was sealed as bob's.");
+    alice.hears_next("! (not shown) carol: it was sealed as bob's");
     alice.hears_next("[09:05:00] bob: I agree");
-    alice.hears_next("bob (not sealed): I do not");
+    alice.hears_next("! (not sealed) bob: I do not");
 }
 
 #[test]
@@ -436,7 +438,7 @@ fn a_kicked_member_hears_nothing_more_though_its_key_is_still_good() {
     let options = ["--room-key-file", &key];
     let [mut alice, mut bob] = two_members(server.port, [&options; 2]);
     alice.types("/kick bob");
-    alice.hears_next("bob is not a member of the group any more.");
+    alice.hears_next("! bob is not a member of the group any more.");
     bob.hears("You have been removed from the group.");
     ends_well(&mut bob);
     let tap = Tap::before(server.port);
@@ -486,7 +488,7 @@ fn a_file_is_sealed_twice_and_stays_sealed_without_the_room_key() {
             "{size}"
         );
         let sealed = format!("plan{size}.txt.sealed");
-        bob.hears(&format!("Received plan{size}.txt from alice, sealed, and there is no room key here: {}/{sealed}", without[1]));
+        bob.hears(&format!("! (not opened) Received plan{size}.txt from alice, sealed, and there is no room key here: {}/{sealed}", without[1]));
         let token = fs::read_to_string(place("bob").join(sealed)).unwrap();
         assert!(
             fernet.decrypt(&token).unwrap() == content(size),
@@ -498,7 +500,7 @@ fn a_file_is_sealed_twice_and_stays_sealed_without_the_room_key() {
     fs::write(&path, "gAAAAA is how a token begins").unwrap();
     bob.types(&format!("/9 {}", path.display()));
     carol.hears_next(&format!(
-        "Received note from bob, not sealed with a room key: {}/note",
+        "! (not sealed) Received note from bob: {}/note",
         with[1]
     ));
     fs::write(
@@ -510,7 +512,7 @@ fn a_file_is_sealed_twice_and_stays_sealed_without_the_room_key() {
     .unwrap();
     bob.types(&format!("/9 {}", path.display()));
     carol.hears_next(&format!(
-        "Received note from bob, sealed, and this room key does not open it: {}/note.sealed",
+        "! (not opened) Received note from bob, sealed, and this room key does not open it: {}/note.sealed",
         with[1]
     ));
     assert_eq!(
@@ -552,7 +554,7 @@ fn a_room_key_works_over_a_python_server() {
             .ends_with(b"] alice: the canary sings")
     );
     carol.types("good morning");
-    bob.hears_next("carol (not sealed): good morning");
+    bob.hears_next("! (not sealed) carol: good morning");
     let path = python.file("alice", "plan.txt", 2000);
     alice.types(&format!("/9 {}", path.display()));
     bob.hears("Received plan.txt: ");

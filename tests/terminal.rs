@@ -814,12 +814,12 @@ fn lines_that_were_said_before_are_marked_as_earlier_ones() {
         std::thread::yield_now();
     }
     let bob = Screen::client(server.port, "bob", &options);
-    bob.shows(" (earlier) alice (not sealed): hello bob");
+    bob.shows(" (earlier) (not sealed) alice: hello bob");
     bob.shows(" (earlier) alice: hello with the room key");
     alice.tells("hello now");
-    let text = bob.shows(" alice (not sealed): hello now");
+    let text = bob.shows(" (not sealed) alice: hello now");
     assert!(
-        !text.contains("(earlier) alice (not sealed): hello now"),
+        !text.contains("(earlier) (not sealed) alice: hello now"),
         "{text}"
     );
 }

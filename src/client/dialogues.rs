@@ -15,15 +15,13 @@ use std::time::Duration;
 
 use crossbeam_channel::{Receiver, RecvTimeoutError};
 
-use super::MAX_WORDS;
 use super::link::Link;
 use super::room_key;
 use super::sending::Task;
 use super::step::Expected;
 use super::typed::Action;
 use super::upload::UploadStop;
-use crate::terminal::MAX_NAMES;
-use crate::terminal::style::shortened;
+use crate::screen::{Event, Words, shortened};
 use crate::wire::command::{
     ACCEPTED, ACKNOWLEDGEMENT, ADMIN, Command, DENY, Dialect, PROCEED, READY_FOR_DATA,
     SENDING_DATA, TAKEN, WAIT_DISCONNECT,
@@ -37,9 +35,6 @@ const STEP_TIME: Duration = Duration::from_secs(10);
 
 /// How long the server may take for the result of an upload: a Python server opens the whole file, and seals it again for each receiver.
 const UPLOAD_TIME: Duration = Duration::from_secs(600);
-
-/// How many names a person is shown of a list. A script is shown as many as a group can hold.
-const MAX_LISTED: usize = 500;
 
 /// Said in place of a longer line. A line of this length always fits into [`MAX_TEXT`], with its number or its name, time and seal.
 const LINE_TOO_LONG: &str =
@@ -175,12 +170,19 @@ impl Dialogues {
         self.expect(Expected::Words(vec![expected]));
         self.link.send(&[Command::MessageSend.word(), &text])?;
         self.step(StepTimeout::Usual)?;
-        self.link.shared.terminal.log_own(said);
+        self.link.shared.screen.show(Event::Own {
+            text: said.to_owned(),
+            echo: None,
+        });
         Ok(())
     }
 
     /// Shows a list that only the admin may see, and returns it. `None`: the server refuses it.
-    fn names_for_admin(&self, command: Command, title: &str) -> Outcome<Option<BTreeSet<String>>> {
+    fn names_for_admin(
+        &self,
+        command: Command,
+        title: &'static str,
+    ) -> Outcome<Option<BTreeSet<String>>> {
         self.begin(command)?;
         let answer = self.send_and_wait(ACKNOWLEDGEMENT, Expected::WordOrResult(SENDING_DATA))?;
         if answer != SENDING_DATA.as_bytes() {
@@ -222,7 +224,7 @@ impl Dialogues {
         Ok(())
     }
 
-    fn names(&self, command: Command, title: &str) -> Outcome {
+    fn names(&self, command: Command, title: &'static str) -> Outcome {
         self.begin(command)?;
         let names = self.send_and_wait(ACKNOWLEDGEMENT, Expected::Set)?;
         for name in self.show_names(title, &names) {
@@ -371,7 +373,7 @@ impl Dialogues {
             }
             if !is_told && !is_receiving {
                 is_told = true;
-                let how_to_leave = self.link.shared.terminal.how_to_leave();
+                let how_to_leave = self.link.shared.screen.how_to_leave();
                 self.show(&format!(
                     "The server does not answer; still waiting for it. {how_to_leave}"
                 ));
@@ -398,44 +400,24 @@ impl Dialogues {
     }
 
     pub(super) fn show_result(&self, result: &[u8]) {
-        self.show(&shortened(&String::from_utf8_lossy(result), MAX_WORDS));
+        let shared = &self.link.shared;
+        shared.screen.show(Event::Unsigned {
+            text: Words::of_peer(String::from_utf8_lossy(result)),
+            trust: shared.trust(),
+        });
     }
 
     /// Shows the names in a set, and returns them.
-    fn show_names(&self, title: &str, pickle: &[u8]) -> BTreeSet<String> {
+    fn show_names(&self, title: &'static str, pickle: &[u8]) -> BTreeSet<String> {
         let names = name_set::decode(pickle);
         match &names {
-            Ok(names) => self.list(title, names),
+            Ok(names) => self.link.shared.screen.show(Event::Names {
+                title,
+                names: names.clone(),
+                admin: self.link.shared.known.admin.lock().clone(),
+            }),
             Err(error) => self.show(&format!("The server's list cannot be read: {error}.")),
         }
         names.unwrap_or_default()
-    }
-
-    /// Shows a list of names. A person also reads how many there are, and who the admin is.
-    fn list(&self, title: &str, names: &BTreeSet<String>) {
-        if names.is_empty() {
-            return self.show(&format!("{title}: nobody"));
-        }
-        let is_interactive = self.link.shared.terminal.is_interactive();
-        let admin = self.link.shared.known.admin.lock().clone();
-        let mark = |name: &String| match &admin {
-            Some(admin) if admin == name && is_interactive => format!("{name} (admin)"),
-            _ => shortened(name, MAX_NAME_CHARACTERS).into_owned(),
-        };
-        let most = if is_interactive {
-            MAX_LISTED
-        } else {
-            MAX_NAMES
-        };
-        let mut list: Vec<String> = names.iter().take(most).map(mark).collect();
-        if names.len() > most {
-            list.push(format!("and {} more", names.len() - most));
-        }
-        let list = list.join(", ");
-        if is_interactive {
-            self.show(&format!("{title} ({}): {list}", names.len()));
-        } else {
-            self.show(&format!("{title}: {list}"));
-        }
     }
 }

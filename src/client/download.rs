@@ -22,8 +22,8 @@ use super::receiving::Receiving;
 use super::step::is_line;
 use super::{ClientError, ClientSettings};
 use crate::machine;
+use crate::screen::{Event, FileSeal, NotOpened, Received, Transfer, Trust, shortened};
 use crate::seal::{BodyOpener, Key, SealError, is_token_len, token_len};
-use crate::terminal::style::shortened;
 use crate::wire::command::{Dialect, SEND_FILE, SEND_FILENAME};
 use crate::wire::frame::{BODY_STEP, Piece, TOKEN_START, WireError};
 use crate::wire::name::{FileName, MAX_NAME_CHARACTERS};
@@ -142,7 +142,7 @@ impl Receiving {
             Ok(text) => token.len() as u64 != length || has_frame_form(&text),
             Err(_) => false,
         };
-        let mut progress = shared.terminal.progress(title.clone(), length);
+        let mut transfer = Transfer::begin(&*shared.screen, title.clone(), length);
         let (mut piece, mut n_done) = (vec![0; BODY_STEP], 0);
         while n_done < length {
             match self.read(|frames| frames.next_piece(length - n_done, &mut piece, &is_frame))? {
@@ -150,7 +150,7 @@ impl Receiving {
                     n_done += n as u64;
                     if let Some(download) = &mut download {
                         download.write(&piece[..n]);
-                        progress.reached(n_done);
+                        transfer.reached(n_done);
                     }
                 }
                 Piece::Frame(token) => self.frame(&token)?,
@@ -160,17 +160,14 @@ impl Receiving {
         let Some(download) = download else {
             return Ok(());
         };
-        shared.show(&match download.finish(folder, &name) {
-            Ok((path, remark)) => {
-                let size = match path.metadata() {
-                    Ok(file) if shared.terminal.is_interactive() => {
-                        format!(" ({})", size::in_words(file.len()))
-                    }
-                    _ => String::new(),
-                };
-                format!("Received {title}{size}{remark}: {}", path.display())
-            }
-            Err(error) => format!("{title} was not received: {error}."),
+        shared.screen.show(match download.finish(folder, &name) {
+            Ok((path, seal)) => Event::Received(Received {
+                title,
+                size: path.metadata().ok().map(|file| file.len()),
+                path,
+                seal,
+            }),
+            Err(error) => Event::Notice(format!("{title} was not received: {error}.")),
         });
         Ok(())
     }
@@ -227,30 +224,30 @@ impl Download {
         }
     }
 
-    /// Verifies the body, and gives the file its name. Returns where it lies, and what is to be said about its seal. A file that is still
+    /// Verifies the body, and gives the file its name. Returns where it lies, and what its seal is. A file that is still
     /// sealed has a name that says so. After an error nothing is left of the file.
     fn finish(
         mut self,
         folder: &Path,
         name: &FileName,
-    ) -> Result<(PathBuf, String), DownloadError> {
+    ) -> Result<(PathBuf, FileSeal), DownloadError> {
         let (outer, last) = self.outer?.finish()?;
         if !is_sealed(outer.as_file())? {
-            let remark = self.inner.map_or("", |_| ", not sealed with a room key");
-            return Ok((give_name(outer, folder, name)?, remark.to_owned()));
+            let trust = self.inner.map_or(Trust::NoKey, |_| Trust::Unproven);
+            return Ok((give_name(outer, folder, name)?, FileSeal::Missing(trust)));
         }
         if let Some(inner) = &mut self.inner {
             write(inner, &last);
         }
         let why = match self.inner.map(|inner| inner.and_then(Opening::finish)) {
-            Some(Ok((file, _))) => return Ok((give_name(file, folder, name)?, String::new())),
-            Some(Err(DownloadError::NotOpened(_))) => "this room key does not open it",
-            Some(Err(DownloadError::Io(_))) => "opened, it could not be stored",
-            None => "there is no room key here",
+            Some(Ok((file, _))) => return Ok((give_name(file, folder, name)?, FileSeal::Opened)),
+            Some(Err(DownloadError::NotOpened(_))) => NotOpened::AnotherKey,
+            Some(Err(DownloadError::Io(_))) => NotOpened::Disk,
+            None => NotOpened::NoKey,
         };
         let name = FileName::from_peer(&format!("{name}.sealed"));
         let path = give_name(outer, folder, &name)?;
-        Ok((path, format!(", sealed, and {why}")))
+        Ok((path, FileSeal::NotOpened(why)))
     }
 }
 

@@ -19,12 +19,12 @@ use std::time::Duration;
 use parking_lot::{Condvar, Mutex};
 
 use super::link::{Link, SERVER, sealed_frame};
-use super::receiving::show_text;
+use super::receiving::heard;
 use super::{ClientError, Shared};
 use crate::net::connection::QuickAck;
 use crate::net::{connect, is_late};
+use crate::screen::{Connection, Standing};
 use crate::seal::{Key, random_text, stamp_of};
-use crate::terminal::SaidAt;
 use crate::wire::command::{ADMIN_READY, Dialect, READY, SEND_GROUP_NAME, WAIT, after, refusal};
 use crate::wire::frame::{FrameReader, MAX_FRAME, WireError};
 use crate::wire::joining::{Introduction, challenge_of, statement};
@@ -44,7 +44,7 @@ const OPENING_LEN: usize = 44;
 ///
 /// # Errors
 /// No connection, no chat server, another secret, or a server that does not let the user in.
-pub(crate) fn join(shared: &Arc<Shared>) -> Result<(Arc<Link>, Frames, Verdict), ClientError> {
+pub(crate) fn join(shared: &Arc<Shared>) -> Result<(Arc<Link>, Frames, Standing), ClientError> {
     let mut joining = Joining::connect(shared)?; // 1
     joining.send(shared.name.as_str())?; // 2
     let server_challenge = joining.question()?; // 3
@@ -53,13 +53,13 @@ pub(crate) fn join(shared: &Arc<Shared>) -> Result<(Arc<Link>, Frames, Verdict),
         // A Python server repeats nothing.
         joining.challenge.clear();
     }
-    let (verdict, joined_at) = joining.verdict()?; // 5
+    let (standing, joined_at) = joining.verdict()?; // 5
 
     let server = match server_challenge {
         Some(_) => Dialect::Fernchat,
         None => Dialect::Python,
     };
-    shared.known.joined(verdict);
+    shared.known.joined(standing);
     joining.socket.set_read_timeout(None)?;
     let link = Link {
         server,
@@ -71,7 +71,7 @@ pub(crate) fn join(shared: &Arc<Shared>) -> Result<(Arc<Link>, Frames, Verdict),
         dialogue: Mutex::default(),
         answered: Condvar::new(),
     };
-    Ok((Arc::new(link), joining.frames, verdict))
+    Ok((Arc::new(link), joining.frames, standing))
 }
 
 /// The frames that a server sends.
@@ -86,29 +86,16 @@ impl Read for SocketReader {
     }
 }
 
-/// What the server says at step 5.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Verdict {
-    /// The group is new, and the user administers it.
-    Admin,
-    /// The user is a member.
-    Member,
-    /// An admin must approve the user.
-    Waiting,
-}
-
-impl Verdict {
-    /// The verdict in a text, which must repeat the client's challenge.
-    fn parse(text: &str, challenge: &str) -> Option<Verdict> {
-        [
-            (ADMIN_READY, Verdict::Admin),
-            (READY, Verdict::Member),
-            (WAIT, Verdict::Waiting),
-        ]
-        .into_iter()
-        .find(|(word, _)| after(word, text) == Some(challenge))
-        .map(|(_, verdict)| verdict)
-    }
+/// What the server says at step 5 in a text, which must repeat the client's challenge.
+fn standing(text: &str, challenge: &str) -> Option<Standing> {
+    [
+        (ADMIN_READY, Standing::Admin),
+        (READY, Standing::Member),
+        (WAIT, Standing::Waiting),
+    ]
+    .into_iter()
+    .find(|(word, _)| after(word, text) == Some(challenge))
+    .map(|(_, standing)| standing)
 }
 
 /// A connection while it joins.
@@ -142,7 +129,7 @@ impl Joining<'_> {
             None => Arc::new(Key::parse(opening.as_str()).map_err(|_| ClientError::NotAChat)?),
             Some(secret) => {
                 if !secret.has_derived(&opening) {
-                    shared.show("Deriving the key from the secret; on an old machine this takes some seconds.");
+                    shared.tell(Connection::Deriving);
                 }
                 secret.derive(&opening)
             }
@@ -197,11 +184,9 @@ impl Joining<'_> {
     }
 
     /// Step 5, and when the server said it, in seconds since 1970.
-    fn verdict(&mut self) -> Result<(Verdict, u64), ClientError> {
+    fn verdict(&mut self) -> Result<(Standing, u64), ClientError> {
         let challenge = self.challenge.clone();
-        self.step("the answer to joining", |text| {
-            Verdict::parse(text, &challenge)
-        })
+        self.step("the answer to joining", |text| standing(text, &challenge))
     }
 
     /// Waits for a step. Returns what `parse` makes of it, and its time stamp. Other texts are events, and are shown; from a server that
@@ -236,7 +221,7 @@ impl Joining<'_> {
                 (None, None) if is_closed => {
                     return Err(WireError::NotTheStep(step).into());
                 }
-                (None, None) => show_text(self.shared, &text, SaidAt::Now),
+                (None, None) => heard(self.shared, &text, None),
             }
         }
     }

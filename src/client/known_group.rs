@@ -6,9 +6,8 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 
-use super::joining::Verdict;
-use crate::terminal::Names;
-use crate::wire::command::{HAS_REQUESTED, MADE_ADMIN};
+use crate::screen::{Names, Right, Standing};
+use crate::wire::command::MADE_ADMIN;
 use crate::wire::name::UserName;
 
 /// What the client knows of the group.
@@ -31,14 +30,14 @@ impl KnownGroup {
     }
 
     /// Learns from the server's answer to joining.
-    pub fn joined(&self, verdict: Verdict) {
-        self.names.lock().is_waiting = verdict == Verdict::Waiting;
+    pub fn joined(&self, standing: Standing) {
+        self.names.lock().is_waiting = standing == Standing::Waiting;
         let mut admin = self.admin.lock();
-        match verdict {
-            Verdict::Admin => *admin = Some(self.me.clone()),
+        match standing {
+            Standing::Admin => *admin = Some(self.me.clone()),
             // A server that was started again has another admin than before.
-            Verdict::Waiting => *admin = None,
-            Verdict::Member => {}
+            Standing::Waiting => *admin = None,
+            Standing::Member => {}
         }
     }
 
@@ -47,25 +46,20 @@ impl KnownGroup {
         self.names.lock().is_waiting
     }
 
-    /// Learns from a notice of the server. Returns what the user can do about it.
-    pub fn learn(&self, notice: &str) -> Option<String> {
+    /// Learns from a notice of the server.
+    pub fn learn(&self, notice: &str) {
         if notice.ends_with(MADE_ADMIN) {
             *self.admin.lock() = Some(self.me.clone());
         }
-        self.requested(notice.strip_suffix(HAS_REQUESTED)?)
     }
 
-    /// Somebody asks to join. Returns what the user can do about it.
-    pub fn requested(&self, name: &str) -> Option<String> {
+    /// Somebody asks to join. Returns whether the user can answer.
+    pub fn requested(&self, name: &str) -> Right {
         self.names.lock().add_request(name);
         match &*self.admin.lock() {
-            Some(admin) if *admin == self.me => {
-                Some(format!("Answer with /approve {name} or /deny {name}."))
-            }
-            Some(_) => None,
-            None => Some(format!(
-                "If you administer the group: /approve {name} or /deny {name}."
-            )),
+            Some(admin) if *admin == self.me => Right::Admin,
+            Some(_) => Right::Member,
+            None => Right::Unknown,
         }
     }
 }
@@ -73,20 +67,17 @@ impl KnownGroup {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::terminal::MAX_NAMES;
+    use crate::screen::MAX_NAMES;
 
     #[test]
-    fn who_can_answer_a_request_is_told_how() {
+    fn the_admin_can_answer_a_request() {
         let known = KnownGroup::new(&UserName::parse("alice").unwrap());
-        known.joined(Verdict::Member);
-        let request = format!("bob{HAS_REQUESTED}");
-        let advice = "/approve bob or /deny bob.";
-        let if_admin = format!("If you administer the group: {advice}");
-        assert_eq!(known.learn(&request), Some(if_admin));
+        known.joined(Standing::Member);
+        assert_eq!(known.requested("bob"), Right::Unknown);
         *known.admin.lock() = Some("carol".into());
-        assert_eq!(known.learn(&request), None);
-        assert_eq!(known.learn(&format!("carol{MADE_ADMIN}")), None);
-        assert_eq!(known.learn(&request), Some(format!("Answer with {advice}")));
+        assert_eq!(known.requested("bob"), Right::Member);
+        known.learn(&format!("carol{MADE_ADMIN}"));
+        assert_eq!(known.requested("bob"), Right::Admin);
         assert!(known.names.lock().requests.contains("bob"));
         known.names.lock().add_member("bob");
         assert!(known.names.lock().requests.is_empty());
@@ -95,10 +86,10 @@ mod tests {
     #[test]
     fn who_waits_again_knows_no_admin_any_more() {
         let known = KnownGroup::new(&UserName::parse("alice").unwrap());
-        known.joined(Verdict::Admin);
-        known.joined(Verdict::Member);
+        known.joined(Standing::Admin);
+        known.joined(Standing::Member);
         assert_eq!(known.admin.lock().as_deref(), Some("alice"));
-        known.joined(Verdict::Waiting);
+        known.joined(Standing::Waiting);
         assert_eq!(*known.admin.lock(), None);
     }
 
@@ -107,7 +98,7 @@ mod tests {
         let known = KnownGroup::new(&UserName::parse("alice").unwrap());
         for n in 0..=MAX_NAMES {
             known.names.lock().add_member(&n.to_string());
-            known.learn(&format!("{n}{HAS_REQUESTED}"));
+            known.requested(&n.to_string());
         }
         let names = known.names.lock();
         assert_eq!(names.members.len(), MAX_NAMES);

@@ -41,16 +41,17 @@ use log::warn;
 use parking_lot::Mutex;
 use thiserror::Error;
 
-use self::joining::{Frames, Verdict, join};
+use self::joining::{Frames, join};
 use self::known_group::KnownGroup;
 use self::link::Link;
 use self::receiving::Receiving;
 use self::sending::Sending;
 use crate::machine;
 use crate::net::ConnectError;
+use crate::screen::{
+    Connection, Conversation, Event, Screen, Standing, Trust, ask_name, shortened,
+};
 use crate::seal::{Identity, Key, Secret, random_text};
-use crate::terminal::style::shortened;
-use crate::terminal::{self, Conversation, Terminal};
 use crate::wire::command::{RefusalCode, Refused};
 use crate::wire::frame::WireError;
 use crate::wire::name::{GroupName, UserName};
@@ -78,8 +79,6 @@ pub struct ClientSettings {
     pub identity: Option<PathBuf>,
     /// Whether to join again when the connection breaks.
     pub reconnect: bool,
-    /// How the terminal looks, and what it keeps.
-    pub terminal: terminal::TerminalSettings,
 }
 
 /// What the threads of the client share, from one connection to the next.
@@ -103,13 +102,26 @@ pub struct Shared {
     /// What the client knows of the group.
     pub known: KnownGroup,
     /// What the person sees and types.
-    pub terminal: Terminal,
+    pub screen: Box<dyn Screen>,
 }
 
 impl Shared {
-    /// Shows a notice.
+    /// Shows a notice, which is a sentence of this program.
     pub fn show(&self, notice: &str) {
-        self.terminal.show(notice);
+        self.screen.show(Event::Notice(notice.to_owned()));
+    }
+
+    /// Shows what became of the connection.
+    pub fn tell(&self, connection: Connection) {
+        self.screen.show(Event::Connection(connection));
+    }
+
+    /// Whether the person has a room key, which tells what is proven.
+    pub fn trust(&self) -> Trust {
+        match self.room_key {
+            None => Trust::NoKey,
+            Some(_) => Trust::Unproven,
+        }
     }
 }
 
@@ -128,17 +140,16 @@ const RECONNECT_TIMEOUT: Duration = Duration::from_secs(60);
 ///
 /// # Errors
 /// The settings are wrong, the server does not let the user in, or the connection ended though the user did not want it to.
-pub(crate) fn run(mut settings: ClientSettings) -> Result<(), String> {
-    let terminal = Terminal::new(std::mem::take(&mut settings.terminal))?;
+pub(crate) fn run(mut settings: ClientSettings, screen: Box<dyn Screen>) -> Result<(), String> {
     check_folder(&settings.downloads)?;
     let secret = settings.secret_file.as_deref().map(Secret::load);
     let secret = secret.transpose().map_err(|error| error.to_string())?;
     let room_key = settings.room_key_file.as_deref().map(Key::load);
     let room_key = room_key.transpose().map_err(|error| error.to_string())?;
     let identity = identity(settings.identity.as_deref())?;
-    let name = terminal.ask_name("user name", settings.name.take(), UserName::parse);
+    let name = ask_name(&*screen, "user name", settings.name.take(), UserName::parse);
     let name = name.map_err(|error| error.to_string())?;
-    let group = terminal.ask_name("group", settings.group.take(), GroupName::parse);
+    let group = ask_name(&*screen, "group", settings.group.take(), GroupName::parse);
     let group = group.map_err(|error| error.to_string())?;
     let shared = Shared {
         settings,
@@ -150,7 +161,7 @@ pub(crate) fn run(mut settings: ClientSettings) -> Result<(), String> {
         room_key,
         run: random_text(),
         last_mark: Mutex::default(),
-        terminal,
+        screen,
     };
     chat(&Arc::new(shared)).map_err(|error| error.to_string())
 }
@@ -194,19 +205,25 @@ fn chat(shared: &Arc<Shared>) -> Result<(), ClientError> {
     let at_signal = Arc::clone(&sending);
     // If it cannot be set, a signal ends the program at once. One can chat all the same.
     let _ = machine::at_signal(move || at_signal.leave_at_signal());
-    let (link, frames, verdict) = join(shared)?;
+    shared.tell(Connection::Connecting);
+    let (link, frames, standing) = join(shared)?;
     let (at_ctrl_c, at_second_ctrl_c) = (Arc::clone(&sending), Arc::clone(&sending));
-    let _visit = shared.terminal.enter(Conversation {
+    let conversation = Conversation {
         name: shared.group.to_string(),
         me: shared.name.to_string(),
         names: Arc::clone(&shared.known.names),
         commands: typed::commands(),
         stop: Box::new(move || at_ctrl_c.stop()),
         leave: Box::new(move || at_second_ctrl_c.leave_at_signal()),
-    });
-    let greeting = joined_notice(&shared.group, verdict);
-    let mut receiving = Receiving::begin(link, frames, &greeting, &sending);
-    let lines = shared.terminal.lines()?;
+    };
+    let _visit = conversation.enter(&*shared.screen);
+    let joined = |standing, is_again| Connection::Joined {
+        group: shared.group.to_string(),
+        standing,
+        is_again,
+    };
+    let mut receiving = Receiving::begin(link, frames, joined(standing, false), &sending);
+    let lines = shared.screen.lines()?;
     let sender = Arc::clone(&sending);
     machine::spawn("sending", move || sender.sending_loop(lines))?;
     loop {
@@ -214,47 +231,22 @@ fn chat(shared: &Arc<Shared>) -> Result<(), ClientError> {
         let Err(error) = receiving.receiving_loop();
         receiving = match error {
             ClientError::Kicked => {
-                shared.show("You have been removed from the group.");
+                shared.tell(Connection::Removed);
                 return Ok(());
             }
             error if error.is_passing() && prepare_to_rejoin() => {
-                let is_person = shared.terminal.is_interactive();
+                let is_person = shared.screen.is_interactive();
                 let patience = if is_person {
                     Duration::MAX
                 } else {
                     RECONNECT_TIMEOUT
                 };
-                let (link, frames, verdict) = rejoin(shared, error, patience)?;
-                let greeting = rejoined_notice(&shared.group, verdict);
-                Receiving::begin(link, frames, &greeting, &sending)
+                let (link, frames, standing) = rejoin(shared, error, patience)?;
+                Receiving::begin(link, frames, joined(standing, true), &sending)
             }
             _ if sending.is_leaving() => return Ok(()),
             error => return Err(error),
         };
-    }
-}
-
-fn joined_notice(group: &GroupName, verdict: Verdict) -> String {
-    match verdict {
-        Verdict::Admin => {
-            format!("The group {group} is new: you administer it. /help lists the commands.")
-        }
-        Verdict::Member => format!("You are in the group {group}. /help lists the commands."),
-        Verdict::Waiting => {
-            format!("You wait for the admin of {group} to approve you. /1 leaves.")
-        }
-    }
-}
-
-fn rejoined_notice(group: &GroupName, verdict: Verdict) -> String {
-    match verdict {
-        Verdict::Admin => format!(
-            "Connected again, to a server that has forgotten the group {group}: you administer it now."
-        ),
-        Verdict::Member => format!("Connected again: you are in the group {group}."),
-        Verdict::Waiting => format!(
-            "Connected again, but you wait again for the admin of {group} to approve you. /1 leaves."
-        ),
     }
 }
 
@@ -263,26 +255,29 @@ fn rejoin(
     shared: &Arc<Shared>,
     mut error: ClientError,
     patience: Duration,
-) -> Result<(Arc<Link>, Frames, Verdict), ClientError> {
-    let terminal = &shared.terminal;
+) -> Result<(Arc<Link>, Frames, Standing), ClientError> {
     let why = match &error {
         ClientError::Lost(error) => error.to_string(),
         error => error.to_string(),
     };
-    let why = why.trim_end_matches('.');
-    terminal.show(&format!("Connection lost: {why}; trying again."));
+    let why = why.trim_end_matches('.').to_owned();
+    shared.tell(Connection::Lost { why });
     let since = Instant::now();
     let mut pause = Duration::ZERO;
     loop {
         let left = patience.saturating_sub(since.elapsed());
-        thread::sleep(jittered(pause).min(left));
+        let wait = jittered(pause).min(left);
+        shared.tell(Connection::TryingIn(wait));
+        thread::sleep(wait);
+        shared.tell(Connection::Connecting);
         match join(shared) {
             Ok(joined) => return Ok(joined),
             Err(now) if !now.is_passing() => return Err(now),
             // Said once, not every half minute.
             Err(now) if now.to_string() == error.to_string() => {}
             Err(now) => {
-                terminal.show(&format!("Still no connection: {now}"));
+                let why = now.to_string();
+                shared.tell(Connection::StillLost { why });
                 error = now;
             }
         }
@@ -374,6 +369,7 @@ impl ClientError {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::screen::Recorder;
 
     #[test]
     fn a_client_that_finds_no_server_gives_up_when_its_patience_is_over() {
@@ -393,7 +389,7 @@ mod tests {
             room_key: None,
             run: String::new(),
             last_mark: Mutex::default(),
-            terminal: Terminal::new(terminal::TerminalSettings::default()).unwrap(),
+            screen: Box::new(Recorder::default()),
         };
         drop(listener);
         let patience = Duration::from_millis(300);

@@ -20,11 +20,10 @@ use super::joining::Frames;
 use super::link::{Link, SERVER};
 use super::sending::Sending;
 use super::step::speaker_of;
-use super::{ClientError, MAX_WORDS, Shared, room_key};
+use super::{ClientError, Shared, room_key};
 use crate::net::is_late;
+use crate::screen::{Connection, Event, Name, Proof, Words};
 use crate::seal::stamp_of;
-use crate::terminal::SaidAt;
-use crate::terminal::style::shortened;
 use crate::wire::command::{
     ACCEPTED, CLOSING, Dialect, HAS_REQUESTED, KICKED, PYCHAT, RECEIVE_FILE, REQUESTED, TAKEN_OVER,
     WAIT_DISCONNECT, after, refusal,
@@ -48,13 +47,13 @@ impl Receiving {
     pub(crate) fn begin(
         link: Arc<Link>,
         frames: Frames,
-        greeting: &str,
+        joined: Connection,
         sending: &Arc<Sending>,
     ) -> Receiving {
         let (steps, steps_due) = bounded(1);
         sending.connected(Dialogues::new(Arc::clone(&link), steps_due));
         // Not before: who reads it can leave politely.
-        link.shared.show(greeting);
+        link.shared.tell(joined);
         sending.wake();
         Receiving {
             link,
@@ -123,7 +122,7 @@ impl Receiving {
                     debug!("the server approves somebody who is a member already");
                     return Ok(());
                 }
-                shared.show("You have been approved: say hello. /help lists the commands.");
+                shared.tell(Connection::Approved);
                 self.sending.wake();
                 return Ok(());
             }
@@ -139,11 +138,7 @@ impl Receiving {
             return Err(ClientError::Refused(refused));
         }
         if let Some((proof, name)) = after(REQUESTED, text).and_then(|rest| rest.split_once(' ')) {
-            shared.show(&requested(proof, name));
-            let advice = shared.known.requested(name);
-            if let Some(advice) = advice.filter(|_| shared.terminal.is_interactive()) {
-                shared.show(&advice);
-            }
+            requested(&shared, name, proof_of(proof));
             return Ok(());
         }
         if let Some(from) = after(RECEIVE_FILE, text) {
@@ -160,39 +155,48 @@ impl Receiving {
         if speaker_of(text).is_some_and(|name| name != PYCHAT) {
             *shared.last_mark.lock() = mark(token);
         }
-        let said_at = stamp_of(token).filter(|said_at| *said_at < self.link.joined_at);
-        show_text(&shared, text, said_at.map_or(SaidAt::Now, SaidAt::Earlier));
+        let earlier = stamp_of(token).filter(|said_at| *said_at < self.link.joined_at);
+        heard(&shared, text, earlier);
         Ok(())
     }
 }
 
-/// What the user is told of a request to join.
-fn requested(proof: &str, name: &str) -> String {
-    let proof = match proof.split_once(':') {
-        Some(("key", fingerprint)) => format!("with the key {fingerprint}"),
-        Some((_, address)) => format!("without a key, from {address}"),
-        None => "without a key".to_owned(),
-    };
-    format!("{PYCHAT}: {name}{HAS_REQUESTED} It came {proof}.")
+/// Somebody asks to join.
+fn requested(shared: &Shared, name: &str, proof: Proof) {
+    shared.screen.show(Event::Requested {
+        name: Name::of_peer(name),
+        proof,
+        right: shared.known.requested(name),
+        trust: shared.trust(),
+    });
 }
 
-/// Shows a text that is no step: a notice of the server, or a line that somebody said.
-pub(super) fn show_text(shared: &Shared, text: &str, said_at: SaidAt) {
-    let terminal = &shared.terminal;
+/// What a fernchat server says of a request, in front of the name.
+fn proof_of(word: &str) -> Proof {
+    match word.split_once(':') {
+        Some(("key", fingerprint)) => Proof::Key(Name::of_peer(fingerprint)),
+        Some((_, address)) => Proof::Address(Name::of_peer(address)),
+        None => Proof::Nothing,
+    }
+}
+
+/// Shows a text that is no step: a notice of the server, or a line that somebody said. `earlier`: it was said before the user joined, in
+/// seconds since 1970.
+pub(super) fn heard(shared: &Shared, text: &str, earlier: Option<u64>) {
     match text.split_once(": ") {
         Some((PYCHAT, notice)) => {
-            terminal.show(&shortened(text, MAX_WORDS));
-            let advice = shared.known.learn(notice);
-            if let Some(advice) = advice.filter(|_| terminal.is_interactive()) {
-                terminal.show(&shortened(&advice, MAX_WORDS));
-            }
-            return;
+            shared.known.learn(notice);
+            return match notice.strip_suffix(HAS_REQUESTED) {
+                Some(name) => requested(shared, name, Proof::Unknown),
+                None => shared.screen.show(Event::Unsigned {
+                    text: Words::of_peer(text),
+                    trust: shared.trust(),
+                }),
+            };
         }
         Some((name, _)) => shared.known.names.lock().add_member(name),
         None => {}
     }
-    match room_key::open(text, said_at, shared.room_key.as_ref()) {
-        Ok(line) => terminal.show_line(&line),
-        Err(notice) => terminal.show(&shortened(&notice, MAX_WORDS)),
-    }
+    let event = room_key::open(text, earlier, shared.room_key.as_ref());
+    shared.screen.show(event);
 }

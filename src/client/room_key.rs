@@ -5,9 +5,11 @@
 //! delivers it. Each holder of the room key can seal in any name, but only the server can then deliver the line under that name. So
 //! the name is as certain as the holders are trusted.
 
+use chrono::Local;
+
 use crate::machine;
+use crate::screen::{Event, Name, NotOpened, Order, Trust, When, Words};
 use crate::seal::{Key, StampedLine, has_token_form};
-use crate::terminal::{ChatLine, SaidAt};
 use crate::wire::name::UserName;
 
 /// The text that says `text` to those who have the room key.
@@ -20,57 +22,55 @@ pub(crate) fn seal(room_key: &Key, name: &UserName, text: &str) -> String {
     room_key.seal(line.to_string().as_bytes())
 }
 
-/// The line in a text that the server delivered, `NAME: TEXT`, for a client with this room key or with none.
-///
-/// # Errors
-/// It cannot be shown as a line. The error is the notice that is shown in its place.
-pub(crate) fn open(
-    text: &str,
-    said_at: SaidAt,
-    room_key: Option<&Key>,
-) -> Result<ChatLine, String> {
+/// What a text is that the server delivered, `NAME: TEXT`, for a client with this room key or with none. `earlier`: it was said before the
+/// user joined, in seconds since 1970.
+pub(crate) fn open(text: &str, earlier: Option<u64>, room_key: Option<&Key>) -> Event {
+    let trust = room_key.map_or(Trust::NoKey, |_| Trust::Unproven);
     // A Python server takes names with a colon; a token has none.
     let sealed = text.rsplit_once(": ");
     let Some((name, token)) = sealed.filter(|(_, token)| has_token_form(token)) else {
-        let (name, said) = text.split_once(": ").ok_or(text)?;
-        // Everybody on the way could read this line, or make it up.
-        let remark = room_key.map_or("", |_| " (not sealed)");
-        return Ok(ChatLine {
-            name: name.to_owned(),
-            remark,
-            text: said.to_owned(),
-            said_at,
-            stamp: None,
-        });
+        return match text.split_once(": ") {
+            Some((name, said)) => Event::Unsealed {
+                who: Name::of_peer(name),
+                earlier,
+                text: Words::of_peer(said),
+                trust,
+            },
+            None => Event::Unsigned {
+                text: Words::of_peer(text),
+                trust,
+            },
+        };
     };
-    let opened = match room_key.map(|room_key| room_key.open(token.as_bytes())) {
-        Some(Ok(opened)) => opened,
-        Some(Err(_)) => Err(format!(
-            "{name} says something that this room key does not open."
-        ))?,
-        None => Err(format!(
-            "{name} says something that is sealed with a room key."
-        ))?,
-    };
-    let opened = String::from_utf8_lossy(&opened);
-    match StampedLine::parse(&opened) {
-        Some(StampedLine {
-            time,
-            name: sealed_by,
-            text,
-        }) if sealed_by == name => {
-            let front = format!("[{time}] ");
-            let line = ChatLine::stamped(name, text, time, front);
-            Ok(ChatLine { said_at, ..line })
-        }
-        Some(line) => Err(format!(
-            "Not shown: a line that the server says is {name}'s was sealed as {}'s.",
-            line.name
-        )),
-        None => Err(format!(
-            "Not shown: {name} sealed something that is no line."
-        )),
+    opened(name, token, earlier.is_some(), room_key).unwrap_or_else(|why| Event::NotOpened {
+        who: Name::of_peer(name),
+        why,
+    })
+}
+
+fn opened(
+    name: &str,
+    token: &str,
+    is_earlier: bool,
+    room_key: Option<&Key>,
+) -> Result<Event, NotOpened> {
+    let room_key = room_key.ok_or(NotOpened::NoKey)?;
+    let opened = room_key.open(token.as_bytes());
+    let opened = opened.map_err(|_| NotOpened::AnotherKey)?;
+    let opened = String::from_utf8(opened).map_err(|_| NotOpened::NoForm)?;
+    let line = StampedLine::parse(&opened).ok_or(NotOpened::NoForm)?;
+    if line.name != name {
+        return Err(NotOpened::AnotherName(Name::of_peer(line.name)));
     }
+    let time = line.time.parse().map_err(|_| NotOpened::NoForm)?;
+    let date = Local::now().with_time(time).earliest();
+    Ok(Event::Sealed {
+        who: Name::of_peer(name),
+        when: When::Date(date.ok_or(NotOpened::NoForm)?.fixed_offset()),
+        order: Order::Next,
+        is_earlier,
+        text: Words::of_peer(line.text),
+    })
 }
 
 #[cfg(test)]
@@ -78,17 +78,6 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-
-    /// What stands on the screen.
-    fn shown(text: &str, room_key: Option<&Key>) -> String {
-        match open(text, SaidAt::Now, room_key) {
-            Ok(line) => {
-                let front = line.stamp.map_or(String::new(), |stamp| stamp.front);
-                format!("{front}{}{}: {}", line.name, line.remark, line.text)
-            }
-            Err(notice) => notice,
-        }
-    }
 
     #[test]
     fn a_line_of_383_kib_fits_under_a_room_key() {
@@ -99,71 +88,86 @@ mod tests {
     }
 
     #[test]
-    fn a_line_is_shown_as_what_it_is() {
+    fn a_line_is_what_its_seal_says() {
         let (key, other) = (Key::generate(), Key::generate());
         let alice = UserName::parse("alice").unwrap();
         let token = seal(&key, &alice, "meet: at noon");
-        let stamped = StampedLine::parse("[09:05:00] alice: meet: at noon").unwrap();
-        let fixed = key.seal(stamped.to_string().as_bytes());
         let loose = key.seal(b"no line at all");
+        let unsealed = |who: &str, text: &str, trust| Event::Unsealed {
+            who: Name::of_peer(who),
+            earlier: None,
+            text: Words::of_peer(text),
+            trust,
+        };
+        let not_opened = |who: &str, why| Event::NotOpened {
+            who: Name::of_peer(who),
+            why,
+        };
+        let alice_s = || NotOpened::AnotherName(Name::of_peer("alice"));
+        let known = Some(&key);
         for (line, room_key, expected) in [
+            (format!("bob: {token}"), known, not_opened("bob", alice_s())),
             (
-                format!("alice: {fixed}"),
-                Some(&key),
-                "[09:05:00] alice: meet: at noon",
-            ),
-            (
-                format!("bob: {fixed}"),
-                Some(&key),
-                "Not shown: a line that the server says is bob's was sealed as alice's.",
-            ),
-            (
-                format!("a: alice: {fixed}"),
-                Some(&key),
-                "Not shown: a line that the server says is a: alice's was sealed as alice's.",
+                format!("a: alice: {token}"),
+                known,
+                not_opened("a: alice", alice_s()),
             ),
             (
                 format!("alice: {loose}"),
-                Some(&key),
-                "Not shown: alice sealed something that is no line.",
+                known,
+                not_opened("alice", NotOpened::NoForm),
             ),
             (
                 format!("alice: {token}"),
                 Some(&other),
-                "alice says something that this room key does not open.",
+                not_opened("alice", NotOpened::AnotherKey),
             ),
             (
                 format!("alice: {token}"),
                 None,
-                "alice says something that is sealed with a room key.",
+                not_opened("alice", NotOpened::NoKey),
             ),
             (
                 "alice: hello: you".into(),
-                Some(&key),
-                "alice (not sealed): hello: you",
+                known,
+                unsealed("alice", "hello: you", Trust::Unproven),
             ),
-            ("alice: hello".into(), None, "alice: hello"),
+            (
+                "alice: hello".into(),
+                None,
+                unsealed("alice", "hello", Trust::NoKey),
+            ),
             (
                 format!("alice: {token} or so"),
                 None,
-                &format!("alice: {token} or so"),
+                unsealed("alice", &format!("{token} or so"), Trust::NoKey),
             ),
-            ("no name".into(), Some(&key), "no name"),
+            (
+                "no name".into(),
+                known,
+                Event::Unsigned {
+                    text: Words::of_peer("no name"),
+                    trust: Trust::Unproven,
+                },
+            ),
         ] {
-            assert_eq!(shown(&line, room_key), expected);
+            assert_eq!(open(&line, None, room_key), expected, "{line}");
         }
-        let now = shown(&format!("alice: {token}"), Some(&key));
-        assert!(now.ends_with("] alice: meet: at noon"), "{now}");
+        let now = open(&format!("alice: {token}"), None, known);
+        let Event::Sealed { who, text, .. } = now else {
+            panic!("{now:?}");
+        };
+        assert_eq!((who.raw(), text.raw()), ("alice", "meet: at noon"));
     }
 
     proptest! {
         #[test]
-        fn any_text_is_shown_without_a_panic_and_hardly_longer(text: String, sealed: String) {
+        fn any_text_is_taken_without_a_panic(text: String, sealed: String) {
             let key = Key::generate();
             let token = key.seal(sealed.as_bytes());
             for text in [text.clone(), format!("{text}: {token}")] {
                 for room_key in [None, Some(&key)] {
-                    prop_assert!(shown(&text, room_key).len() <= text.len() + 100);
+                    open(&text, None, room_key);
                 }
             }
         }

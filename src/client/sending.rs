@@ -19,7 +19,7 @@ use parking_lot::Mutex;
 use super::Shared;
 use super::dialogues::{DialogueError, Dialogues, LEAVE_TIME, StepTimeout};
 use super::typed::{Action, HELP, Typed};
-use crate::terminal::Need;
+use crate::screen::Need;
 
 /// How many tasks wait for a connection. Then no more lines are read until there is one.
 const MAX_TASKS: usize = 1000;
@@ -121,7 +121,7 @@ impl Sending {
             _ => link.shut(Shutdown::Both),
         }
         // A thread may be waiting for the screen, which a person can hold up. It goes on now.
-        self.shared.terminal.end();
+        self.shared.screen.end();
     }
 
     /// From now on the end of the connection is no failure. Without a connection the program ends here: there is nobody to say goodbye
@@ -133,7 +133,7 @@ impl Sending {
             Some(dialogues) => dialogues,
             None => {
                 drop(state);
-                self.shared.terminal.end();
+                self.shared.screen.end();
                 log::logger().flush();
                 std::process::exit(0)
             }
@@ -146,7 +146,7 @@ impl Sending {
         let no_lines = never();
         while self.do_tasks(&mut queue).is_continue() {
             if let Some(question) = queue.asked_for.and_then(|action| action.need().question()) {
-                self.shared.terminal.prompt(question);
+                self.shared.screen.prompt(question);
             }
             let is_full = queue.is_at_end || queue.tasks.len() == MAX_TASKS;
             select! {
@@ -161,7 +161,7 @@ impl Sending {
 
     /// Takes a typed line into the queue.
     fn take(&self, line: &str, queue: &mut Queue) {
-        let terminal = &self.shared.terminal;
+        let shared = &self.shared;
         if let Some(action) = queue.asked_for.take() {
             return self.push(Task::Do(action, line.trim().to_owned()), queue);
         }
@@ -170,17 +170,19 @@ impl Sending {
             _ if self.shared.known.is_waiting() && line.trim_end() == "/1" => {
                 queue.is_at_end = true
             }
-            _ if self.shared.known.is_waiting() => terminal.show(
+            _ if self.shared.known.is_waiting() => shared.show(
                 "You wait for the admin to approve you; nothing is sent until then. /1 leaves.",
             ),
             Typed::Action(action, "") if action.need() != Need::Nothing => {
                 queue.asked_for = Some(action);
-                if terminal.is_interactive() && matches!(action, Action::Approve | Action::Deny) {
+                if shared.screen.is_interactive()
+                    && matches!(action, Action::Approve | Action::Deny)
+                {
                     self.push(Task::Do(Action::Requests, String::new()), queue);
                 }
             }
             // It needs no connection.
-            Typed::Action(Action::Help, _) => HELP.lines().for_each(|line| terminal.show(line)),
+            Typed::Action(Action::Help, _) => HELP.lines().for_each(|line| shared.show(line)),
             Typed::Action(action, argument) => {
                 self.push(Task::Do(action, argument.to_owned()), queue)
             }
@@ -204,7 +206,7 @@ impl Sending {
     fn do_tasks(&self, queue: &mut Queue) -> ControlFlow<()> {
         loop {
             let dialogues = self.state.lock().dialogues.clone();
-            let is_interactive = self.shared.terminal.is_interactive();
+            let is_interactive = self.shared.screen.is_interactive();
             match (&dialogues, queue.tasks.front()) {
                 (Some(dialogues), Some(task)) if !self.shared.known.is_waiting() => {
                     if !self.do_task(task, dialogues) {

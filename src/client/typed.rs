@@ -1,6 +1,6 @@
 //! What can be typed: the commands and their words, and what a line means.
 
-use crate::terminal::{Need, split_word};
+use crate::screen::{Need, split_word};
 
 /// A typed line.
 #[derive(Debug, PartialEq, Eq)]

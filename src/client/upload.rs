@@ -8,8 +8,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use super::dialogues::{Dialogues, Outcome};
 use super::link::{Link, sealed_frame};
 use super::step::Expected;
+use crate::machine;
+use crate::screen::Transfer;
 use crate::seal::{BodySealer, token_len};
-use crate::terminal::completion;
 use crate::wire::command::{BODY_END, Command, Dialect, NO_BODY, SEND_FILE, after};
 use crate::wire::frame::{BODY_STEP, write_body};
 use crate::wire::name::FileName;
@@ -44,7 +45,7 @@ impl Dialogues {
             self.show("No file named, nothing done.");
             return Ok(());
         }
-        let path = &completion::path(path);
+        let path = &machine::typed_path(path);
         match open(path) {
             Ok((file, len)) => self.upload(path, &file, len),
             Err(error) => {
@@ -74,7 +75,7 @@ impl Dialogues {
             return self.upload_result().map(drop);
         }
 
-        if self.link.shared.terminal.is_interactive() {
+        if self.link.shared.screen.is_interactive() {
             let size = size::in_words(len);
             self.show(&format!("Sharing {name} ({size}). Ctrl-C stops it."));
         }
@@ -87,11 +88,7 @@ impl Dialogues {
         };
         let stop = &self.stop;
         let mut body = BodySealer::new(&self.link.key, Stoppable { plain, stop }, plain_len);
-        let mut progress = self
-            .link
-            .shared
-            .terminal
-            .progress(name.to_string(), body_len);
+        let mut transfer = Transfer::begin(&*self.link.shared.screen, name.to_string(), body_len);
         let frame = sealed_frame(&self.link.key, &body_len.to_string());
         let n_sent = write_body(
             &mut &*self.link,
@@ -99,7 +96,7 @@ impl Dialogues {
             body_len,
             BODY_STEP,
             |n_sent, piece| {
-                progress.reached(n_sent);
+                transfer.reached(n_sent);
                 if n_sent > 0 && stop.is_asked_for() && self.link.server == Dialect::Fernchat {
                     return 0;
                 }
@@ -107,7 +104,7 @@ impl Dialogues {
                 body.read(piece).unwrap_or(0)
             },
         )?;
-        progress.reached(n_sent);
+        transfer.reached(n_sent);
         if n_sent < body_len {
             self.link.send_bytes(&[BODY_END])?;
         }

@@ -18,8 +18,10 @@ use super::splitter::{Piece, REST_TIME, Splitter};
 use super::{FULL, PAUSE, READ_LEN};
 use crate::machine;
 use crate::net::{connect, is_late};
+use crate::screen::{
+    Conversation, Event, Name, Names, Order, Screen, Trust, When, Words, ask_name,
+};
 use crate::seal::{Key, StampedLine};
-use crate::terminal::{self, ChatLine, Conversation, Names, Terminal};
 use crate::wire::name::{NameError, UserName};
 
 /// The longest text that is sealed into one token, in bytes. Its token has 1024, which is what a Python peer reads at once.
@@ -42,8 +44,6 @@ pub(crate) struct RelayClientSettings {
     pub name: Option<String>,
     /// The file with the key that all friends hold. Without one, the environment has the key.
     pub key_file: Option<PathBuf>,
-    /// How the terminal is set up.
-    pub terminal: terminal::TerminalSettings,
 }
 
 /// What both threads share.
@@ -51,7 +51,7 @@ struct Chat {
     name: UserName,
     key: Key,
     socket: TcpStream,
-    terminal: Terminal,
+    screen: Box<dyn Screen>,
     /// The friends who have said something: Tab completes their names.
     names: Arc<Mutex<Names>>,
     /// The person leaves, so the end of the connection is no failure.
@@ -70,23 +70,22 @@ enum End {
 ///
 /// # Errors
 /// No key, no connection, or an end that the person did not ask for: in words for the person.
-pub(crate) fn run(settings: RelayClientSettings) -> Result<(), String> {
+pub(crate) fn run(settings: RelayClientSettings, screen: Box<dyn Screen>) -> Result<(), String> {
     let key = Key::find(settings.key_file.as_deref()).map_err(|error| error.to_string())?;
-    let terminal = Terminal::new(settings.terminal)?;
-    let name = terminal.ask_name("name", settings.name, name);
+    let name = ask_name(&*screen, "name", settings.name, name);
     let name = name.map_err(|error| error.to_string())?;
     let socket = connect(&settings.host, settings.port).map_err(|error| error.to_string())?;
-    terminal.show(&format!(
+    screen.show(Event::Notice(format!(
         "{} {name} joined {}:{}",
         machine::local_time(),
         settings.host,
         settings.port
-    ));
+    )));
     let chat = Arc::new(Chat {
         name,
         key,
         socket,
-        terminal,
+        screen,
         names: Arc::default(),
         is_leaving: AtomicBool::new(false),
     });
@@ -94,16 +93,17 @@ pub(crate) fn run(settings: RelayClientSettings) -> Result<(), String> {
     // Without the handler a signal kills the program, which does a relay no harm.
     let _ = machine::at_signal(move || at_signal.leave(Shutdown::Both));
     let at_second_ctrl_c = Arc::clone(&chat);
-    let _visit = chat.terminal.enter(Conversation {
+    let conversation = Conversation {
         name: settings.host,
         me: chat.name.to_string(),
         names: Arc::clone(&chat.names),
         commands: Vec::new(),
         stop: Box::new(|| false),
         leave: Box::new(move || at_second_ctrl_c.leave(Shutdown::Both)),
-    });
+    };
+    let _visit = conversation.enter(&*chat.screen);
     let sending = Arc::clone(&chat);
-    let lines = chat.terminal.lines().map_err(|error| error.to_string())?;
+    let lines = chat.screen.lines().map_err(|error| error.to_string())?;
     machine::spawn("sending", move || sending.sending_loop(lines))
         .map_err(|error| error.to_string())?;
     match chat.receiving_loop() {
@@ -153,11 +153,10 @@ impl Chat {
         for text in pieces(line, MAX_TEXT - n_before) {
             let line = stamped(self.name.as_str(), text).to_string();
             (&self.socket).write_all(self.key.seal(line.as_bytes()).as_bytes())?;
-            if self.terminal.is_interactive() {
-                self.terminal.log_own(text) // it was shown while it was typed
-            } else {
-                self.show(stamped(SELF, text))
-            }
+            self.screen.show(Event::Own {
+                text: text.to_owned(),
+                echo: Some((time.clone(), SELF)),
+            });
             thread::sleep(PAUSE);
         }
         Ok(())
@@ -165,21 +164,22 @@ impl Chat {
 
     /// Shows the text of a token.
     fn hear(&self, text: &str) {
-        match StampedLine::parse(text) {
-            Some(line) => {
-                self.names.lock().add_member(line.name);
-                self.show(line);
+        self.screen.show(match StampedLine::parse(text) {
+            Some(StampedLine { time, name, text }) => {
+                self.names.lock().add_member(name);
+                Event::Sealed {
+                    who: Name::of_peer(name),
+                    when: When::Time(time.to_owned()),
+                    order: Order::Next,
+                    is_earlier: false,
+                    text: Words::of_peer(text),
+                }
             }
-            None => self.terminal.show(text),
-        }
-    }
-
-    /// Shows a line as the Python scripts show it.
-    fn show(&self, line: StampedLine) {
-        let StampedLine { time, name, text } = line;
-        let front = format!("{time} ");
-        self.terminal
-            .show_line(&ChatLine::stamped(name, text, time, front));
+            None => Event::Unsigned {
+                text: Words::of_peer(text),
+                trust: Trust::Unproven,
+            },
+        });
     }
 
     /// Shows what arrives, until the connection ends.
@@ -192,9 +192,9 @@ impl Chat {
             Err(_) if is_warned => {}
             Err(_) => {
                 is_warned = true;
-                self.terminal.show(
-                    "Something arrived that this key does not open: do all of you have the same key? This is said only once.",
-                );
+                self.screen.show(Event::Notice(
+                    "Something arrived that this key does not open: do all of you have the same key? This is said only once.".into(),
+                ));
             }
         };
         loop {

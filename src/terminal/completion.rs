@@ -1,10 +1,11 @@
 //! What Tab offers: commands, then what the command needs. In a line that is to be said, it offers names.
 
 use std::fs;
-use std::path::{MAIN_SEPARATOR, Path, PathBuf, is_separator};
+use std::path::{MAIN_SEPARATOR, PathBuf, is_separator};
 
 use super::style::harmless;
-use super::{Names, Need};
+use crate::machine::at_home;
+use crate::screen::{Names, Need};
 
 /// What the end of this line can become, and where that end begins. `need` is what the person was asked for. If that is nothing, the line
 /// begins with a command, or is to be said.
@@ -42,29 +43,7 @@ pub(crate) fn candidates(
     (line.len() - begun.len(), found)
 }
 
-/// The file that a person means: as typed, or else without quotes and with the home folder in place of `~`.
-pub(crate) fn path(typed: &str) -> PathBuf {
-    let as_typed = PathBuf::from(typed);
-    if as_typed.exists() {
-        return as_typed;
-    }
-    let unquoted = |quote: &char| typed.strip_prefix(*quote)?.strip_suffix(*quote);
-    at_home(QUOTES.iter().find_map(unquoted).unwrap_or(typed))
-}
-
 const QUOTES: [char; 2] = ['"', '\''];
-
-/// The variable of the environment that says where home is.
-const HOME: &str = if cfg!(windows) { "USERPROFILE" } else { "HOME" };
-
-fn at_home(typed: &str) -> PathBuf {
-    match (typed.strip_prefix('~'), std::env::var_os(HOME)) {
-        (Some(rest), Some(home)) if rest.is_empty() || rest.starts_with(is_separator) => {
-            Path::new(&home).join(rest.trim_start_matches(is_separator))
-        }
-        _ => PathBuf::from(typed),
-    }
-}
 
 /// The files whose path begins like this, perhaps behind a quote. Folders end in a separator.
 fn files(begun: &str) -> Vec<String> {
@@ -156,24 +135,5 @@ mod tests {
                 "{line}"
             );
         }
-    }
-
-    #[test]
-    fn a_path_is_taken_as_typed_and_else_without_quotes_and_with_the_home_folder() {
-        let folder = tempfile::tempdir().unwrap();
-        let at = folder.path().display().to_string();
-        fs::write(folder.path().join("a b"), "").unwrap();
-        fs::write(folder.path().join("'c'"), "").unwrap();
-        assert_eq!(path(&format!("\"{at}/a b\"")), folder.path().join("a b"));
-        assert_eq!(path(&format!("{at}/'c'")), folder.path().join("'c'"));
-        let home = PathBuf::from(std::env::var_os(HOME).unwrap());
-        assert_eq!(
-            (path("~"), path("'~/no such file'")),
-            (home.clone(), home.join("no such file"))
-        );
-        assert_eq!(
-            (path("~nobody"), path("no such file")),
-            (PathBuf::from("~nobody"), PathBuf::from("no such file"))
-        );
     }
 }

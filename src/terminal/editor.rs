@@ -29,8 +29,9 @@ use rustyline::validate::{ValidationContext, ValidationResult, Validator};
 use rustyline::{ExternalPrinter, Helper};
 
 use super::style::harmless;
-use super::{Conversation, Need, completion, print, split_word};
+use super::{completion, print};
 use crate::machine;
+use crate::screen::{Conversation, Need, split_word};
 
 /// How many lines wait to be shown, for example while the person searches the history. If there are more, the receiving thread waits. The
 /// server then sees a client that is slow.

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use crossbeam_channel::Receiver;
 
-use super::Conversation;
+use crate::screen::Conversation;
 
 /// There is none.
 pub(crate) struct Editor(Infallible);

@@ -3,7 +3,6 @@
 //! The colour of a name comes from a hash of the name, so a member has the same colour at every start. The colours can be read on a dark
 //! and on a light ground: each has a contrast of at least 3.5 to black and to white.
 
-use std::borrow::Cow;
 use std::fmt::Write as _;
 
 use chrono::{Datelike, NaiveDate};
@@ -106,14 +105,6 @@ pub(crate) fn harmless(text: &str) -> String {
     shown
 }
 
-/// The text. If it has more than `most` characters, its beginning and `...`.
-pub(crate) fn shortened(text: &str, most: usize) -> Cow<'_, str> {
-    match text.char_indices().nth(most) {
-        None => text.into(),
-        Some((end, _)) => format!("{}...", &text[..end]).into(),
-    }
-}
-
 /// As much of a text as fits into this many columns. Characters from U+1100 on, where the wide ones begin, are taken to be two columns wide.
 pub(crate) fn cut(text: &str, columns: usize) -> &str {
     let widths = text.char_indices().scan(0, |width, (at, c)| {
@@ -147,13 +138,6 @@ mod tests {
             (cut("abc", 3), cut("abc", 2), cut("語語", 3), cut("", 0)),
             ("abc", "ab", "語", "")
         );
-    }
-
-    #[test]
-    fn a_text_is_shortened_beyond_its_limit_only() {
-        for (text, short) in [("", ""), ("語語", "語語"), ("語語x", "語語...")] {
-            assert_eq!(shortened(text, 2), short);
-        }
     }
 
     #[test]
