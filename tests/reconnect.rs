@@ -3,7 +3,7 @@
 mod support;
 
 use std::net::TcpListener;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use support::faults::End;
 use support::python::{Python, approves};
@@ -303,6 +303,21 @@ fn a_signal_before_the_first_connection_ends_the_client_at_once() {
         assert!(status.success(), "{signal}: {status}");
         assert!(alice.rest().is_empty() && alice.log_so_far().is_empty());
     }
+}
+
+#[test]
+fn a_server_that_lets_a_client_in_and_closes_again_and_again_is_asked_less_and_less() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let mut alice = lasting_client(port, "alice", &[]);
+    let mut joined_at = Vec::new();
+    for _ in 0..4 {
+        Peer::host(&listener).says("/ready");
+        alice.hears("ou are in the group team");
+        joined_at.push(Instant::now());
+    }
+    // The first pause is none, the next is a second, and the next is two. Each may be a quarter shorter.
+    assert!(joined_at[3] - joined_at[0] >= Duration::from_millis(2250));
 }
 
 #[test]

@@ -226,7 +226,9 @@ fn chat(shared: &Arc<Shared>) -> Result<(), ClientError> {
     let lines = shared.screen.lines()?;
     let sender = Arc::clone(&sending);
     machine::spawn("sending", move || sender.sending_loop(lines))?;
+    let mut pause = Duration::ZERO;
     loop {
+        let joined_at = Instant::now();
         let prepare_to_rejoin = || shared.settings.reconnect && sending.disconnected();
         let Err(error) = receiving.receiving_loop();
         receiving = match error {
@@ -241,7 +243,10 @@ fn chat(shared: &Arc<Shared>) -> Result<(), ClientError> {
                 } else {
                     RECONNECT_TIMEOUT
                 };
-                let (link, frames, standing) = rejoin(shared, error, patience)?;
+                if joined_at.elapsed() > MAX_RETRY_DELAY {
+                    pause = Duration::ZERO;
+                }
+                let (link, frames, standing) = rejoin(shared, error, patience, &mut pause)?;
                 Receiving::begin(link, frames, joined(standing, true), &sending)
             }
             _ if sending.is_leaving() => return Ok(()),
@@ -250,11 +255,13 @@ fn chat(shared: &Arc<Shared>) -> Result<(), ClientError> {
     }
 }
 
-/// Joins again. Tries until a server lets this user in, a server refuses for good, or the time is over. The first try is at once.
+/// Joins again. Tries until a server lets this user in, a server refuses for good, or the time is over. Each try comes after a `pause`, which
+/// is zero at first and grows. It goes on growing if a server lets the client in and closes at once.
 fn rejoin(
     shared: &Arc<Shared>,
     mut error: ClientError,
     patience: Duration,
+    pause: &mut Duration,
 ) -> Result<(Arc<Link>, Frames, Standing), ClientError> {
     let why = match &error {
         ClientError::Lost(error) => error.to_string(),
@@ -263,10 +270,10 @@ fn rejoin(
     let why = why.trim_end_matches('.').to_owned();
     shared.tell(Connection::Lost { why });
     let since = Instant::now();
-    let mut pause = Duration::ZERO;
     loop {
         let left = patience.saturating_sub(since.elapsed());
-        let wait = jittered(pause).min(left);
+        let wait = jittered(*pause).min(left);
+        *pause = (*pause * 2).clamp(MIN_RETRY_DELAY, MAX_RETRY_DELAY);
         shared.tell(Connection::TryingIn(wait));
         thread::sleep(wait);
         shared.tell(Connection::Connecting);
@@ -284,7 +291,6 @@ fn rejoin(
         if left.is_zero() {
             return Err(error);
         }
-        pause = (pause * 2).clamp(MIN_RETRY_DELAY, MAX_RETRY_DELAY);
     }
 }
 
@@ -395,7 +401,7 @@ mod tests {
         let patience = Duration::from_millis(300);
         let start = Instant::now();
         let lost = ClientError::Closed("it went".into());
-        let given_up = rejoin(&Arc::new(shared), lost, patience);
+        let given_up = rejoin(&Arc::new(shared), lost, patience, &mut Duration::ZERO);
         let error = given_up.err().expect("nobody listens there").to_string();
         assert!(error.starts_with("cannot reach 127.0.0.1:"), "{error}");
         assert!(start.elapsed() >= patience);
