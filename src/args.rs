@@ -27,6 +27,8 @@ pub(crate) enum Args {
     RelayClient(RelayClientSettings, TerminalSettings),
     /// Make a key, in a file or for standard output.
     Keygen(Option<PathBuf>),
+    /// Take a token apart: this one, or one from standard input, with the key in this file, if there is one.
+    Token(Option<String>, Option<PathBuf>),
     /// Print this text.
     Print(String),
 }
@@ -40,6 +42,7 @@ Usage: fernchat COMMAND ...
   fernchat relay [IP [PORT]]             run a relay, which cannot read anything
   fernchat relay-client [HOST [PORT]]    talk with those who share a key
   fernchat keygen [FILE]                 make a key
+  fernchat token [TOKEN]                 show what is in a Fernet token
 
 Example:
   fernchat server 0.0.0.0 8000
@@ -145,6 +148,20 @@ that exists is not replaced.
 Example:
   fernchat keygen friends.key";
 
+const TOKEN_USAGE: &str = "\
+Usage: fernchat token [TOKEN] [OPTION ...]
+
+Takes a Fernet token apart: version, time, IV, ciphertext and HMAC. With a key
+it says whether the HMAC holds, and shows the text. Without TOKEN, it reads one
+from standard input.
+
+  --key-file FILE       the key; a key on the command line could be seen by
+                        others
+
+Example:
+  fernchat keygen lesson.key
+  fernchat token gAAAAABl...Zg== --key-file lesson.key";
+
 /// The port of the relay, where nothing else is said.
 const RELAY_PORT: u16 = 12345;
 
@@ -191,6 +208,7 @@ fn command(parser: &mut Parser, usage: &mut &str) -> Result<Args, ArgsError> {
         Some("relay") => (RELAY_USAGE, relay),
         Some("relay-client") => (RELAY_CLIENT_USAGE, relay_client),
         Some("keygen") => (KEYGEN_USAGE, keygen),
+        Some("token") => (TOKEN_USAGE, token),
         _ => return Err(format!("no command is called '{}'", command.to_string_lossy()).into()),
     };
     *usage = its_usage;
@@ -290,6 +308,19 @@ fn relay_client(parser: &mut Parser) -> Result<Args, ArgsError> {
 fn keygen(parser: &mut Parser) -> Result<Args, ArgsError> {
     let mut values = options(parser, 1, |_, _| Ok(false))?;
     Ok(Args::Keygen(values.pop().map(PathBuf::from)))
+}
+
+fn token(parser: &mut Parser) -> Result<Args, ArgsError> {
+    let mut key_file = None;
+    let mut values = options(parser, 1, |option, parser| {
+        match option {
+            "key-file" => key_file = Some(parser.value()?.into()),
+            _ => return Ok(false),
+        }
+        Ok(true)
+    })?;
+    let token = values.pop().map(|value| value.string()).transpose()?;
+    Ok(Args::Token(token, key_file))
 }
 
 /// Takes an option that both clients have.

@@ -1,8 +1,11 @@
 //! What the command line asks for: parses the arguments, starts the log and a server, client or relay, and returns the exit code.
 
-use std::io::Write;
+use std::io::{Read, Write};
 use std::net::{IpAddr, SocketAddr};
+use std::path::Path;
 use std::process::ExitCode;
+
+use chrono::{DateTime, Local};
 
 use crate::args::{self, Args};
 use crate::client;
@@ -10,7 +13,7 @@ use crate::log_queue;
 use crate::machine;
 use crate::net::listener::Service;
 use crate::relay::{self, Relay};
-use crate::seal::Key;
+use crate::seal::{Anatomy, Key, hex};
 use crate::server::Server;
 use crate::terminal::Terminal;
 use crate::terminal::style::harmless;
@@ -54,8 +57,66 @@ fn start(args: Args) -> Result<(), String> {
                 path.display()
             ))
         }
+        Args::Token(token, key_file) => show_token(token, key_file.as_deref()),
         Args::Print(text) => print_line(&text),
     }
+}
+
+/// The longest token that is taken apart, in bytes.
+const MAX_TOKEN: u64 = 1 << 20;
+
+/// Prints the parts of a token, and its text if there is a key.
+fn show_token(token: Option<String>, key_file: Option<&Path>) -> Result<(), String> {
+    let key = key_file.map(Key::load).transpose();
+    let key = key.map_err(|error| error.to_string())?;
+    let token = match token {
+        Some(token) => token,
+        None => {
+            let mut input = String::new();
+            let read = std::io::stdin().take(MAX_TOKEN).read_to_string(&mut input);
+            read.map_err(|error| format!("cannot read a token from standard input: {error}"))?;
+            input
+        }
+    };
+    let token = token.trim();
+    let parts = Anatomy::parse(token).map_err(|error| format!("this is no token: {error}"))?;
+    let time = i64::try_from(parts.stamp()).ok();
+    let time = time.and_then(|secs| DateTime::from_timestamp(secs, 0));
+    let time = time.map_or("beyond all calendars".into(), |time| {
+        time.with_timezone(&Local).to_rfc3339()
+    });
+    let n_blocks = parts.ciphertext().len() / parts.iv().len();
+    let hmac = match &key {
+        None => "not checked: give the key with --key-file",
+        Some(key) if parts.holds(key) => "it holds: a holder of the key made this token",
+        Some(_) => "it does not hold: another key, or the token was changed",
+    };
+    let n_characters = token.len();
+    print_line(&format!(
+        "token       {n_characters} characters of base64url\n\
+         version     {:02x}\n\
+         time        {time}, {} seconds since 1970\n\
+         IV          16 bytes: {}\n\
+         ciphertext  {} bytes, {n_blocks} of AES's blocks: {}\n\
+         HMAC        32 bytes: {}\n            {hmac}",
+        parts.version(),
+        parts.stamp(),
+        hex(parts.iv(), 16),
+        parts.ciphertext().len(),
+        hex(parts.ciphertext(), 32),
+        hex(parts.hmac(), 32),
+    ))?;
+    let Some(key) = key else { return Ok(()) };
+    let text = key.open(token.as_bytes());
+    let text = text.map_err(|error| format!("the token does not open: {error}"))?;
+    print_line(&match std::str::from_utf8(&text) {
+        Ok(words) => format!("text        {} bytes: {}", text.len(), harmless(words)),
+        Err(_) => format!(
+            "text        {} bytes, no UTF-8: {}",
+            text.len(),
+            hex(&text, 32)
+        ),
+    })
 }
 
 /// Runs a service until Ctrl-C, SIGTERM or SIGHUP. A second one ends the program at once.

@@ -8,13 +8,14 @@ use std::process::Command;
 
 use support::{fernchat, folder};
 
-const COMMANDS: [&[&str]; 6] = [
+const COMMANDS: [&[&str]; 7] = [
     &[],
     &["server"],
     &["client"],
     &["relay"],
     &["relay-client"],
     &["keygen"],
+    &["token"],
 ];
 
 fn help(command: &[&str]) -> String {

@@ -558,6 +558,55 @@ fn a_key_is_made_for_its_owner_and_never_replaced() {
 }
 
 #[test]
+fn a_token_is_taken_apart_with_its_key_and_without() {
+    let home = folder();
+    let (path, fernet) = key_file(&home);
+    let token = fernet.encrypt_at_time(b"se\x1bcret", 499_162_800);
+    let run = |args: &[&str], input: &str| {
+        let mut command = fernchat();
+        command.arg("token").args(args).env("TZ", "UTC");
+        let mut program = Program::start(command);
+        program.tries_to_type(input);
+        program.ends_input();
+        let status = program.ends();
+        (
+            status.code(),
+            program.rest().join("\n"),
+            program.log_so_far().to_vec().join("\n"),
+        )
+    };
+    let (code, parts, _) = run(&[&token], "");
+    assert_eq!(code, Some(0));
+    for part in [
+        "version     80",
+        "1985-10-26T08:20:00+00:00",
+        "16 bytes, 1 of",
+        "not checked",
+    ] {
+        assert!(parts.contains(part), "{part} not in {parts}");
+    }
+    assert!(!parts.contains("cret"));
+    let (code, parts, _) = run(&["--key-file", &path], &token);
+    assert_eq!(code, Some(0));
+    assert!(
+        parts.contains("it holds") && parts.contains("7 bytes: se^[cret"),
+        "{parts}"
+    );
+
+    let changed = token.replacen("gAAAAAA", "gAAAAAB", 1);
+    let (code, parts, log) = run(&[&changed, "--key-file", &path], "");
+    assert_eq!(code, Some(1));
+    assert!(parts.contains("it does not hold"), "{parts}");
+    assert!(log.contains("error: the token does not open"), "{log}");
+    let (code, _, log) = run(&["gAAA"], "");
+    assert_eq!(code, Some(1));
+    assert!(
+        log.contains("error: this is no token: it is cut off: 3 bytes"),
+        "{log}"
+    );
+}
+
+#[test]
 fn what_is_wrong_with_a_key_is_said_with_the_remedy() {
     let home = folder();
     let (path, _) = key_file(&home);

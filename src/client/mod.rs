@@ -401,7 +401,7 @@ mod tests {
         let patience = Duration::from_millis(300);
         let start = Instant::now();
         let lost = ClientError::Closed("it went".into());
-        let given_up = rejoin(&Arc::new(shared), lost, patience, &mut Duration::ZERO);
+        let given_up = rejoin(&Arc::new(shared), lost, patience, &mut Duration::default());
         let error = given_up.err().expect("nobody listens there").to_string();
         assert!(error.starts_with("cannot reach 127.0.0.1:"), "{error}");
         assert!(start.elapsed() >= patience);

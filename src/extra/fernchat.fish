@@ -8,6 +8,7 @@ complete -c fernchat -n __fish_use_subcommand -a client -d 'join a group chat'
 complete -c fernchat -n __fish_use_subcommand -a relay -d 'run a relay'
 complete -c fernchat -n __fish_use_subcommand -a relay-client -d 'talk over a relay'
 complete -c fernchat -n __fish_use_subcommand -a keygen -d 'make a key'
+complete -c fernchat -n __fish_use_subcommand -a token -d 'show what is in a token'
 
 set -l server '__fish_seen_subcommand_from server'
 complete -c fernchat -n $server -l max-file -x -d 'the largest file'
@@ -29,7 +30,7 @@ complete -c fernchat -n $client -l identity -rF -d 'the key pair that proves you
 complete -c fernchat -n $client -l no-reconnect -d 'end when the connection breaks'
 complete -c fernchat -n $client -l room-key-file -r -F -d 'a key that the server lacks'
 complete -c fernchat -n '__fish_seen_subcommand_from server client' -l secret-file -r -F -d 'the secret of a closed server'
-complete -c fernchat -n '__fish_seen_subcommand_from relay-client' -l key-file -r -F -d 'the key'
+complete -c fernchat -n '__fish_seen_subcommand_from relay-client token' -l key-file -r -F -d 'the key'
 
 set -l clients '__fish_seen_subcommand_from client relay-client'
 complete -c fernchat -n $clients -l name -x -d 'the name'

@@ -13,7 +13,7 @@ local -a terminal=(
 
 if (( CURRENT == 2 )); then
   _values 'command' 'server[run a group chat'\''s server]' 'client[join a group chat]' 'relay[run a relay]' \
-    'relay-client[talk over a relay]' 'keygen[make a key]' '--help[tells more]' '--version[prints the version]'
+    'relay-client[talk over a relay]' 'keygen[make a key]' 'token[show what is in a token]' '--help[tells more]' '--version[prints the version]'
   return
 fi
 
@@ -38,5 +38,6 @@ case $command in
   relay-client)
     _arguments '1:host:_hosts' '2:port:' '--key-file[the key]:file:_files' '--name[the name]:name:' $terminal
     ;;
+  token) _arguments '1:token:' '--key-file[the key]:file:_files' '--help[tells more]' ;;
   keygen) _arguments '1:file:_files' '--help[tells more]' ;;
 esac

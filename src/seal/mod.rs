@@ -6,6 +6,7 @@
 //! - `key.rs`: a [`Key`]. `key_file.rs`: a key in a file. `secret.rs`: a key from a [`Secret`], the phrase of a closed server.
 //! - `token.rs`: a text sealed into one token, and opened again. `stamped_line.rs`: the line that friends at a relay seal.
 //! - `body.rs`: a whole file as one token, sealed and opened piece by piece, so that its size costs no memory.
+//! - `anatomy.rs`: the parts of a token, for people who want to look at one.
 //!
 //! Knows nothing of frames, commands or sockets: a caller brings a `Read` or pieces of bytes.
 //!
@@ -17,6 +18,7 @@
 //! Invariant: nothing in this module shows a key or a text in an error, a `Debug` or a log line. Keys are wiped when they are dropped,
 //! except for the state of an HMAC, whose package cannot wipe it, and the decoded copy that the `fernet` package makes.
 
+mod anatomy;
 mod body;
 mod identity;
 mod key;
@@ -27,6 +29,7 @@ mod token;
 
 use thiserror::Error;
 
+pub use anatomy::{Anatomy, hex};
 pub use body::{BodyCheck, BodyFault, BodyOpener, BodySealer};
 pub use identity::{Identity, PublicKey};
 pub use key::Key;
