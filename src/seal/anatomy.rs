@@ -117,21 +117,18 @@ mod tests {
     #[test]
     fn what_is_wrong_with_a_token_is_named() {
         let why = |token: &str| Anatomy::parse(token).err();
-        for (vector, expected) in [
-            (0, None),
-            (
-                1,
-                Some("it is cut off: 40 bytes, and a token has at least 73"),
-            ),
-            (3, Some("its ciphertext is no multiple of 16 bytes long")),
-            (4, None),
-        ] {
-            match (why(INVALID[vector].1), expected) {
-                (None, None) => {}
-                (Some(error), Some(start)) => assert!(error.starts_with(start), "{error}"),
-                (error, _) => panic!("{vector}: {error:?}"),
-            }
-        }
+        assert_eq!(
+            why(INVALID[1].1).unwrap(),
+            "it is cut off: 40 bytes, and a token has at least 73"
+        );
+        // Another HMAC or padding is no matter of the form.
+        assert!(why(INVALID[0].1).is_none() && why(INVALID[4].1).is_none());
+        let odd = URL_SAFE.encode([&[VERSION][..], &[0; 73]].concat());
+        assert!(
+            why(&odd)
+                .unwrap()
+                .starts_with("its ciphertext is no multiple of 16")
+        );
         assert!(why(INVALID[2].1).unwrap().contains("no base64url"));
         assert_eq!(why("").unwrap(), "there is no token");
         assert!(why("AAAA").unwrap().starts_with("the first byte is 00"));
