@@ -346,14 +346,13 @@ pub(crate) fn interrupt() {
     }
 }
 
-/// How many characters a line of the terminal holds, with the cursor behind them.
-#[cfg(feature = "editor")]
-pub(crate) fn columns() -> usize {
+/// How many characters a row of the terminal holds, with the cursor behind them. `None`: this system does not say.
+pub(crate) fn columns() -> Option<usize> {
     #[cfg(unix)]
     if let Ok(size) = rustix::termios::tcgetwinsize(io::stdin()) {
-        return usize::from(size.ws_col).saturating_sub(1);
+        return usize::from(size.ws_col).checked_sub(1);
     }
-    79
+    None
 }
 
 /// Remembers the mode of the terminal. Returns a function that restores it.

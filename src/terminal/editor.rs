@@ -50,6 +50,9 @@ const LEAVES: &str = "(Ctrl-C again leaves)";
 /// not end, so the whole time passes.
 const END_TIME: Duration = Duration::from_millis(200);
 
+/// How many characters a row holds where the system does not say.
+const USUAL_COLUMNS: usize = 79;
+
 /// The line editor.
 pub(crate) struct Editor {
     screen: Arc<Screen>,
@@ -155,7 +158,7 @@ impl Editor {
     pub(crate) fn show_progress(&self, line: impl Fn(usize) -> String) {
         let mut state = self.screen.state.lock();
         if state.queue.is_empty() && !state.is_over {
-            let (text, is_progress) = (line(machine::columns()), true);
+            let (text, is_progress) = (line(machine::columns().unwrap_or(USUAL_COLUMNS)), true);
             state.queue.push_back(QueuedLine { text, is_progress });
             self.screen.changed.notify_all();
         }

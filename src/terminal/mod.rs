@@ -193,7 +193,10 @@ impl Terminal {
         }
     }
 
-    fn write(&self, line: String) {
+    fn write(&self, mut line: String) {
+        if let Some(columns) = machine::columns().filter(|_| self.is_interactive) {
+            line = style::in_rows(&line, columns);
+        }
         match self.editor() {
             Some(editor) => editor.show(line),
             None => print(&line),

@@ -105,10 +105,70 @@ pub(crate) fn harmless(text: &str) -> String {
     shown
 }
 
-/// As much of a text as fits into this many columns. Characters from U+1100 on, where the wide ones begin, are taken to be two columns wide.
+/// A line in rows of so many columns, cut at blanks. All rows but the first are indented. So what begins at the left edge of the screen
+/// begins a line, and no text can look like another line by its length. A word that is longer than a row stays in one piece: an address can be
+/// copied.
+pub(crate) fn in_rows(line: &str, columns: usize) -> String {
+    let (mut rows, mut row_width) = (String::with_capacity(line.len()), 0);
+    for part in line.split_inclusive(is_blank) {
+        let word = part.trim_end_matches(is_blank);
+        let width = shown_width(word);
+        if row_width + width > columns && row_width > INDENT.len() {
+            let end = rows.trim_end_matches(is_blank).len();
+            rows.truncate(end);
+            rows.push('\n');
+            rows.push_str(INDENT);
+            row_width = INDENT.len();
+        }
+        rows.push_str(word);
+        row_width += width;
+        if part.len() > word.len() && row_width < columns {
+            rows.push_str(&part[word.len()..]);
+            row_width += shown_width(&part[word.len()..]);
+        }
+    }
+    rows
+}
+
+/// What stands in front of each row of a line but the first.
+const INDENT: &str = "  ";
+
+/// Whether a character looks like a blank, so that words seem to end there.
+fn is_blank(c: char) -> bool {
+    c.is_whitespace()
+        || matches!(
+            c,
+            '\u{115F}' | '\u{1160}' | '\u{17B4}' | '\u{17B5}' | '\u{2800}'
+        )
+}
+
+/// How many columns a text takes, at most. Our own escape sequences, which end in an `m`, and the bell take none.
+fn shown_width(text: &str) -> usize {
+    let mut chars = text.chars();
+    let mut width = 0;
+    while let Some(c) = chars.next() {
+        width += match c {
+            '\x1b' => {
+                chars.find(|c| *c == 'm');
+                0
+            }
+            '\x07' => 0,
+            '\t' => 8,
+            c => width_of(c),
+        };
+    }
+    width
+}
+
+/// How many columns a character takes, at most: from U+1100 on, where the wide ones begin, it is taken to be wide.
+fn width_of(c: char) -> usize {
+    if c < '\u{1100}' { 1 } else { 2 }
+}
+
+/// As much of a text as fits into this many columns.
 pub(crate) fn cut(text: &str, columns: usize) -> &str {
     let widths = text.char_indices().scan(0, |width, (at, c)| {
-        *width += if c < '\u{1100}' { 1 } else { 2 };
+        *width += width_of(c);
         Some((at, *width))
     });
     widths
@@ -138,6 +198,49 @@ mod tests {
             (cut("abc", 3), cut("abc", 2), cut("語語", 3), cut("", 0)),
             ("abc", "ab", "語", "")
         );
+    }
+
+    #[test]
+    fn a_line_is_cut_into_rows_at_blanks_and_only_its_first_row_is_not_indented() {
+        for (line, columns, rows) in [
+            ("", 9, ""),
+            ("alice: hi", 9, "alice: hi"),
+            ("alice: hi you", 9, "alice: hi\n  you"),
+            (
+                "alice: https://x.y/z and",
+                9,
+                "alice:\n  https://x.y/z\n  and",
+            ),
+            (
+                "alice: hi        09:05 bob: x",
+                9,
+                "alice: hi\n  09:05\n  bob: x",
+            ),
+            (
+                "alice: hi\u{a0}\u{a0}\u{3000}09:05 x",
+                9,
+                "alice: hi\n  09:05 x",
+            ),
+            (
+                "alice: hi\u{2800}09:05\u{2800}x",
+                9,
+                "alice: hi\n  09:05\n  x",
+            ),
+            (
+                "\x1b[2m09:05\x1b[0m \x1b[1mhi\x1b[0m",
+                8,
+                "\x1b[2m09:05\x1b[0m \x1b[1mhi\x1b[0m",
+            ),
+            ("語語語 語語", 8, "語語語\n  語語"),
+        ] {
+            assert_eq!(in_rows(line, columns), rows, "{line}");
+        }
+        for n in 0..200 {
+            let lie = format!("bob: hi{}[09:05:02] alice: I approve", " ".repeat(n));
+            for row in in_rows(&lie, 40).lines().skip(1) {
+                assert!(row.starts_with(INDENT) && row.len() <= 40, "{row}");
+            }
+        }
     }
 
     #[test]
