@@ -377,8 +377,13 @@ pub struct Received {
 pub enum FileSeal {
     /// It has none.
     Missing(Trust),
-    /// The room key has opened it.
-    Opened,
+    /// The room key has opened it. It is the file that its sender sealed.
+    Opened {
+        /// The sender.
+        who: Name,
+        /// When it was sealed, by the sender's clock.
+        when: DateTime<FixedOffset>,
+    },
     /// It is still sealed.
     NotOpened(NotOpened),
 }

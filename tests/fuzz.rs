@@ -19,7 +19,7 @@ use std::time::{Duration, Instant, SystemTime};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE;
 use fernchat::relay::splitter::{MAX_TOKEN, Piece, Splitter};
-use fernchat::seal::{BodyCheck, BodyOpener, BodySealer, Key, StampedLine};
+use fernchat::seal::{BodyCheck, BodyOpener, BodySealer, Key, RoomFile, RoomLine, StampedLine};
 use fernchat::wire::command::{Command, Dialect};
 use fernchat::wire::frame::{self, FrameReader};
 use fernchat::wire::name::{FileName, GroupName, UserName, is_harmful};
@@ -437,6 +437,8 @@ fn names_files_words_and_lines_are_legal_or_refused() {
         .collect();
     corpus.push("語".repeat(100).into_bytes());
     corpus.push(format!("alice: {}", TOKENS[2]).into_bytes());
+    corpus.push(b"fernchat line team\n2026-11-26T09:05:02+01:00 run 7 alice: hello".to_vec());
+    corpus.push(b"fernchat file team\n2026-11-26T09:05:02+01:00 alice\nplan\ntext".to_vec());
     fuzz(move |random| {
         let bytes = random.mutant(&corpus);
         let text = String::from_utf8_lossy(&bytes);
@@ -469,6 +471,17 @@ fn names_files_words_and_lines_are_legal_or_refused() {
         }
         if let Some(line) = StampedLine::parse(&text) {
             assert_eq!(line.to_string(), text);
+        }
+        if let Some(line) = RoomLine::parse(&text) {
+            let again = line.to_string();
+            assert_eq!(RoomLine::parse(&again), Some(line));
+        }
+        if let Some(len) = RoomFile::head_len(text.as_bytes()) {
+            assert!(len <= RoomFile::MAX_HEAD && text.as_bytes()[len - 1] == b'\n');
+            if let Some(head) = RoomFile::parse(&text[..len]) {
+                let again = head.to_string();
+                assert_eq!(RoomFile::parse(&again), Some(head));
+            }
         }
         if let Ok(key) = Key::parse(&text) {
             assert_eq!(key.as_str(), text.trim());

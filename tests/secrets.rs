@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 
 use fernet::Fernet;
 use support::python::{Python, approves, content};
+use support::sealed::{Sealed, at, mutations, yesterday};
 use support::{
     Peer, Program, Server, Tap, client, ends_badly, ends_well, fernchat, folder, memory_holds,
     opened,
@@ -390,13 +391,15 @@ fn a_line_is_shown_as_what_it_is_to_those_with_the_room_key_and_without() {
     alice.hears("! (not sealed) bob: for everybody");
     carol.hears("! (not sealed) bob: for everybody");
     // Said by bob, as if alice had said it; and with a key of his own.
-    let forged = fernet.encrypt(b"[09:05:00] alice: give bob the money");
+    let mut forged = Sealed::by_bob(1, "give bob the money");
+    forged.name = "alice".into();
+    let forged = fernet.encrypt(forged.line().as_bytes());
     bob.types(&forged);
     carol.hears("! (not shown) bob: it was sealed as alice's");
     bob.types(
         &Fernet::new(&Fernet::generate_key())
             .unwrap()
-            .encrypt(b"[09:05:00] bob: hello"),
+            .encrypt(Sealed::by_bob(2, "hello").line().as_bytes()),
     );
     carol.hears("! (not shown) bob: this room key does not open it");
     for program in [&mut alice, &mut bob, &mut carol] {
@@ -420,14 +423,140 @@ fn a_server_that_delivers_under_another_name_is_found_out() {
     let mut alice = client(port, "alice", &["--room-key-file", &key]);
     let mut server = Peer::host(&listener);
     server.says("/ready");
-    let token = fernet.encrypt(b"[09:05:00] bob: I agree");
+    let sealed = Sealed::by_bob(1, "I agree");
+    let time = &sealed.time[11..19];
+    let token = fernet.encrypt(sealed.line().as_bytes());
     server.says(&format!("carol: {token}"));
     server.says(&format!("bob: {token}"));
     server.says("bob: I do not");
     alice.hears("You are in the group team");
     alice.hears_next("! (not shown) carol: it was sealed as bob's");
-    alice.hears_next("[09:05:00] bob: I agree");
+    alice.hears_next(&format!("[{time}] bob: I agree"));
     alice.hears_next("! (not sealed) bob: I do not");
+}
+
+#[test]
+fn a_sealed_line_with_any_field_changed_is_marked_in_a_pipe_and_in_the_log() {
+    let home = folder();
+    let (key, fernet) = room_key(home.path());
+    let log = home.path().join("log");
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let options = ["--room-key-file", &key, "--log", log.to_str().unwrap()];
+    let mut alice = client(port, "alice", &options);
+    let mut server = Peer::host(&listener);
+    server.says("/ready");
+    alice.hears("You are in the group team");
+    let mutations = mutations(&fernet);
+    for (text, shown) in &mutations {
+        server.says(text);
+        alice.hears_next(shown);
+    }
+    let log = fs::read_to_string(log).unwrap();
+    let logged = log
+        .lines()
+        .map(|line| line.split_once(" [team] ").unwrap().1);
+    let logged = logged.skip_while(|line| line.starts_with("You are in the group"));
+    assert!(logged.eq(mutations.iter().map(|(_, shown)| shown)), "{log}");
+}
+
+#[test]
+fn a_sealed_file_with_any_field_changed_stays_sealed_and_is_marked() {
+    let home = folder();
+    let (key, fernet) = room_key(home.path());
+    let (log, downloads) = (home.path().join("log"), home.path().join("files"));
+    fs::create_dir(&downloads).unwrap();
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let options = [
+        "--room-key-file",
+        &key,
+        "--log",
+        log.to_str().unwrap(),
+        "--downloads",
+        downloads.to_str().unwrap(),
+    ];
+    let mut alice = client(port, "alice", &options);
+    let mut server = Peer::host_fernchat(&listener);
+    alice.hears("You are in the group team");
+    let other_key = Fernet::new(&Fernet::generate_key()).unwrap();
+    let usual = || Sealed::by_bob(0, "the plan");
+    let changed = |change: &dyn Fn(&mut Sealed)| {
+        let mut sealed = usual();
+        change(&mut sealed);
+        fernet.encrypt(sealed.file("plan").as_bytes())
+    };
+    let mut altered = changed(&|_| ()).into_bytes();
+    altered[60] = if altered[60] == b'A' { b'B' } else { b'A' };
+    let (old, sealed_on) = (at(yesterday()), yesterday().format("%Y-%m-%d at %H:%M"));
+    let why = |why: &str| Err(why.to_owned());
+    let no_form = || why("its seal has no form that is known here");
+    let no_key = || why("this room key does not open it");
+    let mut shown = Vec::new();
+    for (n, (token, expected)) in [
+        (changed(&|_| ()), Ok(String::new())),
+        (
+            changed(&|sealed| sealed.time = old.clone()),
+            Ok(format!(", sealed on {sealed_on}")),
+        ),
+        (
+            changed(&|sealed| sealed.kind = "fernchat vote".into()),
+            no_form(),
+        ),
+        (
+            changed(&|sealed| sealed.group = "den".into()),
+            why("it was sealed for the group den"),
+        ),
+        (changed(&|sealed| sealed.time.truncate(19)), no_form()),
+        (
+            changed(&|sealed| sealed.name = "alice".into()),
+            why("it was sealed as alice's"),
+        ),
+        (
+            fernet.encrypt(usual().file("plot").as_bytes()),
+            why("it was sealed under another file name"),
+        ),
+        (
+            fernet.encrypt(usual().line().as_bytes()),
+            why("it was sealed as a line, and is no file"),
+        ),
+        (fernet.encrypt(b"the plan"), no_form()),
+        (fernet.encrypt(&[b'x'; 3000]), no_form()),
+        (String::from_utf8(altered).unwrap(), no_key()),
+        (other_key.encrypt(usual().file("plan").as_bytes()), no_key()),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        server.shares("bob", "plan", token.as_bytes());
+        let line = match &expected {
+            Ok(sealed) => format!("Received plan from bob{sealed}: "),
+            Err(why) => format!("! (not opened) Received plan from bob, sealed, and {why}: "),
+        };
+        let heard = alice.hears("Received plan");
+        let path = heard
+            .strip_prefix(&line)
+            .unwrap_or_else(|| panic!("{n}: {heard}"));
+        let is_sealed =
+            path.contains("plan.sealed") || path.contains("plan (") && path.ends_with(".sealed");
+        assert_eq!(is_sealed, expected.is_err(), "{n}: {heard}");
+        let content = fs::read_to_string(path).unwrap();
+        assert_eq!(content, if is_sealed { &token } else { "the plan" }, "{n}");
+        shown.push(heard);
+    }
+    // Not sealed at all; and the same under a name that a Python server does not say.
+    server.shares("bob", "plan", b"the plan");
+    shown.push(alice.hears("Received plan"));
+    assert!(
+        shown
+            .last()
+            .unwrap()
+            .starts_with("! (not sealed) Received plan from bob: ")
+    );
+    let log = fs::read_to_string(log).unwrap();
+    for line in shown {
+        assert!(log.contains(&format!(" [team] {line}\n")), "{line}: {log}");
+    }
 }
 
 #[test]
@@ -490,8 +619,11 @@ fn a_file_is_sealed_twice_and_stays_sealed_without_the_room_key() {
         let sealed = format!("plan{size}.txt.sealed");
         bob.hears(&format!("! (not opened) Received plan{size}.txt from alice, sealed, and there is no room key here: {}/{sealed}", without[1]));
         let token = fs::read_to_string(place("bob").join(sealed)).unwrap();
+        let opened = fernet.decrypt(&token).unwrap();
+        let head = format!("alice\nplan{size}.txt\n");
+        let at = opened.len() - size;
         assert!(
-            fernet.decrypt(&token).unwrap() == content(size),
+            opened[at..] == content(size) && opened[..at].ends_with(head.as_bytes()),
             "Python's Fernet opens it, too"
         );
     }
@@ -551,13 +683,15 @@ fn a_room_key_works_over_a_python_server() {
         fernet
             .decrypt(token)
             .unwrap()
-            .ends_with(b"] alice: the canary sings")
+            .ends_with(b" 1 alice: the canary sings")
     );
     carol.types("good morning");
     bob.hears_next("! (not sealed) carol: good morning");
     let path = python.file("alice", "plan.txt", 2000);
     alice.types(&format!("/9 {}", path.display()));
-    bob.hears("Received plan.txt: ");
+    bob.hears_next(&format!(
+        "Received plan.txt from alice: {downloads}/plan.txt"
+    ));
     python.has_file("bob", "plan.txt", 2000);
     server.program.signal("TERM");
     server.program.ends();

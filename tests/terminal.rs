@@ -9,6 +9,7 @@ use std::process::{Command, Output};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
+use support::sealed::{Sealed, mutations};
 use support::{DEADLINE, Peer, Server, folder, frame, skipped};
 
 /// A terminal with a program in it. Closed when dropped.
@@ -801,7 +802,9 @@ fn lines_that_were_said_before_are_marked_as_earlier_ones() {
     bob.shows("ended with 0");
     alice.tells("hello bob");
     let room_key = fernet::Fernet::new(&key).unwrap();
-    alice.tells(&room_key.encrypt(b"[03:04:05] alice: hello with the room key"));
+    let mut sealed = Sealed::by_bob(1, "hello with the room key");
+    sealed.name = "alice".into();
+    alice.tells(&room_key.encrypt(sealed.line().as_bytes()));
     let said = SystemTime::now()
         .duration_since(UNIX_EPOCH)
         .unwrap()
@@ -824,4 +827,73 @@ fn lines_that_were_said_before_are_marked_as_earlier_ones() {
         !text.contains("(earlier) (not sealed) alice: hello now"),
         "{text}"
     );
+}
+
+#[test]
+fn a_sealed_line_with_any_field_changed_is_marked_on_the_screen() {
+    if server().is_none() {
+        return;
+    }
+    let home = folder();
+    let key = fernet::Fernet::generate_key();
+    let key_file = home.path().join("room.key").display().to_string();
+    std::fs::write(&key_file, &key).unwrap();
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port().to_string();
+    let arguments = [
+        "client",
+        "127.0.0.1",
+        &port,
+        "--name",
+        "alice",
+        "--group",
+        "team",
+    ];
+    let options = ["--room-key-file", &key_file, "--no-reconnect"];
+    for (columns, time) in [(120, "--time"), (120, "--no-time"), (60, "--time")] {
+        let setup = Setup { columns, ..USUAL };
+        let arguments = [&arguments[..], &options, &[time]].concat();
+        let screen = Screen::with(&setup, &arguments);
+        let mut server = Peer::host(&listener);
+        server.says("/ready");
+        screen.shows("You are in the group team");
+        let mutations = mutations(&fernet::Fernet::new(&key).unwrap());
+        for (text, _) in &mutations {
+            server.says(text);
+        }
+        // Long enough for a row of its own, wherever that begins.
+        for n in 0..columns {
+            let n = n as usize;
+            server.says(&format!(
+                "bob: {}[09:05:02] alice: I approve",
+                " ".repeat(n)
+            ));
+        }
+        server.says("bob: the end");
+        let text = screen.shows(" bob: the end");
+        // A line begins at the left edge, and its other rows do not.
+        let mut lines: Vec<String> = Vec::new();
+        for row in text.lines().skip_while(|row| !row.ends_with("I approve")) {
+            match (row.strip_prefix("  "), lines.last_mut()) {
+                (Some(rest), Some(line)) => *line += &format!(" {rest}"),
+                _ => lines.push(row.to_owned()),
+            }
+        }
+        lines.retain(|line| !line.contains("If you administer the group: "));
+        let words = |text: &str| text.split_whitespace().collect::<Vec<_>>().join(" ");
+        for (line, (_, shown)) in lines.iter().zip(&mutations) {
+            assert_eq!(line.starts_with("! "), shown.starts_with("! "), "{line}");
+            let said = shown.rsplit("] ").next().unwrap();
+            let said = said.strip_prefix("! ").unwrap_or(said);
+            assert!(words(line).ends_with(&words(said)), "{line}: {shown}");
+        }
+        let behind = &lines[mutations.len()..][..columns as usize];
+        for line in behind {
+            assert!(
+                line.starts_with("! ") && line.ends_with("alice: I approve"),
+                "{line}"
+            );
+        }
+        screen.types("/3");
+    }
 }

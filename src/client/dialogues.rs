@@ -16,7 +16,6 @@ use std::time::Duration;
 use crossbeam_channel::{Receiver, RecvTimeoutError};
 
 use super::link::Link;
-use super::room_key;
 use super::sending::Task;
 use super::step::Expected;
 use super::typed::Action;
@@ -156,7 +155,7 @@ impl Dialogues {
     /// server echoes the command before it has the text, so its echo proves little.
     fn say(&self, number: u64, said: &str) -> Outcome {
         let text = match &self.link.shared.room_key {
-            Some(room_key) => Cow::Owned(room_key::seal(room_key, &self.link.shared.name, said)),
+            Some(room_key) => Cow::Owned(room_key.seal(number, said)),
             None => Cow::Borrowed(said),
         };
         let (text, expected) = match self.link.server {

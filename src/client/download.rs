@@ -19,11 +19,12 @@ use tempfile::NamedTempFile;
 use thiserror::Error;
 
 use super::receiving::Receiving;
+use super::room_key::RoomKey;
 use super::step::is_line;
 use super::{ClientError, ClientSettings};
 use crate::machine;
 use crate::screen::{Event, FileSeal, NotOpened, Received, Transfer, Trust, shortened};
-use crate::seal::{BodyOpener, Key, SealError, is_token_len, token_len};
+use crate::seal::{BodyOpener, Key, RoomFile, SealError, is_token_len, token_len};
 use crate::wire::command::{Dialect, SEND_FILE, SEND_FILENAME};
 use crate::wire::frame::{BODY_STEP, Piece, TOKEN_START, WireError};
 use crate::wire::name::{FileName, MAX_NAME_CHARACTERS};
@@ -49,8 +50,16 @@ pub(crate) struct Offers {
 /// A file whose body is due.
 pub(crate) struct Offer {
     name: FileName,
-    /// Name and sender, as they are shown.
-    title: String,
+    /// Who shares it. Empty: the server does not say.
+    from: String,
+}
+
+/// A file's name and whose it is, as they are shown.
+fn title(name: &FileName, from: &str) -> String {
+    match from {
+        "" => name.to_string(),
+        from => format!("{name} from {from}"),
+    }
 }
 
 impl Offers {
@@ -60,11 +69,7 @@ impl Offers {
             return false;
         };
         let name = FileName::from_peer(name);
-        let title = match from.as_str() {
-            "" => name.to_string(),
-            from => format!("{name} from {from}"),
-        };
-        self.named.push_back(Offer { name, title });
+        self.named.push_back(Offer { name, from });
         self.mistaken.clear();
         true
     }
@@ -121,7 +126,8 @@ impl Receiving {
     /// Receives a body. Frames that come inside it are done at once.
     fn receive(&mut self, offer: Offer, length: u64) -> Result<(), ClientError> {
         let (link, shared) = (Arc::clone(&self.link), Arc::clone(&self.link.shared));
-        let Offer { name, title } = offer;
+        let Offer { name, from } = offer;
+        let title = title(&name, &from);
         if length == 0 {
             shared.show(&format!("{title} is not coming: the server called it off."));
             return Ok(());
@@ -160,9 +166,13 @@ impl Receiving {
         let Some(download) = download else {
             return Ok(());
         };
-        shared.screen.show(match download.finish(folder, &name) {
+        let finished = download.finish(folder, &name, &from, shared.room_key.as_ref());
+        shared.screen.show(match finished {
             Ok((path, seal)) => Event::Received(Received {
-                title,
+                title: match &seal {
+                    FileSeal::Opened { who, .. } => self::title(&name, who.raw()),
+                    _ => title,
+                },
                 size: path.metadata().ok().map(|file| file.len()),
                 path,
                 seal,
@@ -208,10 +218,15 @@ struct Download {
 }
 
 impl Download {
-    fn begin(folder: &Path, key: &Key, room_key: Option<&Key>) -> Download {
+    fn begin(folder: &Path, key: &Key, room_key: Option<&RoomKey>) -> Download {
+        let inner = |room_key: &RoomKey| {
+            let opening = Opening::begin(folder, &room_key.key)?;
+            let head = Some(Head::default());
+            Ok(Opening { head, ..opening })
+        };
         Download {
             outer: Opening::begin(folder, key),
-            inner: room_key.map(|room_key| Opening::begin(folder, room_key)),
+            inner: room_key.map(inner),
         }
     }
 
@@ -230,8 +245,12 @@ impl Download {
         mut self,
         folder: &Path,
         name: &FileName,
+        from: &str,
+        room_key: Option<&RoomKey>,
     ) -> Result<(PathBuf, FileSeal), DownloadError> {
-        let (outer, last) = self.outer?.finish()?;
+        let Opened {
+            file: outer, last, ..
+        } = self.outer?.finish()?;
         if !is_sealed(outer.as_file())? {
             let trust = self.inner.map_or(Trust::NoKey, |_| Trust::Unproven);
             return Ok((give_name(outer, folder, name)?, FileSeal::Missing(trust)));
@@ -239,11 +258,19 @@ impl Download {
         if let Some(inner) = &mut self.inner {
             write(inner, &last);
         }
-        let why = match self.inner.map(|inner| inner.and_then(Opening::finish)) {
-            Some(Ok((file, _))) => return Ok((give_name(file, folder, name)?, FileSeal::Opened)),
-            Some(Err(DownloadError::NotOpened(_))) => NotOpened::AnotherKey,
-            Some(Err(DownloadError::Io(_))) => NotOpened::Disk,
-            None => NotOpened::NoKey,
+        let inner = self.inner.map(|inner| inner.and_then(Opening::finish));
+        let why = match (inner, room_key) {
+            (Some(Ok(inner)), Some(room_key)) => match room_key.check_file(&inner.head, from, name)
+            {
+                Ok((who, when)) => {
+                    let path = give_name(inner.file, folder, name)?;
+                    return Ok((path, FileSeal::Opened { who, when }));
+                }
+                Err(why) => why,
+            },
+            (Some(Err(DownloadError::NotOpened(_))), _) => NotOpened::AnotherKey,
+            (Some(Err(DownloadError::Io(_))), _) => NotOpened::Disk,
+            (None, _) | (_, None) => NotOpened::NoKey,
         };
         let name = FileName::from_peer(&format!("{name}.sealed"));
         let path = give_name(outer, folder, &name)?;
@@ -273,7 +300,37 @@ struct Opening {
     opener: BodyOpener,
     /// What the last bytes opened to.
     plain: Vec<u8>,
+    /// Under the room key: what stands in front of the file.
+    head: Option<Head>,
     file: NamedTempFile,
+}
+
+/// What stands in front of a file, as far as it has come.
+#[derive(Default)]
+struct Head {
+    bytes: Vec<u8>,
+    is_complete: bool,
+}
+
+impl Head {
+    /// Takes the next bytes of a head that is not complete. Returns those behind it.
+    fn take(&mut self, bytes: &[u8]) -> Vec<u8> {
+        self.bytes.extend_from_slice(bytes);
+        let len = RoomFile::head_len(&self.bytes);
+        self.is_complete = len.is_some();
+        // What is longer is no head, and what follows is not kept.
+        self.bytes
+            .split_off(len.unwrap_or(RoomFile::MAX_HEAD.min(self.bytes.len())))
+    }
+}
+
+/// A body that was opened to its end.
+struct Opened {
+    file: NamedTempFile,
+    /// What stood in front of the file.
+    head: Vec<u8>,
+    /// What was opened last.
+    last: Vec<u8>,
 }
 
 impl Opening {
@@ -281,6 +338,7 @@ impl Opening {
         Ok(Opening {
             opener: BodyOpener::new(key),
             plain: Vec::new(),
+            head: None,
             file: machine::temporary_file(folder)?,
         })
     }
@@ -288,15 +346,26 @@ impl Opening {
     fn write(&mut self, bytes: &[u8]) -> Result<(), DownloadError> {
         self.plain.clear();
         self.opener.update(bytes, &mut self.plain)?;
-        Ok(self.file.write_all(&self.plain)?)
+        Ok(store(&mut self.file, &mut self.head, &self.plain)?)
     }
 
-    /// Returns the file, and what was opened last.
-    fn finish(mut self) -> Result<(NamedTempFile, Vec<u8>), DownloadError> {
+    fn finish(mut self) -> Result<Opened, DownloadError> {
         self.plain.clear();
         self.opener.finish(&mut self.plain)?;
-        self.file.write_all(&self.plain)?;
-        Ok((self.file, self.plain))
+        store(&mut self.file, &mut self.head, &self.plain)?;
+        Ok(Opened {
+            file: self.file,
+            head: self.head.map_or(Vec::new(), |head| head.bytes),
+            last: self.plain,
+        })
+    }
+}
+
+/// Writes what was opened, but for what stands in front of the file.
+fn store(file: &mut NamedTempFile, head: &mut Option<Head>, plain: &[u8]) -> io::Result<()> {
+    match head {
+        Some(head) if !head.is_complete => file.write_all(&head.take(plain)),
+        _ => file.write_all(plain),
     }
 }
 

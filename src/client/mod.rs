@@ -12,7 +12,7 @@
 //! - [`receiving`]: steps go to the sending thread, events to the person.
 //! - [`upload`] and [`download`]: files, sealed or opened as a stream.
 //! - [`known_group`]: what the client knows of the group.
-//! - [`room_key`]: lines that members seal for each other.
+//! - [`room_key`]: lines and files that members seal for each other.
 //!
 //! The receiving thread is the main thread. When the connection ends for good, the program ends. The other threads are not joined: they may
 //! wait for a line that nobody types.
@@ -45,6 +45,7 @@ use self::joining::{Frames, join};
 use self::known_group::KnownGroup;
 use self::link::Link;
 use self::receiving::Receiving;
+use self::room_key::RoomKey;
 use self::sending::Sending;
 use crate::machine;
 use crate::net::ConnectError;
@@ -94,7 +95,7 @@ pub struct Shared {
     /// The secret of a closed server.
     pub secret: Option<Secret>,
     /// The key that the group's members share, and the server does not.
-    pub room_key: Option<Key>,
+    pub room_key: Option<RoomKey>,
     /// A name for this run of the program, by which a fernchat server knows it again over another connection.
     pub run: String,
     /// The mark of the last line that arrived: where a fernchat server goes on after a broken connection.
@@ -151,15 +152,16 @@ pub(crate) fn run(mut settings: ClientSettings, screen: Box<dyn Screen>) -> Resu
     let name = name.map_err(|error| error.to_string())?;
     let group = ask_name(&*screen, "group", settings.group.take(), GroupName::parse);
     let group = group.map_err(|error| error.to_string())?;
+    let run = random_text();
     let shared = Shared {
         settings,
         known: KnownGroup::new(&name),
-        name,
-        group,
         identity,
         secret,
-        room_key,
-        run: random_text(),
+        room_key: room_key.map(|key| RoomKey::new(key, &name, &group, &run)),
+        run,
+        name,
+        group,
         last_mark: Mutex::default(),
         screen,
     };

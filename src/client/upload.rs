@@ -60,7 +60,9 @@ impl Dialogues {
         let name = FileName::from_peer(&name);
         let room_key = self.link.shared.room_key.as_ref();
         // Under a room key, the file that the server gets is a token.
-        let plain_len = room_key.map_or(len, |_| token_len(len));
+        let head = room_key.map_or(String::new(), |room_key| room_key.file_head(&name));
+        let inner_len = head.len() as u64 + len;
+        let plain_len = room_key.map_or(len, |_| token_len(inner_len));
         let body_len = token_len(plain_len);
 
         self.begin(Command::FileTransfer)?;
@@ -81,7 +83,8 @@ impl Dialogues {
         }
         self.stop.is_asked_for.store(false, Ordering::SeqCst);
         self.stop.is_in_progress.store(true, Ordering::SeqCst);
-        let mut inner = room_key.map(|room_key| BodySealer::new(room_key, file, len));
+        let inner = head.as_bytes().chain(file);
+        let mut inner = room_key.map(|room_key| BodySealer::new(&room_key.key, inner, inner_len));
         let plain: &mut dyn Read = match &mut inner {
             Some(inner) => inner,
             None => &mut &*file,

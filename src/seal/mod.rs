@@ -5,6 +5,7 @@
 //!
 //! - `key.rs`: a [`Key`]. `key_file.rs`: a key in a file. `secret.rs`: a key from a [`Secret`], the phrase of a closed server.
 //! - `token.rs`: a text sealed into one token, and opened again. `stamped_line.rs`: the line that friends at a relay seal.
+//! - `room_text.rs`: the line and the file that members of a group seal for each other.
 //! - `body.rs`: a whole file as one token, sealed and opened piece by piece, so that its size costs no memory.
 //! - `anatomy.rs`: the parts of a token, for people who want to look at one.
 //!
@@ -23,6 +24,7 @@ mod body;
 mod identity;
 mod key;
 mod key_file;
+mod room_text;
 mod secret;
 mod stamped_line;
 mod token;
@@ -34,6 +36,7 @@ pub use body::{BodyCheck, BodyFault, BodyOpener, BodySealer};
 pub use identity::{Identity, PublicKey};
 pub use key::Key;
 pub use key_file::KeyFileError;
+pub use room_text::{RoomFile, RoomLine, is_room_file, is_room_line};
 pub use secret::{Secret, random_text};
 pub use stamped_line::StampedLine;
 pub use token::{has_token_form, is_token_len, stamp_of, token_len};

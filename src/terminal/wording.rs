@@ -262,8 +262,14 @@ impl Reader<'_> {
         };
         let path = path.display();
         let (mark, text) = match &received.seal {
-            FileSeal::Opened | FileSeal::Missing(Trust::NoKey) => {
-                ("", format!("Received {title}{size}: {path}"))
+            FileSeal::Missing(Trust::NoKey) => ("", format!("Received {title}{size}: {path}")),
+            FileSeal::Opened { when, .. } => {
+                let local = when.with_timezone(&Local).naive_local();
+                let sealed = match other_day(local).as_str() {
+                    "" => String::new(),
+                    day => format!(", sealed on {day}at {}", minute(local)),
+                };
+                ("", format!("Received {title}{size}{sealed}: {path}"))
             }
             FileSeal::Missing(Trust::Unproven) => {
                 (MARK, format!("(not sealed) Received {title}{size}: {path}"))

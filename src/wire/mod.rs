@@ -164,9 +164,24 @@
 //!   the reason, and `/kicked`. A client that has a secret accepts nothing else under that key.
 //!
 //! # Room keys
-//! Members who share a *room key* hide what they say from the server. The text of a message is then a token under the room key, of
-//! `[HH:MM:SS] NAME: TEXT`. The content of a file is such a token, too. A receiver shows the line only if NAME is the name under which the
-//! server delivered it. To the server, such a line is a line as any other (`client/room_key.rs`).
+//! Members who share a *room key* hide what they say from the server. The text of a message is then a token under the room key, and so is
+//! the content of a file. To the server, such a line is a line as any other. What is sealed says first what it is, so that nothing that was
+//! sealed for one purpose serves another ([`seal`](crate::seal)`/room_text.rs`):
+//!
+//! ```text
+//! fernchat line GROUP
+//! 2026-11-26T09:05:02+01:00 RUN NUMBER NAME: TEXT
+//!
+//! fernchat file GROUP
+//! 2026-11-26T09:05:02+01:00 NAME
+//! FILE
+//! the bytes of the file
+//! ```
+//!
+//! The time is the sender's, with its offset from UTC. RUN and NUMBER are those of the message, as above. NAME is the sender, and FILE the
+//! name of the file. A receiver shows a line as sealed only if it opens, is a line for this group, and NAME is the name under which the
+//! server delivered it. The same goes for a file, its sender and its name; a Python server does not say who the sender is. A number that is
+//! not above the last one of its run is marked, and a date that is not today's is shown (`client/room_key.rs`).
 
 pub mod bytes;
 pub mod command;

@@ -5,6 +5,7 @@
 
 pub mod faults;
 pub mod python;
+pub mod sealed;
 
 use std::collections::BTreeSet;
 use std::io::{BufRead, BufReader, Read, Write};
@@ -479,6 +480,29 @@ impl Peer {
         peer.says("/sendGroupname");
         peer.hears_text();
         peer
+    }
+
+    /// In the place of a fernchat server: waits for a client, and takes it in as a member.
+    pub fn host_fernchat(listener: &TcpListener) -> Peer {
+        let mut peer = Peer::accept(listener);
+        peer.hears_text();
+        peer.says("/sendGroupname fernchat/1 ours");
+        let answer = peer.hears_text();
+        let challenges = answer.lines().nth(1).unwrap();
+        let theirs = challenges.strip_prefix("fernchat/1 ours ").unwrap();
+        peer.says(&format!("/ready {theirs}"));
+        peer
+    }
+
+    /// In the place of a fernchat server: shares a file with the client, whole.
+    pub fn shares(&mut self, from: &str, name: &str, plain: &[u8]) {
+        let body = self.fernet.encrypt(plain);
+        self.says(&format!("/receiveFile {from}"));
+        self.hears("/sendFilename");
+        self.says(name);
+        self.hears("/sendFile");
+        self.says(&body.len().to_string());
+        self.says_raw(body.as_bytes());
     }
 
     /// Connects and sends both names; step 5 is not yet heard.
