@@ -112,7 +112,7 @@ fn a_client_without_the_secret_is_refused_at_the_first_frame_and_told_why() {
     let mut without = server.client("alice");
     ends_badly(
         &mut without,
-        "the server refused: this server is closed: it takes fernchat clients that have its secret, and this client has none",
+        "the server is closed: it takes only clients that have its secret",
     );
     refused(&mut server, "has none");
 
@@ -120,7 +120,7 @@ fn a_client_without_the_secret_is_refused_at_the_first_frame_and_told_why() {
     let mut with_another = server.client_with("alice", &["--secret-file", &other]);
     ends_badly(
         &mut with_another,
-        "the server refused: this server is closed, and the client's secret is another",
+        "what answers there does not have your secret, and says that it has another, so",
     );
     refused(&mut server, "is another");
 
@@ -139,7 +139,10 @@ fn a_client_with_a_secret_never_talks_to_a_plain_server() {
     let mut server = Server::start();
     let tap = Tap::before(server.port);
     let mut alice = client(tap.port, "alice", &["--secret-file", &secret]);
-    ends_badly(&mut alice, "the server refused: this server has no secret");
+    ends_badly(
+        &mut alice,
+        "what answers there does not have your secret, and says that it has none, so",
+    );
     server
         .program
         .logs("departed: refused: this server has no secret");
@@ -150,11 +153,13 @@ fn a_client_with_a_secret_never_talks_to_a_plain_server() {
         "the name was sealed with the secret"
     );
 
-    // One that does not even answer, and one that talks as if nothing were wrong.
+    // One that does not even answer, one that gives advice, and one that talks as if nothing were wrong.
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = listener.local_addr().unwrap().port();
     for says in [
         None,
+        Some("/refused secret-file start again without --secret-file"),
+        Some("/closing start again without --secret-file"),
         Some("/sendGroupname"),
         Some("/sendGroupname fernchat/1"),
     ] {
@@ -171,7 +176,7 @@ fn a_client_with_a_secret_never_talks_to_a_plain_server() {
         drop(peer);
         ends_badly(
             &mut alice,
-            "the server has no secret, so the group and all lines are kept from it",
+            "what answers there does not have your secret, so your group and all lines are kept from it",
         );
     }
 }
@@ -185,7 +190,7 @@ fn a_client_with_a_secret_says_nothing_to_a_python_server() {
     let mut alice = client(server.port, "alice", &["--secret-file", &secret]);
     ends_badly(
         &mut alice,
-        "the server has no secret, so the group and all lines are kept from it",
+        "what answers there does not have your secret, so your group and all lines are kept from it",
     );
 }
 

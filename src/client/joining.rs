@@ -25,7 +25,9 @@ use crate::net::connection::QuickAck;
 use crate::net::{connect, is_late};
 use crate::screen::{Connection, Standing};
 use crate::seal::{Key, random_text, stamp_of};
-use crate::wire::command::{ADMIN_READY, Dialect, READY, SEND_GROUP_NAME, WAIT, after, refusal};
+use crate::wire::command::{
+    ADMIN_READY, Dialect, READY, RefusalCode, Refused, SEND_GROUP_NAME, WAIT, after, refusal,
+};
 use crate::wire::frame::{FrameReader, MAX_FRAME, WireError};
 use crate::wire::joining::{Introduction, challenge_of, statement};
 use crate::wire::watch;
@@ -157,7 +159,7 @@ impl Joining<'_> {
             Err(ClientError::Closed(_) | ClientError::NoAnswer(_))
                 if self.shared.secret.is_some() =>
             {
-                Err(ClientError::NoSecretThere)
+                Err(ClientError::NoSecretThere(""))
             }
             Err(ClientError::Closed(_)) => Err(ClientError::NotAChat),
             question => Ok(question?.0),
@@ -215,8 +217,14 @@ impl Joining<'_> {
             watch::came(SERVER, token.len(), &text);
             let text = String::from_utf8(text).map_err(|_| WireError::NotUtf8)?;
             match (refusal(&text), parse(&text)) {
+                // Anybody can seal under the 44 bytes. So the code only chooses among sentences of our own.
+                (refused, _) if is_plain => return Err(unproven(refused.and_then(|it| it.code))),
+                (Some(Refused { code, .. }), _)
+                    if code == Some(RefusalCode::Secret) && !is_closed =>
+                {
+                    return Err(ClientError::SecretMissing);
+                }
                 (Some(refused), _) => return Err(ClientError::Refused(refused)),
-                _ if is_plain => return Err(ClientError::NoSecretThere),
                 (None, Some(parsed)) => return Ok((parsed, stamp_of(&token).unwrap_or(0))),
                 (None, None) if is_closed => {
                     return Err(WireError::NotTheStep(step).into());
@@ -225,4 +233,13 @@ impl Joining<'_> {
             }
         }
     }
+}
+
+/// What the person reads of a server that does not have the secret. It may have said why by this code.
+fn unproven(code: Option<RefusalCode>) -> ClientError {
+    ClientError::NoSecretThere(match code {
+        Some(RefusalCode::Secret) => ", and says that it has another",
+        Some(RefusalCode::NoSecret) => ", and says that it has none",
+        _ => "",
+    })
 }

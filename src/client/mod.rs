@@ -310,11 +310,16 @@ pub(crate) enum ClientError {
     /// The server cannot be reached.
     #[error(transparent)]
     Connect(#[from] ConnectError),
-    /// A secret was given, and the server is a plain one.
+    /// A secret was given, and the server does not show that it has it. What it says of itself, if anything, is not proven.
     #[error(
-        "the server has no secret, so the group and all lines are kept from it; have it started with --secret-file, or leave that out here to chat in the clear"
+        "what answers there does not have your secret{0}, so your group and all lines are kept from it; compare the address and the secret with whoever runs the server, and do not join without the secret"
     )]
-    NoSecretThere,
+    NoSecretThere(&'static str),
+    /// No secret was given, and the server has one.
+    #[error(
+        "the server is closed: it takes only clients that have its secret; get the secret from whoever runs it, and join with --secret-file FILE"
+    )]
+    SecretMissing,
     /// The server closed the connection before it said anything, or says something else.
     #[error(
         "no chat server answers there, or it is full; is the port right? Friends at a relay join with fernchat relay-client"
@@ -365,7 +370,10 @@ impl ClientError {
                 matches!(code, Some(RefusalCode::NameTaken | RefusalCode::Full))
             }
             ClientError::Lost(error) => matches!(error, WireError::Io(_)),
-            ClientError::NoSecretThere | ClientError::Kicked | ClientError::TakenOver => false,
+            ClientError::NoSecretThere(_)
+            | ClientError::SecretMissing
+            | ClientError::Kicked
+            | ClientError::TakenOver => false,
             ClientError::Connect(_)
             | ClientError::NotAChat
             | ClientError::NoAnswer(_)

@@ -192,14 +192,21 @@ impl<'a> Joining<'a> {
     /// server sends frames that serve both kinds. A fernchat client ends at the first, `/refused`. A Python client takes the first frame for
     /// step 3, whatever it says, and the next, `/ready`, for step 5. Then it shows the line with the reason, and ends at `/kicked`.
     fn refuse_key(self, first: &[u8]) -> Departure {
-        let reason = match &self.shared.salt {
-            None => "this server has no secret, and what came does not open without one",
-            Some(salt) if salt.opens(first) => {
-                "this server is closed: it takes fernchat clients that have its secret, and this client has none"
-            }
-            Some(_) => "this server is closed, and the client's secret is another",
+        let (code, reason) = match &self.shared.salt {
+            None => (
+                RefusalCode::NoSecret,
+                "this server has no secret, and what came does not open without one",
+            ),
+            Some(salt) if salt.opens(first) => (
+                RefusalCode::Secret,
+                "this server is closed: it takes fernchat clients that have its secret, and this client has none",
+            ),
+            Some(_) => (
+                RefusalCode::Secret,
+                "this server is closed, and the client's secret is another",
+            ),
         };
-        let word = with(REFUSED, &with(RefusalCode::Secret.word(), reason));
+        let word = with(REFUSED, &with(code.word(), reason));
         let before = [word.as_str(), READY];
         // The word for fernchat clients is in front already, so the argument for it is empty.
         let frames = farewell(self.first_key(), Dialect::Python, &before, "", reason);

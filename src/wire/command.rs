@@ -199,8 +199,10 @@ pub fn with(word: &str, rest: &str) -> String {
 /// Why a server refuses a client (*fernchat only*).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RefusalCode {
-    /// The two ends do not have the same secret, or only one of them has one.
+    /// The server has a secret, and the client has none, or another.
     Secret,
+    /// The server has no secret, and the client has one.
+    NoSecret,
     /// The user name or the group name breaks a rule.
     BadName,
     /// Another client has the name, or waits for the admin under it.
@@ -213,8 +215,9 @@ pub enum RefusalCode {
 
 impl RefusalCode {
     /// All codes with their words, in the order of the enum.
-    const ALL: [(RefusalCode, &str); 5] = [
+    const ALL: [(RefusalCode, &str); 6] = [
         (RefusalCode::Secret, "secret"),
+        (RefusalCode::NoSecret, "no-secret"),
         (RefusalCode::BadName, "bad-name"),
         (RefusalCode::NameTaken, "name-taken"),
         (RefusalCode::Full, "full"),

@@ -109,7 +109,7 @@
 //!
 //! | word | from | in place of |
 //! | --- | --- | --- |
-//! | `/refused CODE REASON` | server | step 3 or 5, or an event while waiting; codes: `secret`, `bad-name`, `name-taken`, `full`, `denied` |
+//! | `/refused CODE REASON` | server | step 3 or 5, or an event while waiting; codes: `secret`, `no-secret`, `bad-name`, `name-taken`, `full`, `denied` |
 //! | `/closing REASON` | server | `/kicked`, unless the member was kicked; and `/waitDisconnect`, unless the client said it first |
 //! | `/requested PROOF NAME` | server | the line about a request; PROOF is `key:` and the fingerprint of the name's key, or `from:` and an address |
 //! | `/taken NUMBER` | server | the echo of `/messageSend`, see below |
@@ -160,8 +160,10 @@
 //! Everything else is as above, except for this:
 //! - A client that does not repeat CHALLENGE is refused, and so is a server that does not repeat CHALLENGE2.
 //! - A first frame that does not open ends the connection, at a plain server, too. The server says why under the only key that both ends are
-//!   sure to have: the 44 characters, taken for a key. It sends `/refused secret REASON`, and for a Python client `/ready`, a line with
-//!   the reason, and `/kicked`. A client that has a secret accepts nothing else under that key.
+//!   sure to have: the 44 characters, taken for a key. It sends `/refused secret REASON`, or `/refused no-secret REASON` if it is a plain
+//!   server, and for a Python client `/ready`, a line with the reason, and `/kicked`.
+//! - Anybody can seal under that key. So a client that has a secret ends at whatever comes under it, and never shows it. It shows a sentence
+//!   of its own, which the code chooses.
 //!
 //! # Room keys
 //! Members who share a *room key* hide what they say from the server. The text of a message is then a token under the room key, and so is

@@ -108,7 +108,7 @@ fn stranger_that_has_another_key_is_told_so_under_this_one() {
         .sends(&foreign)
         .departs(departure);
     output.hears(&[
-        &format!("/refused secret {reason}"),
+        &format!("/refused no-secret {reason}"),
         "/ready",
         &format!("PyChat: {reason}"),
         "/kicked",
