@@ -19,7 +19,9 @@ use std::time::{Duration, Instant, SystemTime};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE;
 use fernchat::relay::splitter::{MAX_TOKEN, Piece, Splitter};
-use fernchat::seal::{BodyCheck, BodyOpener, BodySealer, Key, RoomFile, RoomLine, StampedLine};
+use fernchat::seal::{
+    BodyCheck, BodyOpener, BodySealer, Key, RoomFile, RoomLine, Secret, StampedLine,
+};
 use fernchat::wire::command::{Command, Dialect};
 use fernchat::wire::frame::{self, FrameReader};
 use fernchat::wire::name::{FileName, GroupName, UserName, is_harmful};
@@ -29,7 +31,7 @@ use support::faults::{End, Footprint};
 use support::{DEADLINE, Peer, Program, Server, fernchat, folder};
 
 /// The number of tests here, which share the time.
-const N_TESTS: u32 = 8;
+const N_TESTS: u32 = 9;
 
 const KEY: &str = "cw_0x689RpI-jtRR7oE8h_eQsKImvJapLeSbXpwF4e4=";
 
@@ -485,6 +487,29 @@ fn names_files_words_and_lines_are_legal_or_refused() {
         }
         if let Ok(key) = Key::parse(&text) {
             assert_eq!(key.as_str(), text.trim());
+        }
+    });
+}
+
+#[test]
+fn a_key_file_holds_a_key_or_is_refused() {
+    let utf_16 = |text: &str| text.encode_utf16().flat_map(u16::to_le_bytes).collect();
+    let standard = KEY.replace('-', "+").replace('_', "/");
+    let corpus: Vec<Vec<u8>> = vec![
+        KEY.into(),
+        format!("b'{standard}'\r\n").into(),
+        format!("\u{feff}\"{KEY}\"\n").into(),
+        utf_16(&format!("\u{feff}{KEY}\n")),
+        "Gru\u{308}\u{df}e aus Cafe\u{301}s".into(),
+    ];
+    let home = folder();
+    let file = home.path().join("key");
+    fuzz(move |random| {
+        std::fs::write(&file, random.mutant(&corpus)).unwrap();
+        let (key, secret) = (Key::load(&file), Secret::load(&file));
+        if let Ok(key) = key {
+            assert_eq!(key.as_str().len(), KEY.len());
+            assert!(secret.is_ok(), "a key is a secret");
         }
     });
 }

@@ -7,13 +7,14 @@ use std::io::Write;
 use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use fernet::Fernet;
 use support::python::{Python, approves, content};
 use support::sealed::{Sealed, at, mutations, yesterday};
 use support::{
-    Peer, Program, Server, Tap, client, ends_badly, ends_well, fernchat, folder, memory_holds,
-    opened,
+    Peer, Program, Server, Tap, client, ends_badly, ends_well, fernchat, folder, home_of,
+    memory_holds, opened,
 };
 
 const PHRASE: &str = "the correct horse";
@@ -237,11 +238,13 @@ fn what_is_wrong_with_a_secret_is_said_with_the_remedy() {
     let home = folder();
     let short = private(home.path(), "short", "eleven char\n");
     let two = private(home.path(), "two", "two lines of\nsome length");
+    let simple = private(home.path(), "simple", "abcdeabcdeabcdeabcde\n");
     let long = private(home.path(), "long", &"a phrase of many ".repeat(64));
     let missing = home.path().join("missing").display().to_string();
     for (path, part) in [
         (&short, "one line of at least 12 characters"),
         (&two, "holds no secret"),
+        (&simple, "6 of them different"),
         (&long, "it is longer than 1024 bytes"),
         (&missing, "cannot read"),
     ] {
@@ -285,6 +288,46 @@ fn a_file_that_others_may_read_or_change_draws_a_warning() {
         let warned = warning.and_then(|warning| warning.split(" the file").next());
         assert_eq!(warned, what, "{mode:o} {said}");
     }
+}
+
+#[test]
+fn a_key_that_systemd_lends_draws_no_advice_about_its_mode() {
+    let home = folder();
+    let (key, _) = room_key(home.path());
+    fs::set_permissions(&key, fs::Permissions::from_mode(0o440)).unwrap();
+    for (folder, is_lent) in [(home.path(), true), (Path::new("/nowhere"), false)] {
+        let mut command = fernchat();
+        command
+            .args(["relay-client", "127.0.0.1", "1", "--name", "bob"])
+            .args(["--key-file", &key])
+            .env("CREDENTIALS_DIRECTORY", folder);
+        let said = String::from_utf8(command.output().unwrap().stderr).unwrap();
+        assert_eq!(!said.contains("chmod"), is_lent, "{said}");
+    }
+}
+
+#[test]
+fn a_key_can_come_from_a_pipe_and_what_follows_it_is_said() {
+    let home = folder();
+    let (key, _) = room_key(home.path());
+    let text = fs::read_to_string(&key).unwrap();
+    let server = Server::start();
+    let mut alice = server.client_with("alice", &["--room-key-file", "/dev/stdin"]);
+    alice.types(text.trim());
+    alice.hears("The group team is new");
+    let mut command = Command::new("bash");
+    let port = server.port.to_string();
+    command
+        .env("XDG_CONFIG_HOME", home_of("bob"))
+        .args(["-c", "exec \"$0\" client 127.0.0.1 \"$1\" --name bob --group team --room-key-file <(cat \"$2\")"])
+        .args([env!("CARGO_BIN_EXE_fernchat"), &port, &key]);
+    let mut bob = Program::start(command);
+    bob.hears("You wait for the admin of team");
+    approves(&mut alice, "bob");
+    alice.types("from a pipe");
+    hears_sealed(&mut bob, "alice: from a pipe");
+    bob.types("from another");
+    hears_sealed(&mut alice, "bob: from another");
 }
 
 #[test]

@@ -10,12 +10,16 @@ use fernet::Fernet;
 use parking_lot::Mutex;
 use pbkdf2::pbkdf2_hmac;
 use sha2::Sha256;
+use unicode_normalization::UnicodeNormalization;
 use zeroize::Zeroizing;
 
 use super::Key;
 
 /// The least length of a secret, in characters. Shorter phrases can be guessed.
 pub(super) const MIN_SECRET: usize = 12;
+
+/// How many of them differ at least: `aaaaaaaaaaaa` is long, and the first thing to be guessed.
+pub(super) const MIN_DIFFERENT: usize = 6;
 
 /// Makes the key differ from all that is derived from the same phrase for other purposes.
 const PURPOSE: &[u8] = b"fernchat link v1";
@@ -31,12 +35,19 @@ pub struct Secret {
 }
 
 impl Secret {
-    /// Takes a secret from one line. Blanks and line ends around it do not count. `None`: there are more lines, or it is too short.
+    /// Takes a secret from one line. Blanks and line ends around it do not count, nor does a byte-order mark. One system writes a letter with
+    /// its accent in one, another in two; both give the same secret. `None`: there are more lines, or it is too short or too simple.
     pub(super) fn parse(text: &str) -> Option<Secret> {
-        let text = text.trim();
-        let is_one = !text.contains(['\n', '\r']) && text.chars().count() >= MIN_SECRET;
-        is_one.then(|| Secret {
-            text: Zeroizing::new(text.to_owned()),
+        let line = text.trim_start_matches('\u{FEFF}').trim();
+        // Of this size from the start, so that no copy stays behind: in this form a text is at most three times as long.
+        let mut text = Zeroizing::new(String::with_capacity(3 * line.len()));
+        text.extend(line.nfc());
+        let is_first = |(at, c): &(usize, char)| !text[..*at].contains(*c);
+        let n_different = text.char_indices().filter(is_first).count();
+        let is_strong = text.chars().count() >= MIN_SECRET && n_different >= MIN_DIFFERENT;
+        let is_one = !text.contains(['\n', '\r', '\u{FFFD}']);
+        (is_one && is_strong).then(|| Secret {
+            text,
             derived: Mutex::default(),
         })
     }
@@ -96,10 +107,25 @@ mod tests {
             "",
             "  eleven char ",
             "éééééé",
+            "aaaaaaaaaaaaaaaaaaaaaaaa",
+            "abcdeabcdeabcde",
+            "what is not \u{FFFD} text",
             "two lines of\nsome length",
             "\n\n\n\n\n\n\n\n\n\n\n\n\n",
         ] {
             assert!(Secret::parse(text).is_none(), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn a_phrase_is_the_same_secret_however_its_letters_are_written() {
+        let text_of = |text: &str| Secret::parse(text).unwrap().text;
+        let phrase = text_of("Gr\u{FC}\u{DF}e aus Caf\u{E9}s");
+        for same in [
+            "Gru\u{308}\u{DF}e aus Cafe\u{301}s\n",
+            "\u{FEFF}Gr\u{FC}\u{DF}e aus Caf\u{E9}s\r\n",
+        ] {
+            assert_eq!(text_of(same), phrase, "{same:?}");
         }
     }
 
