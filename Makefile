@@ -2,6 +2,7 @@
 # make install, make uninstall   put the program, its manual page, completions and systemd unit in place, or take them away
 # make test, make check          all tests; and everything that a change must pass
 # make bench, idle, burst        measure how fast lines reach a group, what idle clients cost, and the relay's pause
+# make guesses                   measures how many phrases one core can try against a closed server
 # make bigfile, vanished, soak   long tests: a file of 1 GiB, peers that vanish, fifty busy clients
 # make fuzz, make small          random bytes for every parser; a server with 32 MB of memory
 # make static, msrv, cross       one static program; the oldest Rust that builds it; every supported system
@@ -21,7 +22,7 @@ BASH_COMPLETION = $(DESTDIR)$(PREFIX)/share/bash-completion/completions/fernchat
 ZSH_COMPLETION = $(DESTDIR)$(PREFIX)/share/zsh/site-functions/_fernchat
 FISH_COMPLETION = $(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d/fernchat.fish
 
-.PHONY: run install uninstall test check bench idle burst bigfile vanished soak fuzz build \
+.PHONY: run install uninstall test check bench idle guesses burst bigfile vanished soak fuzz build \
   static msrv cross small dist
 
 # Starts a server on this machine and a client in this terminal. The server stops when the client does.
@@ -86,6 +87,10 @@ bench: $(PYTHON)
 # Measures the memory and the CPU time of clients that do nothing.
 idle:
 	cargo bench --locked --bench fanout -- --idle
+
+# Measures how many phrases of a closed server one core can try in a second.
+guesses:
+	cargo bench --locked --bench fanout -- --guesses
 
 # Measures how long the relay must pause between two messages for a Python client.
 burst: build $(PYTHON)

@@ -18,7 +18,7 @@
 //! with exit 1.
 //!
 //! `cargo bench --bench fanout` takes ten minutes; with `-- --quick` every row is one short run;
-//! `-- --idle` measures something else, clients that do nothing.
+//! `-- --idle` measures something else, clients that do nothing, and `-- --guesses` what it costs to guess a phrase.
 //! Reads `/proc` and waits with epoll, so it measures on Linux and says so elsewhere.
 
 use std::collections::hash_map::Entry;
@@ -36,6 +36,9 @@ use fernchat::wire::frame;
 
 #[path = "fanout/sockets.rs"]
 mod sockets;
+
+#[path = "fanout/guesses.rs"]
+mod guesses;
 
 #[path = "fanout/idle.rs"]
 mod idle;
@@ -95,6 +98,7 @@ fn main() -> ExitCode {
     let outcome = match args.iter().position(|arg| arg == "--relay") {
         Some(at) => relay(args[at + 1].parse().unwrap_or_default()),
         None if has("--idle") => idle::measure(),
+        None if has("--guesses") => guesses::measure(),
         // Only `cargo bench` says --bench: somebody who runs all targets as tests wants to know that it works.
         None => measure(has("--quick") || !has("--bench")),
     };

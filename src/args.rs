@@ -68,7 +68,7 @@ is all of its addresses.
                             system's temporary folder)
   --state FILE              keeps groups, members and requests over a restart
   --secret-file FILE        a closed server: its clients must have the same
-                            secret, a line of at least 12 characters. Without it
+                            secret, best one that keygen made. Without it
                             everybody on the network can read what is said
 
 SIZE is a number of bytes, or ends in K, M or G. RUST_LOG=debug logs every step,

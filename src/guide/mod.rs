@@ -4,7 +4,7 @@
 //! | --- | --- |
 //! | [`from_python`] | readers who know the Python scripts |
 //! | [`lesson`], [`exercises`] | teachers and students |
-//! | [`security`] | what protects what, and what does not |
+//! | [`security`], [`what_protects_what`] | how to chat so that others cannot read it, and against whom that protects |
 //! | [`platforms`] | where it runs, as a service, on small machines |
 //! | [`faults`] | what happens when something breaks, and the tests that show it |
 //! | [`figures`] | how fast, how small, and what bounds it |
@@ -32,3 +32,5 @@ pub mod lesson {}
 pub mod platforms {}
 #[doc = include_str!("security.md")]
 pub mod security {}
+#[doc = include_str!("what_protects_what.md")]
+pub mod what_protects_what {}
