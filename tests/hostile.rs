@@ -955,7 +955,7 @@ fn what_a_server_says_at_length_is_shown_and_remembered_within_bounds() {
         server.says("notes.txt");
         server.says("0");
         alice.hears_next(&format!(
-            "notes.txt from {cut} is not coming: the server called it off."
+            "The file notes.txt from {cut} is not coming: the server called it off."
         ));
     }
 

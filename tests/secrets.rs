@@ -17,7 +17,8 @@ use support::{
     memory_holds, opened,
 };
 
-const PHRASE: &str = "the correct horse";
+/// Each accent is one character with its letter.
+const PHRASE: &str = "le caf\u{e9} des \u{e2}nes";
 
 /// A file that only its owner can read, with this text.
 fn private(folder: &Path, name: &str, text: &str) -> String {
@@ -50,11 +51,16 @@ fn those_with_the_secret_chat_and_share_files() {
     let home = folder();
     let (mut server, secret) = closed_server(home.path());
     let downloads = home.path().display().to_string();
+    // The same phrase as another system writes it: UTF-16, with a byte-order mark, and each accent behind its letter.
+    let text = "\u{feff}le cafe\u{301} des a\u{302}nes\r\n".encode_utf16();
+    let bytes: Vec<u8> = text.flat_map(u16::to_le_bytes).collect();
+    let same_secret = private(home.path(), "same", "");
+    fs::write(&same_secret, bytes).unwrap();
     let [mut alice, mut bob] = two_members(
         server.port,
         [
             &["--secret-file", &secret],
-            &["--secret-file", &secret, "--downloads", &downloads],
+            &["--secret-file", &same_secret, "--downloads", &downloads],
         ],
     );
     alice.types("hello");

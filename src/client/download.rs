@@ -129,7 +129,9 @@ impl Receiving {
         let Offer { name, from } = offer;
         let title = title(&name, &from);
         if length == 0 {
-            shared.show(&format!("{title} is not coming: the server called it off."));
+            shared.show(&format!(
+                "The file {title} is not coming: the server called it off."
+            ));
             return Ok(());
         }
         if std::mem::replace(&mut link.dialogue.lock().is_receiving, true) {
@@ -139,7 +141,7 @@ impl Receiving {
         let mut download = match obstacle(&shared.settings, length) {
             None => Some(Download::begin(folder, &link.key, shared.room_key.as_ref())),
             Some(obstacle) => {
-                shared.show(&format!("{title} was not received: {obstacle}."));
+                shared.show(&format!("The file {title} was not received: {obstacle}."));
                 None
             }
         };
@@ -177,7 +179,7 @@ impl Receiving {
                 path,
                 seal,
             }),
-            Err(error) => Event::Notice(format!("{title} was not received: {error}.")),
+            Err(error) => Event::Notice(format!("The file {title} was not received: {error}.")),
         });
         Ok(())
     }
