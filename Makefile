@@ -14,13 +14,18 @@ SEED = 1
 FERNCHAT = target/release/fernchat
 PYTHON = target/python/bin/python3
 
-# Where make install puts things.
+# Where make install puts things. The shell takes both from its environment, so any character may stand in them. In the unit some would
+# mean something else, so these are refused.
 PREFIX ?= /usr/local
-UNIT = $(DESTDIR)$(PREFIX)/lib/systemd/system/fernchat.service
-MANUAL = $(DESTDIR)$(PREFIX)/share/man/man1/fernchat.1
-BASH_COMPLETION = $(DESTDIR)$(PREFIX)/share/bash-completion/completions/fernchat
-ZSH_COMPLETION = $(DESTDIR)$(PREFIX)/share/zsh/site-functions/_fernchat
-FISH_COMPLETION = $(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d/fernchat.fish
+export PREFIX DESTDIR
+UNIT = lib/systemd/system/fernchat.service
+BASH_COMPLETION = share/bash-completion/completions/fernchat
+ZSH_COMPLETION = share/zsh/site-functions/_fernchat
+FISH_COMPLETION = share/fish/vendor_completions.d/fernchat.fish
+MANUAL = share/man/man1/fernchat.1
+CHECK_PREFIX = @case "$$PREFIX" in \
+  *[\"\'\\%\$$\|\&]*) echo "error: a PREFIX has none of the characters \" ' \\ % \$$ | &" >&2; exit 1 ;; \
+  /*) ;; *) echo "error: PREFIX is a path from the root on, such as /usr/local, and not '$$PREFIX'" >&2; exit 1 ;; esac
 
 .PHONY: run install uninstall test check bench idle guesses burst bigfile vanished soak fuzz build \
   static msrv cross small dist
@@ -47,16 +52,19 @@ build:
 	fi
 
 install: build
-	install -D -m 755 $(FERNCHAT) $(DESTDIR)$(PREFIX)/bin/fernchat
-	install -D -m 644 src/extra/fernchat.1 $(MANUAL)
-	install -D -m 644 src/extra/fernchat.bash $(BASH_COMPLETION)
-	install -D -m 644 src/extra/fernchat.zsh $(ZSH_COMPLETION)
-	install -D -m 644 src/extra/fernchat.fish $(FISH_COMPLETION)
-	install -D -m 644 src/extra/fernchat.service $(UNIT)
-	sed -i 's|/usr/local/bin|$(PREFIX)/bin|g' $(UNIT)
+	$(CHECK_PREFIX)
+	install -D -m 755 $(FERNCHAT) "$$DESTDIR$$PREFIX/bin/fernchat"
+	install -D -m 644 src/extra/fernchat.1 "$$DESTDIR$$PREFIX/$(MANUAL)"
+	install -D -m 644 src/extra/fernchat.bash "$$DESTDIR$$PREFIX/$(BASH_COMPLETION)"
+	install -D -m 644 src/extra/fernchat.zsh "$$DESTDIR$$PREFIX/$(ZSH_COMPLETION)"
+	install -D -m 644 src/extra/fernchat.fish "$$DESTDIR$$PREFIX/$(FISH_COMPLETION)"
+	install -D -m 644 src/extra/fernchat.service "$$DESTDIR$$PREFIX/$(UNIT)"
+	path=$$(printf %s "$$PREFIX" | sed 's/ /\\\\x20/g'); sed -i "s|/usr/local/bin|$$path/bin|g" "$$DESTDIR$$PREFIX/$(UNIT)"
 
 uninstall:
-	rm -f $(DESTDIR)$(PREFIX)/bin/fernchat $(MANUAL) $(UNIT) $(BASH_COMPLETION) $(ZSH_COMPLETION) $(FISH_COMPLETION)
+	$(CHECK_PREFIX)
+	for file in bin/fernchat $(MANUAL) $(UNIT) $(BASH_COMPLETION) $(ZSH_COMPLETION) $(FISH_COMPLETION); do \
+	  rm -f "$$DESTDIR$$PREFIX/$$file"; done
 
 # Runs all tests. The tests with Python programs need Python 3 with the package cryptography, which is set up here.
 test: $(PYTHON)

@@ -1,5 +1,6 @@
-//! The command line: each command has its settings. If something is wrong, that is said with the usage and an example, and the exit code
-//! is 2.
+//! The command line: each command has its settings. If something is wrong, one line says so and names the help, and the exit code is 2.
+//!
+//! At a terminal the clients take their settings from the person's [`configuration`] first. What stands on the command line goes before it.
 
 use std::ffi::OsString;
 use std::fmt::Display;
@@ -9,11 +10,14 @@ use std::time::Duration;
 use lexopt::{Arg, Parser, ValueExt};
 
 use crate::client::ClientSettings;
+use crate::configuration;
+use crate::machine;
 use crate::net::outbox::MAX_PAUSE;
+use crate::net::{parse_address, parse_port};
 use crate::relay::client::RelayClientSettings;
 use crate::relay::{PAUSE, RelaySettings};
 use crate::server::ServerSettings;
-use crate::terminal::{Color, TerminalSettings};
+use crate::terminal::{Color, TerminalSettings, is_interactive};
 
 /// What the program was asked to do.
 pub(crate) enum Args {
@@ -36,8 +40,8 @@ pub(crate) enum Args {
 const USAGE: &str = "\
 Usage: fernchat COMMAND ...
 
-  fernchat server HOST PORT              run a group chat's server
-  fernchat client HOST PORT              join a group chat
+  fernchat server HOST [PORT]            run a group chat's server
+  fernchat client [HOST [PORT]]          join a group chat
 
   fernchat relay [IP [PORT]]             run a relay, which cannot read anything
   fernchat relay-client [HOST [PORT]]    talk with those who share a key
@@ -52,10 +56,10 @@ fernchat COMMAND --help tells more, and so does man fernchat.
 fernchat --version prints the version.";
 
 const SERVER_USAGE: &str = "\
-Usage: fernchat server HOST PORT [OPTION ...]
+Usage: fernchat server HOST [PORT] [OPTION ...]
 
 Runs a group chat's server. HOST is an address or name of this machine; 0.0.0.0
-is all of its addresses.
+is all of its addresses. PORT is 8000 unless it is given; HOST:PORT will do.
 
   --max-clients N           at most N clients that have joined or wait (1000)
   --memory SIZE             for what is held for clients (at most 256M)
@@ -78,9 +82,9 @@ Example:
   fernchat server 0.0.0.0 8000 --max-file 100M";
 
 const CLIENT_USAGE: &str = "\
-Usage: fernchat client HOST PORT [OPTION ...]
+Usage: fernchat client [HOST [PORT]] [OPTION ...]
 
-Joins a group chat. User name and group are asked for if they are not given.
+Joins a group chat, and asks for what is not given. HOST:PORT will do.
 
   --name NAME           the user name
   --group GROUP         the group; the first to name it administers it
@@ -165,6 +169,12 @@ Example:
 /// The port of the relay, where nothing else is said.
 const RELAY_PORT: u16 = 12345;
 
+/// The port of a group chat's server, where nothing else is said.
+const SERVER_PORT: u16 = 8000;
+
+/// The variable of the environment that names the server, for a client that is given none.
+const SERVER: &str = "FERNCHAT_SERVER";
+
 /// Why the arguments give nothing to do.
 enum ArgsError {
     /// Help was asked for.
@@ -179,13 +189,19 @@ impl<E: Display> From<E> for ArgsError {
     }
 }
 
-/// Parses the arguments of this process. An error is text for the person, and has the usage in it.
+/// Parses the arguments of this process. An error is one line for the person.
 pub(crate) fn parse() -> Result<Args, String> {
     let mut usage = USAGE;
     match command(&mut Parser::from_env(), &mut usage) {
         Ok(args) => Ok(args),
         Err(ArgsError::Help) => Ok(Args::Print(usage.into())),
-        Err(ArgsError::Wrong(error)) => Err(format!("{error}\n\n{usage}")),
+        Err(ArgsError::Wrong(error)) => {
+            // The usage begins with the command.
+            let words = usage.split_whitespace().skip(1).take(2);
+            let command = words.filter(|word| word.chars().all(|c| c.is_lowercase() || c == '-'));
+            let command: String = command.map(|word| format!("{word} ")).collect();
+            Err(format!("{error}; {command}--help tells more"))
+        }
     }
 }
 
@@ -233,7 +249,9 @@ fn server(parser: &mut Parser) -> Result<Args, ArgsError> {
         }
         Ok(true)
     })?;
-    (settings.host, settings.port) = address(values, None, None)?;
+    let (host, port) = address(values, SERVER_PORT)?;
+    let missing = "the HOST is missing: 0.0.0.0 is all addresses of this machine";
+    (settings.host, settings.port) = (host.ok_or(missing)?, port);
     Ok(Args::Server(settings))
 }
 
@@ -245,8 +263,10 @@ fn client(parser: &mut Parser) -> Result<Args, ArgsError> {
         ..ClientSettings::default()
     };
     let mut at_terminal = TerminalSettings::default();
-    let values = options(parser, 2, |option, parser| {
+    let mut server = None;
+    let mut take = |option: &str, parser: &mut Parser| {
         match option {
+            SERVER_KEY => server = Some(parser.value()?),
             "name" => settings.name = Some(parser.value()?.string()?),
             "group" => settings.group = Some(parser.value()?.string()?),
             "downloads" => settings.downloads = parser.value()?.into(),
@@ -258,8 +278,18 @@ fn client(parser: &mut Parser) -> Result<Args, ArgsError> {
             other => return terminal(other, parser, &mut at_terminal),
         }
         Ok(true)
-    })?;
-    (settings.host, settings.port) = address(values, None, None)?;
+    };
+    configured(&mut take)?;
+    let mut values = options(parser, 2, take)?;
+    if values.is_empty() {
+        let given = std::env::var_os(SERVER).filter(|server| !server.is_empty());
+        values.extend(given.or(server));
+    }
+    let (host, port) = address(values, SERVER_PORT)?;
+    if host.is_none() && !is_interactive() {
+        return Err(format!("the HOST is missing; {SERVER} may name it, too").into());
+    }
+    (settings.host, settings.port) = (host.unwrap_or_default(), port);
     Ok(Args::Client(settings, at_terminal))
 }
 
@@ -276,13 +306,13 @@ fn relay(parser: &mut Parser) -> Result<Args, ArgsError> {
     })?;
     let default_port = match std::env::var_os("PORT") {
         Some(text) if values.len() < 2 => text
-            .parse_with(port)
+            .parse_with(parse_port)
             .map_err(|_| "the environment variable PORT is no port")?,
         _ => RELAY_PORT,
     };
-    let (host, port) = address(values, Some("0.0.0.0"), Some(default_port))?;
+    let (host, port) = address(values, default_port)?;
     Ok(Args::Relay(RelaySettings {
-        host,
+        host: host.unwrap_or_else(|| "0.0.0.0".into()),
         port,
         max_clients,
         memory,
@@ -293,15 +323,17 @@ fn relay(parser: &mut Parser) -> Result<Args, ArgsError> {
 fn relay_client(parser: &mut Parser) -> Result<Args, ArgsError> {
     let mut settings = RelayClientSettings::default();
     let mut at_terminal = TerminalSettings::default();
-    let values = options(parser, 2, |option, parser| {
+    let mut take = |option: &str, parser: &mut Parser| {
         match option {
             "name" => settings.name = Some(parser.value()?.string()?),
             "key-file" => settings.key_file = Some(parser.value()?.into()),
             other => return terminal(other, parser, &mut at_terminal),
         }
         Ok(true)
-    })?;
-    (settings.host, settings.port) = address(values, Some("127.0.0.1"), Some(RELAY_PORT))?;
+    };
+    configured(&mut take)?;
+    let (host, port) = address(options(parser, 2, take)?, RELAY_PORT)?;
+    (settings.host, settings.port) = (host.unwrap_or_else(|| "127.0.0.1".into()), port);
     Ok(Args::RelayClient(settings, at_terminal))
 }
 
@@ -365,22 +397,70 @@ fn options(
     Ok(values)
 }
 
-/// Host and port, and what stands for those that are left out. `None`: they must be given.
-fn address(
-    values: Vec<OsString>,
-    host: Option<&str>,
-    port: Option<u16>,
-) -> Result<(String, u16), ArgsError> {
+/// The key of the configuration file that names the server. It is no option: on the command line it has a place of its own.
+const SERVER_KEY: &str = "(server)";
+
+/// The keys of the configuration file. The relay's client needs only some of them.
+const KEYS: [&str; 8] = [
+    "server",
+    "name",
+    "downloads",
+    "log",
+    "history",
+    "color",
+    "bell",
+    "no-time",
+];
+
+/// Takes what the person's configuration file says, as if it stood on the command line. Scripts do without it.
+fn configured(
+    take: &mut impl FnMut(&str, &mut Parser) -> Result<bool, ArgsError>,
+) -> Result<(), ArgsError> {
+    let Some(path) = configuration::path().filter(|_| is_interactive()) else {
+        return Ok(());
+    };
+    let path = path.display();
+    let entries = configuration::read().map_err(|error| format!("cannot read {path}: {error}"))?;
+    for entry in entries {
+        let wrong = |error: &dyn Display| format!("line {} of {path}: {error}", entry.line);
+        let key = entry.key.as_str();
+        if !KEYS.contains(&key) {
+            let keys = KEYS.join(", ");
+            return Err(wrong(&format!("no key is called '{key}'; the keys are {keys}")).into());
+        }
+        let mut words = vec![OsString::from(format!("--{key}"))];
+        match (key, entry.value.as_str()) {
+            ("bell" | "no-time", "") => {}
+            ("bell" | "no-time", _) => return Err(wrong(&format!("{key} stands alone")).into()),
+            (_, "") => return Err(wrong(&format!("{key} needs a value: {key} = ...")).into()),
+            (_, value) => words.push(machine::at_home(value).into()),
+        }
+        let mut parser = Parser::from_args(words);
+        // It is there: it has just been put there.
+        parser.next()?;
+        let option = if key == "server" { SERVER_KEY } else { key };
+        match take(option, &mut parser) {
+            Ok(_) => {}
+            Err(ArgsError::Wrong(error)) => return Err(wrong(&error).into()),
+            Err(help) => return Err(help),
+        }
+    }
+    Ok(())
+}
+
+/// The host, if one is given, and the port: as `HOST PORT`, or in one word.
+fn address(values: Vec<OsString>, default: u16) -> Result<(Option<String>, u16), ArgsError> {
     let mut values = values.into_iter();
-    let host = match values.next() {
-        Some(value) => value.string()?,
-        None => host.ok_or("the HOST is missing")?.to_owned(),
+    let Some(first) = values.next() else {
+        return Ok((None, default));
     };
-    let port = match values.next() {
-        Some(value) => value.parse_with(self::port)?,
-        None => port.ok_or("the PORT is missing")?,
+    let (host, in_word) = parse_address(&first.string()?)?;
+    let port = match (values.next(), in_word) {
+        (Some(_), Some(_)) => return Err("the port is given twice".into()),
+        (Some(value), None) => value.parse_with(parse_port)?,
+        (None, port) => port.unwrap_or(default),
     };
-    Ok((host, port))
+    Ok((Some(host), port))
 }
 
 fn color(text: &str) -> Result<Color, &'static str> {
@@ -396,11 +476,6 @@ fn milliseconds(text: &str) -> Result<Duration, &'static str> {
     let pause = text.parse().map(Duration::from_millis).ok();
     let pause = pause.filter(|pause| *pause <= MAX_PAUSE);
     pause.ok_or("a pause is a number of milliseconds from 0 to 50")
-}
-
-fn port(text: &str) -> Result<u16, &'static str> {
-    let port = text.parse().ok();
-    port.ok_or("a port is a number from 1 to 65535, or 0 for any that is free")
 }
 
 fn at_least_one(text: &str) -> Result<usize, &'static str> {

@@ -24,7 +24,7 @@
 //! The picture shows the main files of each.
 //!
 //! ```text
-//!                       program, args, log_queue
+//!                program, args, configuration, log_queue
 //!          ┌────────────────────────┼───────────────────────┐
 //!       server                    client                  relay
 //!   joining  session         joining  link  typed      splitter  client
@@ -52,6 +52,7 @@
 //! | [`relay`] | the second chat: a relay without a key, and its client | groups, frames |
 //! | [`screen`] | what a client shows, as values, and where typed lines come from | how it looks |
 //! | [`terminal`] | the screen that is a terminal, or pipes: the text that a person reads | the protocol |
+//! | [`configuration`] | two small files: what the person has set, and where the person was last | |
 //! | [`log_queue`] | the log, which makes nobody wait | |
 //! | [`machine`] | what is asked of the operating system beyond the standard library | |
 //!
@@ -135,6 +136,7 @@
 
 mod args;
 mod client;
+mod configuration;
 pub mod guide;
 mod log_queue;
 mod machine;

@@ -3,7 +3,7 @@
 
 use std::fs::{File, OpenOptions};
 use std::io;
-use std::net::{IpAddr, TcpStream};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream, UdpSocket};
 use std::path::{Path, PathBuf, is_separator};
 use std::str::FromStr;
 
@@ -226,6 +226,49 @@ fn private() -> OpenOptions {
     options
 }
 
+/// Waits until standard input has something. The parent may have set it so that a read does not wait by itself.
+pub(crate) fn wait_for_input() {
+    #[cfg(unix)]
+    wait_for(&io::stdin(), rustix::event::PollFlags::IN);
+}
+
+/// Waits until standard output takes something: see [`wait_for_input`].
+pub(crate) fn wait_for_output() {
+    #[cfg(unix)]
+    wait_for(&io::stdout(), rustix::event::PollFlags::OUT);
+}
+
+/// Waits until nobody reads standard output any more, if it is a pipe. Otherwise, and where the system does not tell, for ever.
+pub(crate) fn wait_for_end_of_output() {
+    #[cfg(unix)]
+    wait_for(&io::stdout(), rustix::event::PollFlags::empty());
+    #[cfg(not(unix))]
+    loop {
+        std::thread::park();
+    }
+}
+
+#[cfg(unix)]
+fn wait_for(stream: &impl std::os::fd::AsFd, what: rustix::event::PollFlags) {
+    use rustix::event::{PollFd, poll};
+    // A signal interrupts it. What else fails here, fails at the next read or write, too.
+    while poll(&mut [PollFd::new(stream, what)], None) == Err(rustix::io::Errno::INTR) {}
+}
+
+/// Makes reads and writes of the terminal wait, whatever the parent has set.
+#[cfg(feature = "editor")]
+pub(crate) fn make_terminal_wait() {
+    #[cfg(unix)]
+    {
+        use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
+        // Both are one terminal. If it refuses, the editor says what is wrong.
+        let _ = fcntl_getfl(io::stdin())
+            .and_then(|flags| fcntl_setfl(io::stdin(), flags - OFlags::NONBLOCK));
+        let _ = fcntl_getfl(io::stdout())
+            .and_then(|flags| fcntl_setfl(io::stdout(), flags - OFlags::NONBLOCK));
+    }
+}
+
 /// What others than its owner may do with this file: `read`, `change`, or both.
 #[cfg(unix)]
 pub(crate) fn open_to_others(file: &File) -> Option<&'static str> {
@@ -289,7 +332,7 @@ fn number_in<T: FromStr>(path: impl AsRef<Path>) -> Option<T> {
     std::fs::read_to_string(path).ok()?.trim().parse().ok()
 }
 
-/// The addresses of this machine at which others can reach it, IPv4 first.
+/// The addresses of this machine at which others can reach it, the most likely one first: that of the default route, then IPv4.
 pub(crate) fn addresses() -> Vec<IpAddr> {
     // If the system does not tell its addresses, that is no reason not to start.
     let interfaces = if_addrs::get_if_addrs().unwrap_or_default();
@@ -298,13 +341,26 @@ pub(crate) fn addresses() -> Vec<IpAddr> {
         // A link-local address needs its interface named, which few know how to do.
         IpAddr::V6(ip) => !ip.is_loopback() && !ip.is_unicast_link_local(),
     };
-    let of_use = interfaces
-        .iter()
-        .map(if_addrs::Interface::ip)
-        .filter(is_of_use);
-    let (mut addresses, others): (Vec<_>, Vec<_>) = of_use.partition(IpAddr::is_ipv4);
-    addresses.extend(others);
+    let is_up = |interface: &&if_addrs::Interface| interface.is_oper_up();
+    let addresses = interfaces.iter().filter(is_up).map(if_addrs::Interface::ip);
+    let mut addresses: Vec<IpAddr> = addresses.filter(is_of_use).collect();
+    let defaults = [
+        default_address((Ipv4Addr::UNSPECIFIED, 0).into(), [192, 0, 2, 1].into()),
+        default_address(
+            (Ipv6Addr::UNSPECIFIED, 0).into(),
+            Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 1).into(),
+        ),
+    ];
+    addresses.sort_by_key(|ip| (ip.is_ipv6(), !defaults.contains(&Some(*ip))));
     addresses
+}
+
+/// The address from which the system would send to this one, which stands for the whole internet: that of the default route. A UDP socket
+/// that connects sends nothing.
+fn default_address(any: SocketAddr, far: IpAddr) -> Option<IpAddr> {
+    let socket = UdpSocket::bind(any).ok()?;
+    socket.connect((far, 9)).ok()?;
+    Some(socket.local_addr().ok()?.ip())
 }
 
 /// Local date and time, in whole seconds. It is displayed as `YYYY-MM-DD HH:MM:SS`.

@@ -1,7 +1,7 @@
 //! What the command line asks for: parses the arguments, starts the log and a server, client or relay, and returns the exit code.
 
 use std::io::{Read, Write};
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::Path;
 use std::process::ExitCode;
 
@@ -132,31 +132,45 @@ fn serve(service: impl Service + 'static) -> Result<(), String> {
         }
     })
     .map_err(|error| error.to_string())?;
-    let reach = reach(service.listener().address());
-    print_line(&format!("{reach}; {}", service.who_reads()))?;
+    print_line(&reach(service))?;
     service
         .listener()
         .run(service)
         .map_err(|error| error.to_string())
 }
 
-/// Where a service listens and where others reach it, in words.
-fn reach(address: SocketAddr) -> String {
-    let is_same_kind = |ip: &IpAddr| address.is_ipv6() || ip.is_ipv4();
-    let reach: Vec<String> = match address.ip() {
+/// Where a service listens, who can read along, and what is typed on another machine to join it.
+fn reach(service: &dyn Service) -> String {
+    let address = service.listener().address();
+    let at = |ip| SocketAddr::new(ip, address.port());
+    let others: Vec<SocketAddr> = match address.ip() {
         ip if ip.is_loopback() => Vec::new(),
-        ip if !ip.is_unspecified() => vec![address.to_string()],
-        _ => machine::addresses()
-            .into_iter()
-            .filter(is_same_kind)
-            .map(|ip| SocketAddr::new(ip, address.port()).to_string())
-            .collect(),
+        ip if !ip.is_unspecified() => vec![address],
+        _ => {
+            let mut ips = machine::addresses();
+            ips.retain(|ip| service.listener().takes(ip));
+            ips.into_iter().map(at).collect()
+        }
     };
-    if reach.is_empty() {
-        return format!("listening on {address}, reachable only from this machine");
-    }
-    let reach = reach.join(" or ");
-    format!("listening on {address}, reachable by others at {reach}")
+    let reachable = match others.as_slice() {
+        [] => "only from this machine".to_owned(),
+        others => {
+            let others: Vec<String> = others.iter().map(SocketAddr::to_string).collect();
+            format!("by others at {}", others.join(" or "))
+        }
+    };
+    let (place, first) = match (others.first(), address.ip()) {
+        (Some(first), _) => ("On another machine", first.ip()),
+        (None, ip) if !ip.is_unspecified() => ("In another terminal", ip),
+        (None, IpAddr::V4(_)) => ("In another terminal", Ipv4Addr::LOCALHOST.into()),
+        (None, IpAddr::V6(_)) => ("In another terminal", Ipv6Addr::LOCALHOST.into()),
+    };
+    let (command, options) = service.join_command();
+    format!(
+        "listening on {address}, reachable {reachable}; {}\n{place}, join with: fernchat {command} {first} {}{options}",
+        service.who_reads(),
+        address.port()
+    )
 }
 
 fn fail(code: u8, error: &str) -> ExitCode {

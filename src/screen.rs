@@ -52,6 +52,14 @@ pub trait Screen: Send + Sync {
     /// A command waits for the answer to this question, which the next line is.
     fn prompt(&self, question: &str);
 
+    /// Whether all could be shown.
+    ///
+    /// # Errors
+    /// Why not, for the person.
+    fn check_output(&self) -> Result<(), String> {
+        Ok(())
+    }
+
     /// How to leave without a command, as a sentence.
     fn how_to_leave(&self) -> &'static str;
 }
@@ -301,7 +309,7 @@ impl Connection {
             } => match (standing, is_again) {
                 (Standing::Admin, false) => {
                     format!(
-                        "The group {group} is new: you administer it. /help lists the commands."
+                        "The group {group} is new: nobody was here before you. You made it, and you administer it. /help lists the commands."
                     )
                 }
                 (Standing::Member, false) => {
@@ -438,8 +446,8 @@ pub struct Conversation {
     pub commands: Vec<(&'static str, Need)>,
     /// Stops what is going on. Returns whether something was.
     pub stop: Box<dyn Fn() -> bool + Send + Sync>,
-    /// Leaves without a command.
-    pub leave: Box<dyn Fn() + Send + Sync>,
+    /// Leaves without a command, or because nobody reads what is shown. A thread of the screen calls it.
+    pub leave: Arc<dyn Fn() + Send + Sync>,
 }
 
 impl Conversation {
@@ -540,7 +548,8 @@ pub(crate) fn shortened(text: &str, most: usize) -> Cow<'_, str> {
     }
 }
 
-/// Parses the name that was given as an option, or else asks for one. A person is asked until the name is legal.
+/// Parses the name that was given as an option, or else asks for one. A person is asked until the name is legal. With Enter alone a person
+/// takes the name that is offered.
 ///
 /// # Errors
 /// The name breaks a rule, and no person can be asked again; or the input has ended.
@@ -548,15 +557,25 @@ pub(crate) fn ask_name<T>(
     screen: &dyn Screen,
     question: &str,
     given: Option<String>,
+    offered: Option<&str>,
     parse: fn(&str) -> Result<T, NameError>,
 ) -> Result<T, NameError> {
     if let Some(given) = given {
         return parse(given.trim());
     }
-    while let Some(answer) = screen.ask(question) {
-        match parse(answer.trim()) {
+    let offered = offered.filter(|_| screen.is_interactive());
+    let asked = match offered {
+        Some(offered) => format!("{question} [{offered}]"),
+        None => question.to_owned(),
+    };
+    while let Some(answer) = screen.ask(&asked) {
+        let answer = match (answer.trim(), offered) {
+            ("", Some(offered)) => offered,
+            (answer, _) => answer,
+        };
+        match parse(answer) {
             Err(error) if screen.is_interactive() => screen.show(Event::Notice(error.to_string())),
-            Err(_) if answer.trim().is_empty() => {}
+            Err(_) if answer.is_empty() => {}
             result => return result,
         }
     }

@@ -5,181 +5,15 @@
 mod support;
 
 use std::net::TcpListener;
-use std::process::{Command, Output};
-use std::sync::atomic::{AtomicU32, Ordering};
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::time::{SystemTime, UNIX_EPOCH};
 
+use support::screen::{Screen, Setup, USUAL, has_tmux};
 use support::sealed::{Sealed, mutations};
-use support::{DEADLINE, Peer, Server, folder, frame, skipped};
-
-/// A terminal with a program in it. Closed when dropped.
-struct Screen {
-    socket: String,
-}
-
-/// How a terminal is.
-struct Setup<'a> {
-    columns: u32,
-    environment: &'a [(&'a str, &'a str)],
-}
-
-const USUAL: Setup = Setup {
-    columns: 80,
-    environment: &[("LC_ALL", "C.UTF-8")],
-};
-
-impl Screen {
-    /// A client of the group `team`; then the terminal says how it ended.
-    fn client(port: u16, name: &str, options: &[&str]) -> Screen {
-        Screen::with(
-            &USUAL,
-            &[
-                &[
-                    "client",
-                    "127.0.0.1",
-                    &port.to_string(),
-                    "--name",
-                    name,
-                    "--group",
-                    "team",
-                ],
-                options,
-            ]
-            .concat(),
-        )
-    }
-
-    fn with(setup: &Setup, arguments: &[&str]) -> Screen {
-        static N: AtomicU32 = AtomicU32::new(0);
-        let socket = format!(
-            "fernchat-{}-{}",
-            std::process::id(),
-            N.fetch_add(1, Ordering::Relaxed)
-        );
-        let screen = Screen { socket };
-        let environment = setup
-            .environment
-            .iter()
-            .map(|(name, value)| format!("{name}={value} "))
-            .collect::<String>();
-        let quoted = arguments
-            .iter()
-            .map(|argument| format!("'{argument}' "))
-            .collect::<String>();
-        let program = env!("CARGO_BIN_EXE_fernchat");
-        let mode = "stty -a | grep -q ' icanon' && echo cooked";
-        let script =
-            format!("{environment} '{program}' {quoted}; echo \"ended with $?\"; {mode}; exec cat");
-        let columns = setup.columns.to_string();
-        screen.tmux(&[
-            "-u",
-            "-f",
-            "/dev/null",
-            "new-session",
-            "-d",
-            "-x",
-            &columns,
-            "-y",
-            "24",
-            "sh",
-            "-c",
-            &script,
-        ]);
-        screen
-    }
-
-    fn tmux(&self, arguments: &[&str]) -> Output {
-        let output = Command::new("tmux")
-            .args(["-L", &self.socket])
-            .args(arguments)
-            .env_remove("TMUX")
-            .output()
-            .unwrap();
-        assert!(output.status.success(), "{arguments:?}: {output:?}");
-        output
-    }
-
-    /// Types this, and Enter.
-    fn types(&self, line: &str) {
-        self.presses_text(line);
-        self.presses(&["Enter"]);
-    }
-
-    /// Types this, and nothing behind it.
-    fn presses_text(&self, text: &str) {
-        self.tmux(&["send-keys", "-l", text]);
-    }
-
-    /// Presses keys by their names.
-    fn presses(&self, keys: &[&str]) {
-        self.tmux(&[&["send-keys"], keys].concat());
-    }
-
-    /// What stands on the screen and what has left it at the top.
-    fn text(&self) -> String {
-        let output = self.tmux(&["capture-pane", "-p", "-S", "-", "-t", ":0"]);
-        String::from_utf8(output.stdout)
-            .unwrap()
-            .trim_end()
-            .to_owned()
-    }
-
-    /// Waits until the text is as it should be.
-    #[track_caller]
-    fn waits(&self, what: &str, is_so: impl Fn(&str) -> bool) -> String {
-        let until = Instant::now() + DEADLINE;
-        loop {
-            let text = self.text();
-            if is_so(&text) {
-                return text;
-            }
-            assert!(Instant::now() < until, "never {what}, but:\n{text}");
-        }
-    }
-
-    #[track_caller]
-    fn shows(&self, part: &str) -> String {
-        self.waits(&format!("shows {part:?}"), |text| text.contains(part))
-    }
-
-    /// The line at the bottom is this.
-    #[track_caller]
-    fn ends_in(&self, line: &str) -> String {
-        self.waits(&format!("ends in {line:?}"), |text| {
-            text.lines()
-                .last()
-                .is_some_and(|last| last.trim_end() == line)
-        })
-    }
-
-    /// These lines follow each other.
-    #[track_caller]
-    fn shows_in_order(&self, lines: &[&str]) {
-        self.waits(&format!("shows {lines:?} in this order"), |text| {
-            let mut shown = text.lines();
-            lines
-                .iter()
-                .all(|line| shown.any(|shown| shown.trim_end().ends_with(line)))
-        });
-    }
-}
-
-impl Drop for Screen {
-    fn drop(&mut self) {
-        // It may have ended.
-        let _ = Command::new("tmux")
-            .args(["-L", &self.socket, "kill-server"])
-            .output();
-    }
-}
+use support::{Peer, Server, folder, frame};
 
 /// A server, or `None` where tmux cannot be had: said loudly, and a failure in CI.
 fn server() -> Option<Server> {
-    if Command::new("tmux").arg("-V").output().is_ok() {
-        return Some(Server::start());
-    }
-    skipped("there is no tmux");
-    None
+    has_tmux().then(Server::start)
 }
 
 /// A person on a screen and somebody to talk with: the admin of the group `team`.
@@ -427,9 +261,11 @@ fn wide_characters_and_long_lines_are_edited_on_narrow_and_on_plain_terminals() 
 #[test]
 fn a_terminal_that_is_too_plain_for_the_editor_has_plain_lines() {
     let Some(server) = server() else { return };
+    let home = folder();
+    let place = home.path().display().to_string();
     let setup = Setup {
         columns: 80,
-        environment: &[("TERM", "dumb")],
+        environment: &[("TERM", "dumb"), ("XDG_CONFIG_HOME", &place)],
     };
     let alice = Screen::with(&setup, &["client", "127.0.0.1", &server.port.to_string()]);
     alice.ends_in("user name:");

@@ -84,6 +84,11 @@ pub(crate) enum StepTimeout {
     Short,
 }
 
+/// A name with the mark that denies a request, or bans an address with the name.
+fn with_mark(name: &str) -> String {
+    format!("{DENY}{name}")
+}
+
 /// One connection, and the dialogues over it. See the module's page.
 pub(crate) struct Dialogues {
     pub(super) link: Arc<Link>,
@@ -103,48 +108,49 @@ impl Dialogues {
         }
     }
 
-    /// Holds the dialogue that a task needs.
-    pub(crate) fn hold(&self, task: &Task) -> Outcome {
+    /// Holds the dialogue that a task needs. In a pipe it may `ask` for the name in the middle.
+    pub(crate) fn hold(&self, task: &Task, ask: &dyn Fn() -> String) -> Outcome {
         self.link.dialogue.lock().is_open = true;
         let outcome = match task {
             Task::Say(number, text) => self.say(*number, text),
-            Task::Do(action, argument) => self.act(*action, argument),
+            Task::Do(action, argument) => self.act(*action, argument, ask),
         };
         self.link.end_dialogue()?;
         outcome
     }
 
-    fn act(&self, action: Action, argument: &str) -> Outcome {
+    fn act(&self, action: Action, argument: &str, ask: &dyn Fn() -> String) -> Outcome {
+        let decide = |command| self.decide_on(command, argument, str::to_owned, ask);
         match action {
             Action::Requests => {
                 self.names_for_admin(Command::ViewRequests, "requests")?;
                 Ok(())
             }
             Action::Approve => self.answer_requests(argument, |name| {
-                self.decide_on(Command::ApproveRequest, name, name)
+                self.decide_on(Command::ApproveRequest, name, str::to_owned, ask)
             }),
-            Action::Deny => self.answer_requests(argument, |name| self.deny(name)),
+            Action::Deny => self.answer_requests(argument, |name| self.deny(name, ask)),
             Action::Members => self.names(Command::AllMembers, "members"),
             Action::Online => self.names(Command::OnlineMembers, "online"),
-            Action::Transfer => self.decide_on(Command::ChangeAdmin, argument, argument),
+            Action::Transfer => decide(Command::ChangeAdmin),
             Action::Admin => self.who_administers(),
-            Action::Kick => self.decide_on(Command::KickMember, argument, argument),
+            Action::Kick => decide(Command::KickMember),
             Action::Ban | Action::BanAddress | Action::Unban | Action::Bans | Action::WhoIs
                 if self.link.server == Dialect::Python =>
             {
                 self.show("A Python server has no such command.");
                 Ok(())
             }
-            Action::Ban => self.decide_on(Command::BanMember, argument, argument),
-            Action::BanAddress => {
-                self.decide_on(Command::BanMember, argument, &format!("{DENY}{argument}"))
-            }
-            Action::Unban => self.decide_on(Command::UnbanMember, argument, argument),
+            Action::Ban => decide(Command::BanMember),
+            Action::BanAddress => self.decide_on(Command::BanMember, argument, with_mark, ask),
+            Action::Unban => decide(Command::UnbanMember),
             Action::Bans => {
                 self.names_for_admin(Command::ViewBans, "banned")?;
                 Ok(())
             }
+            Action::WhoIs if argument.is_empty() => self.who_is(&self.asked(ask)),
             Action::WhoIs => self.who_is(argument),
+            Action::File if argument.is_empty() => self.share(&self.asked(ask)),
             Action::File => self.share(argument),
             // The sending thread does these two without a dialogue.
             Action::Help | Action::Quit => Ok(()),
@@ -244,11 +250,9 @@ impl Dialogues {
         Ok(())
     }
 
-    fn deny(&self, name: &str) -> Outcome {
+    fn deny(&self, name: &str, ask: &dyn Fn() -> String) -> Outcome {
         match self.link.server {
-            Dialect::Fernchat => {
-                self.decide_on(Command::ApproveRequest, name, &format!("{DENY}{name}"))
-            }
+            Dialect::Fernchat => self.decide_on(Command::ApproveRequest, name, with_mark, ask),
             Dialect::Python => {
                 // It would approve a user called `!NAME`.
                 self.show("This server cannot deny: who is not approved stays outside.");
@@ -257,13 +261,28 @@ impl Dialogues {
         }
     }
 
-    /// The dialogues in which the admin decides about a name.
-    fn decide_on(&self, command: Command, name: &str, answer: &str) -> Outcome {
-        if name.is_empty() {
+    /// What the person, or the next line of a pipe, says in place of an argument that is missing.
+    fn asked(&self, ask: &dyn Fn() -> String) -> String {
+        let is_interactive = self.link.shared.screen.is_interactive();
+        if is_interactive { String::new() } else { ask() }
+    }
+
+    /// The dialogues in which the admin decides about a name. `answer` makes of the name what is sent.
+    fn decide_on(
+        &self,
+        command: Command,
+        name: &str,
+        answer: fn(&str) -> String,
+        ask: &dyn Fn() -> String,
+    ) -> Outcome {
+        let is_person = self.link.shared.screen.is_interactive();
+        if name.is_empty() && is_person {
             self.show("Nobody named, nothing done.");
             return Ok(());
         }
-        if let (Dialect::Fernchat, Err(error)) = (self.link.server, UserName::parse(name)) {
+        if let (false, Dialect::Fernchat, Err(error)) =
+            (name.is_empty(), self.link.server, UserName::parse(name))
+        {
             self.show(&format!("Nobody can be called '{name}': {error}."));
             return Ok(());
         }
@@ -273,6 +292,9 @@ impl Dialogues {
             self.show_result(&right);
             return Ok(());
         }
+        let asked = name.is_empty().then(|| ask().trim().to_owned());
+        let name = asked.as_deref().unwrap_or(name);
+        let answer = &answer(name);
         let result = self.send_and_wait(answer, Expected::Result(String::new()))?;
         self.link.shared.known.names.lock().requests.remove(name);
         if command == Command::ChangeAdmin {

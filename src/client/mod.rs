@@ -33,7 +33,7 @@ use std::fs;
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -47,20 +47,21 @@ use self::link::Link;
 use self::receiving::Receiving;
 use self::room_key::RoomKey;
 use self::sending::Sending;
+use crate::configuration::Last;
 use crate::machine;
-use crate::net::ConnectError;
+use crate::net::{ConnectError, one_word, parse_address};
 use crate::screen::{
-    Connection, Conversation, Event, Screen, Standing, Trust, ask_name, shortened,
+    Connection, Conversation, Event, Screen, Standing, Trust, Words, ask_name, shortened,
 };
 use crate::seal::{Identity, Key, Secret, random_text};
 use crate::wire::command::{RefusalCode, Refused};
 use crate::wire::frame::WireError;
-use crate::wire::name::{GroupName, UserName};
+use crate::wire::name::{GroupName, NameError, UserName};
 
 /// How a client is set up.
 #[derive(Default)]
 pub struct ClientSettings {
-    /// The server's host.
+    /// The server's host. Empty: the person is asked for the address.
     pub host: String,
     /// The server's port.
     pub port: u16,
@@ -148,12 +149,21 @@ pub(crate) fn run(mut settings: ClientSettings, screen: Box<dyn Screen>) -> Resu
     let room_key = settings.room_key_file.as_deref().map(Key::load);
     let room_key = room_key.transpose().map_err(|error| error.to_string())?;
     let identity = identity(settings.identity.as_deref())?;
-    let name = ask_name(&*screen, "user name", settings.name.take(), UserName::parse);
+    let last = Last::read();
+    if settings.host.is_empty() {
+        let parse = |typed: &str| parse_address(typed).map_err(NameError);
+        let address = ask_name(&*screen, "server", None, last.server.as_deref(), parse);
+        let (host, port) = address.map_err(|error| error.to_string())?;
+        (settings.host, settings.port) = (host, port.unwrap_or(settings.port));
+    }
+    let (name, offered) = (settings.name.take(), last.name.as_deref());
+    let name = ask_name(&*screen, "user name", name, offered, UserName::parse);
     let name = name.map_err(|error| error.to_string())?;
-    let group = ask_name(&*screen, "group", settings.group.take(), GroupName::parse);
+    let (group, offered) = (settings.group.take(), last.group.as_deref());
+    let group = ask_name(&*screen, "group", group, offered, GroupName::parse);
     let group = group.map_err(|error| error.to_string())?;
     let run = random_text();
-    let shared = Shared {
+    chat(Shared {
         settings,
         known: KnownGroup::new(&name),
         identity,
@@ -164,8 +174,8 @@ pub(crate) fn run(mut settings: ClientSettings, screen: Box<dyn Screen>) -> Resu
         group,
         last_mark: Mutex::default(),
         screen,
-    };
-    chat(&Arc::new(shared)).map_err(|error| error.to_string())
+    })
+    .map_err(|error| error.to_string())
 }
 
 /// Reads the user's identity. If there is none yet, makes one. Without a folder to keep it in, it is for this run only.
@@ -202,21 +212,31 @@ fn check_folder(folder: &Path) -> Result<(), String> {
     ))
 }
 
-fn chat(shared: &Arc<Shared>) -> Result<(), ClientError> {
-    let sending = Arc::new(Sending::new(Arc::clone(shared)));
-    let at_signal = Arc::clone(&sending);
+fn chat(shared: Shared) -> Result<(), ClientError> {
+    let at_joining = Arc::new(OnceLock::<Arc<Sending>>::new());
+    let at_signal = Arc::clone(&at_joining);
     // If it cannot be set, a signal ends the program at once. One can chat all the same.
-    let _ = machine::at_signal(move || at_signal.leave_at_signal());
-    shared.tell(Connection::Connecting);
-    let (link, frames, standing) = join(shared)?;
-    let (at_ctrl_c, at_second_ctrl_c) = (Arc::clone(&sending), Arc::clone(&sending));
+    let _ = machine::at_signal(move || match at_signal.get() {
+        Some(sending) => sending.leave_at_signal(),
+        None => sending::end_without_goodbye(Ok(())),
+    });
+    let (shared, (link, frames, standing)) = join_under_some_name(shared)?;
+    let shared = &shared;
+    let sending = at_joining.get_or_init(|| Arc::new(Sending::new(Arc::clone(shared))));
+    if shared.screen.is_interactive() {
+        let ClientSettings { host, port, .. } = &shared.settings;
+        let (name, group) = (shared.name.as_str(), shared.group.as_str());
+        // Without it, the next start offers nothing.
+        let _ = Last::write(&one_word(host, *port), name, group);
+    }
+    let (at_ctrl_c, at_second_ctrl_c) = (Arc::clone(sending), Arc::clone(sending));
     let conversation = Conversation {
         name: shared.group.to_string(),
         me: shared.name.to_string(),
         names: Arc::clone(&shared.known.names),
         commands: typed::commands(),
         stop: Box::new(move || at_ctrl_c.stop()),
-        leave: Box::new(move || at_second_ctrl_c.leave_at_signal()),
+        leave: Arc::new(move || at_second_ctrl_c.leave_at_signal()),
     };
     let _visit = conversation.enter(&*shared.screen);
     let joined = |standing, is_again| Connection::Joined {
@@ -224,9 +244,9 @@ fn chat(shared: &Arc<Shared>) -> Result<(), ClientError> {
         standing,
         is_again,
     };
-    let mut receiving = Receiving::begin(link, frames, joined(standing, false), &sending);
+    let mut receiving = Receiving::begin(link, frames, joined(standing, false), sending);
     let lines = shared.screen.lines()?;
-    let sender = Arc::clone(&sending);
+    let sender = Arc::clone(sending);
     machine::spawn("sending", move || sender.sending_loop(lines))?;
     let mut pause = Duration::ZERO;
     loop {
@@ -249,11 +269,60 @@ fn chat(shared: &Arc<Shared>) -> Result<(), ClientError> {
                     pause = Duration::ZERO;
                 }
                 let (link, frames, standing) = rejoin(shared, error, patience, &mut pause)?;
-                Receiving::begin(link, frames, joined(standing, true), &sending)
+                Receiving::begin(link, frames, joined(standing, true), sending)
             }
-            _ if sending.is_leaving() => return Ok(()),
+            _ if sending.is_leaving() => {
+                return shared.screen.check_output().map_err(ClientError::Output);
+            }
             error => return Err(error),
         };
+    }
+}
+
+/// What joining comes to: the link, what comes over it, and whether the user is a member.
+type Joined = (Arc<Link>, Frames, Standing);
+
+/// Joins. If the server refuses the name, a person is asked for another one.
+fn join_under_some_name(mut shared: Shared) -> Result<(Arc<Shared>, Joined), ClientError> {
+    loop {
+        shared.tell(Connection::Connecting);
+        if shared.screen.is_interactive() {
+            let place = one_word(&shared.settings.host, shared.settings.port);
+            shared.show(&format!("Connecting to {place} ..."));
+        }
+        let joining = Arc::new(shared);
+        let refused = match join(&joining) {
+            Ok(joined) => return Ok((joining, joined)),
+            Err(ClientError::Refused(refused)) => refused,
+            Err(error) => return Err(error),
+        };
+        let is_name = matches!(
+            refused.code,
+            Some(RefusalCode::NameTaken | RefusalCode::BadName)
+        );
+        // Nobody else has it: there is no connection.
+        let Some(this) =
+            Arc::into_inner(joining).filter(|this| this.screen.is_interactive() && is_name)
+        else {
+            return Err(ClientError::Refused(refused));
+        };
+        shared = this;
+        shared.screen.show(Event::Unsigned {
+            text: Words::of_peer(format!("{}.", refused.reason)),
+            trust: shared.trust(),
+        });
+        let name = ask_name(
+            &*shared.screen,
+            "another user name",
+            None,
+            None,
+            UserName::parse,
+        );
+        shared.name = name.map_err(|_| ClientError::Refused(refused))?;
+        shared.known = KnownGroup::new(&shared.name);
+        if let Some(room_key) = &mut shared.room_key {
+            room_key.name = shared.name.clone();
+        }
     }
 }
 
@@ -264,7 +333,7 @@ fn rejoin(
     mut error: ClientError,
     patience: Duration,
     pause: &mut Duration,
-) -> Result<(Arc<Link>, Frames, Standing), ClientError> {
+) -> Result<Joined, ClientError> {
     let why = match &error {
         ClientError::Lost(error) => error.to_string(),
         error => error.to_string(),
@@ -342,6 +411,9 @@ pub(crate) enum ClientError {
     /// The admin has removed the user. That is no failure.
     #[error("removed from the group")]
     Kicked,
+    /// What is shown has no reader.
+    #[error("{0}")]
+    Output(String),
     /// The connection failed, or the server broke the protocol.
     #[error("the connection to the server is lost: {0}")]
     Lost(WireError),
@@ -373,7 +445,8 @@ impl ClientError {
             ClientError::NoSecretThere(_)
             | ClientError::SecretMissing
             | ClientError::Kicked
-            | ClientError::TakenOver => false,
+            | ClientError::TakenOver
+            | ClientError::Output(_) => false,
             ClientError::Connect(_)
             | ClientError::NotAChat
             | ClientError::NoAnswer(_)

@@ -4,10 +4,14 @@
 //!   a typed line ─▶ task ─▶ [ queue ] ─▶ a dialogue over the connection that there is
 //! ```
 //!
+//! In a pipe a command without the name that it needs begins its dialogue at once, and the next line is the name only if the server lets
+//! the user name somebody. The script does so, too. A person is asked first.
+//!
 //! The sending thread reads the next line when the task of the last one is done, so piped input never overtakes an answer. Without a
 //! connection, tasks stay in the queue. So does a task whose dialogue broke off: a fernchat server knows a line by its number, so it is
 //! not said twice. The main thread wakes this one when there is a connection again, and when the admin has let the user in.
 
+use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::net::Shutdown;
 use std::ops::ControlFlow;
@@ -50,6 +54,8 @@ struct Queue {
     tasks: VecDeque<Task>,
     /// The next line is the answer to what this command needs to know.
     asked_for: Option<Action>,
+    /// In a pipe: the name that the first task has asked for. It stays until the task is done, also over another connection.
+    answer: RefCell<Option<String>>,
     /// How many lines the user has said.
     n_said: u64,
     /// The input has ended, or the user wants to leave.
@@ -62,6 +68,15 @@ pub(crate) enum Task {
     Say(u64, String),
     /// Do this, with the name or the path that it needs.
     Do(Action, String),
+}
+
+/// Ends the program while there is no connection. It fails if nothing could be shown any more.
+pub(crate) fn end_without_goodbye(output: Result<(), String>) -> ! {
+    if let Err(error) = &output {
+        log::error!("{error}");
+    }
+    log::logger().flush();
+    std::process::exit(i32::from(output.is_err()))
 }
 
 impl Sending {
@@ -129,13 +144,13 @@ impl Sending {
     fn begin_to_leave(&self) -> Arc<Dialogues> {
         let mut state = self.state.lock();
         state.is_leaving = true;
+        self.wake();
         match state.dialogues.clone() {
             Some(dialogues) => dialogues,
             None => {
                 drop(state);
                 self.shared.screen.end();
-                log::logger().flush();
-                std::process::exit(0)
+                end_without_goodbye(self.shared.screen.check_output())
             }
         }
     }
@@ -144,7 +159,7 @@ impl Sending {
     pub(crate) fn sending_loop(&self, lines: Receiver<String>) {
         let mut queue = Queue::default();
         let no_lines = never();
-        while self.do_tasks(&mut queue).is_continue() {
+        while self.do_tasks(&mut queue, &lines).is_continue() {
             if let Some(question) = queue.asked_for.and_then(|action| action.need().question()) {
                 self.shared.screen.prompt(question);
             }
@@ -173,11 +188,11 @@ impl Sending {
             _ if self.shared.known.is_waiting() => shared.show(
                 "You wait for the admin to approve you; nothing is sent until then. /1 leaves.",
             ),
-            Typed::Action(action, "") if action.need() != Need::Nothing => {
+            Typed::Action(action, "")
+                if action.need() != Need::Nothing && shared.screen.is_interactive() =>
+            {
                 queue.asked_for = Some(action);
-                if shared.screen.is_interactive()
-                    && matches!(action, Action::Approve | Action::Deny)
-                {
+                if matches!(action, Action::Approve | Action::Deny) {
                     self.push(Task::Do(Action::Requests, String::new()), queue);
                 }
             }
@@ -203,15 +218,20 @@ impl Sending {
     }
 
     /// Does what can be done now of what is in the queue. Breaks when the user has left.
-    fn do_tasks(&self, queue: &mut Queue) -> ControlFlow<()> {
+    fn do_tasks(&self, queue: &mut Queue, lines: &Receiver<String>) -> ControlFlow<()> {
         loop {
             let dialogues = self.state.lock().dialogues.clone();
             let is_interactive = self.shared.screen.is_interactive();
             match (&dialogues, queue.tasks.front()) {
                 (Some(dialogues), Some(task)) if !self.shared.known.is_waiting() => {
-                    if !self.do_task(task, dialogues) {
+                    let ask = || {
+                        let mut answer = queue.answer.borrow_mut();
+                        answer.get_or_insert_with(|| self.next_line(lines)).clone()
+                    };
+                    if !self.do_task(task, dialogues, &ask) {
                         return ControlFlow::Continue(());
                     }
+                    queue.answer.take();
                     queue.tasks.pop_front();
                 }
                 _ if !queue.is_at_end => return ControlFlow::Continue(()),
@@ -240,10 +260,24 @@ impl Sending {
         }
     }
 
+    /// The next line of a pipe, in the middle of a dialogue. It is empty if there is none, or if the user is leaving.
+    fn next_line(&self, lines: &Receiver<String>) -> String {
+        loop {
+            select! {
+                recv(lines) -> line => return line.unwrap_or_default(),
+                recv(self.woken) -> _ => {
+                    if self.is_leaving() {
+                        return String::new();
+                    }
+                }
+            }
+        }
+    }
+
     /// Does a task. Returns whether it is done. If the connection breaks meanwhile, the task stays the first one, for the next connection.
-    fn do_task(&self, task: &Task, dialogues: &Dialogues) -> bool {
+    fn do_task(&self, task: &Task, dialogues: &Dialogues, ask: &dyn Fn() -> String) -> bool {
         let _guard = self.in_dialogue.lock();
-        let notice = match dialogues.hold(task) {
+        let notice = match dialogues.hold(task, ask) {
             Ok(()) => return true,
             Err(DialogueError::NoAnswer) => {
                 "No answer came; what you typed may have had no effect."

@@ -32,6 +32,47 @@ pub(crate) fn resolve(host: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
     Ok(addresses)
 }
 
+/// The host and the port in what a person typed: `HOST`, `HOST:PORT`, `[ADDRESS]`, `[ADDRESS]:PORT`, or an IPv6 address without brackets.
+///
+/// # Errors
+/// It has none of these forms: in words.
+pub(crate) fn parse_address(typed: &str) -> Result<(String, Option<u16>), String> {
+    let (host, port) = match typed.strip_prefix('[') {
+        Some(rest) => {
+            let (host, rest) = rest
+                .split_once(']')
+                .ok_or("the ] of the address is missing")?;
+            match rest.strip_prefix(':') {
+                None if !rest.is_empty() => return Err(format!("'{rest}' behind ] is no :PORT")),
+                port => (host, port),
+            }
+        }
+        None => match typed.split_once(':') {
+            Some((host, port)) if !port.contains(':') => (host, Some(port)),
+            _ => (typed, None),
+        },
+    };
+    if host.is_empty() {
+        return Err("the HOST is missing".into());
+    }
+    Ok((host.to_owned(), port.map(parse_port).transpose()?))
+}
+
+/// The port in a text.
+pub(crate) fn parse_port(text: &str) -> Result<u16, &'static str> {
+    let port = text.parse().ok();
+    port.ok_or("a port is a number from 1 to 65535, or 0 for any that is free")
+}
+
+/// An address as it is typed in one word.
+pub(crate) fn one_word(host: &str, port: u16) -> String {
+    if host.contains(':') {
+        format!("[{host}]:{port}")
+    } else {
+        format!("{host}:{port}")
+    }
+}
+
 /// Connects to a host, which may be a name: to the first of its addresses that answers.
 pub(crate) fn connect(host: &str, port: u16) -> Result<TcpStream, ConnectError> {
     let connect = || {
@@ -48,7 +89,7 @@ pub(crate) fn connect(host: &str, port: u16) -> Result<TcpStream, ConnectError> 
         Ok(socket)
     };
     connect().map_err(|error| ConnectError {
-        peer: format!("{host}:{port}"),
+        peer: one_word(host, port),
         error,
     })
 }
@@ -90,6 +131,35 @@ pub(crate) fn is_late(error: &io::Error) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_address_is_understood_in_every_form_in_which_people_write_it() {
+        for (typed, host, port) in [
+            ("192.168.1.20", "192.168.1.20", None),
+            ("192.168.1.20:8000", "192.168.1.20", Some(8000)),
+            ("hall.local:1", "hall.local", Some(1)),
+            ("::1", "::1", None),
+            ("[::1]", "::1", None),
+            ("[::1]:8000", "::1", Some(8000)),
+            ("[hall]:0", "hall", Some(0)),
+        ] {
+            assert_eq!(parse_address(typed), Ok((host.to_owned(), port)), "{typed}");
+        }
+        for typed in [
+            "",
+            ":8000",
+            "h:",
+            "h:x",
+            "h:65536",
+            "[::1",
+            "[::1]8000",
+            "[]:1",
+        ] {
+            assert!(parse_address(typed).is_err(), "{typed}");
+        }
+        assert_eq!(one_word("::1", 8000), "[::1]:8000");
+        assert_eq!(one_word("hall", 8000), "hall:8000");
+    }
 
     #[test]
     fn what_is_in_the_way_is_said_in_words() {

@@ -72,7 +72,7 @@ enum End {
 /// No key, no connection, or an end that the person did not ask for: in words for the person.
 pub(crate) fn run(settings: RelayClientSettings, screen: Box<dyn Screen>) -> Result<(), String> {
     let key = Key::find(settings.key_file.as_deref()).map_err(|error| error.to_string())?;
-    let name = ask_name(&*screen, "name", settings.name, name);
+    let name = ask_name(&*screen, "name", settings.name, None, name);
     let name = name.map_err(|error| error.to_string())?;
     let socket = connect(&settings.host, settings.port).map_err(|error| error.to_string())?;
     screen.show(Event::Notice(format!(
@@ -99,7 +99,7 @@ pub(crate) fn run(settings: RelayClientSettings, screen: Box<dyn Screen>) -> Res
         names: Arc::clone(&chat.names),
         commands: Vec::new(),
         stop: Box::new(|| false),
-        leave: Box::new(move || at_second_ctrl_c.leave(Shutdown::Both)),
+        leave: Arc::new(move || at_second_ctrl_c.leave(Shutdown::Both)),
     };
     let _visit = conversation.enter(&*chat.screen);
     let sending = Arc::clone(&chat);
@@ -108,7 +108,7 @@ pub(crate) fn run(settings: RelayClientSettings, screen: Box<dyn Screen>) -> Res
         .map_err(|error| error.to_string())?;
     match chat.receiving_loop() {
         Ok(End::Full) => Err("the relay is full; try again later".into()),
-        _ if chat.is_leaving.load(Ordering::SeqCst) => Ok(()),
+        _ if chat.is_leaving.load(Ordering::SeqCst) => chat.screen.check_output(),
         Ok(End::Closed) => Err("the relay closed the connection".into()),
         Err(error) => Err(format!("the connection to the relay is lost: {error}")),
     }

@@ -99,6 +99,7 @@ impl Editor {
         history: Option<PathBuf>,
         color: bool,
     ) -> Option<Editor> {
+        machine::make_terminal_wait();
         let restore_mode = Box::new(machine::keep_terminal_mode());
         let color_mode = if color {
             ColorMode::Forced
