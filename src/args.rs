@@ -98,7 +98,7 @@ Joins a group chat, and asks for what is not given. HOST:PORT will do.
   --log FILE            keeps what is shown; the next start shows its last lines
   --color WHEN          always, never, or auto: if no NO_COLOR is set
   --time, --no-time     the time in front of each line (at a terminal)
-  --bell                rings at a line that mentions your name
+  --bell, --no-news     rings at your name; hides who comes and goes
 
 Every line is said to the group, except the commands that /help lists. From a
 pipe, user name and group are the first two lines.
@@ -132,6 +132,7 @@ PORT is 12345 unless they are given.
   --key-file FILE       the key, as keygen makes it; without it the environment
                         variable FERNCHAT_KEY is the key
   --name NAME           the name; asked for if it is not given
+  --no-reconnect        ends when the connection breaks
   --history FILE        keeps what was typed, for the next time
   --log FILE            keeps what is shown; the next start shows its last lines
   --color WHEN          always, never, or auto: at a terminal, unless NO_COLOR
@@ -321,12 +322,16 @@ fn relay(parser: &mut Parser) -> Result<Args, ArgsError> {
 }
 
 fn relay_client(parser: &mut Parser) -> Result<Args, ArgsError> {
-    let mut settings = RelayClientSettings::default();
+    let mut settings = RelayClientSettings {
+        reconnect: true,
+        ..RelayClientSettings::default()
+    };
     let mut at_terminal = TerminalSettings::default();
     let mut take = |option: &str, parser: &mut Parser| {
         match option {
             "name" => settings.name = Some(parser.value()?.string()?),
             "key-file" => settings.key_file = Some(parser.value()?.into()),
+            "no-reconnect" => settings.reconnect = false,
             other => return terminal(other, parser, &mut at_terminal),
         }
         Ok(true)
@@ -366,6 +371,7 @@ fn terminal(
         "time" => settings.time = Some(true),
         "no-time" => settings.time = Some(false),
         "bell" => settings.bell = true,
+        "no-news" => settings.no_news = true,
         "log" => settings.log = Some(parser.value()?.into()),
         "history" => settings.history = Some(parser.value()?.into()),
         _ => return Ok(false),
@@ -401,7 +407,7 @@ fn options(
 const SERVER_KEY: &str = "(server)";
 
 /// The keys of the configuration file. The relay's client needs only some of them.
-const KEYS: [&str; 8] = [
+const KEYS: [&str; 9] = [
     "server",
     "name",
     "downloads",
@@ -410,6 +416,7 @@ const KEYS: [&str; 8] = [
     "color",
     "bell",
     "no-time",
+    "no-news",
 ];
 
 /// Takes what the person's configuration file says, as if it stood on the command line. Scripts do without it.
@@ -430,8 +437,10 @@ fn configured(
         }
         let mut words = vec![OsString::from(format!("--{key}"))];
         match (key, entry.value.as_str()) {
-            ("bell" | "no-time", "") => {}
-            ("bell" | "no-time", _) => return Err(wrong(&format!("{key} stands alone")).into()),
+            ("bell" | "no-time" | "no-news", "") => {}
+            ("bell" | "no-time" | "no-news", _) => {
+                return Err(wrong(&format!("{key} stands alone")).into());
+            }
             (_, "") => return Err(wrong(&format!("{key} needs a value: {key} = ...")).into()),
             (_, value) => words.push(machine::at_home(value).into()),
         }

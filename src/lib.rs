@@ -27,7 +27,7 @@
 //!                program, args, configuration, log_queue
 //!          ┌────────────────────────┼───────────────────────┐
 //!       server                    client                  relay
-//!   joining  session         joining  link  typed      splitter  client
+//!   joining  session         joining  link             splitter  client
 //!   decisions  group         sending  receiving
 //!   member  table  backlog   dialogues  known_group
 //!   client  turn  state      upload  download
@@ -52,6 +52,7 @@
 //! | [`relay`] | the second chat: a relay without a key, and its client | groups, frames |
 //! | [`screen`] | what a client shows, as values, and where typed lines come from | how it looks |
 //! | [`terminal`] | the screen that is a terminal, or pipes: the text that a person reads | the protocol |
+//! | [`typed`] | the commands of both clients, and what a typed line means | |
 //! | [`configuration`] | two small files: what the person has set, and where the person was last | |
 //! | [`log_queue`] | the log, which makes nobody wait | |
 //! | [`machine`] | what is asked of the operating system beyond the standard library | |
@@ -147,6 +148,7 @@ mod screen;
 pub mod seal;
 mod server;
 mod terminal;
+mod typed;
 pub mod wire;
 
 pub use program::run;

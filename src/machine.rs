@@ -411,6 +411,46 @@ pub(crate) fn columns() -> Option<usize> {
     None
 }
 
+/// How many rows the terminal has.
+#[cfg(feature = "editor")]
+pub(crate) fn rows() -> usize {
+    #[cfg(unix)]
+    if let Ok(size) = rustix::termios::tcgetwinsize(io::stdin()) {
+        return usize::from(size.ws_row);
+    }
+    24
+}
+
+/// Drops what the terminal has sent and goes on sending, until it pauses.
+#[cfg(feature = "editor")]
+pub(crate) fn drop_input() {
+    #[cfg(unix)]
+    {
+        use rustix::event::{PollFd, PollFlags, Timespec, poll};
+        use rustix::termios::{QueueSelector, tcflush};
+        let pause = Timespec {
+            tv_sec: 0,
+            tv_nsec: 50_000_000,
+        };
+        let stdin = io::stdin();
+        let comes = || poll(&mut [PollFd::new(&stdin, PollFlags::IN)], Some(&pause));
+        while tcflush(&stdin, QueueSelector::IFlush).is_ok() && comes().is_ok_and(|n| n > 0) {}
+    }
+}
+
+/// Calls `act` whenever the program goes on after it was stopped, in a thread of its own.
+#[cfg(all(feature = "editor", unix))]
+pub(crate) fn at_continue(act: impl Fn() + Send + 'static) -> io::Result<()> {
+    let mut signals = signal_hook::iterator::Signals::new([signal_hook::consts::SIGCONT])?;
+    spawn("continued", move || signals.forever().for_each(|_| act()))
+}
+
+/// Windows stops no program.
+#[cfg(all(feature = "editor", not(unix)))]
+pub(crate) fn at_continue(_: impl Fn() + Send + 'static) -> io::Result<()> {
+    Ok(())
+}
+
 /// Remembers the mode of the terminal. Returns a function that restores it.
 #[cfg(feature = "editor")]
 pub(crate) fn keep_terminal_mode() -> impl Fn() {

@@ -10,7 +10,7 @@ use fernchat::wire::command::word_of;
 
 /// Where a file lies, and the modules that it may use beside its own. The first row that fits counts.
 /// A row names only modules of rows above it, so there is no circle. `program`, `args` and `lib` may use all.
-const ARROWS: [(&str, &str); 13] = [
+const ARROWS: [(&str, &str); 14] = [
     ("guide/", ""),
     ("machine.rs", ""),
     ("log_queue.rs", "machine"),
@@ -21,8 +21,12 @@ const ARROWS: [(&str, &str); 13] = [
     ("screen.rs", "wire"),
     ("terminal/", "machine wire screen"),
     ("server/", "machine wire seal net"),
-    ("client/", "machine configuration wire seal net screen"),
-    ("relay/client.rs", "machine wire seal net screen"),
+    ("typed.rs", "machine screen"),
+    (
+        "client/",
+        "machine configuration wire seal net screen typed",
+    ),
+    ("relay/client.rs", "machine wire seal net screen typed"),
     // The relay is blind: it has no key, and nothing that could open a token.
     ("relay/", "machine wire net"),
 ];

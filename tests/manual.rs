@@ -117,7 +117,7 @@ fn bash_completes_commands_options_and_values() {
     assert_eq!(complete("fernchat re"), "relay relay-client");
     assert_eq!(
         complete("fernchat client host 8000 --no"),
-        "--no-reconnect --no-time"
+        "--no-reconnect --no-news --no-time"
     );
     assert_eq!(
         complete("fernchat client host 8000 --color a"),

@@ -189,6 +189,8 @@ fn what_is_pasted_or_typed_ahead_is_said_line_by_line_in_order() {
     // Once as a terminal does that marks what is pasted, once as one that types it.
     bob.tmux(&["paste-buffer", "-p"]);
     bob.presses(&["Enter"]);
+    bob.ends_in("Say all these lines to everybody (y/n):");
+    bob.types("y");
     bob.tmux(&["paste-buffer"]);
     bob.presses(&["Enter"]);
     for line in lines.iter().chain(&lines) {
@@ -246,10 +248,7 @@ fn wide_characters_and_long_lines_are_edited_on_narrow_and_on_plain_terminals() 
         alice.shows("語語語");
         let line = "a line that is longer than the terminal has columns, and comes in between";
         bob.tells(line);
-        alice.waits("shows the whole line, cut at blanks", |text| {
-            let words: Vec<&str> = text.split_whitespace().collect();
-            words.join(" ").contains(&format!("bob: {line} team>"))
-        });
+        alice.shows_broken(&format!("bob: {line} team>"));
         alice.presses(&["BSpace", "Enter"]);
         bob.hears(&format!(
             "alice: {}",
@@ -360,7 +359,7 @@ fn a_person_is_shown_500_names_of_a_list_and_how_many_more_there_are() {
         let names: Vec<String> = (100..100 + n).map(|n| n.to_string()).collect();
         let set = fernchat::wire::name_set::encode(names.iter().map(String::as_str));
         server.says_raw(&frame(server.fernet.encrypt(&set).as_bytes()));
-        alice.shows(end);
+        alice.shows_broken(end);
     }
 }
 
@@ -412,7 +411,7 @@ fn colour_and_time_can_be_turned_off_and_the_bell_on() {
     alice.tells("hello");
     alice.tells("hello bob");
     bob.waits("rings", |_| bell_flag(&bob) == "1");
-    let text = bob.shows("\nalice: hello bob");
+    let text = bob.shows("\n> alice: hello bob");
     assert!(!colours(&bob).contains('\x1b'), "{text}");
 }
 
@@ -452,23 +451,23 @@ fn friends_at_a_relay_have_the_same_terminal() {
         )
     };
     let (alice, bob) = (join("alice"), join("bob"));
-    alice.ends_in("127.0.0.1>");
-    bob.ends_in("127.0.0.1>");
+    alice.ends_in("relay>");
+    bob.ends_in("relay>");
     bob.presses_text("half a line");
-    bob.ends_in("127.0.0.1> half a line");
+    bob.ends_in("relay> half a line");
     alice.types("hello bob");
     let text = bob.shows("alice: hello bob");
     let line = text
         .lines()
         .find(|line| line.contains("alice: hello bob"))
         .unwrap();
-    assert_eq!(line.len(), "00:00 alice: hello bob".len(), "{line}");
-    bob.ends_in("127.0.0.1> half a line");
+    assert_eq!(line.len(), "00:00 > alice: hello bob".len(), "{line}");
+    bob.ends_in("relay> half a line");
     bob.presses(&["C-u"]);
     bob.presses_text("ask al\t");
-    bob.ends_in("127.0.0.1> ask alice");
+    bob.ends_in("relay> ask alice");
     bob.presses(&["C-c"]);
-    bob.ends_in("127.0.0.1> (Ctrl-C again leaves)");
+    bob.ends_in("relay> (Ctrl-C again leaves)");
     bob.presses(&["C-c"]);
     bob.shows("ended with 0\ncooked");
     alice.presses(&["C-d"]);
@@ -522,13 +521,8 @@ fn both_ends_see_how_far_a_file_has_come_and_ctrl_c_stops_it_in_step() {
     ));
     bob.shows("left: large.bin from alice");
     bob.shows("Received large.bin from alice (40 MiB): ");
-    assert_eq!(
-        bob.text()
-            .lines()
-            .filter(|line| line.contains("100 %"))
-            .count(),
-        1
-    );
+    // The progress has gone.
+    assert!(!bob.text().contains("100 %"), "{}", bob.text());
 }
 
 #[test]
@@ -655,7 +649,7 @@ fn lines_that_were_said_before_are_marked_as_earlier_ones() {
         std::thread::yield_now();
     }
     let bob = Screen::client(server.port, "bob", &options);
-    bob.shows(" (earlier) (not sealed) alice: hello bob");
+    bob.shows(" (earlier) (not sealed) > alice: hello bob");
     bob.shows(" (earlier) alice: hello with the room key");
     alice.tells("hello now");
     let text = bob.shows(" (not sealed) alice: hello now");

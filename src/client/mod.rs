@@ -7,7 +7,7 @@
 //! ```
 //!
 //! - [`joining`] and [`link`]: connecting, joining, and what a joined client sends through.
-//! - [`typed`] and [`sending`]: what can be typed, and the queue of what it asks for.
+//! - [`sending`]: the queue of what is typed ([`typed`](crate::typed)).
 //! - [`step`] and [`dialogues`]: which step is expected, and the dialogues with the server, one at a time.
 //! - [`receiving`]: steps go to the sending thread, events to the person.
 //! - [`upload`] and [`download`]: files, sealed or opened as a stream.
@@ -26,11 +26,9 @@ pub(crate) mod receiving;
 pub(crate) mod room_key;
 pub(crate) mod sending;
 pub(crate) mod step;
-pub(crate) mod typed;
 pub(crate) mod upload;
 
 use std::fs;
-use std::hash::{BuildHasher, Hasher, RandomState};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
@@ -49,11 +47,14 @@ use self::room_key::RoomKey;
 use self::sending::Sending;
 use crate::configuration::Last;
 use crate::machine;
-use crate::net::{ConnectError, one_word, parse_address};
+use crate::net::{
+    ConnectError, MAX_RETRY_DELAY, Pauses, RECONNECT_TIMEOUT, one_word, parse_address,
+};
 use crate::screen::{
-    Connection, Conversation, Event, Screen, Standing, Trust, Words, ask_name, shortened,
+    Connection, Conversation, Event, Meaning, Screen, Standing, Trust, Words, ask_name, shortened,
 };
 use crate::seal::{Identity, Key, Secret, random_text};
+use crate::typed::{self, GROUP, Typed, Typist};
 use crate::wire::command::{RefusalCode, Refused};
 use crate::wire::frame::WireError;
 use crate::wire::name::{GroupName, NameError, UserName};
@@ -108,6 +109,39 @@ pub struct Shared {
 }
 
 impl Shared {
+    /// What a typed text means.
+    pub(crate) fn understand(&self, text: &str) -> Typed {
+        self.with_typist(|typist| {
+            if self.screen.is_interactive() {
+                typist.person_means(text)
+            } else {
+                typist.script_means(text)
+            }
+        })
+    }
+
+    /// What the screen does at once with a text that a person has typed. Who waits can say nothing.
+    fn meaning(&self, text: &str) -> Meaning {
+        if self.known.is_waiting() {
+            return Meaning::Other;
+        }
+        self.with_typist(|typist| typist.meaning(text))
+    }
+
+    /// Shows the commands, or more on one.
+    pub(crate) fn help(&self, command: &str) {
+        let lines = self.with_typist(|typist| typist.help(command));
+        lines.iter().for_each(|line| self.show(line));
+    }
+
+    fn with_typist<T>(&self, ask: impl FnOnce(Typist) -> T) -> T {
+        ask(Typist {
+            commands: GROUP,
+            me: self.name.as_str(),
+            names: &self.known.names.lock(),
+        })
+    }
+
     /// Shows a notice, which is a sentence of this program.
     pub fn show(&self, notice: &str) {
         self.screen.show(Event::Notice(notice.to_owned()));
@@ -129,14 +163,6 @@ impl Shared {
 
 /// The most characters that are shown of what the server says in its own name, such as a notice or the reason of a refusal.
 const MAX_WORDS: usize = 1000;
-
-/// The second try to join again comes after this time. The first one comes at once.
-const MIN_RETRY_DELAY: Duration = Duration::from_secs(1);
-/// Each pause is twice the last one, up to this one.
-const MAX_RETRY_DELAY: Duration = Duration::from_secs(4);
-
-/// How long a client that is not at a terminal goes on trying. Nobody is there to end it.
-const RECONNECT_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// Joins and chats until the user leaves or the server ends it.
 ///
@@ -230,11 +256,14 @@ fn chat(shared: Shared) -> Result<(), ClientError> {
         let _ = Last::write(&one_word(host, *port), name, group);
     }
     let (at_ctrl_c, at_second_ctrl_c) = (Arc::clone(sending), Arc::clone(sending));
+    let at_enter = Arc::clone(shared);
     let conversation = Conversation {
         name: shared.group.to_string(),
+        prompt: shared.group.to_string(),
         me: shared.name.to_string(),
         names: Arc::clone(&shared.known.names),
-        commands: typed::commands(),
+        commands: typed::words(typed::GROUP),
+        meaning: Box::new(move |text| at_enter.meaning(text)),
         stop: Box::new(move || at_ctrl_c.stop()),
         leave: Arc::new(move || at_second_ctrl_c.leave_at_signal()),
     };
@@ -248,7 +277,7 @@ fn chat(shared: Shared) -> Result<(), ClientError> {
     let lines = shared.screen.lines()?;
     let sender = Arc::clone(sending);
     machine::spawn("sending", move || sender.sending_loop(lines))?;
-    let mut pause = Duration::ZERO;
+    let mut pauses = Pauses::default();
     loop {
         let joined_at = Instant::now();
         let prepare_to_rejoin = || shared.settings.reconnect && sending.disconnected();
@@ -266,9 +295,9 @@ fn chat(shared: Shared) -> Result<(), ClientError> {
                     RECONNECT_TIMEOUT
                 };
                 if joined_at.elapsed() > MAX_RETRY_DELAY {
-                    pause = Duration::ZERO;
+                    pauses = Pauses::default();
                 }
-                let (link, frames, standing) = rejoin(shared, error, patience, &mut pause)?;
+                let (link, frames, standing) = rejoin(shared, error, patience, &mut pauses)?;
                 Receiving::begin(link, frames, joined(standing, true), sending)
             }
             _ if sending.is_leaving() => {
@@ -326,13 +355,13 @@ fn join_under_some_name(mut shared: Shared) -> Result<(Arc<Shared>, Joined), Cli
     }
 }
 
-/// Joins again. Tries until a server lets this user in, a server refuses for good, or the time is over. Each try comes after a `pause`, which
+/// Joins again. Tries until a server lets this user in, a server refuses for good, or the time is over. Each try comes after a pause, which
 /// is zero at first and grows. It goes on growing if a server lets the client in and closes at once.
 fn rejoin(
     shared: &Arc<Shared>,
     mut error: ClientError,
     patience: Duration,
-    pause: &mut Duration,
+    pauses: &mut Pauses,
 ) -> Result<Joined, ClientError> {
     let why = match &error {
         ClientError::Lost(error) => error.to_string(),
@@ -343,8 +372,7 @@ fn rejoin(
     let since = Instant::now();
     loop {
         let left = patience.saturating_sub(since.elapsed());
-        let wait = jittered(*pause).min(left);
-        *pause = (*pause * 2).clamp(MIN_RETRY_DELAY, MAX_RETRY_DELAY);
+        let wait = pauses.next_pause().min(left);
         shared.tell(Connection::TryingIn(wait));
         thread::sleep(wait);
         shared.tell(Connection::Connecting);
@@ -363,14 +391,6 @@ fn rejoin(
             return Err(error);
         }
     }
-}
-
-/// The pause, up to a quarter longer or shorter. So a hundred clients of a server that was restarted do not all make their second try at
-/// once.
-fn jittered(pause: Duration) -> Duration {
-    // The standard library's one source of random numbers.
-    let random = RandomState::new().build_hasher().finish() as f64 / u64::MAX as f64;
-    pause.mul_f64(0.75 + random / 2.0)
 }
 
 /// Why a client failed. Shown in one line.
@@ -484,7 +504,7 @@ mod tests {
         let patience = Duration::from_millis(300);
         let start = Instant::now();
         let lost = ClientError::Closed("it went".into());
-        let given_up = rejoin(&Arc::new(shared), lost, patience, &mut Duration::default());
+        let given_up = rejoin(&Arc::new(shared), lost, patience, &mut Pauses::default());
         let error = given_up.err().expect("nobody listens there").to_string();
         assert!(error.starts_with("cannot reach 127.0.0.1:"), "{error}");
         assert!(start.elapsed() >= patience);

@@ -22,8 +22,8 @@ use parking_lot::Mutex;
 
 use super::Shared;
 use super::dialogues::{DialogueError, Dialogues, LEAVE_TIME, StepTimeout};
-use super::typed::{Action, HELP, Typed};
-use crate::screen::Need;
+use crate::screen::{Event, Said};
+use crate::typed::{Action, Typed, is_yes};
 
 /// How many tasks wait for a connection. Then no more lines are read until there is one.
 const MAX_TASKS: usize = 1000;
@@ -52,8 +52,8 @@ struct SendingState {
 struct Queue {
     /// The first one may have begun, over a connection that broke.
     tasks: VecDeque<Task>,
-    /// The next line is the answer to what this command needs to know.
-    asked_for: Option<Action>,
+    /// The next line is the answer to this question.
+    asked: Option<Asked>,
     /// In a pipe: the name that the first task has asked for. It stays until the task is done, also over another connection.
     answer: RefCell<Option<String>>,
     /// How many lines the user has said.
@@ -62,10 +62,29 @@ struct Queue {
     is_at_end: bool,
 }
 
+/// What a person is asked.
+enum Asked {
+    /// The name or path that a command needs.
+    For(Action),
+    /// Whether these lines are to be said.
+    ToSay(&'static str, Vec<Said>),
+    /// Whether this file is to be shared.
+    ToShare(&'static str, String),
+}
+
+impl Asked {
+    fn question(&self) -> Option<&'static str> {
+        match self {
+            Asked::For(action) => action.need().question(),
+            Asked::ToSay(question, _) | Asked::ToShare(question, _) => Some(question),
+        }
+    }
+}
+
 /// What a typed line asks for.
 pub(crate) enum Task {
-    /// Say this to the group. The number tells the line from all others of this run.
-    Say(u64, String),
+    /// Say this to the group, or to one member. The number tells the line from all others of this run.
+    Say(u64, Said),
     /// Do this, with the name or the path that it needs.
     Do(Action, String),
 }
@@ -160,7 +179,7 @@ impl Sending {
         let mut queue = Queue::default();
         let no_lines = never();
         while self.do_tasks(&mut queue, &lines).is_continue() {
-            if let Some(question) = queue.asked_for.and_then(|action| action.need().question()) {
+            if let Some(question) = queue.asked.as_ref().and_then(Asked::question) {
                 self.shared.screen.prompt(question);
             }
             let is_full = queue.is_at_end || queue.tasks.len() == MAX_TASKS;
@@ -174,38 +193,63 @@ impl Sending {
         }
     }
 
-    /// Takes a typed line into the queue.
-    fn take(&self, line: &str, queue: &mut Queue) {
+    /// Takes a typed text into the queue.
+    fn take(&self, text: &str, queue: &mut Queue) {
         let shared = &self.shared;
-        if let Some(action) = queue.asked_for.take() {
-            return self.push(Task::Do(action, line.trim().to_owned()), queue);
+        match queue.asked.take() {
+            None => {}
+            Some(Asked::For(action)) => {
+                return self.push(Task::Do(action, text.trim().to_owned()), queue);
+            }
+            Some(_) if !is_yes(text) => return shared.show("Not done."),
+            Some(Asked::ToSay(_, lines)) => {
+                let echo = |said: &Said| shared.screen.show(Event::Typed(said.clone()));
+                lines.iter().for_each(echo);
+                return self.say(lines, queue);
+            }
+            Some(Asked::ToShare(_, path)) => {
+                return self.push(Task::Do(Action::File, path), queue);
+            }
         }
-        match Typed::parse(line) {
-            Typed::Action(Action::Quit, _) => queue.is_at_end = true,
-            _ if self.shared.known.is_waiting() && line.trim_end() == "/1" => {
+        let typed = shared.understand(text);
+        let is_waiting = shared.known.is_waiting();
+        match typed {
+            Typed::Do(Action::Quit, words) => {
+                if !is_waiting && !words.is_empty() {
+                    let (to, text) = (None, words);
+                    self.say(vec![Said { to, text }], queue);
+                }
                 queue.is_at_end = true
             }
-            _ if self.shared.known.is_waiting() => shared.show(
+            _ if is_waiting && text.trim() == "/1" => queue.is_at_end = true,
+            _ if is_waiting => shared.show(
                 "You wait for the admin to approve you; nothing is sent until then. /1 leaves.",
             ),
-            Typed::Action(action, "")
-                if action.need() != Need::Nothing && shared.screen.is_interactive() =>
-            {
-                queue.asked_for = Some(action);
+            Typed::Ask(action) => {
+                queue.asked = Some(Asked::For(action));
                 if matches!(action, Action::Approve | Action::Deny) {
                     self.push(Task::Do(Action::Requests, String::new()), queue);
                 }
             }
-            // It needs no connection.
-            Typed::Action(Action::Help, _) => HELP.lines().for_each(|line| shared.show(line)),
-            Typed::Action(action, argument) => {
-                self.push(Task::Do(action, argument.to_owned()), queue)
+            Typed::SayIf(question, lines) => queue.asked = Some(Asked::ToSay(question, lines)),
+            Typed::ShareIf(question, path) => queue.asked = Some(Asked::ToShare(question, path)),
+            // These need no connection.
+            Typed::Show(notice) => shared.show(&notice),
+            Typed::Do(Action::Help, command) => shared.help(&command),
+            Typed::Do(Action::Ignore, name) => {
+                let notice = shared.known.names.lock().ignore(&name);
+                shared.show(&notice);
             }
-            Typed::Message("") => {}
-            Typed::Message(text) => {
-                queue.n_said += 1;
-                self.push(Task::Say(queue.n_said, text.to_owned()), queue);
-            }
+            Typed::Do(Action::Clear, _) => {}
+            Typed::Do(action, argument) => self.push(Task::Do(action, argument), queue),
+            Typed::Say(lines) => self.say(lines, queue),
+        }
+    }
+
+    fn say(&self, lines: Vec<Said>, queue: &mut Queue) {
+        for said in lines.into_iter().filter(|said| !said.text.is_empty()) {
+            queue.n_said += 1;
+            self.push(Task::Say(queue.n_said, said), queue);
         }
     }
 

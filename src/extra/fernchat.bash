@@ -13,9 +13,9 @@ _fernchat() {
       case $COMP_CWORD:${COMP_WORDS[1]} in
         1:*) words='server client relay relay-client keygen token --help --version' ;;
         *:server) words='--max-clients --memory --max-file --python-file-limit --backlog --spool --state --secret-file --help' ;;
-        *:client) words="--name --group --downloads --max-receive --identity --no-reconnect --secret-file --room-key-file $terminal" ;;
+        *:client) words="--name --group --downloads --max-receive --identity --no-reconnect --secret-file --room-key-file --no-news $terminal" ;;
         *:relay) words='--max-clients --memory --pause --help' ;;
-        *:relay-client) words="--key-file --name $terminal" ;;
+        *:relay-client) words="--key-file --name --no-reconnect $terminal" ;;
         *:token) words='--key-file --help' ;;
         *:keygen) compopt -o default && words='--help' ;;
       esac

@@ -28,7 +28,7 @@ case $command in
     ;;
   client)
     _arguments '1:host:_hosts' '2:port:' '--name[the user name]:name:' '--group[the group]:group:' \
-      '--downloads[where received files go]:folder:_files -/' '--max-receive[the largest file that is kept]:size:' '--identity[the key pair that proves your name]:file:_files' '--no-reconnect[end when the connection breaks]' '--secret-file[the secret of a closed server]:file:_files' \
+      '--downloads[where received files go]:folder:_files -/' '--max-receive[the largest file that is kept]:size:' '--identity[the key pair that proves your name]:file:_files' '--no-reconnect[end when the connection breaks]' '--no-news[do not show who comes and goes]' '--secret-file[the secret of a closed server]:file:_files' \
       '--room-key-file[a key that the server lacks]:file:_files' $terminal
     ;;
   relay)
@@ -36,7 +36,7 @@ case $command in
       '--pause[the least time between two messages]:milliseconds:' '--help[tells more]'
     ;;
   relay-client)
-    _arguments '1:host:_hosts' '2:port:' '--key-file[the key]:file:_files' '--name[the name]:name:' $terminal
+    _arguments '1:host:_hosts' '2:port:' '--key-file[the key]:file:_files' '--name[the name]:name:' '--no-reconnect[end when the connection breaks]' $terminal
     ;;
   token) _arguments '1:token:' '--key-file[the key]:file:_files' '--help[tells more]' ;;
   keygen) _arguments '1:file:_files' '--help[tells more]' ;;

@@ -18,6 +18,7 @@ pub(crate) mod listener;
 pub(crate) mod memory;
 pub(crate) mod outbox;
 
+use std::hash::{BuildHasher, Hasher, RandomState};
 use std::io;
 use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
 use std::time::Duration;
@@ -115,6 +116,30 @@ fn advice(error: &io::Error) -> &'static str {
             "no way leads there; is it in this network?"
         }
         _ => "does it run there, and is the address right?",
+    }
+}
+
+/// The second try to connect again comes after this time. The first one comes at once.
+const MIN_RETRY_DELAY: Duration = Duration::from_secs(1);
+/// Each pause is twice the last one, up to this one.
+pub(crate) const MAX_RETRY_DELAY: Duration = Duration::from_secs(4);
+
+/// How long a client that is not at a terminal goes on trying. Nobody is there to end it.
+pub(crate) const RECONNECT_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// The pauses before each try to connect again.
+#[derive(Default)]
+pub(crate) struct Pauses(Duration);
+
+impl Pauses {
+    /// The next one, up to a quarter longer or shorter. So a hundred clients of a server that was restarted do not all make their second
+    /// try at once.
+    pub(crate) fn next_pause(&mut self) -> Duration {
+        // The standard library's one source of random numbers.
+        let random = RandomState::new().build_hasher().finish() as f64 / u64::MAX as f64;
+        let pause = self.0.mul_f64(0.75 + random / 2.0);
+        self.0 = (self.0 * 2).clamp(MIN_RETRY_DELAY, MAX_RETRY_DELAY);
+        pause
     }
 }
 

@@ -40,7 +40,7 @@ use self::log::Log;
 use self::style::{Day, Style, harmless};
 use self::wording::{Reader, Row, minute};
 use crate::machine;
-use crate::screen::{Conversation, Event, Progress, Screen};
+use crate::screen::{Conversation, Event, Progress, Said, Screen};
 
 /// How the terminal looks, and what it keeps.
 #[derive(Default)]
@@ -55,6 +55,8 @@ pub(crate) struct TerminalSettings {
     pub time: Option<bool>,
     /// Whether the bell rings at a line that mentions the person.
     pub bell: bool,
+    /// Whether the person is not told who comes and goes.
+    pub no_news: bool,
 }
 
 /// Whether there are colours.
@@ -158,7 +160,25 @@ impl Terminal {
             return None;
         }
         let history = self.settings.history.clone();
-        Editor::start(conversation, history, self.style.color)
+        let (style, me) = (self.style, conversation.me.clone());
+        let own = move |said: &Said| {
+            let reader = Reader {
+                me: &me,
+                style: &style,
+                is_interactive: true,
+                bell: false,
+                news: false,
+                is_told: false,
+            };
+            let text = reader.typed(said).shown.unwrap_or_default();
+            if style.time {
+                let time = style.quiet(&minute(machine::local_time()));
+                format!("{time} {text}")
+            } else {
+                text
+            }
+        };
+        Editor::start(conversation, history, self.style.color, Box::new(own))
     }
 
     fn editor(&self) -> Option<&Editor> {
@@ -172,6 +192,8 @@ impl Terminal {
             style: &self.style,
             is_interactive: self.is_interactive,
             bell: self.settings.bell && self.is_interactive,
+            news: self.is_interactive && !self.settings.no_news,
+            is_told: false,
         }
     }
 
@@ -223,13 +245,13 @@ impl Terminal {
     }
 
     fn write(&self, mut line: String) {
+        if let Some(editor) = self.editor() {
+            return editor.show(line);
+        }
         if let Some(columns) = machine::columns().filter(|_| self.is_interactive) {
             line = style::in_rows(&line, columns);
         }
-        match self.editor() {
-            Some(editor) => editor.show(line),
-            None => self.print(&format!("{line}\n")),
-        }
+        self.print(&format!("{line}\n"));
     }
 
     /// Writes a text to standard output. If that fails, there is nobody to chat for.
@@ -252,6 +274,13 @@ impl Screen for Terminal {
     fn show(&self, event: Event) {
         if let Event::Progress(progress) = &event {
             return self.show_progress(progress);
+        }
+        if matches!(event, Event::Typed(_)) && self.editor().is_none() {
+            // A plain terminal shows it as it was typed.
+            return;
+        }
+        if let (Event::Connection(connection), Some(editor)) = (&event, self.editor()) {
+            editor.show_connection(wording::behind_prompt(connection));
         }
         let rows = self.reader().rows(event);
         rows.iter().for_each(|row| self.put(row));

@@ -113,10 +113,20 @@
 //! | `/closing REASON` | server | `/kicked`, unless the member was kicked; and `/waitDisconnect`, unless the client said it first |
 //! | `/requested PROOF NAME` | server | the line about a request; PROOF is `key:` and the fingerprint of the name's key, or `from:` and an address |
 //! | `/taken NUMBER` | server | the echo of `/messageSend`, see below |
+//! | `/tell NAME`, a line feed, TEXT | client | the text of a message: only the member NAME hears it |
+//! | the same | server | an event: the member NAME says this to the client alone |
+//! | `/news WHAT NAME` | server | an event: NAME `joined`, `left`, was `removed`, or is the `admin` now |
 //! | `/receiveFile NAME` | server | `/receiveFile`; NAME is the member who shares the file |
 //! | `/sendFile BYTES` | server | `/sendFile` in an upload; BYTES is the longest body that the server takes |
 //! | `0` | client | the length of a body that is longer; no body follows, and the result does |
 //! | the byte `!`, without a length | client | the rest of a body that it is sending; the body ends there, the result follows, and nobody is offered it |
+//!
+//! **A line to one person** has a number and is confirmed, as every line. A Python member reads it as `SENDER (to you): TEXT`. It is not kept: if
+//! NAME is not online, a line from `PyChat` says so to the sender. There is no news in groups with more than 100 members online, because each
+//! member that comes or goes would cost a frame for each of the others.
+//!
+//! **What somebody does** is a line as any other, also at a relay: `* NAME waves`, said by NAME. A fernchat client shows it without the name in
+//! front.
 //!
 //! Each end ignores words that it does not know, so that later versions can add some.
 //!

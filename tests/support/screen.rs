@@ -54,13 +54,6 @@ impl Screen {
     }
 
     pub fn with(setup: &Setup, arguments: &[&str]) -> Screen {
-        static N: AtomicU32 = AtomicU32::new(0);
-        let socket = format!(
-            "fernchat-{}-{}",
-            std::process::id(),
-            N.fetch_add(1, Ordering::Relaxed)
-        );
-        let screen = Screen { socket };
         let environment = setup
             .environment
             .iter()
@@ -72,24 +65,27 @@ impl Screen {
             .collect::<String>();
         let (program, home) = (env!("CARGO_BIN_EXE_fernchat"), home_of("everybody"));
         let mode = "stty -a | grep -q ' icanon' && echo cooked";
-        let script = format!(
-            "XDG_CONFIG_HOME='{home}' {environment} '{program}' {quoted}; echo \"ended with $?\"; {mode}; exec cat"
-        );
-        let columns = setup.columns.to_string();
-        screen.tmux(&[
-            "-u",
-            "-f",
-            "/dev/null",
-            "new-session",
-            "-d",
-            "-x",
-            &columns,
-            "-y",
-            "24",
-            "sh",
-            "-c",
-            &script,
-        ]);
+        let client = format!("XDG_CONFIG_HOME='{home}' {environment} '{program}' {quoted}");
+        let script = format!("{client}; echo \"ended with $?\"; {mode}; exec cat");
+        Screen::of(setup.columns, &["sh", "-c", &script])
+    }
+
+    /// A shell that has jobs.
+    pub fn shell(setup: &Setup) -> Screen {
+        let home = format!("XDG_CONFIG_HOME={}", home_of("everybody"));
+        let command = ["env", &home, "PS1=$ ", "bash", "--norc", "-i"];
+        Screen::of(setup.columns, &command)
+    }
+
+    fn of(columns: u32, command: &[&str]) -> Screen {
+        static N: AtomicU32 = AtomicU32::new(0);
+        let n = N.fetch_add(1, Ordering::Relaxed);
+        let screen = Screen {
+            socket: format!("fernchat-{}-{n}", std::process::id()),
+        };
+        let columns = columns.to_string();
+        let session = ["-u", "-f", "/dev/null", "new-session", "-d", "-x", &columns];
+        screen.tmux(&[session.as_slice(), &["-y", "24"], command].concat());
         screen
     }
 
@@ -129,6 +125,12 @@ impl Screen {
             .to_owned()
     }
 
+    /// What stands on the screen now.
+    pub fn visible(&self) -> String {
+        let output = self.tmux(&["capture-pane", "-p", "-t", ":0"]);
+        String::from_utf8(output.stdout).unwrap()
+    }
+
     /// Waits until the text is as it should be.
     #[track_caller]
     pub fn waits(&self, what: &str, is_so: impl Fn(&str) -> bool) -> String {
@@ -145,6 +147,15 @@ impl Screen {
     #[track_caller]
     pub fn shows(&self, part: &str) -> String {
         self.waits(&format!("shows {part:?}"), |text| text.contains(part))
+    }
+
+    /// Shows this, however its lines are broken.
+    #[track_caller]
+    pub fn shows_broken(&self, part: &str) -> String {
+        self.waits(&format!("shows {part:?}"), |text| {
+            let words: Vec<&str> = text.split_whitespace().collect();
+            words.join(" ").contains(part)
+        })
     }
 
     /// The line at the bottom is this.
