@@ -226,8 +226,13 @@ fn people_are_told_ignored_and_greeted() {
     carol.ends_in("team>");
     carol.waits("is clear", |_| !carol.visible().contains("and now"));
     // Who comes, goes, is removed, and has another role.
+    let dan = Screen::client(server.port, "dan", &[]);
+    alice.shows("dan has requested to join");
+    alice.types("/approve dan");
+    dan.ends_in("team>");
     alice.types("/transfer carol");
-    carol.shows(" carol is the admin now.");
+    dan.shows(" carol is the admin now.");
+    carol.shows(" PyChat: alice made you the admin of the group.");
     carol.types("/kick bob");
     alice.shows(" bob was removed by the admin.");
     carol.types("/quit");
