@@ -11,6 +11,7 @@ use lexopt::{Arg, Parser, ValueExt};
 
 use crate::client::ClientSettings;
 use crate::configuration;
+use crate::discovery::Kind;
 use crate::machine;
 use crate::net::outbox::MAX_PAUSE;
 use crate::net::{parse_address, parse_port};
@@ -21,18 +22,20 @@ use crate::terminal::{Color, TerminalSettings, is_interactive};
 
 /// What the program was asked to do.
 pub(crate) enum Args {
-    /// Run a group chat's server.
-    Server(ServerSettings),
-    /// Join a group chat.
+    /// Run a group chat's server, and announce it as this.
+    Server(ServerSettings, Option<Kind>),
+    /// Join a group chat. Without a host: one that is found on the network.
     Client(ClientSettings, TerminalSettings),
-    /// Run a relay.
-    Relay(RelaySettings),
+    /// Run a relay, and announce it as this.
+    Relay(RelaySettings, Option<Kind>),
     /// Join friends at a relay.
     RelayClient(RelayClientSettings, TerminalSettings),
     /// Make a key, in a file or for standard output.
     Keygen(Option<PathBuf>),
     /// Take a token apart: this one, or one from standard input, with the key in this file, if there is one.
     Token(Option<String>, Option<PathBuf>),
+    /// List the servers on the network.
+    Find,
     /// Print this text.
     Print(String),
 }
@@ -42,6 +45,7 @@ Usage: fernchat COMMAND ...
 
   fernchat server HOST [PORT]            run a group chat's server
   fernchat client [HOST [PORT]]          join a group chat
+  fernchat find                          list the servers on this network
 
   fernchat relay [IP [PORT]]             run a relay, which cannot read anything
   fernchat relay-client [HOST [PORT]]    talk with those who share a key
@@ -50,7 +54,7 @@ Usage: fernchat COMMAND ...
 
 Example:
   fernchat server 0.0.0.0 8000
-  fernchat client 192.168.1.20 8000
+  fernchat client
 
 fernchat COMMAND --help tells more, and so does man fernchat.
 fernchat --version prints the version.";
@@ -66,14 +70,14 @@ is all of its addresses. PORT is 8000 unless it is given; HOST:PORT will do.
   --max-file SIZE           the largest file that is taken (4G)
   --python-file-limit SIZE  the largest file offered to a Python client (64K);
                             none sets no limit
-  --backlog N               the lines kept for members that are offline, at most
-                            (200); 0 keeps none
+  --backlog N               the lines kept for members that are offline (200)
   --spool DIR               where shared files lie until everybody has them (the
                             system's temporary folder)
   --state FILE              keeps groups, members and requests over a restart
   --secret-file FILE        a closed server: its clients must have the same
                             secret, best one that keygen made. Without it
                             everybody on the network can read what is said
+  --no-announce             does not announce the server on the network
 
 SIZE is a number of bytes, or ends in K, M or G. RUST_LOG=debug logs every step,
 RUST_LOG=warn only what is wrong.
@@ -84,7 +88,8 @@ Example:
 const CLIENT_USAGE: &str = "\
 Usage: fernchat client [HOST [PORT]] [OPTION ...]
 
-Joins a group chat, and asks for what is not given. HOST:PORT will do.
+Joins a group chat, and asks for what is not given. HOST:PORT will do. Without
+HOST it looks for a server on this network.
 
   --name NAME           the user name
   --group GROUP         the group; the first to name it administers it
@@ -104,7 +109,6 @@ Every line is said to the group, except the commands that /help lists. From a
 pipe, user name and group are the first two lines.
 
 Example:
-  fernchat client 192.168.1.20 8000
   fernchat client 192.168.1.20 8000 --name alice --group team --log team.log";
 
 const RELAY_USAGE: &str = "\
@@ -119,6 +123,7 @@ environment variable PORT, unless they are given.
                       at most 256M)
   --pause MS          the least time between two messages for one client, in
                       milliseconds (5); 0, if all clients are fernchat's
+  --no-announce       does not announce the relay on the network
 
 Example:
   fernchat relay 0.0.0.0 12345";
@@ -166,6 +171,16 @@ from standard input.
 Example:
   fernchat keygen lesson.key
   fernchat token gAAAAABl...Zg== --key-file lesson.key";
+
+const FIND_USAGE: &str = "\
+Usage: fernchat find
+
+Lists the servers and relays that announce themselves on this network, one a
+line: what it is, its address and port, and its name. This takes two seconds.
+Anybody can announce anything, so a name proves nothing.
+
+Example:
+  fernchat find";
 
 /// The port of the relay, where nothing else is said.
 const RELAY_PORT: u16 = 12345;
@@ -226,6 +241,7 @@ fn command(parser: &mut Parser, usage: &mut &str) -> Result<Args, ArgsError> {
         Some("relay-client") => (RELAY_CLIENT_USAGE, relay_client),
         Some("keygen") => (KEYGEN_USAGE, keygen),
         Some("token") => (TOKEN_USAGE, token),
+        Some("find") => (FIND_USAGE, find),
         _ => return Err(format!("no command is called '{}'", command.to_string_lossy()).into()),
     };
     *usage = its_usage;
@@ -234,6 +250,7 @@ fn command(parser: &mut Parser, usage: &mut &str) -> Result<Args, ArgsError> {
 
 fn server(parser: &mut Parser) -> Result<Args, ArgsError> {
     let mut settings = ServerSettings::new(String::new(), 0);
+    let mut is_announced = true;
     let values = options(parser, 2, |option, parser| {
         match option {
             "max-clients" => settings.max_clients = parser.value()?.parse_with(at_least_one)?,
@@ -246,6 +263,7 @@ fn server(parser: &mut Parser) -> Result<Args, ArgsError> {
             "spool" => settings.spool = parser.value()?.into(),
             "secret-file" => settings.secret_file = Some(parser.value()?.into()),
             "state" => settings.state = Some(parser.value()?.into()),
+            "no-announce" => is_announced = false,
             _ => return Ok(false),
         }
         Ok(true)
@@ -253,7 +271,11 @@ fn server(parser: &mut Parser) -> Result<Args, ArgsError> {
     let (host, port) = address(values, SERVER_PORT)?;
     let missing = "the HOST is missing: 0.0.0.0 is all addresses of this machine";
     (settings.host, settings.port) = (host.ok_or(missing)?, port);
-    Ok(Args::Server(settings))
+    let kind = match settings.secret_file {
+        None => Kind::Chat,
+        Some(_) => Kind::ClosedChat,
+    };
+    Ok(Args::Server(settings, is_announced.then_some(kind)))
 }
 
 fn client(parser: &mut Parser) -> Result<Args, ArgsError> {
@@ -287,7 +309,7 @@ fn client(parser: &mut Parser) -> Result<Args, ArgsError> {
         values.extend(given.or(server));
     }
     let (host, port) = address(values, SERVER_PORT)?;
-    if host.is_none() && !is_interactive() {
+    if host.is_none() && !is_interactive() && cfg!(not(feature = "discovery")) {
         return Err(format!("the HOST is missing; {SERVER} may name it, too").into());
     }
     (settings.host, settings.port) = (host.unwrap_or_default(), port);
@@ -296,11 +318,13 @@ fn client(parser: &mut Parser) -> Result<Args, ArgsError> {
 
 fn relay(parser: &mut Parser) -> Result<Args, ArgsError> {
     let (mut max_clients, mut memory, mut pause) = (1000, None, PAUSE);
+    let mut is_announced = true;
     let values = options(parser, 2, |option, parser| {
         match option {
             "max-clients" => max_clients = parser.value()?.parse_with(at_least_one)?,
             "memory" => memory = Some(parser.value()?.parse_with(size)?),
             "pause" => pause = parser.value()?.parse_with(milliseconds)?,
+            "no-announce" => is_announced = false,
             _ => return Ok(false),
         }
         Ok(true)
@@ -312,13 +336,14 @@ fn relay(parser: &mut Parser) -> Result<Args, ArgsError> {
         _ => RELAY_PORT,
     };
     let (host, port) = address(values, default_port)?;
-    Ok(Args::Relay(RelaySettings {
+    let settings = RelaySettings {
         host: host.unwrap_or_else(|| "0.0.0.0".into()),
         port,
         max_clients,
         memory,
         pause,
-    }))
+    };
+    Ok(Args::Relay(settings, is_announced.then_some(Kind::Relay)))
 }
 
 fn relay_client(parser: &mut Parser) -> Result<Args, ArgsError> {
@@ -340,6 +365,11 @@ fn relay_client(parser: &mut Parser) -> Result<Args, ArgsError> {
     let (host, port) = address(options(parser, 2, take)?, RELAY_PORT)?;
     (settings.host, settings.port) = (host.unwrap_or_else(|| "127.0.0.1".into()), port);
     Ok(Args::RelayClient(settings, at_terminal))
+}
+
+fn find(parser: &mut Parser) -> Result<Args, ArgsError> {
+    options(parser, 0, |_, _| Ok(false))?;
+    Ok(Args::Find)
 }
 
 fn keygen(parser: &mut Parser) -> Result<Args, ArgsError> {

@@ -24,7 +24,7 @@
 //! The picture shows the main files of each.
 //!
 //! ```text
-//!                program, args, configuration, log_queue
+//!           program, args, configuration, discovery, log_queue
 //!          ┌────────────────────────┼───────────────────────┐
 //!       server                    client                  relay
 //!   joining  session         joining  link             splitter  client
@@ -54,6 +54,7 @@
 //! | [`terminal`] | the screen that is a terminal, or pipes: the text that a person reads | the protocol |
 //! | [`typed`] | the commands of both clients, and what a typed line means | |
 //! | [`configuration`] | two small files: what the person has set, and where the person was last | |
+//! | [`discovery`] | servers that are found on the network without an address | the protocol, server and client |
 //! | [`log_queue`] | the log, which makes nobody wait | |
 //! | [`machine`] | what is asked of the operating system beyond the standard library | |
 //!
@@ -138,6 +139,7 @@
 mod args;
 mod client;
 mod configuration;
+mod discovery;
 pub mod guide;
 mod log_queue;
 mod machine;

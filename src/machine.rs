@@ -332,6 +332,22 @@ fn number_in<T: FromStr>(path: impl AsRef<Path>) -> Option<T> {
     std::fs::read_to_string(path).ok()?.trim().parse().ok()
 }
 
+/// The name of this machine.
+pub(crate) fn host_name() -> String {
+    #[cfg(unix)]
+    let name = rustix::system::uname()
+        .nodename()
+        .to_string_lossy()
+        .into_owned();
+    #[cfg(not(unix))]
+    let name = std::env::var("COMPUTERNAME").unwrap_or_default();
+    if name.is_empty() {
+        "fernchat".into()
+    } else {
+        name
+    }
+}
+
 /// The addresses of this machine at which others can reach it, the most likely one first: that of the default route, then IPv4.
 pub(crate) fn addresses() -> Vec<IpAddr> {
     // If the system does not tell its addresses, that is no reason not to start.

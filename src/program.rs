@@ -9,13 +9,15 @@ use chrono::{DateTime, Local};
 
 use crate::args::{self, Args};
 use crate::client;
+use crate::discovery::mdns::Announcement;
+use crate::discovery::{self, Kind};
 use crate::log_queue;
 use crate::machine;
 use crate::net::listener::Service;
 use crate::relay::{self, Relay};
 use crate::seal::{Anatomy, Key, hex};
 use crate::server::Server;
-use crate::terminal::Terminal;
+use crate::terminal::{Terminal, is_interactive};
 use crate::terminal::style::harmless;
 
 /// Does what the command line says. Returns the exit code: 0, 1 for an error, 2 for wrong arguments.
@@ -37,15 +39,23 @@ pub fn run() -> ExitCode {
 
 fn start(args: Args) -> Result<(), String> {
     log_queue::set_up(match args {
-        Args::Server(_) | Args::Relay(_) => "info",
+        Args::Server(..) | Args::Relay(..) => "info",
         _ => "warn",
     });
     match args {
-        Args::Server(settings) => serve(Server::bind(settings).map_err(|error| error.to_string())?),
-        Args::Client(settings, terminal) => {
+        Args::Server(settings, announced) => serve(Server::bind(settings)?, announced),
+        Args::Client(mut settings, terminal) => {
+            if settings.host.is_empty() {
+                match discovery::choose() {
+                    Ok(found) => (settings.host, settings.port) = (found.host, found.port),
+                    // The client asks for the address.
+                    Err(error) if is_interactive() => print_line(&error)?,
+                    Err(error) => return Err(error),
+                }
+            }
             client::run(settings, Box::new(Terminal::new(terminal)?))
         }
-        Args::Relay(settings) => serve(Relay::bind(settings).map_err(|error| error.to_string())?),
+        Args::Relay(settings, announced) => serve(Relay::bind(settings)?, announced),
         Args::RelayClient(settings, terminal) => {
             relay::client::run(settings, Box::new(Terminal::new(terminal)?))
         }
@@ -58,6 +68,7 @@ fn start(args: Args) -> Result<(), String> {
             ))
         }
         Args::Token(token, key_file) => show_token(token, key_file.as_deref()),
+        Args::Find => print_line(&discovery::list()?),
         Args::Print(text) => print_line(&text),
     }
 }
@@ -119,8 +130,9 @@ fn show_token(token: Option<String>, key_file: Option<&Path>) -> Result<(), Stri
     })
 }
 
-/// Runs a service until Ctrl-C, SIGTERM or SIGHUP. A second one ends the program at once.
-fn serve(service: impl Service + 'static) -> Result<(), String> {
+/// Runs a service until Ctrl-C, SIGTERM or SIGHUP. A second one ends the program at once. Until then it is announced on the network, unless it
+/// is to stay unannounced.
+fn serve(service: impl Service + 'static, announced: Option<Kind>) -> Result<(), String> {
     // It lives as long as the program, like the handler that stops it.
     let service: &'static _ = Box::leak(Box::new(service));
     let mut n_signals = 0;
@@ -133,6 +145,8 @@ fn serve(service: impl Service + 'static) -> Result<(), String> {
     })
     .map_err(|error| error.to_string())?;
     print_line(&reach(service))?;
+    let address = service.listener().address();
+    let _announcement = announced.and_then(|kind| Announcement::start(kind, address));
     service
         .listener()
         .run(service)

@@ -10,7 +10,7 @@ use fernchat::wire::command::word_of;
 
 /// Where a file lies, and the modules that it may use beside its own. The first row that fits counts.
 /// A row names only modules of rows above it, so there is no circle. `program`, `args` and `lib` may use all.
-const ARROWS: [(&str, &str); 14] = [
+const ARROWS: [(&str, &str); 15] = [
     ("guide/", ""),
     ("machine.rs", ""),
     ("log_queue.rs", "machine"),
@@ -20,6 +20,7 @@ const ARROWS: [(&str, &str); 14] = [
     ("net/", "machine"),
     ("screen.rs", "wire"),
     ("terminal/", "machine wire screen"),
+    ("discovery/", "machine wire screen terminal"),
     ("server/", "machine wire seal net"),
     ("typed.rs", "machine screen"),
     (
@@ -32,7 +33,7 @@ const ARROWS: [(&str, &str); 14] = [
 ];
 
 /// Dependencies that are used in one place.
-const HOMES: [(&str, &str); 11] = [
+const HOMES: [(&str, &str); 12] = [
     ("aes::", "seal/"),
     ("fernet::", "seal/"),
     ("pbkdf2::", "seal/"),
@@ -44,6 +45,7 @@ const HOMES: [(&str, &str); 11] = [
     ("signal_hook::", "machine.rs"),
     ("env_logger::", "log_queue.rs"),
     ("if_addrs::", "machine.rs"),
+    ("mdns_sd::", "discovery/mdns.rs"),
 ];
 
 /// Each file below this folder that ends like this: its path there, and its text.

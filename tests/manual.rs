@@ -8,7 +8,7 @@ use std::process::{Command, Output};
 
 use support::{fernchat, folder};
 
-const COMMANDS: [&[&str]; 7] = [
+const COMMANDS: [&[&str]; 8] = [
     &[],
     &["server"],
     &["client"],
@@ -16,6 +16,7 @@ const COMMANDS: [&[&str]; 7] = [
     &["relay-client"],
     &["keygen"],
     &["token"],
+    &["find"],
 ];
 
 fn help(command: &[&str]) -> String {

@@ -11,12 +11,13 @@ _fernchat() {
     --max-clients | --memory | --max-file | --python-file-limit | --max-receive | --backlog | --pause | --name | --group) return ;;
     *)
       case $COMP_CWORD:${COMP_WORDS[1]} in
-        1:*) words='server client relay relay-client keygen token --help --version' ;;
-        *:server) words='--max-clients --memory --max-file --python-file-limit --backlog --spool --state --secret-file --help' ;;
+        1:*) words='server client find relay relay-client keygen token --help --version' ;;
+        *:server) words='--max-clients --memory --max-file --python-file-limit --backlog --spool --state --secret-file --no-announce --help' ;;
         *:client) words="--name --group --downloads --max-receive --identity --no-reconnect --secret-file --room-key-file --no-news $terminal" ;;
-        *:relay) words='--max-clients --memory --pause --help' ;;
+        *:relay) words='--max-clients --memory --pause --no-announce --help' ;;
         *:relay-client) words="--key-file --name --no-reconnect $terminal" ;;
         *:token) words='--key-file --help' ;;
+        *:find) words='--help' ;;
         *:keygen) compopt -o default && words='--help' ;;
       esac
       ;;

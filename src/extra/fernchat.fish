@@ -5,6 +5,7 @@ complete -c fernchat -l help -d 'tells more'
 complete -c fernchat -n __fish_use_subcommand -l version -d 'prints the version'
 complete -c fernchat -n __fish_use_subcommand -a server -d "run a group chat's server"
 complete -c fernchat -n __fish_use_subcommand -a client -d 'join a group chat'
+complete -c fernchat -n __fish_use_subcommand -a find -d 'list the servers on this network'
 complete -c fernchat -n __fish_use_subcommand -a relay -d 'run a relay'
 complete -c fernchat -n __fish_use_subcommand -a relay-client -d 'talk over a relay'
 complete -c fernchat -n __fish_use_subcommand -a keygen -d 'make a key'
@@ -20,6 +21,7 @@ complete -c fernchat -n $server -l spool -x -a '(__fish_complete_directories)' -
 set -l relay '__fish_seen_subcommand_from relay'
 complete -c fernchat -n $relay -l pause -x -d 'the least time between two messages'
 complete -c fernchat -n '__fish_seen_subcommand_from server relay' -l memory -x -d 'the memory for what is held for clients'
+complete -c fernchat -n '__fish_seen_subcommand_from server relay' -l no-announce -d 'no announcement on the network'
 complete -c fernchat -n '__fish_seen_subcommand_from server relay' -l max-clients -x -d 'at most so many clients'
 
 set -l client '__fish_seen_subcommand_from client'

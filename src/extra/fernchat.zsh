@@ -12,7 +12,7 @@ local -a terminal=(
 )
 
 if (( CURRENT == 2 )); then
-  _values 'command' 'server[run a group chat'\''s server]' 'client[join a group chat]' 'relay[run a relay]' \
+  _values 'command' 'server[run a group chat'\''s server]' 'client[join a group chat]' 'find[list the servers on this network]' 'relay[run a relay]' \
     'relay-client[talk over a relay]' 'keygen[make a key]' 'token[show what is in a token]' '--help[tells more]' '--version[prints the version]'
   return
 fi
@@ -24,7 +24,7 @@ case $command in
   server)
     _arguments '1:host:_hosts' '2:port:' '--max-clients[at most so many clients]:number:' '--memory[the memory for what is held for clients]:size:' '--max-file[the largest file]:size:' \
       '--python-file-limit[the largest file for a Python client]:size:' '--backlog[lines kept for members that are offline]:number:' '--spool[where shared files lie]:folder:_files -/' '--state[keeps the groups over a restart]:file:_files' \
-      '--secret-file[a closed server]:file:_files' '--help[tells more]'
+      '--secret-file[a closed server]:file:_files' '--no-announce[no announcement on the network]' '--help[tells more]'
     ;;
   client)
     _arguments '1:host:_hosts' '2:port:' '--name[the user name]:name:' '--group[the group]:group:' \
@@ -33,11 +33,12 @@ case $command in
     ;;
   relay)
     _arguments '1:address:_hosts' '2:port:' '--max-clients[at most so many clients]:number:' '--memory[the memory for what is held for clients]:size:' \
-      '--pause[the least time between two messages]:milliseconds:' '--help[tells more]'
+      '--pause[the least time between two messages]:milliseconds:' '--no-announce[no announcement on the network]' '--help[tells more]'
     ;;
   relay-client)
     _arguments '1:host:_hosts' '2:port:' '--key-file[the key]:file:_files' '--name[the name]:name:' '--no-reconnect[end when the connection breaks]' $terminal
     ;;
   token) _arguments '1:token:' '--key-file[the key]:file:_files' '--help[tells more]' ;;
+  find) _arguments '--help[tells more]' ;;
   keygen) _arguments '1:file:_files' '--help[tells more]' ;;
 esac

@@ -194,6 +194,17 @@
 //! name of the file. A receiver shows a line as sealed only if it opens, is a line for this group, and NAME is the name under which the
 //! server delivered it. The same goes for a file, its sender and its name; a Python server does not say who the sender is. A number that is
 //! not above the last one of its run is marked, and a date that is not today's is shown (`client/room_key.rs`).
+//!
+//! # Announcements
+//! A fernchat server announces itself by multicast DNS (RFC 6762) as a service (RFC 6763), and its clients look for it there. Python programs
+//! neither announce nor look. A server that listens on loopback only is not announced.
+//!
+//! | service | what it is |
+//! | --- | --- |
+//! | `_fernchat._tcp` | a chat server; its TXT record says `access=open`, or `access=closed` if it is a closed server |
+//! | `_fernchat-relay._tcp` | a relay; `access=open` |
+//!
+//! The instance is the name of the machine. If it is taken, ` (2)` follows. Nothing in an announcement is proven.
 
 pub mod bytes;
 pub mod command;
