@@ -4,6 +4,7 @@
 # make bench, idle, burst        measure how fast lines reach a group, what idle clients cost, and the relay's pause
 # make guesses                   measures how many phrases one core can try against a closed server
 # make bigfile, vanished, soak   long tests: a file of 1 GiB, peers that vanish, fifty busy clients
+# make discovery                 servers that are found without an address, beside avahi
 # make fuzz, make small          random bytes for every parser; a server with 32 MB of memory
 # make static, msrv, cross       one static program; the oldest Rust that builds it; every supported system
 # make dist                      an archive with all packages, which builds without a network
@@ -27,7 +28,7 @@ CHECK_PREFIX = @case "$$PREFIX" in \
   *[\"\'\\%\$$\|\&]*) echo "error: a PREFIX has none of the characters \" ' \\ % \$$ | &" >&2; exit 1 ;; \
   /*) ;; *) echo "error: PREFIX is a path from the root on, such as /usr/local, and not '$$PREFIX'" >&2; exit 1 ;; esac
 
-.PHONY: run install uninstall test check bench idle guesses burst bigfile vanished soak fuzz build \
+.PHONY: run install uninstall test check bench idle guesses burst bigfile vanished discovery soak fuzz build \
   static msrv cross small dist
 
 # Starts a server on this machine and a client in this terminal. The server stops when the client does.
@@ -83,7 +84,7 @@ $(PYTHON):
 check:
 	cargo fmt --check
 	cargo clippy --locked --all-targets --all-features -- -D warnings
-	cargo clippy --locked --test bigfile --test vanished --test soak -- -D warnings
+	cargo clippy --locked --test bigfile --test vanished --test discovery --test soak -- -D warnings
 	RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps
 	$(MAKE) test
 	$(MAKE) fuzz
@@ -111,6 +112,10 @@ bigfile:
 # Takes the link between two ends down, in a network namespace. Both ends must notice within 90 s. Needs root and iproute2.
 vanished:
 	cargo test --locked --test vanished
+
+# Servers are found without an address, in network namespaces and beside avahi. Needs root, iproute2, avahi-daemon and avahi-utils.
+discovery:
+	cargo test --locked --test discovery
 
 # Fifty clients talk, share files, lose their connections and are killed, for SECONDS. SEED chooses the random numbers.
 soak:

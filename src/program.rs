@@ -47,7 +47,7 @@ fn start(args: Args) -> Result<(), String> {
         Args::Client(mut settings, terminal) => {
             if settings.host.is_empty() {
                 match discovery::choose() {
-                    Ok(found) => (settings.host, settings.port) = (found.host, found.port),
+                    Ok(found) => (settings.host, settings.port) = found,
                     // The client asks for the address.
                     Err(error) if is_interactive() => print_line(&error)?,
                     Err(error) => return Err(error),

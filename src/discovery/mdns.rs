@@ -23,6 +23,9 @@ use crate::terminal::style::harmless;
 const CHAT: &str = "_fernchat._tcp.local.";
 const RELAY: &str = "_fernchat-relay._tcp.local.";
 
+/// The key of the name that people see.
+const NAME: &str = "name";
+
 /// The key that says who may join, and its value where that takes a secret.
 const ACCESS: &str = "access";
 const CLOSED: &str = "closed";
@@ -36,8 +39,11 @@ const TURN: Duration = Duration::from_millis(20);
 /// How many servers a search finds at most. A stranger could announce any number.
 const MAX_FOUND: usize = 100;
 
+/// How many addresses of a server are kept.
+const MAX_ADDRESSES: usize = 4;
+
 /// How often the records are counted that others have sent, and how many may be kept. A record has some hundred bytes.
-const COUNT_TIME: Duration = Duration::from_secs(1);
+const COUNT_TIME: Duration = Duration::from_millis(250);
 const MAX_RECORDS: i64 = 10_000;
 
 /// How long the package may take to answer, also to say goodbye.
@@ -86,29 +92,26 @@ impl Drop for Announcement {
 }
 
 fn service(kind: Kind, address: SocketAddr) -> mdns_sd::Result<ServiceInfo> {
-    let mut name = machine::host_name();
-    // It has at most 63 bytes. If another machine has the same name, " (2)" must fit, too.
-    while name.len() > 50 {
-        name.pop();
-    }
+    let name = machine::host_name();
     let (service, access) = match kind {
         Kind::Chat => (CHAT, "open"),
         Kind::ClosedChat => (CHAT, CLOSED),
         Kind::Relay => (RELAY, "open"),
     };
-    // A name that nobody else has: that of this machine may be announced by another program.
+    // Names that nobody else has, also over another link: two machines may have one name, and another program may announce that of this one.
     let random = RandomState::new().build_hasher().finish();
-    let host = format!("fernchat-{random:016x}.local.");
+    let instance = format!("fernchat-{random:016x}");
+    let host = format!("{instance}.local.");
     let everywhere = address.ip().is_unspecified();
     let ips = if everywhere {
         Vec::new()
     } else {
         vec![address.ip()]
     };
-    let properties = [(ACCESS, access)];
+    let properties = [(NAME, name.as_str()), (ACCESS, access)];
     let mut service = ServiceInfo::new(
         service,
-        &name,
+        &instance,
         &host,
         &ips[..],
         address.port(),
@@ -128,7 +131,7 @@ fn service(kind: Kind, address: SocketAddr) -> mdns_sd::Result<ServiceInfo> {
 
 /// Announces until `stopped` is disconnected.
 fn announcing_loop(service: &ServiceInfo, stopped: &Receiver<()>) {
-    let name = harmless(&instance(service.get_fullname(), service.get_type()));
+    let name = harmless(&machine::host_name());
     info!("announced on the network as {name}; --no-announce prevents this");
     let mut daemon = None;
     loop {
@@ -216,14 +219,17 @@ fn read(service: &ResolvedService) -> Option<Found> {
             _ if is_closed => Kind::ClosedChat,
             _ => Kind::Chat,
         },
-        name: instance(service.get_fullname(), &service.ty_domain),
-        host: best(service.get_addresses())?,
+        name: match service.get_property_val_str(NAME) {
+            Some(name) => name.into(),
+            None => instance(service.get_fullname(), &service.ty_domain),
+        },
+        hosts: in_order(service.get_addresses())?,
         port: service.get_port(),
     })
 }
 
-/// The address to connect to: IPv4 first, and link-local ones last.
-fn best(addresses: &HashSet<ScopedIp>) -> Option<String> {
+/// The addresses to connect to: IPv4 first, and link-local ones last. `None`: there are none.
+fn in_order(addresses: &HashSet<ScopedIp>) -> Option<Vec<String>> {
     let order = |address: &&ScopedIp| {
         let is_link_local = match address.to_ip_addr() {
             IpAddr::V4(ip) => ip.is_link_local(),
@@ -231,10 +237,13 @@ fn best(addresses: &HashSet<ScopedIp>) -> Option<String> {
         };
         (address.is_ipv6(), is_link_local, address.to_string())
     };
-    addresses.iter().min_by_key(order).map(ScopedIp::to_string)
+    let mut addresses: Vec<&ScopedIp> = addresses.iter().collect();
+    addresses.sort_by_key(order);
+    addresses.truncate(MAX_ADDRESSES);
+    (!addresses.is_empty()).then(|| addresses.iter().map(ToString::to_string).collect())
 }
 
-/// The name of an instance: what stands before its service.
+/// The name of an instance, where nothing else is said: what stands before its service.
 fn instance(full_name: &str, service: &str) -> String {
     let name = full_name.strip_suffix(service).unwrap_or(full_name);
     name.strip_suffix('.').unwrap_or(name).to_owned()

@@ -17,12 +17,17 @@ pub(crate) mod mdns;
 pub(crate) mod mdns;
 
 use std::fmt::{self, Display};
+use std::net::{TcpStream, ToSocketAddrs};
+use std::time::Duration;
 
 use self::mdns::find;
 use crate::screen::shortened;
 use crate::terminal;
 use crate::terminal::style::harmless;
 use crate::wire::name::MAX_NAME_CHARACTERS;
+
+/// How long a server may take to answer at one of its addresses, if it has several.
+const ANSWER_TIME: Duration = Duration::from_secs(1);
 
 /// What is announced.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -52,8 +57,8 @@ pub(crate) struct Found {
     pub kind: Kind,
     /// Its name, as it was announced. It is not harmless.
     pub name: String,
-    /// Its address.
-    pub host: String,
+    /// Its addresses, the most promising one first. There is one at least.
+    pub hosts: Vec<String>,
     /// Its port.
     pub port: u16,
 }
@@ -63,13 +68,25 @@ impl Found {
     fn shown_name(&self) -> String {
         harmless(&shortened(&self.name, MAX_NAME_CHARACTERS)).replace('\t', " ")
     }
+
+    /// The first address at which it answers, or else the first one. Over a link, a machine may announce an address of another link.
+    fn reachable_host(&self) -> String {
+        let answers = |host: &&String| {
+            let address = (host.as_str(), self.port).to_socket_addrs();
+            let address = address.ok().and_then(|mut addresses| addresses.next());
+            address.is_some_and(|to| TcpStream::connect_timeout(&to, ANSWER_TIME).is_ok())
+        };
+        let only = self.hosts.len() == 1;
+        let host = self.hosts.iter().find(|host| only || answers(host));
+        host.unwrap_or(&self.hosts[0]).clone()
+    }
 }
 
 /// `KIND  HOST PORT  NAME`. The name is last, because it may hold blanks.
 impl Display for Found {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let kind = self.kind.to_string();
-        let address = format!("{} {}", self.host, self.port);
+        let address = format!("{} {}", self.hosts[0], self.port);
         write!(f, "{kind:<11}  {address:<21}  {}", self.shown_name())
     }
 }
@@ -87,11 +104,11 @@ pub(crate) fn list() -> Result<String, String> {
     Ok(lines.join("\n"))
 }
 
-/// The server that a client without an address joins: the only one, or the one that the person chooses.
+/// Host and port of the server that a client without an address joins: the only one, or the one that the person chooses.
 ///
 /// # Errors
 /// There is none, or nobody is there to choose.
-pub(crate) fn choose() -> Result<Found, String> {
+pub(crate) fn choose() -> Result<(String, u16), String> {
     terminal::print("Looking for chat servers on this network.");
     let mut found = find()?;
     found.retain(|one| one.kind != Kind::Relay);
@@ -113,12 +130,10 @@ pub(crate) fn choose() -> Result<Found, String> {
         }
     };
     let one = found.swap_remove(at);
-    let (name, host, port) = (one.shown_name(), &one.host, one.port);
-    terminal::print(&format!(
-        "Joining the {} {name} at {host} {port}.",
-        one.kind
-    ));
-    Ok(one)
+    let (kind, name, port) = (one.kind, one.shown_name(), one.port);
+    let host = one.reachable_host();
+    terminal::print(&format!("Joining the {kind} {name} at {host} {port}."));
+    Ok((host, port))
 }
 
 #[cfg(test)]
@@ -130,7 +145,7 @@ mod tests {
         let mut found = Found {
             kind: Kind::ClosedChat,
             name: "the garden".into(),
-            host: "192.168.1.20".into(),
+            hosts: vec!["192.168.1.20".into()],
             port: 8000,
         };
         assert_eq!(

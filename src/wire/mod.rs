@@ -201,10 +201,11 @@
 //!
 //! | service | what it is |
 //! | --- | --- |
-//! | `_fernchat._tcp` | a chat server; its TXT record says `access=open`, or `access=closed` if it is a closed server |
-//! | `_fernchat-relay._tcp` | a relay; `access=open` |
+//! | `_fernchat._tcp` | a chat server |
+//! | `_fernchat-relay._tcp` | a relay |
 //!
-//! The instance is the name of the machine. If it is taken, ` (2)` follows. Nothing in an announcement is proven.
+//! The TXT record has two words: `name=NAME`, the name that people see, which is that of the machine; and `access=closed` for a closed server, or
+//! `access=open`. The name of the instance and of the host are `fernchat-` and random digits, so no two are the same. Nothing in an announcement is proven.
 
 pub mod bytes;
 pub mod command;
