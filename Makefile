@@ -7,6 +7,7 @@
 # make discovery                 servers that are found without an address, beside avahi
 # make fuzz, make small          random bytes for every parser; a server with 32 MB of memory
 # make static, msrv, cross       one static program; the oldest Rust that builds it; every supported system
+# make packages, packages-test   what people without Rust install; and whether it can be installed, run and removed
 # make dist                      an archive with all packages, which builds without a network
 
 PORT ?= 8000
@@ -29,7 +30,7 @@ CHECK_PREFIX = @case "$$PREFIX" in \
   /*) ;; *) echo "error: PREFIX is a path from the root on, such as /usr/local, and not '$$PREFIX'" >&2; exit 1 ;; esac
 
 .PHONY: run install uninstall test check bench idle guesses burst bigfile vanished discovery soak fuzz build \
-  static msrv cross small dist
+  static msrv cross small packages packages-test dist
 
 # Starts a server on this machine and a client in this terminal. The server stops when the client does.
 # The client also takes its lines from a pipe:  printf 'alice\nteam\nhello\n' | make run
@@ -148,6 +149,13 @@ small:
 	cargo test --locked --release --test small
 	$(SOFT) test --locked --lib --features sha2/force-soft --target-dir target/soft
 	$(SOFT) test --locked --release --test small --features sha2/force-soft --target-dir target/soft -- seal
+
+# Makes the packages for people without Rust, from the last commit: wheels, a .deb, a .tar.gz for each architecture, a .zip for Windows.
+# Needs PyPI for maturin, and gcc-mingw-w64-x86-64 for Windows. Then tries them, which takes root and as long again.
+packages:
+	src/extra/packages/make.sh
+packages-test:
+	tests/packages.sh
 
 # Makes an archive of the source with every package it needs, unpacks it, and builds it without a network.
 VERSION = $(shell sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml)
