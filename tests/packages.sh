@@ -114,8 +114,9 @@ else
   system=$OUT/debian
   # A fresh one takes some minutes, so it is kept; each test has a copy.
   [ -d "$system" ] || {
-    mirror=$(apt-get indextargets --format '$(REPO_URI)' "Codename: bookworm" | head -n 1)
-    mmdebstrap --quiet --variant=apt --include=systemd,systemd-sysv,dbus bookworm "$system.new" "$mirror" && mv "$system.new" "$system"
+    release=$(sed -n 's/^VERSION_CODENAME=//p' /etc/os-release)
+    mirror=$(apt-get indextargets --format '$(REPO_URI)' "Codename: $release" | head -n 1)
+    mmdebstrap --quiet --variant=apt --include=systemd,systemd-sysv,dbus "$release" "$system.new" "$mirror" && mv "$system.new" "$system"
   }
   cp -a "$system" "$PLACE/debian"
   cp "$deb" "$PLACE/debian/one.deb"
