@@ -36,7 +36,7 @@ talks() {
     sleep 0.1
   done
   [ -n "$port" ] || fail "the server does not listen: $(cat "$log" "$log.errors")"
-  XDG_CONFIG_HOME=$PLACE/config "$@" client 127.0.0.1 "$port" --name alice --group team <<<'/members' | tr -d '\r' | grep -qx 'members: alice'
+  XDG_CONFIG_HOME=$PLACE/config "$@" client 127.0.0.1 "$port" --name alice --group team <<<'/members' | tr -d '\r' | grep -x 'members: alice' >/dev/null
   kill -INT $server
   wait $server || true
 }
@@ -49,7 +49,7 @@ python3 -m venv "$PLACE/venv"
 "$PLACE/venv/bin/pip" install --quiet --disable-pip-version-check --no-index "$wheel"
 [ "$("$PLACE/venv/bin/fernchat" --version)" = "fernchat $VERSION" ]
 talks "$PLACE/venv/bin/fernchat"
-"$PLACE/venv/bin/pip" show --files fernchat | grep -q 'licenses/THIRD-PARTY.txt'
+"$PLACE/venv/bin/pip" show --files fernchat | grep "licenses/THIRD-PARTY.txt" >/dev/null
 "$PLACE/venv/bin/pip" uninstall --quiet --yes fernchat
 [ ! -e "$PLACE/venv/bin/fernchat" ]
 proven "${wheel##*/}: installed, run and removed"
@@ -59,7 +59,8 @@ for architecture in x86_64 aarch64; do
   archive=$OUT/fernchat-$VERSION-$architecture-linux.tar.gz
   if [ ! -f "$archive" ]; then skip "no ${archive##*/} was made"; continue; fi
   folder=$PLACE/$architecture
-  mkdir "$folder" && tar -C "$folder" -xzf "$archive" --strip-components=1
+  # The server keeps files there.
+  mkdir -p "$folder/tmp" && tar -C "$folder" -xzf "$archive" --strip-components=1
   grep -q 'fernet .*MPL-2.0' "$folder/THIRD-PARTY.txt"
   run=(chroot "$folder" /fernchat)
   if [ $architecture != "$(uname -m)" ]; then
@@ -128,13 +129,13 @@ set -ex
 export DEBIAN_FRONTEND=noninteractive HOME=/root
 joins() { for n in $(seq 100); do printf 'alice\nteam\n/members\n' | fernchat client 127.0.0.1 8000 && return; sleep 0.2; done; false; }
 process() { systemctl show --property MainPID --value fernchat; }
-apt-get install --yes --no-download /one.deb
+apt-get install --yes /one.deb
 fernchat --version
 test "$(systemctl is-active fernchat)" = inactive
 systemctl enable --now fernchat
 joins | grep 'The group team is new'
 before=$(process)
-apt-get install --yes --no-download /two.deb
+apt-get install --yes /two.deb
 test "$(systemctl is-active fernchat)" = active
 test "$(process)" != "$before"
 joins | grep 'You are in the group team'
@@ -142,7 +143,7 @@ apt-get remove --yes fernchat
 test ! -e /usr/bin/fernchat
 test "$(systemctl is-active fernchat)" = inactive
 test -s /var/lib/private/fernchat/groups
-apt-get install --yes --no-download /two.deb
+apt-get install --yes /two.deb
 apt-get purge --yes fernchat
 test ! -e /var/lib/private/fernchat
 test -z "$(find / -xdev -name '*fernchat*' -not -path '/root/*' -not -path '/var/log/*')"
