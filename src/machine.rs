@@ -333,6 +333,7 @@ fn number_in<T: FromStr>(path: impl AsRef<Path>) -> Option<T> {
 }
 
 /// The name of this machine.
+#[cfg(feature = "discovery")]
 pub(crate) fn host_name() -> String {
     #[cfg(unix)]
     let name = rustix::system::uname()

@@ -8,7 +8,8 @@
 #   fernchat_VERSION_ARCH.deb            for Debian, and what comes from it
 #   SHA256SUMS                           their checksums
 #
-# It is all made from the last commit. Two runs give the same bytes: times are those of the commit, and paths are not in the programs.
+# It is all made from the last commit. Two runs give the same bytes: times are those of the commit, and paths are not in the programs. Only the
+# program for Windows differs, in its time stamp and its table of imports.
 set -euo pipefail
 cd "$(dirname "$0")/../../.."
 
