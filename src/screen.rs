@@ -62,6 +62,9 @@ pub trait Screen: Send + Sync {
 
     /// How to leave without a command, as a sentence.
     fn how_to_leave(&self) -> &'static str;
+
+    /// Takes what leaves at a signal. If it cannot be set, a signal ends the program at once.
+    fn at_signal(&self, leave: Box<dyn FnMut() + Send>);
 }
 
 /// Something to be shown.
@@ -699,6 +702,8 @@ impl Screen for Recorder {
     fn how_to_leave(&self) -> &'static str {
         ""
     }
+
+    fn at_signal(&self, _: Box<dyn FnMut() + Send>) {}
 }
 
 #[cfg(test)]

@@ -60,7 +60,7 @@ use crate::wire::frame::WireError;
 use crate::wire::name::{GroupName, NameError, UserName};
 
 /// How a client is set up.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub struct ClientSettings {
     /// The server's host. Empty: the person is asked for the address.
     pub host: String,
@@ -241,11 +241,11 @@ fn check_folder(folder: &Path) -> Result<(), String> {
 fn chat(shared: Shared) -> Result<(), ClientError> {
     let at_joining = Arc::new(OnceLock::<Arc<Sending>>::new());
     let at_signal = Arc::clone(&at_joining);
-    // If it cannot be set, a signal ends the program at once. One can chat all the same.
-    let _ = machine::at_signal(move || match at_signal.get() {
+    let leave = Box::new(move || match at_signal.get() {
         Some(sending) => sending.leave_at_signal(),
         None => sending::end_without_goodbye(Ok(())),
     });
+    shared.screen.at_signal(leave);
     let (shared, (link, frames, standing)) = join_under_some_name(shared)?;
     let shared = &shared;
     let sending = at_joining.get_or_init(|| Arc::new(Sending::new(Arc::clone(shared))));

@@ -123,8 +123,8 @@ pub(crate) fn run(
         changed: Condvar::new(),
     });
     let at_signal = Arc::clone(&chat);
-    // Without the handler a signal kills the program, which does a relay no harm.
-    let _ = machine::at_signal(move || at_signal.leave(Shutdown::Both));
+    let leave = Box::new(move || at_signal.leave(Shutdown::Both));
+    chat.screen.at_signal(leave);
     let (at_second_ctrl_c, at_enter) = (Arc::clone(&chat), Arc::clone(&chat));
     let conversation = Conversation {
         name: chat.settings.host.clone(),

@@ -357,6 +357,11 @@ impl Screen for Terminal {
             None => "Ctrl-C leaves.",
         }
     }
+
+    fn at_signal(&self, leave: Box<dyn FnMut() + Send>) {
+        // If it cannot be set, a signal ends the program at once. One can chat all the same.
+        let _ = machine::at_signal(leave);
+    }
 }
 
 /// Asks a person who has not joined yet, until the answer is one. `None`: nobody is at a terminal, or the input has ended.

@@ -35,7 +35,7 @@ const MAX_WORDS: usize = 1000;
 const MAX_LISTED: usize = 500;
 
 /// Who reads what is shown.
-pub(super) struct Reader<'a> {
+pub(crate) struct Reader<'a> {
     /// The name of the person.
     pub me: &'a str,
     /// How lines look.
@@ -52,7 +52,7 @@ pub(super) struct Reader<'a> {
 
 /// What is shown in one line. It is harmless.
 #[derive(Debug, Default)]
-pub(super) struct Row {
+pub(crate) struct Row {
     /// [`MARK`], or nothing.
     pub mark: &'static str,
     /// The time that is shown where lines have their time. `None`: the present one.
@@ -67,7 +67,7 @@ pub(super) struct Row {
 
 impl Reader<'_> {
     /// The rows for an event. Most have one.
-    pub(super) fn rows(&self, event: Event) -> Vec<Row> {
+    pub(crate) fn rows(&self, event: Event) -> Vec<Row> {
         let row = match event {
             Event::Sealed {
                 who,
