@@ -19,6 +19,8 @@ use crate::relay::client::RelayClientSettings;
 use crate::relay::{PAUSE, RelaySettings};
 use crate::server::ServerSettings;
 use crate::terminal::{Color, TerminalSettings, is_interactive};
+#[cfg(feature = "window")]
+use crate::window::WindowSettings;
 
 /// What the program was asked to do.
 pub(crate) enum Args {
@@ -30,6 +32,9 @@ pub(crate) enum Args {
     Relay(RelaySettings, Option<Kind>),
     /// Join friends at a relay.
     RelayClient(RelayClientSettings, TerminalSettings),
+    /// Chat on a page in the browser.
+    #[cfg(feature = "window")]
+    Window(WindowSettings),
     /// Make a key, in a file or for standard output.
     Keygen(Option<PathBuf>),
     /// Take a token apart: this one, or one from standard input, with the key in this file, if there is one.
@@ -51,6 +56,8 @@ Usage: fernchat COMMAND ...
   fernchat relay-client [HOST [PORT]]    talk with those who share a key
   fernchat keygen [FILE]                 make a key
   fernchat token [TOKEN]                 show what is in a Fernet token
+
+  fernchat window                        do both on a page in the browser
 
 Example:
   fernchat server 0.0.0.0 8000
@@ -149,6 +156,28 @@ Example:
   fernchat keygen friends.key     (once; hand it to your friends by other means)
   fernchat relay-client 192.168.1.20 12345 --key-file friends.key";
 
+#[cfg(feature = "window")]
+const WINDOW_USAGE: &str = "\
+Usage: fernchat window [HOST PORT] [OPTION ...]
+
+Chats on a page in the browser of this machine: in a group, or with friends at a
+relay. The page asks where. Given an address, --name and --group, it joins. The
+program ends a minute after the last page has been closed.
+
+  --no-open             prints the address of the page, and opens no browser
+  --name NAME           the user name
+  --group GROUP         the group; the first to name it administers it
+  --downloads DIR       where received files go (the current folder)
+  --max-receive SIZE    the largest received file that is kept, or none (1G)
+  --identity FILE       the key pair that proves your name
+  --no-reconnect        ends the chat when the connection breaks
+  --secret-file FILE    the secret of a closed server
+  --room-key-file FILE  a key that the members share, and the server lacks
+
+Example:
+  fernchat window
+  fernchat window 192.168.1.20 8000 --name alice --group team";
+
 const KEYGEN_USAGE: &str = "\
 Usage: fernchat keygen [FILE]
 
@@ -239,6 +268,8 @@ fn command(parser: &mut Parser, usage: &mut &str) -> Result<Args, ArgsError> {
         Some("client") => (CLIENT_USAGE, client),
         Some("relay") => (RELAY_USAGE, relay),
         Some("relay-client") => (RELAY_CLIENT_USAGE, relay_client),
+        #[cfg(feature = "window")]
+        Some("window") => (WINDOW_USAGE, window),
         Some("keygen") => (KEYGEN_USAGE, keygen),
         Some("token") => (TOKEN_USAGE, token),
         Some("find") => (FIND_USAGE, find),
@@ -279,28 +310,16 @@ fn server(parser: &mut Parser) -> Result<Args, ArgsError> {
 }
 
 fn client(parser: &mut Parser) -> Result<Args, ArgsError> {
-    let mut settings = ClientSettings {
-        downloads: ".".into(),
-        max_receive: Some(1 << 30),
-        reconnect: true,
-        ..ClientSettings::default()
-    };
+    let mut settings = client_settings();
     let mut at_terminal = TerminalSettings::default();
     let mut server = None;
     let mut take = |option: &str, parser: &mut Parser| {
-        match option {
-            SERVER_KEY => server = Some(parser.value()?),
-            "name" => settings.name = Some(parser.value()?.string()?),
-            "group" => settings.group = Some(parser.value()?.string()?),
-            "downloads" => settings.downloads = parser.value()?.into(),
-            "max-receive" => settings.max_receive = parser.value()?.parse_with(limit)?,
-            "secret-file" => settings.secret_file = Some(parser.value()?.into()),
-            "room-key-file" => settings.room_key_file = Some(parser.value()?.into()),
-            "identity" => settings.identity = Some(parser.value()?.into()),
-            "no-reconnect" => settings.reconnect = false,
-            other => return terminal(other, parser, &mut at_terminal),
+        if option == SERVER_KEY {
+            server = Some(parser.value()?);
+            return Ok(true);
         }
-        Ok(true)
+        Ok(client_option(option, parser, &mut settings)?
+            || terminal(option, parser, &mut at_terminal)?)
     };
     configured(&mut take)?;
     let mut values = options(parser, 2, take)?;
@@ -314,6 +333,55 @@ fn client(parser: &mut Parser) -> Result<Args, ArgsError> {
     }
     (settings.host, settings.port) = (host.unwrap_or_default(), port);
     Ok(Args::Client(settings, at_terminal))
+}
+
+#[cfg(feature = "window")]
+fn window(parser: &mut Parser) -> Result<Args, ArgsError> {
+    let mut client = client_settings();
+    let mut opens_browser = true;
+    let values = options(parser, 2, |option, parser| {
+        match option {
+            "no-open" => opens_browser = false,
+            other => return client_option(other, parser, &mut client),
+        }
+        Ok(true)
+    })?;
+    // Without an address the page asks for it.
+    let (host, port) = address(values, SERVER_PORT)?;
+    (client.host, client.port) = (host.unwrap_or_default(), port);
+    Ok(Args::Window(WindowSettings {
+        client,
+        opens_browser,
+    }))
+}
+
+fn client_settings() -> ClientSettings {
+    ClientSettings {
+        downloads: ".".into(),
+        max_receive: Some(1 << 30),
+        reconnect: true,
+        ..ClientSettings::default()
+    }
+}
+
+/// Takes an option of the group chat's client, wherever the person sees it.
+fn client_option(
+    option: &str,
+    parser: &mut Parser,
+    settings: &mut ClientSettings,
+) -> Result<bool, ArgsError> {
+    match option {
+        "name" => settings.name = Some(parser.value()?.string()?),
+        "group" => settings.group = Some(parser.value()?.string()?),
+        "downloads" => settings.downloads = parser.value()?.into(),
+        "max-receive" => settings.max_receive = parser.value()?.parse_with(limit)?,
+        "secret-file" => settings.secret_file = Some(parser.value()?.into()),
+        "room-key-file" => settings.room_key_file = Some(parser.value()?.into()),
+        "identity" => settings.identity = Some(parser.value()?.into()),
+        "no-reconnect" => settings.reconnect = false,
+        _ => return Ok(false),
+    }
+    Ok(true)
 }
 
 fn relay(parser: &mut Parser) -> Result<Args, ArgsError> {

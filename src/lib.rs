@@ -24,7 +24,7 @@
 //! The picture shows the main files of each.
 //!
 //! ```text
-//!           program, args, configuration, discovery, log_queue
+//!        program, args, configuration, discovery, log_queue ──▶ window
 //!          ┌────────────────────────┼───────────────────────┐
 //!       server                    client                  relay
 //!   joining  session         joining  link             splitter  client
@@ -55,6 +55,7 @@
 //! | [`typed`] | the commands of both clients, and what a typed line means | |
 //! | [`configuration`] | two small files: what the person has set, and where the person was last | |
 //! | [`discovery`] | servers that are found on the network without an address | the protocol, server and client |
+//! | [`window`] | the screen that is a page in the browser: its server on loopback, its form | what the clients do |
 //! | [`log_queue`] | the log, which makes nobody wait | |
 //! | [`machine`] | what is asked of the operating system beyond the standard library | |
 //!
@@ -151,6 +152,8 @@ pub mod seal;
 mod server;
 mod terminal;
 mod typed;
+#[cfg(feature = "window")]
+mod window;
 pub mod wire;
 
 pub use program::run;

@@ -322,6 +322,33 @@ fn field_of_status(process: &Path, name: &str) -> Option<String> {
     Some(value.split_whitespace().next()?.to_owned())
 }
 
+/// Whether the process at the other end of a connection on 127.0.0.1 belongs to this user, or to root. If the system does not say, it does.
+#[cfg(all(feature = "window", target_os = "linux"))]
+pub(crate) fn is_own_connection(socket: &TcpStream) -> bool {
+    let (Ok(peer), Ok(here)) = (socket.peer_addr(), socket.local_addr()) else {
+        return false;
+    };
+    // See proc_net_tcp(5). An IPv4 address in an IPv6 socket stands at the end of the longer number.
+    let number = u32::from_ne_bytes(std::net::Ipv4Addr::LOCALHOST.octets());
+    let ends = [peer, here].map(|end| format!("{number:08X}:{:04X}", end.port()));
+    let owner = |row: &str| {
+        let mut fields = row.split_whitespace().skip(1);
+        let is_end = |end: &String| fields.next().is_some_and(|field| field.ends_with(end));
+        let is_it = ends.iter().all(is_end);
+        fields.nth(4)?.parse::<u32>().ok().filter(|_| is_it)
+    };
+    let tables = ["/proc/net/tcp", "/proc/net/tcp6"].map(std::fs::read_to_string);
+    let mut rows = tables.iter().flatten().flat_map(|table| table.lines());
+    let owner = rows.find_map(owner);
+    owner.is_none_or(|user| user == 0 || user == rustix::process::getuid().as_raw())
+}
+
+/// Whether the process at the other end of a connection on 127.0.0.1 belongs to this user. This system does not say.
+#[cfg(all(feature = "window", not(target_os = "linux")))]
+pub(crate) fn is_own_connection(_socket: &TcpStream) -> bool {
+    true
+}
+
 /// The first port that any user may listen on.
 pub(crate) fn first_free_port() -> u16 {
     number_in("/proc/sys/net/ipv4/ip_unprivileged_port_start").unwrap_or(1024)

@@ -19,6 +19,8 @@ use crate::seal::{Anatomy, Key, hex};
 use crate::server::Server;
 use crate::terminal::{Terminal, is_interactive};
 use crate::terminal::style::harmless;
+#[cfg(feature = "window")]
+use crate::window;
 
 /// Does what the command line says. Returns the exit code: 0, 1 for an error, 2 for wrong arguments.
 pub fn run() -> ExitCode {
@@ -59,6 +61,8 @@ fn start(args: Args) -> Result<(), String> {
         Args::RelayClient(settings, terminal) => {
             relay::client::run(settings, Box::new(Terminal::new(terminal)?))
         }
+        #[cfg(feature = "window")]
+        Args::Window(settings) => window::run(settings),
         Args::Keygen(None) => print_line(Key::generate().as_str()),
         Args::Keygen(Some(path)) => {
             Key::create(&path).map_err(|error| error.to_string())?;

@@ -30,10 +30,14 @@ const ARROWS: [(&str, &str); 15] = [
     ("relay/client.rs", "machine wire seal net screen typed"),
     // The relay is blind: it has no key, and nothing that could open a token.
     ("relay/", "machine wire net"),
+    (
+        "window/",
+        "machine wire seal net screen terminal client relay",
+    ),
 ];
 
 /// Dependencies that are used in one place.
-const HOMES: [(&str, &str); 12] = [
+const HOMES: [(&str, &str); 15] = [
     ("aes::", "seal/"),
     ("fernet::", "seal/"),
     ("pbkdf2::", "seal/"),
@@ -46,6 +50,9 @@ const HOMES: [(&str, &str); 12] = [
     ("env_logger::", "log_queue.rs"),
     ("if_addrs::", "machine.rs"),
     ("mdns_sd::", "discovery/mdns.rs"),
+    ("tungstenite::", "window/socket.rs"),
+    ("sha1::", "window/door.rs"),
+    ("open::that", "window/mod.rs"),
 ];
 
 /// Each file below this folder that ends like this: its path there, and its text.

@@ -14,6 +14,7 @@ const COMMANDS: [&[&str]; 8] = [
     &["client"],
     &["relay"],
     &["relay-client"],
+    &["window"],
     &["keygen"],
     &["token"],
     &["find"],

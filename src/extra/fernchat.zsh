@@ -11,9 +11,16 @@ local -a terminal=(
   '--help[tells more]'
 )
 
+local -a client=(
+  '--name[the user name]:name:' '--group[the group]:group:' '--downloads[where received files go]:folder:_files -/'
+  '--max-receive[the largest file that is kept]:size:' '--identity[the key pair that proves your name]:file:_files'
+  '--no-reconnect[end when the connection breaks]' '--secret-file[the secret of a closed server]:file:_files'
+  '--room-key-file[a key that the server lacks]:file:_files'
+)
+
 if (( CURRENT == 2 )); then
   _values 'command' 'server[run a group chat'\''s server]' 'client[join a group chat]' 'find[list the servers on this network]' 'relay[run a relay]' \
-    'relay-client[talk over a relay]' 'keygen[make a key]' 'token[show what is in a token]' '--help[tells more]' '--version[prints the version]'
+    'relay-client[talk over a relay]' 'window[chat on a page in the browser]' 'keygen[make a key]' 'token[show what is in a token]' '--help[tells more]' '--version[prints the version]'
   return
 fi
 
@@ -27,9 +34,10 @@ case $command in
       '--secret-file[a closed server]:file:_files' '--no-announce[no announcement on the network]' '--help[tells more]'
     ;;
   client)
-    _arguments '1:host:_hosts' '2:port:' '--name[the user name]:name:' '--group[the group]:group:' \
-      '--downloads[where received files go]:folder:_files -/' '--max-receive[the largest file that is kept]:size:' '--identity[the key pair that proves your name]:file:_files' '--no-reconnect[end when the connection breaks]' '--no-news[do not show who comes and goes]' '--secret-file[the secret of a closed server]:file:_files' \
-      '--room-key-file[a key that the server lacks]:file:_files' $terminal
+    _arguments '1:host:_hosts' '2:port:' $client '--no-news[do not show who comes and goes]' $terminal
+    ;;
+  window)
+    _arguments '1:host:_hosts' '2:port:' '--no-open[open no browser]' $client '--help[tells more]'
     ;;
   relay)
     _arguments '1:address:_hosts' '2:port:' '--max-clients[at most so many clients]:number:' '--memory[the memory for what is held for clients]:size:' \
