@@ -70,10 +70,12 @@ pub(crate) fn run(settings: WindowSettings) -> Result<(), String> {
 }
 
 fn open(
-    client: ClientSettings,
+    mut client: ClientSettings,
     opens_browser: bool,
 ) -> io::Result<(Arc<Window>, Receiver<Option<Start>>)> {
     let door = Arc::new(Door::open()?);
+    // Who reads where a file lies does not see in which folder the program was started.
+    client.downloads = std::path::absolute(client.downloads)?;
     let pages = Arc::new(Pages::default());
     let (starts, to_start) = bounded(1);
     let window = Arc::new(Window {
