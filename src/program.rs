@@ -17,8 +17,8 @@ use crate::net::listener::Service;
 use crate::relay::{self, Relay};
 use crate::seal::{Anatomy, Key, hex};
 use crate::server::Server;
-use crate::terminal::{Terminal, is_interactive};
 use crate::terminal::style::harmless;
+use crate::terminal::{Terminal, is_interactive};
 #[cfg(feature = "window")]
 use crate::window;
 
