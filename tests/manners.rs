@@ -32,11 +32,6 @@ fn what_is_wrong_with_a_command_line_is_one_line_that_names_the_help() {
             "fernchat server --help",
         ),
         (
-            vec!["client"],
-            "the HOST is missing",
-            "fernchat client --help",
-        ),
-        (
             vec!["client", "127.0.0.1", "x"],
             "a port is a number",
             "fernchat client --help",

@@ -8,7 +8,7 @@ use std::process::{Command, Output};
 
 use support::{fernchat, folder};
 
-const COMMANDS: [&[&str]; 8] = [
+const COMMANDS: [&[&str]; 9] = [
     &[],
     &["server"],
     &["client"],
