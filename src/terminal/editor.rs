@@ -190,8 +190,8 @@ impl Editor {
     /// Shows what became of the connection behind the prompt. Nothing, if there is one.
     pub(crate) fn show_connection(&self, connection: &'static str) {
         let mut state = self.screen.state.lock();
+        state.is_prompt_stale |= state.connection != connection;
         state.connection = connection;
-        state.is_prompt_stale = true;
         self.screen.changed.notify_all();
     }
 
