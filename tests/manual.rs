@@ -98,6 +98,30 @@ fn every_option_of_the_program_is_in_its_help_the_manual_page_and_the_completion
 }
 
 #[test]
+fn every_command_that_can_be_typed_is_in_the_manual_page_and_in_the_readme() {
+    // From the tables of commands, as `row(&["/1", "/requests"], ...`.
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let source = std::fs::read_to_string(root.join("src/typed.rs")).unwrap();
+    let rows = source.lines().filter_map(|line| {
+        let words = line.trim().strip_prefix("row(&[")?.split_once(']')?.0;
+        Some(words.split(", ").map(|word| word.trim_matches('"')))
+    });
+    let words: BTreeSet<&str> = rows.flatten().collect();
+    assert!(words.contains("/msg") && words.len() > 30, "{words:?}");
+    let readme = std::fs::read_to_string(root.join("README.md")).unwrap();
+    for text in [readme, extra("fernchat.1").replace("\\-", "-")] {
+        let is_end = |c: char| !(c.is_ascii_alphanumeric() || c == '-');
+        let told: BTreeSet<&str> = text
+            .match_indices('/')
+            .map(|(at, _)| &text[at..])
+            .map(|rest| &rest[..rest[1..].find(is_end).map_or(rest.len(), |end| end + 1)])
+            .collect();
+        let missing: Vec<_> = words.difference(&told).collect();
+        assert!(missing.is_empty(), "{missing:?}");
+    }
+}
+
+#[test]
 fn bash_completes_commands_options_and_values() {
     let script = concat!(env!("CARGO_MANIFEST_DIR"), "/src/extra/fernchat.bash");
     let complete = |words: &str| {
