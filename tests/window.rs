@@ -33,7 +33,7 @@ impl Window {
         command
             .env("XDG_CONFIG_HOME", home.path())
             .current_dir(home.path())
-            .args(["window", "--no-open"])
+            .args(["window", "--no-open", "--downloads", "."])
             .args(options);
         let mut program = Program::start(command);
         let line = program.hears("http://127.0.0.1:");

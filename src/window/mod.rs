@@ -75,7 +75,8 @@ fn open(
 ) -> io::Result<(Arc<Window>, Receiver<Option<Start>>)> {
     let door = Arc::new(Door::open()?);
     // Who reads where a file lies does not see in which folder the program was started.
-    client.downloads = std::path::absolute(client.downloads)?;
+    // Where the client is to find the usual one by itself, there is nothing to be shown yet.
+    client.downloads = std::path::absolute(&client.downloads).unwrap_or_default();
     let pages = Arc::new(Pages::default());
     let (starts, to_start) = bounded(1);
     let window = Arc::new(Window {
