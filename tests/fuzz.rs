@@ -640,7 +640,14 @@ fn our_relay_client_ends_or_goes_on_whatever_a_relay_sends() {
         let mut command = fernchat();
         let port = listener.local_addr().unwrap().port().to_string();
         command
-            .args(["relay-client", "127.0.0.1", &port, "--name", "alice"])
+            .args([
+                "relay-client",
+                "127.0.0.1",
+                &port,
+                "--name",
+                "alice",
+                "--no-reconnect",
+            ])
             .env("FERNCHAT_KEY", KEY);
         let mut alice = Program::start(command);
         let (mut socket, _) = listener.accept().unwrap();
