@@ -1,7 +1,7 @@
 # make run                       builds the program, starts a server on this machine and joins it in this terminal
 # make install, make uninstall   put the program, its manual page, completions and systemd unit in place, or take them away
 # make test, make check          all tests; and everything that a change must pass
-# make bench, idle, burst        measure how fast lines reach a group, what idle clients cost, and the relay's pause
+# make bench, idle, burst, slow  measure how fast lines reach a group, what idle clients cost, the relay's pause, and lines beside a file
 # make guesses                   measures how many phrases one core can try against a closed server
 # make bigfile, vanished, soak   long tests: a file of 1 GiB, peers that vanish, fifty busy clients
 # make fuzz, make small          random bytes for every parser; a server with 32 MB of memory
@@ -22,7 +22,7 @@ BASH_COMPLETION = $(DESTDIR)$(PREFIX)/share/bash-completion/completions/fernchat
 ZSH_COMPLETION = $(DESTDIR)$(PREFIX)/share/zsh/site-functions/_fernchat
 FISH_COMPLETION = $(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d/fernchat.fish
 
-.PHONY: run install uninstall test check bench idle guesses burst bigfile vanished soak fuzz build \
+.PHONY: run install uninstall test check bench idle guesses burst slow bigfile vanished soak fuzz build \
   static msrv cross small dist
 
 # Starts a server on this machine and a client in this terminal. The server stops when the client does.
@@ -96,7 +96,11 @@ guesses:
 burst: build $(PYTHON)
 	$(PYTHON) benches/burst.py $(FERNCHAT)
 
-# Sends a file of 1 GiB through a server to a client, and measures the peak memory of each.
+# Measures how late a line is while a file passes over a slow link.
+slow:
+	cargo bench --locked --bench slow_link
+
+# Sends a file of 1 GiB through a server to a client, beside scp, and measures the CPU time and the peak memory of each.
 bigfile:
 	cargo test --locked --release --test bigfile
 

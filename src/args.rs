@@ -84,8 +84,9 @@ Joins a group chat. User name and group are asked for if they are not given.
 
   --name NAME           the user name
   --group GROUP         the group; the first to name it administers it
-  --downloads DIR       where received files go (the current folder)
+  --downloads DIR       where received files go (Downloads; in a pipe: here)
   --max-receive SIZE    the largest received file that is kept, or none (1G)
+  --accept SIZE         asks about longer files (100M at a terminal); all, none
   --identity FILE       the key pair that proves your name
   --no-reconnect        ends when the connection breaks
   --secret-file FILE    the secret of a closed server
@@ -100,7 +101,6 @@ Every line is said to the group, except the commands that /help lists. From a
 pipe, user name and group are the first two lines.
 
 Example:
-  fernchat client 192.168.1.20 8000
   fernchat client 192.168.1.20 8000 --name alice --group team --log team.log";
 
 const RELAY_USAGE: &str = "\
@@ -239,7 +239,6 @@ fn server(parser: &mut Parser) -> Result<Args, ArgsError> {
 
 fn client(parser: &mut Parser) -> Result<Args, ArgsError> {
     let mut settings = ClientSettings {
-        downloads: ".".into(),
         max_receive: Some(1 << 30),
         reconnect: true,
         ..ClientSettings::default()
@@ -251,6 +250,7 @@ fn client(parser: &mut Parser) -> Result<Args, ArgsError> {
             "group" => settings.group = Some(parser.value()?.string()?),
             "downloads" => settings.downloads = parser.value()?.into(),
             "max-receive" => settings.max_receive = parser.value()?.parse_with(limit)?,
+            "accept" => settings.asks_above = Some(parser.value()?.parse_with(accept)?),
             "secret-file" => settings.secret_file = Some(parser.value()?.into()),
             "room-key-file" => settings.room_key_file = Some(parser.value()?.into()),
             "identity" => settings.identity = Some(parser.value()?.into()),
@@ -421,6 +421,15 @@ fn size(text: &str) -> Result<u64, &'static str> {
     // A larger limit would be none, and would not fit into the length of a token.
     let bytes = bytes.filter(|bytes| *bytes <= 1 << 50);
     bytes.ok_or("a size is a number of bytes, or ends in K, M or G, such as 100M")
+}
+
+/// Up to which size files are received without a question.
+fn accept(text: &str) -> Result<Option<u64>, &'static str> {
+    match text {
+        "all" => Ok(None),
+        "none" => Ok(Some(0)),
+        text => size(text).map(Some),
+    }
 }
 
 fn limit(text: &str) -> Result<Option<u64>, &'static str> {

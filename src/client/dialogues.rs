@@ -19,7 +19,6 @@ use super::link::Link;
 use super::sending::Task;
 use super::step::Expected;
 use super::typed::Action;
-use super::upload::UploadStop;
 use crate::screen::{Event, Words, shortened};
 use crate::wire::command::{
     ACCEPTED, ACKNOWLEDGEMENT, ADMIN, Command, DENY, Dialect, PROCEED, READY_FOR_DATA,
@@ -89,18 +88,12 @@ pub(crate) struct Dialogues {
     pub(super) link: Arc<Link>,
     /// Steps, from the receiving thread.
     steps: Receiver<Vec<u8>>,
-    /// For the upload that is in progress.
-    pub(super) stop: UploadStop,
 }
 
 impl Dialogues {
     /// The dialogues over this link.
     pub(crate) fn new(link: Arc<Link>, steps: Receiver<Vec<u8>>) -> Dialogues {
-        Dialogues {
-            link,
-            steps,
-            stop: UploadStop::default(),
-        }
+        Dialogues { link, steps }
     }
 
     /// Holds the dialogue that a task needs.
@@ -145,9 +138,14 @@ impl Dialogues {
                 Ok(())
             }
             Action::WhoIs => self.who_is(argument),
-            Action::File => self.share(argument),
-            // The sending thread does these two without a dialogue.
-            Action::Help | Action::Quit => Ok(()),
+            // The sending thread does these.
+            Action::File
+            | Action::Pack
+            | Action::Accept
+            | Action::Decline
+            | Action::Stop
+            | Action::Help
+            | Action::Quit => Ok(()),
         }
     }
 

@@ -16,7 +16,9 @@ impl Typed<'_> {
     pub(crate) fn parse(line: &str) -> Typed<'_> {
         let (word, argument) = split_word(line);
         match Action::parse(word) {
-            Some(action) if argument.is_empty() || action.need() != Need::Nothing => {
+            Some(action)
+                if argument.is_empty() || action.need() != Need::Nothing || action.has_option() =>
+            {
                 Typed::Action(action, argument)
             }
             _ => Typed::Message(line),
@@ -43,6 +45,10 @@ pub(crate) enum Action {
     Bans,
     WhoIs,
     File,
+    Pack,
+    Stop,
+    Accept,
+    Decline,
     Help,
 }
 
@@ -57,7 +63,11 @@ pub(crate) const HELP: &str = "\
 /6 /transfer   NAME: hand the admin's role over (admin)
 /7 /admin      who the admin is
 /8 /kick       NAME: remove somebody (admin)
-/9 /file       PATH: share a file with everybody online
+/9 /file       [@NAME] PATH ...: share files with everybody online, or with one
+/pack          [@NAME] FOLDER: share a folder as one file, a .tar
+/stop          [up|down]: stop the file that is on its way
+/accept        [FILE]: receive the file that is on offer
+/decline       [FILE]: do not receive it
 /ban           NAME: keep somebody out for good (admin)
 /ban-address   NAME: the same, with everybody at the same address (admin)
 /unban         NAME: let somebody ask to join again (admin)
@@ -78,6 +88,10 @@ impl Action {
             "/7" | "/admin" => Action::Admin,
             "/8" | "/kick" => Action::Kick,
             "/9" | "/file" => Action::File,
+            "/pack" => Action::Pack,
+            "/stop" => Action::Stop,
+            "/accept" => Action::Accept,
+            "/decline" => Action::Decline,
             "/ban" => Action::Ban,
             "/ban-address" => Action::BanAddress,
             "/unban" => Action::Unban,
@@ -86,6 +100,11 @@ impl Action {
             "/help" => Action::Help,
             _ => return None,
         })
+    }
+
+    /// Whether something may follow the word, and need not.
+    fn has_option(self) -> bool {
+        matches!(self, Action::Stop | Action::Accept | Action::Decline)
     }
 
     /// What the command needs to know. The person is asked for it, unless it follows the word.
@@ -99,6 +118,7 @@ impl Action {
             Action::Unban => Need::Member("Whose ban is to end"),
             Action::WhoIs => Need::Member("Whose name"),
             Action::File => Need::File("Which file"),
+            Action::Pack => Need::File("Which folder"),
             _ => Need::Nothing,
         }
     }
@@ -129,6 +149,9 @@ mod tests {
             ("/2\t", Typed::Action(Action::Approve, "")),
             ("/5", Typed::Action(Action::Online, "")),
             ("/5 and more", Typed::Message("/5 and more")),
+            ("/stop", Typed::Action(Action::Stop, "")),
+            ("/stop up", Typed::Action(Action::Stop, "up")),
+            ("/accept a.txt", Typed::Action(Action::Accept, "a.txt")),
             ("/10", Typed::Message("/10")),
             (
                 "/etc/passwd is a file",
@@ -151,6 +174,6 @@ mod tests {
         }
         let n_words = HELP.matches("\n/").count() + 1 + HELP.matches(" /").count();
         assert_eq!(words.len(), n_words);
-        assert_eq!(words.len(), 25);
+        assert_eq!(words.len(), 29);
     }
 }

@@ -8,12 +8,12 @@ _fernchat() {
     --downloads | --spool) compopt -o filenames && mapfile -t COMPREPLY < <(compgen -d -- "$word") && return ;;
     --history | --log | --identity | --state | --key-file | --secret-file | --room-key-file) compopt -o default && return ;;
     --color) words='auto always never' ;;
-    --max-clients | --memory | --max-file | --python-file-limit | --max-receive | --backlog | --pause | --name | --group) return ;;
+    --max-clients | --memory | --max-file | --python-file-limit | --max-receive | --accept | --backlog | --pause | --name | --group) return ;;
     *)
       case $COMP_CWORD:${COMP_WORDS[1]} in
         1:*) words='server client relay relay-client keygen token --help --version' ;;
         *:server) words='--max-clients --memory --max-file --python-file-limit --backlog --spool --state --secret-file --help' ;;
-        *:client) words="--name --group --downloads --max-receive --identity --no-reconnect --secret-file --room-key-file $terminal" ;;
+        *:client) words="--name --group --downloads --max-receive --accept --identity --no-reconnect --secret-file --room-key-file $terminal" ;;
         *:relay) words='--max-clients --memory --pause --help' ;;
         *:relay-client) words="--key-file --name $terminal" ;;
         *:token) words='--key-file --help' ;;

@@ -31,7 +31,7 @@ impl<R: Read> Session<'_, R> {
         let accepted = self.frame(ACCEPTED);
         self.group.lock().approve(&self.client, name, &accepted)?;
         info!("{}: approved {name}", self.who());
-        self.reply(format!("{name} is now a member of the group."));
+        self.reply_result(format!("{name} is now a member of the group."));
         Ok(())
     }
 
@@ -39,7 +39,7 @@ impl<R: Read> Session<'_, R> {
         let waiting = self.group.lock().deny(&self.client, name)?;
         info!("{}: denied {name}", self.who());
         self.turn_away(waiting, "The admin denied your request to join.");
-        self.reply(format!("The request of {name} is denied."));
+        self.reply_result(format!("The request of {name} is denied."));
         Ok(())
     }
 
@@ -57,7 +57,7 @@ impl<R: Read> Session<'_, R> {
         let notice = self.frame(command::notice(format!("{}{MADE_ADMIN}", self.client.name)));
         self.group.lock().hand_over(&self.client, &name, &notice)?;
         info!("{}: handed the group over to {name}", self.who());
-        self.reply(format!("{name} is now the admin of the group."));
+        self.reply_result(format!("{name} is now the admin of the group."));
         Ok(())
     }
 
@@ -65,13 +65,14 @@ impl<R: Read> Session<'_, R> {
         let name = self.name_to_decide_on()?;
         let kicked = self.group.lock().kick(&self.client, &name)?;
         info!("{}: kicked {name}", self.who());
-        self.throw_out(kicked);
-        self.reply(format!("{name} is not a member of the group any more."));
+        self.throw_out(&name, kicked);
+        self.reply_result(format!("{name} is not a member of the group any more."));
         Ok(())
     }
 
     /// Disconnects a client that is no member any more.
-    fn throw_out(&self, kicked: Option<Arc<Client>>) {
+    fn throw_out(&self, name: &str, kicked: Option<Arc<Client>>) {
+        self.shared.shares.end_of(&self.group_name, name);
         if let Some(client) = kicked {
             client.end(vec![self.frame(KICKED)], "kicked");
         }
@@ -87,12 +88,12 @@ impl<R: Read> Session<'_, R> {
             .ban(&self.client, name.clone(), with_address)?;
         info!("{}: banned {name}", self.who());
         match banned {
-            Banned::Member(client) => self.throw_out(client),
+            Banned::Member(client) => self.throw_out(name.as_str(), client),
             Banned::Other(client) => {
                 self.turn_away(client, "The admin of the group has banned you.")
             }
         }
-        self.reply(format!("{name} is banned; /unban {name} ends that."));
+        self.reply_result(format!("{name} is banned; /unban {name} ends that."));
         Ok(())
     }
 
@@ -101,7 +102,7 @@ impl<R: Read> Session<'_, R> {
         let name = UserName::parse(&answer).map_err(Refusal::from)?;
         self.group.lock().unban(&self.client, &name)?;
         info!("{}: unbanned {name}", self.who());
-        self.reply(format!("{name} may ask to join again."));
+        self.reply_result(format!("{name} may ask to join again."));
         Ok(())
     }
 

@@ -71,7 +71,7 @@ struct Screen {
 struct ScreenState {
     /// The lines to be shown. The first of them may be on its way.
     queue: VecDeque<QueuedLine>,
-    /// The last line that was shown is one of progress. Another one takes its place.
+    /// The last line that was shown is one of progress. The next line takes its place.
     is_progress: bool,
     /// The prompt stands there, so a line can be shown above it.
     has_prompt: bool,
@@ -205,7 +205,7 @@ impl Screen {
                 Some(line) if !state.is_over => (format!("{}\n", line.text), line.is_progress),
                 _ => return,
             };
-            if state.is_progress && is_progress {
+            if state.is_progress {
                 // To the line above, and over it.
                 text.insert_str(0, "\x1b[A\r\x1b[K");
             }
