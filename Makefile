@@ -4,8 +4,10 @@
 # make bench, idle, burst, slow  measure how fast lines reach a group, what idle clients cost, the relay's pause, and lines beside a file
 # make guesses                   measures how many phrases one core can try against a closed server
 # make bigfile, vanished, soak   long tests: a file of 1 GiB, peers that vanish, fifty busy clients
+# make discovery                 servers that are found without an address, beside avahi
 # make fuzz, make small          random bytes for every parser; a server with 32 MB of memory
 # make static, msrv, cross       one static program; the oldest Rust that builds it; every supported system
+# make packages, packages-test   what people without Rust install; and whether it can be installed, run and removed
 # make dist                      an archive with all packages, which builds without a network
 
 PORT ?= 8000
@@ -14,16 +16,21 @@ SEED = 1
 FERNCHAT = target/release/fernchat
 PYTHON = target/python/bin/python3
 
-# Where make install puts things.
+# Where make install puts things. The shell takes both from its environment, so any character may stand in them. In the unit some would
+# mean something else, so these are refused.
 PREFIX ?= /usr/local
-UNIT = $(DESTDIR)$(PREFIX)/lib/systemd/system/fernchat.service
-MANUAL = $(DESTDIR)$(PREFIX)/share/man/man1/fernchat.1
-BASH_COMPLETION = $(DESTDIR)$(PREFIX)/share/bash-completion/completions/fernchat
-ZSH_COMPLETION = $(DESTDIR)$(PREFIX)/share/zsh/site-functions/_fernchat
-FISH_COMPLETION = $(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d/fernchat.fish
+export PREFIX DESTDIR
+UNIT = lib/systemd/system/fernchat.service
+BASH_COMPLETION = share/bash-completion/completions/fernchat
+ZSH_COMPLETION = share/zsh/site-functions/_fernchat
+FISH_COMPLETION = share/fish/vendor_completions.d/fernchat.fish
+MANUAL = share/man/man1/fernchat.1
+CHECK_PREFIX = @case "$$PREFIX" in \
+  *[\"\'\\%\$$\|\&]*) echo "error: a PREFIX has none of the characters \" ' \\ % \$$ | &" >&2; exit 1 ;; \
+  /*) ;; *) echo "error: PREFIX is a path from the root on, such as /usr/local, and not '$$PREFIX'" >&2; exit 1 ;; esac
 
-.PHONY: run install uninstall test check bench idle guesses burst slow bigfile vanished soak fuzz build \
-  static msrv cross small dist
+.PHONY: run install uninstall test check bench idle guesses burst slow bigfile vanished discovery soak fuzz build \
+  static msrv cross small packages packages-test dist
 
 # Starts a server on this machine and a client in this terminal. The server stops when the client does.
 # The client also takes its lines from a pipe:  printf 'alice\nteam\nhello\n' | make run
@@ -47,16 +54,19 @@ build:
 	fi
 
 install: build
-	install -D -m 755 $(FERNCHAT) $(DESTDIR)$(PREFIX)/bin/fernchat
-	install -D -m 644 src/extra/fernchat.1 $(MANUAL)
-	install -D -m 644 src/extra/fernchat.bash $(BASH_COMPLETION)
-	install -D -m 644 src/extra/fernchat.zsh $(ZSH_COMPLETION)
-	install -D -m 644 src/extra/fernchat.fish $(FISH_COMPLETION)
-	install -D -m 644 src/extra/fernchat.service $(UNIT)
-	sed -i 's|/usr/local/bin|$(PREFIX)/bin|g' $(UNIT)
+	$(CHECK_PREFIX)
+	install -D -m 755 $(FERNCHAT) "$$DESTDIR$$PREFIX/bin/fernchat"
+	install -D -m 644 src/extra/fernchat.1 "$$DESTDIR$$PREFIX/$(MANUAL)"
+	install -D -m 644 src/extra/fernchat.bash "$$DESTDIR$$PREFIX/$(BASH_COMPLETION)"
+	install -D -m 644 src/extra/fernchat.zsh "$$DESTDIR$$PREFIX/$(ZSH_COMPLETION)"
+	install -D -m 644 src/extra/fernchat.fish "$$DESTDIR$$PREFIX/$(FISH_COMPLETION)"
+	install -D -m 644 src/extra/fernchat.service "$$DESTDIR$$PREFIX/$(UNIT)"
+	path=$$(printf %s "$$PREFIX" | sed 's/ /\\\\x20/g'); sed -i "s|/usr/local/bin|$$path/bin|g" "$$DESTDIR$$PREFIX/$(UNIT)"
 
 uninstall:
-	rm -f $(DESTDIR)$(PREFIX)/bin/fernchat $(MANUAL) $(UNIT) $(BASH_COMPLETION) $(ZSH_COMPLETION) $(FISH_COMPLETION)
+	$(CHECK_PREFIX)
+	for file in bin/fernchat $(MANUAL) $(UNIT) $(BASH_COMPLETION) $(ZSH_COMPLETION) $(FISH_COMPLETION); do \
+	  rm -f "$$DESTDIR$$PREFIX/$$file"; done
 
 # Runs all tests. The tests with Python programs need Python 3 with the package cryptography, which is set up here.
 test: $(PYTHON)
@@ -75,7 +85,7 @@ $(PYTHON):
 check:
 	cargo fmt --check
 	cargo clippy --locked --all-targets --all-features -- -D warnings
-	cargo clippy --locked --test bigfile --test vanished --test soak -- -D warnings
+	cargo clippy --locked --test bigfile --test vanished --test discovery --test soak -- -D warnings
 	RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps
 	$(MAKE) test
 	$(MAKE) fuzz
@@ -108,6 +118,10 @@ bigfile:
 vanished:
 	cargo test --locked --test vanished
 
+# Servers are found without an address, in network namespaces and beside avahi. Needs root, iproute2, avahi-daemon and avahi-utils.
+discovery:
+	cargo test --locked --test discovery
+
 # Fifty clients talk, share files, lose their connections and are killed, for SECONDS. SEED chooses the random numbers.
 soak:
 	SECONDS=$(SECONDS) SEED=$(SEED) cargo test --locked --release --test soak
@@ -139,6 +153,13 @@ small:
 	cargo test --locked --release --test small
 	$(SOFT) test --locked --lib --features sha2/force-soft --target-dir target/soft
 	$(SOFT) test --locked --release --test small --features sha2/force-soft --target-dir target/soft -- seal
+
+# Makes the packages for people without Rust, from the last commit: wheels, a .deb, a .tar.gz for each architecture, a .zip for Windows.
+# Needs PyPI for maturin, and gcc-mingw-w64-x86-64 for Windows. Then tries them, which takes root and as long again.
+packages:
+	src/extra/packages/make.sh
+packages-test:
+	tests/packages.sh
 
 # Makes an archive of the source with every package it needs, unpacks it, and builds it without a network.
 VERSION = $(shell sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml)

@@ -1,5 +1,6 @@
-//! The command line: each command has its settings. If something is wrong, that is said with the usage and an example, and the exit code
-//! is 2.
+//! The command line: each command has its settings. If something is wrong, one line says so and names the help, and the exit code is 2.
+//!
+//! At a terminal the clients take their settings from the person's [`configuration`] first. What stands on the command line goes before it.
 
 use std::ffi::OsString;
 use std::fmt::Display;
@@ -9,26 +10,37 @@ use std::time::Duration;
 use lexopt::{Arg, Parser, ValueExt};
 
 use crate::client::ClientSettings;
+use crate::configuration;
+use crate::discovery::Kind;
+use crate::machine;
 use crate::net::outbox::MAX_PAUSE;
+use crate::net::{parse_address, parse_port};
 use crate::relay::client::RelayClientSettings;
 use crate::relay::{PAUSE, RelaySettings};
 use crate::server::ServerSettings;
-use crate::terminal::{Color, TerminalSettings};
+use crate::terminal::{Color, TerminalSettings, is_interactive};
+#[cfg(feature = "window")]
+use crate::window::WindowSettings;
 
 /// What the program was asked to do.
 pub(crate) enum Args {
-    /// Run a group chat's server.
-    Server(ServerSettings),
-    /// Join a group chat.
+    /// Run a group chat's server, and announce it as this.
+    Server(ServerSettings, Option<Kind>),
+    /// Join a group chat. Without a host: one that is found on the network.
     Client(ClientSettings, TerminalSettings),
-    /// Run a relay.
-    Relay(RelaySettings),
+    /// Run a relay, and announce it as this.
+    Relay(RelaySettings, Option<Kind>),
     /// Join friends at a relay.
     RelayClient(RelayClientSettings, TerminalSettings),
+    /// Chat on a page in the browser.
+    #[cfg(feature = "window")]
+    Window(WindowSettings),
     /// Make a key, in a file or for standard output.
     Keygen(Option<PathBuf>),
     /// Take a token apart: this one, or one from standard input, with the key in this file, if there is one.
     Token(Option<String>, Option<PathBuf>),
+    /// List the servers on the network.
+    Find,
     /// Print this text.
     Print(String),
 }
@@ -36,40 +48,43 @@ pub(crate) enum Args {
 const USAGE: &str = "\
 Usage: fernchat COMMAND ...
 
-  fernchat server HOST PORT              run a group chat's server
-  fernchat client HOST PORT              join a group chat
+  fernchat server HOST [PORT]            run a group chat's server
+  fernchat client [HOST [PORT]]          join a group chat
+  fernchat find                          list the servers on this network
 
   fernchat relay [IP [PORT]]             run a relay, which cannot read anything
   fernchat relay-client [HOST [PORT]]    talk with those who share a key
   fernchat keygen [FILE]                 make a key
   fernchat token [TOKEN]                 show what is in a Fernet token
 
+  fernchat window                        do both on a page in the browser
+
 Example:
   fernchat server 0.0.0.0 8000
-  fernchat client 192.168.1.20 8000
+  fernchat client
 
 fernchat COMMAND --help tells more, and so does man fernchat.
 fernchat --version prints the version.";
 
 const SERVER_USAGE: &str = "\
-Usage: fernchat server HOST PORT [OPTION ...]
+Usage: fernchat server HOST [PORT] [OPTION ...]
 
 Runs a group chat's server. HOST is an address or name of this machine; 0.0.0.0
-is all of its addresses.
+is all of its addresses. PORT is 8000 unless it is given; HOST:PORT will do.
 
   --max-clients N           at most N clients that have joined or wait (1000)
   --memory SIZE             for what is held for clients (at most 256M)
   --max-file SIZE           the largest file that is taken (4G)
   --python-file-limit SIZE  the largest file offered to a Python client (64K);
                             none sets no limit
-  --backlog N               the lines kept for members that are offline, at most
-                            (200); 0 keeps none
+  --backlog N               the lines kept for members that are offline (200)
   --spool DIR               where shared files lie until everybody has them (the
                             system's temporary folder)
   --state FILE              keeps groups, members and requests over a restart
   --secret-file FILE        a closed server: its clients must have the same
                             secret, best one that keygen made. Without it
                             everybody on the network can read what is said
+  --no-announce             does not announce the server on the network
 
 SIZE is a number of bytes, or ends in K, M or G. RUST_LOG=debug logs every step,
 RUST_LOG=warn only what is wrong.
@@ -78,9 +93,10 @@ Example:
   fernchat server 0.0.0.0 8000 --max-file 100M";
 
 const CLIENT_USAGE: &str = "\
-Usage: fernchat client HOST PORT [OPTION ...]
+Usage: fernchat client [HOST [PORT]] [OPTION ...]
 
-Joins a group chat. User name and group are asked for if they are not given.
+Joins a group chat, and asks for what is not given. HOST:PORT will do. Without
+HOST it looks for a server on this network.
 
   --name NAME           the user name
   --group GROUP         the group; the first to name it administers it
@@ -95,7 +111,7 @@ Joins a group chat. User name and group are asked for if they are not given.
   --log FILE            keeps what is shown; the next start shows its last lines
   --color WHEN          always, never, or auto: if no NO_COLOR is set
   --time, --no-time     the time in front of each line (at a terminal)
-  --bell                rings at a line that mentions your name
+  --bell, --no-news     rings at your name; hides who comes and goes
 
 Every line is said to the group, except the commands that /help lists. From a
 pipe, user name and group are the first two lines.
@@ -115,6 +131,7 @@ environment variable PORT, unless they are given.
                       at most 256M)
   --pause MS          the least time between two messages for one client, in
                       milliseconds (5); 0, if all clients are fernchat's
+  --no-announce       does not announce the relay on the network
 
 Example:
   fernchat relay 0.0.0.0 12345";
@@ -128,6 +145,7 @@ PORT is 12345 unless they are given.
   --key-file FILE       the key, as keygen makes it; without it the environment
                         variable FERNCHAT_KEY is the key
   --name NAME           the name; asked for if it is not given
+  --no-reconnect        ends when the connection breaks
   --history FILE        keeps what was typed, for the next time
   --log FILE            keeps what is shown; the next start shows its last lines
   --color WHEN          always, never, or auto: at a terminal, unless NO_COLOR
@@ -138,6 +156,28 @@ PORT is 12345 unless they are given.
 Example:
   fernchat keygen friends.key     (once; hand it to your friends by other means)
   fernchat relay-client 192.168.1.20 12345 --key-file friends.key";
+
+#[cfg(feature = "window")]
+const WINDOW_USAGE: &str = "\
+Usage: fernchat window [HOST PORT] [OPTION ...]
+
+Chats on a page in the browser of this machine: in a group, or with friends at a
+relay. The page asks where. Given an address, --name and --group, it joins. The
+program ends a minute after the last page has been closed.
+
+  --no-open             prints the address of the page, and opens no browser
+  --name NAME           the user name
+  --group GROUP         the group; the first to name it administers it
+  --downloads DIR       where received files go (the current folder)
+  --max-receive SIZE    the largest received file that is kept, or none (1G)
+  --identity FILE       the key pair that proves your name
+  --no-reconnect        ends the chat when the connection breaks
+  --secret-file FILE    the secret of a closed server
+  --room-key-file FILE  a key that the members share, and the server lacks
+
+Example:
+  fernchat window
+  fernchat window 192.168.1.20 8000 --name alice --group team";
 
 const KEYGEN_USAGE: &str = "\
 Usage: fernchat keygen [FILE]
@@ -162,8 +202,24 @@ Example:
   fernchat keygen lesson.key
   fernchat token gAAAAABl...Zg== --key-file lesson.key";
 
+const FIND_USAGE: &str = "\
+Usage: fernchat find
+
+Lists the servers and relays that announce themselves on this network, one a
+line: what it is, its address and port, and its name. This takes two seconds.
+Anybody can announce anything, so a name proves nothing.
+
+Example:
+  fernchat find";
+
 /// The port of the relay, where nothing else is said.
 const RELAY_PORT: u16 = 12345;
+
+/// The port of a group chat's server, where nothing else is said.
+const SERVER_PORT: u16 = 8000;
+
+/// The variable of the environment that names the server, for a client that is given none.
+const SERVER: &str = "FERNCHAT_SERVER";
 
 /// Why the arguments give nothing to do.
 enum ArgsError {
@@ -179,13 +235,19 @@ impl<E: Display> From<E> for ArgsError {
     }
 }
 
-/// Parses the arguments of this process. An error is text for the person, and has the usage in it.
+/// Parses the arguments of this process. An error is one line for the person.
 pub(crate) fn parse() -> Result<Args, String> {
     let mut usage = USAGE;
     match command(&mut Parser::from_env(), &mut usage) {
         Ok(args) => Ok(args),
         Err(ArgsError::Help) => Ok(Args::Print(usage.into())),
-        Err(ArgsError::Wrong(error)) => Err(format!("{error}\n\n{usage}")),
+        Err(ArgsError::Wrong(error)) => {
+            // The usage begins with the command.
+            let words = usage.split_whitespace().skip(1).take(2);
+            let command = words.filter(|word| word.chars().all(|c| c.is_lowercase() || c == '-'));
+            let command: String = command.map(|word| format!("{word} ")).collect();
+            Err(format!("{error}; {command}--help tells more"))
+        }
     }
 }
 
@@ -207,8 +269,11 @@ fn command(parser: &mut Parser, usage: &mut &str) -> Result<Args, ArgsError> {
         Some("client") => (CLIENT_USAGE, client),
         Some("relay") => (RELAY_USAGE, relay),
         Some("relay-client") => (RELAY_CLIENT_USAGE, relay_client),
+        #[cfg(feature = "window")]
+        Some("window") => (WINDOW_USAGE, window),
         Some("keygen") => (KEYGEN_USAGE, keygen),
         Some("token") => (TOKEN_USAGE, token),
+        Some("find") => (FIND_USAGE, find),
         _ => return Err(format!("no command is called '{}'", command.to_string_lossy()).into()),
     };
     *usage = its_usage;
@@ -217,6 +282,7 @@ fn command(parser: &mut Parser, usage: &mut &str) -> Result<Args, ArgsError> {
 
 fn server(parser: &mut Parser) -> Result<Args, ArgsError> {
     let mut settings = ServerSettings::new(String::new(), 0);
+    let mut is_announced = true;
     let values = options(parser, 2, |option, parser| {
         match option {
             "max-clients" => settings.max_clients = parser.value()?.parse_with(at_least_one)?,
@@ -229,80 +295,150 @@ fn server(parser: &mut Parser) -> Result<Args, ArgsError> {
             "spool" => settings.spool = parser.value()?.into(),
             "secret-file" => settings.secret_file = Some(parser.value()?.into()),
             "state" => settings.state = Some(parser.value()?.into()),
+            "no-announce" => is_announced = false,
             _ => return Ok(false),
         }
         Ok(true)
     })?;
-    (settings.host, settings.port) = address(values, None, None)?;
-    Ok(Args::Server(settings))
+    let (host, port) = address(values, SERVER_PORT)?;
+    let missing = "the HOST is missing: 0.0.0.0 is all addresses of this machine";
+    (settings.host, settings.port) = (host.ok_or(missing)?, port);
+    let kind = match settings.secret_file {
+        None => Kind::Chat,
+        Some(_) => Kind::ClosedChat,
+    };
+    Ok(Args::Server(settings, is_announced.then_some(kind)))
 }
 
 fn client(parser: &mut Parser) -> Result<Args, ArgsError> {
-    let mut settings = ClientSettings {
-        max_receive: Some(1 << 30),
-        reconnect: true,
-        ..ClientSettings::default()
-    };
+    let mut settings = client_settings();
     let mut at_terminal = TerminalSettings::default();
+    let mut server = None;
+    let mut take = |option: &str, parser: &mut Parser| {
+        if option == SERVER_KEY {
+            server = Some(parser.value()?);
+            return Ok(true);
+        }
+        Ok(client_option(option, parser, &mut settings)?
+            || terminal(option, parser, &mut at_terminal)?)
+    };
+    configured(&mut take)?;
+    let mut values = options(parser, 2, take)?;
+    if values.is_empty() {
+        let given = std::env::var_os(SERVER).filter(|server| !server.is_empty());
+        values.extend(given.or(server));
+    }
+    let (host, port) = address(values, SERVER_PORT)?;
+    if host.is_none() && !is_interactive() && cfg!(not(feature = "discovery")) {
+        return Err(format!("the HOST is missing; {SERVER} may name it, too").into());
+    }
+    (settings.host, settings.port) = (host.unwrap_or_default(), port);
+    Ok(Args::Client(settings, at_terminal))
+}
+
+#[cfg(feature = "window")]
+fn window(parser: &mut Parser) -> Result<Args, ArgsError> {
+    let mut client = client_settings();
+    let mut opens_browser = true;
     let values = options(parser, 2, |option, parser| {
         match option {
-            "name" => settings.name = Some(parser.value()?.string()?),
-            "group" => settings.group = Some(parser.value()?.string()?),
-            "downloads" => settings.downloads = parser.value()?.into(),
-            "max-receive" => settings.max_receive = parser.value()?.parse_with(limit)?,
-            "accept" => settings.asks_above = Some(parser.value()?.parse_with(accept)?),
-            "secret-file" => settings.secret_file = Some(parser.value()?.into()),
-            "room-key-file" => settings.room_key_file = Some(parser.value()?.into()),
-            "identity" => settings.identity = Some(parser.value()?.into()),
-            "no-reconnect" => settings.reconnect = false,
-            other => return terminal(other, parser, &mut at_terminal),
+            "no-open" => opens_browser = false,
+            other => return client_option(other, parser, &mut client),
         }
         Ok(true)
     })?;
-    (settings.host, settings.port) = address(values, None, None)?;
-    Ok(Args::Client(settings, at_terminal))
+    // Without an address the page asks for it.
+    let (host, port) = address(values, SERVER_PORT)?;
+    (client.host, client.port) = (host.unwrap_or_default(), port);
+    Ok(Args::Window(WindowSettings {
+        client,
+        opens_browser,
+    }))
+}
+
+fn client_settings() -> ClientSettings {
+    ClientSettings {
+        max_receive: Some(1 << 30),
+        reconnect: true,
+        ..ClientSettings::default()
+    }
+}
+
+/// Takes an option of the group chat's client, wherever the person sees it.
+fn client_option(
+    option: &str,
+    parser: &mut Parser,
+    settings: &mut ClientSettings,
+) -> Result<bool, ArgsError> {
+    match option {
+        "name" => settings.name = Some(parser.value()?.string()?),
+        "group" => settings.group = Some(parser.value()?.string()?),
+        "downloads" => settings.downloads = parser.value()?.into(),
+        "max-receive" => settings.max_receive = parser.value()?.parse_with(limit)?,
+        "accept" => settings.asks_above = Some(parser.value()?.parse_with(accept)?),
+        "secret-file" => settings.secret_file = Some(parser.value()?.into()),
+        "room-key-file" => settings.room_key_file = Some(parser.value()?.into()),
+        "identity" => settings.identity = Some(parser.value()?.into()),
+        "no-reconnect" => settings.reconnect = false,
+        _ => return Ok(false),
+    }
+    Ok(true)
 }
 
 fn relay(parser: &mut Parser) -> Result<Args, ArgsError> {
     let (mut max_clients, mut memory, mut pause) = (1000, None, PAUSE);
+    let mut is_announced = true;
     let values = options(parser, 2, |option, parser| {
         match option {
             "max-clients" => max_clients = parser.value()?.parse_with(at_least_one)?,
             "memory" => memory = Some(parser.value()?.parse_with(size)?),
             "pause" => pause = parser.value()?.parse_with(milliseconds)?,
+            "no-announce" => is_announced = false,
             _ => return Ok(false),
         }
         Ok(true)
     })?;
     let default_port = match std::env::var_os("PORT") {
         Some(text) if values.len() < 2 => text
-            .parse_with(port)
+            .parse_with(parse_port)
             .map_err(|_| "the environment variable PORT is no port")?,
         _ => RELAY_PORT,
     };
-    let (host, port) = address(values, Some("0.0.0.0"), Some(default_port))?;
-    Ok(Args::Relay(RelaySettings {
-        host,
+    let (host, port) = address(values, default_port)?;
+    let settings = RelaySettings {
+        host: host.unwrap_or_else(|| "0.0.0.0".into()),
         port,
         max_clients,
         memory,
         pause,
-    }))
+    };
+    Ok(Args::Relay(settings, is_announced.then_some(Kind::Relay)))
 }
 
 fn relay_client(parser: &mut Parser) -> Result<Args, ArgsError> {
-    let mut settings = RelayClientSettings::default();
+    let mut settings = RelayClientSettings {
+        reconnect: true,
+        ..RelayClientSettings::default()
+    };
     let mut at_terminal = TerminalSettings::default();
-    let values = options(parser, 2, |option, parser| {
+    let mut take = |option: &str, parser: &mut Parser| {
         match option {
             "name" => settings.name = Some(parser.value()?.string()?),
             "key-file" => settings.key_file = Some(parser.value()?.into()),
+            "no-reconnect" => settings.reconnect = false,
             other => return terminal(other, parser, &mut at_terminal),
         }
         Ok(true)
-    })?;
-    (settings.host, settings.port) = address(values, Some("127.0.0.1"), Some(RELAY_PORT))?;
+    };
+    configured(&mut take)?;
+    let (host, port) = address(options(parser, 2, take)?, RELAY_PORT)?;
+    (settings.host, settings.port) = (host.unwrap_or_else(|| "127.0.0.1".into()), port);
     Ok(Args::RelayClient(settings, at_terminal))
+}
+
+fn find(parser: &mut Parser) -> Result<Args, ArgsError> {
+    options(parser, 0, |_, _| Ok(false))?;
+    Ok(Args::Find)
 }
 
 fn keygen(parser: &mut Parser) -> Result<Args, ArgsError> {
@@ -334,6 +470,7 @@ fn terminal(
         "time" => settings.time = Some(true),
         "no-time" => settings.time = Some(false),
         "bell" => settings.bell = true,
+        "no-news" => settings.no_news = true,
         "log" => settings.log = Some(parser.value()?.into()),
         "history" => settings.history = Some(parser.value()?.into()),
         _ => return Ok(false),
@@ -365,22 +502,73 @@ fn options(
     Ok(values)
 }
 
-/// Host and port, and what stands for those that are left out. `None`: they must be given.
-fn address(
-    values: Vec<OsString>,
-    host: Option<&str>,
-    port: Option<u16>,
-) -> Result<(String, u16), ArgsError> {
+/// The key of the configuration file that names the server. It is no option: on the command line it has a place of its own.
+const SERVER_KEY: &str = "(server)";
+
+/// The keys of the configuration file. The relay's client needs only some of them.
+const KEYS: [&str; 9] = [
+    "server",
+    "name",
+    "downloads",
+    "log",
+    "history",
+    "color",
+    "bell",
+    "no-time",
+    "no-news",
+];
+
+/// Takes what the person's configuration file says, as if it stood on the command line. Scripts do without it.
+fn configured(
+    take: &mut impl FnMut(&str, &mut Parser) -> Result<bool, ArgsError>,
+) -> Result<(), ArgsError> {
+    let Some(path) = configuration::path().filter(|_| is_interactive()) else {
+        return Ok(());
+    };
+    let path = path.display();
+    let entries = configuration::read().map_err(|error| format!("cannot read {path}: {error}"))?;
+    for entry in entries {
+        let wrong = |error: &dyn Display| format!("line {} of {path}: {error}", entry.line);
+        let key = entry.key.as_str();
+        if !KEYS.contains(&key) {
+            let keys = KEYS.join(", ");
+            return Err(wrong(&format!("no key is called '{key}'; the keys are {keys}")).into());
+        }
+        let mut words = vec![OsString::from(format!("--{key}"))];
+        match (key, entry.value.as_str()) {
+            ("bell" | "no-time" | "no-news", "") => {}
+            ("bell" | "no-time" | "no-news", _) => {
+                return Err(wrong(&format!("{key} stands alone")).into());
+            }
+            (_, "") => return Err(wrong(&format!("{key} needs a value: {key} = ...")).into()),
+            (_, value) => words.push(machine::at_home(value).into()),
+        }
+        let mut parser = Parser::from_args(words);
+        // It is there: it has just been put there.
+        parser.next()?;
+        let option = if key == "server" { SERVER_KEY } else { key };
+        match take(option, &mut parser) {
+            Ok(_) => {}
+            Err(ArgsError::Wrong(error)) => return Err(wrong(&error).into()),
+            Err(help) => return Err(help),
+        }
+    }
+    Ok(())
+}
+
+/// The host, if one is given, and the port: as `HOST PORT`, or in one word.
+fn address(values: Vec<OsString>, default: u16) -> Result<(Option<String>, u16), ArgsError> {
     let mut values = values.into_iter();
-    let host = match values.next() {
-        Some(value) => value.string()?,
-        None => host.ok_or("the HOST is missing")?.to_owned(),
+    let Some(first) = values.next() else {
+        return Ok((None, default));
     };
-    let port = match values.next() {
-        Some(value) => value.parse_with(self::port)?,
-        None => port.ok_or("the PORT is missing")?,
+    let (host, in_word) = parse_address(&first.string()?)?;
+    let port = match (values.next(), in_word) {
+        (Some(_), Some(_)) => return Err("the port is given twice".into()),
+        (Some(value), None) => value.parse_with(parse_port)?,
+        (None, port) => port.unwrap_or(default),
     };
-    Ok((host, port))
+    Ok((Some(host), port))
 }
 
 fn color(text: &str) -> Result<Color, &'static str> {
@@ -396,11 +584,6 @@ fn milliseconds(text: &str) -> Result<Duration, &'static str> {
     let pause = text.parse().map(Duration::from_millis).ok();
     let pause = pause.filter(|pause| *pause <= MAX_PAUSE);
     pause.ok_or("a pause is a number of milliseconds from 0 to 50")
-}
-
-fn port(text: &str) -> Result<u16, &'static str> {
-    let port = text.parse().ok();
-    port.ok_or("a port is a number from 1 to 65535, or 0 for any that is free")
 }
 
 fn at_least_one(text: &str) -> Result<usize, &'static str> {

@@ -24,10 +24,10 @@
 //! The picture shows the main files of each.
 //!
 //! ```text
-//!                       program, args, log_queue
+//!        program, args, configuration, discovery, log_queue ──▶ window
 //!          ┌────────────────────────┼───────────────────────┐
 //!       server                    client                  relay
-//!   joining  session         joining  link  typed      splitter  client
+//!   joining  session         joining  link             splitter  client
 //!   decisions  group         sending  receiving
 //!   member  table  backlog   dialogues  known_group
 //!   client  turn  state      upload  download
@@ -53,6 +53,10 @@
 //! | [`relay`] | the second chat: a relay without a key, and its client | groups, frames |
 //! | [`screen`] | what a client shows, as values, and where typed lines come from | how it looks |
 //! | [`terminal`] | the screen that is a terminal, or pipes: the text that a person reads | the protocol |
+//! | [`typed`] | the commands of both clients, and what a typed line means | |
+//! | [`configuration`] | two small files: what the person has set, and where the person was last | |
+//! | [`discovery`] | servers that are found on the network without an address | the protocol, server and client |
+//! | [`window`] | the screen that is a page in the browser: its server on loopback, its form | what the clients do |
 //! | [`log_queue`] | the log, which makes nobody wait | |
 //! | [`machine`] | what is asked of the operating system beyond the standard library | |
 //!
@@ -139,6 +143,8 @@
 
 mod args;
 mod client;
+mod configuration;
+mod discovery;
 pub mod guide;
 mod log_queue;
 mod machine;
@@ -149,6 +155,9 @@ mod screen;
 pub mod seal;
 mod server;
 mod terminal;
+mod typed;
+#[cfg(feature = "window")]
+mod window;
 pub mod wire;
 
 pub use program::run;

@@ -3,7 +3,7 @@
 
 use std::fs::{File, OpenOptions};
 use std::io;
-use std::net::{IpAddr, TcpStream};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream, UdpSocket};
 use std::path::{Path, PathBuf, is_separator};
 use std::str::FromStr;
 
@@ -283,6 +283,49 @@ fn private() -> OpenOptions {
     options
 }
 
+/// Waits until standard input has something. The parent may have set it so that a read does not wait by itself.
+pub(crate) fn wait_for_input() {
+    #[cfg(unix)]
+    wait_for(&io::stdin(), rustix::event::PollFlags::IN);
+}
+
+/// Waits until standard output takes something: see [`wait_for_input`].
+pub(crate) fn wait_for_output() {
+    #[cfg(unix)]
+    wait_for(&io::stdout(), rustix::event::PollFlags::OUT);
+}
+
+/// Waits until nobody reads standard output any more, if it is a pipe. Otherwise, and where the system does not tell, for ever.
+pub(crate) fn wait_for_end_of_output() {
+    #[cfg(unix)]
+    wait_for(&io::stdout(), rustix::event::PollFlags::empty());
+    #[cfg(not(unix))]
+    loop {
+        std::thread::park();
+    }
+}
+
+#[cfg(unix)]
+fn wait_for(stream: &impl std::os::fd::AsFd, what: rustix::event::PollFlags) {
+    use rustix::event::{PollFd, poll};
+    // A signal interrupts it. What else fails here, fails at the next read or write, too.
+    while poll(&mut [PollFd::new(stream, what)], None) == Err(rustix::io::Errno::INTR) {}
+}
+
+/// Makes reads and writes of the terminal wait, whatever the parent has set.
+#[cfg(feature = "editor")]
+pub(crate) fn make_terminal_wait() {
+    #[cfg(unix)]
+    {
+        use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
+        // Both are one terminal. If it refuses, the editor says what is wrong.
+        let _ = fcntl_getfl(io::stdin())
+            .and_then(|flags| fcntl_setfl(io::stdin(), flags - OFlags::NONBLOCK));
+        let _ = fcntl_getfl(io::stdout())
+            .and_then(|flags| fcntl_setfl(io::stdout(), flags - OFlags::NONBLOCK));
+    }
+}
+
 /// What others than its owner may do with this file: `read`, `change`, or both.
 #[cfg(unix)]
 pub(crate) fn open_to_others(file: &File) -> Option<&'static str> {
@@ -336,6 +379,33 @@ fn field_of_status(process: &Path, name: &str) -> Option<String> {
     Some(value.split_whitespace().next()?.to_owned())
 }
 
+/// Whether the process at the other end of a connection on 127.0.0.1 belongs to this user, or to root. If the system does not say, it does.
+#[cfg(all(feature = "window", target_os = "linux"))]
+pub(crate) fn is_own_connection(socket: &TcpStream) -> bool {
+    let (Ok(peer), Ok(here)) = (socket.peer_addr(), socket.local_addr()) else {
+        return false;
+    };
+    // See proc_net_tcp(5). An IPv4 address in an IPv6 socket stands at the end of the longer number.
+    let number = u32::from_ne_bytes(std::net::Ipv4Addr::LOCALHOST.octets());
+    let ends = [peer, here].map(|end| format!("{number:08X}:{:04X}", end.port()));
+    let owner = |row: &str| {
+        let mut fields = row.split_whitespace().skip(1);
+        let is_end = |end: &String| fields.next().is_some_and(|field| field.ends_with(end));
+        let is_it = ends.iter().all(is_end);
+        fields.nth(4)?.parse::<u32>().ok().filter(|_| is_it)
+    };
+    let tables = ["/proc/net/tcp", "/proc/net/tcp6"].map(std::fs::read_to_string);
+    let mut rows = tables.iter().flatten().flat_map(|table| table.lines());
+    let owner = rows.find_map(owner);
+    owner.is_none_or(|user| user == 0 || user == rustix::process::getuid().as_raw())
+}
+
+/// Whether the process at the other end of a connection on 127.0.0.1 belongs to this user. This system does not say.
+#[cfg(all(feature = "window", not(target_os = "linux")))]
+pub(crate) fn is_own_connection(_socket: &TcpStream) -> bool {
+    true
+}
+
 /// The first port that any user may listen on.
 pub(crate) fn first_free_port() -> u16 {
     number_in("/proc/sys/net/ipv4/ip_unprivileged_port_start").unwrap_or(1024)
@@ -346,7 +416,24 @@ fn number_in<T: FromStr>(path: impl AsRef<Path>) -> Option<T> {
     std::fs::read_to_string(path).ok()?.trim().parse().ok()
 }
 
-/// The addresses of this machine at which others can reach it, IPv4 first.
+/// The name of this machine.
+#[cfg(feature = "discovery")]
+pub(crate) fn host_name() -> String {
+    #[cfg(unix)]
+    let name = rustix::system::uname()
+        .nodename()
+        .to_string_lossy()
+        .into_owned();
+    #[cfg(not(unix))]
+    let name = std::env::var("COMPUTERNAME").unwrap_or_default();
+    if name.is_empty() {
+        "fernchat".into()
+    } else {
+        name
+    }
+}
+
+/// The addresses of this machine at which others can reach it, the most likely one first: that of the default route, then IPv4.
 pub(crate) fn addresses() -> Vec<IpAddr> {
     // If the system does not tell its addresses, that is no reason not to start.
     let interfaces = if_addrs::get_if_addrs().unwrap_or_default();
@@ -355,13 +442,26 @@ pub(crate) fn addresses() -> Vec<IpAddr> {
         // A link-local address needs its interface named, which few know how to do.
         IpAddr::V6(ip) => !ip.is_loopback() && !ip.is_unicast_link_local(),
     };
-    let of_use = interfaces
-        .iter()
-        .map(if_addrs::Interface::ip)
-        .filter(is_of_use);
-    let (mut addresses, others): (Vec<_>, Vec<_>) = of_use.partition(IpAddr::is_ipv4);
-    addresses.extend(others);
+    let is_up = |interface: &&if_addrs::Interface| interface.is_oper_up();
+    let addresses = interfaces.iter().filter(is_up).map(if_addrs::Interface::ip);
+    let mut addresses: Vec<IpAddr> = addresses.filter(is_of_use).collect();
+    let defaults = [
+        default_address((Ipv4Addr::UNSPECIFIED, 0).into(), [192, 0, 2, 1].into()),
+        default_address(
+            (Ipv6Addr::UNSPECIFIED, 0).into(),
+            Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 1).into(),
+        ),
+    ];
+    addresses.sort_by_key(|ip| (ip.is_ipv6(), !defaults.contains(&Some(*ip))));
     addresses
+}
+
+/// The address from which the system would send to this one, which stands for the whole internet: that of the default route. A UDP socket
+/// that connects sends nothing.
+fn default_address(any: SocketAddr, far: IpAddr) -> Option<IpAddr> {
+    let socket = UdpSocket::bind(any).ok()?;
+    socket.connect((far, 9)).ok()?;
+    Some(socket.local_addr().ok()?.ip())
 }
 
 /// Local date and time, in whole seconds. It is displayed as `YYYY-MM-DD HH:MM:SS`.
@@ -410,6 +510,46 @@ pub(crate) fn columns() -> Option<usize> {
         return usize::from(size.ws_col).checked_sub(1);
     }
     None
+}
+
+/// How many rows the terminal has.
+#[cfg(feature = "editor")]
+pub(crate) fn rows() -> usize {
+    #[cfg(unix)]
+    if let Ok(size) = rustix::termios::tcgetwinsize(io::stdin()) {
+        return usize::from(size.ws_row);
+    }
+    24
+}
+
+/// Drops what the terminal has sent and goes on sending, until it pauses.
+#[cfg(feature = "editor")]
+pub(crate) fn drop_input() {
+    #[cfg(unix)]
+    {
+        use rustix::event::{PollFd, PollFlags, Timespec, poll};
+        use rustix::termios::{QueueSelector, tcflush};
+        let pause = Timespec {
+            tv_sec: 0,
+            tv_nsec: 50_000_000,
+        };
+        let stdin = io::stdin();
+        let comes = || poll(&mut [PollFd::new(&stdin, PollFlags::IN)], Some(&pause));
+        while tcflush(&stdin, QueueSelector::IFlush).is_ok() && comes().is_ok_and(|n| n > 0) {}
+    }
+}
+
+/// Calls `act` whenever the program goes on after it was stopped, in a thread of its own.
+#[cfg(all(feature = "editor", unix))]
+pub(crate) fn at_continue(act: impl Fn() + Send + 'static) -> io::Result<()> {
+    let mut signals = signal_hook::iterator::Signals::new([signal_hook::consts::SIGCONT])?;
+    spawn("continued", move || signals.forever().for_each(|_| act()))
+}
+
+/// Windows stops no program.
+#[cfg(all(feature = "editor", not(unix)))]
+pub(crate) fn at_continue(_: impl Fn() + Send + 'static) -> io::Result<()> {
+    Ok(())
 }
 
 /// Remembers the mode of the terminal. Returns a function that restores it.

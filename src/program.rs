@@ -1,7 +1,7 @@
 //! What the command line asks for: parses the arguments, starts the log and a server, client or relay, and returns the exit code.
 
 use std::io::{Read, Write};
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::Path;
 use std::process::ExitCode;
 
@@ -9,14 +9,18 @@ use chrono::{DateTime, Local};
 
 use crate::args::{self, Args};
 use crate::client;
+use crate::discovery::mdns::Announcement;
+use crate::discovery::{self, Kind};
 use crate::log_queue;
 use crate::machine;
 use crate::net::listener::Service;
 use crate::relay::{self, Relay};
 use crate::seal::{Anatomy, Key, hex};
 use crate::server::Server;
-use crate::terminal::Terminal;
 use crate::terminal::style::harmless;
+use crate::terminal::{Terminal, is_interactive};
+#[cfg(feature = "window")]
+use crate::window;
 
 /// Does what the command line says. Returns the exit code: 0, 1 for an error, 2 for wrong arguments.
 pub fn run() -> ExitCode {
@@ -37,18 +41,28 @@ pub fn run() -> ExitCode {
 
 fn start(args: Args) -> Result<(), String> {
     log_queue::set_up(match args {
-        Args::Server(_) | Args::Relay(_) => "info",
+        Args::Server(..) | Args::Relay(..) => "info",
         _ => "warn",
     });
     match args {
-        Args::Server(settings) => serve(Server::bind(settings).map_err(|error| error.to_string())?),
-        Args::Client(settings, terminal) => {
+        Args::Server(settings, announced) => serve(Server::bind(settings)?, announced),
+        Args::Client(mut settings, terminal) => {
+            if settings.host.is_empty() {
+                match discovery::choose() {
+                    Ok(found) => (settings.host, settings.port) = found,
+                    // The client asks for the address.
+                    Err(error) if is_interactive() => print_line(&error)?,
+                    Err(error) => return Err(error),
+                }
+            }
             client::run(settings, Box::new(Terminal::new(terminal)?))
         }
-        Args::Relay(settings) => serve(Relay::bind(settings).map_err(|error| error.to_string())?),
+        Args::Relay(settings, announced) => serve(Relay::bind(settings)?, announced),
         Args::RelayClient(settings, terminal) => {
             relay::client::run(settings, Box::new(Terminal::new(terminal)?))
         }
+        #[cfg(feature = "window")]
+        Args::Window(settings) => window::run(settings),
         Args::Keygen(None) => print_line(Key::generate().as_str()),
         Args::Keygen(Some(path)) => {
             Key::create(&path).map_err(|error| error.to_string())?;
@@ -58,6 +72,7 @@ fn start(args: Args) -> Result<(), String> {
             ))
         }
         Args::Token(token, key_file) => show_token(token, key_file.as_deref()),
+        Args::Find => print_line(&discovery::list()?),
         Args::Print(text) => print_line(&text),
     }
 }
@@ -119,8 +134,9 @@ fn show_token(token: Option<String>, key_file: Option<&Path>) -> Result<(), Stri
     })
 }
 
-/// Runs a service until Ctrl-C, SIGTERM or SIGHUP. A second one ends the program at once.
-fn serve(service: impl Service + 'static) -> Result<(), String> {
+/// Runs a service until Ctrl-C, SIGTERM or SIGHUP. A second one ends the program at once. Until then it is announced on the network, unless it
+/// is to stay unannounced.
+fn serve(service: impl Service + 'static, announced: Option<Kind>) -> Result<(), String> {
     // It lives as long as the program, like the handler that stops it.
     let service: &'static _ = Box::leak(Box::new(service));
     let mut n_signals = 0;
@@ -132,31 +148,47 @@ fn serve(service: impl Service + 'static) -> Result<(), String> {
         }
     })
     .map_err(|error| error.to_string())?;
-    let reach = reach(service.listener().address());
-    print_line(&format!("{reach}; {}", service.who_reads()))?;
+    print_line(&reach(service))?;
+    let address = service.listener().address();
+    let _announcement = announced.and_then(|kind| Announcement::start(kind, address));
     service
         .listener()
         .run(service)
         .map_err(|error| error.to_string())
 }
 
-/// Where a service listens and where others reach it, in words.
-fn reach(address: SocketAddr) -> String {
-    let is_same_kind = |ip: &IpAddr| address.is_ipv6() || ip.is_ipv4();
-    let reach: Vec<String> = match address.ip() {
+/// Where a service listens, who can read along, and what is typed on another machine to join it.
+fn reach(service: &dyn Service) -> String {
+    let address = service.listener().address();
+    let at = |ip| SocketAddr::new(ip, address.port());
+    let others: Vec<SocketAddr> = match address.ip() {
         ip if ip.is_loopback() => Vec::new(),
-        ip if !ip.is_unspecified() => vec![address.to_string()],
-        _ => machine::addresses()
-            .into_iter()
-            .filter(is_same_kind)
-            .map(|ip| SocketAddr::new(ip, address.port()).to_string())
-            .collect(),
+        ip if !ip.is_unspecified() => vec![address],
+        _ => {
+            let mut ips = machine::addresses();
+            ips.retain(|ip| service.listener().takes(ip));
+            ips.into_iter().map(at).collect()
+        }
     };
-    if reach.is_empty() {
-        return format!("listening on {address}, reachable only from this machine");
-    }
-    let reach = reach.join(" or ");
-    format!("listening on {address}, reachable by others at {reach}")
+    let reachable = match others.as_slice() {
+        [] => "only from this machine".to_owned(),
+        others => {
+            let others: Vec<String> = others.iter().map(SocketAddr::to_string).collect();
+            format!("by others at {}", others.join(" or "))
+        }
+    };
+    let (place, first) = match (others.first(), address.ip()) {
+        (Some(first), _) => ("On another machine", first.ip()),
+        (None, ip) if !ip.is_unspecified() => ("In another terminal", ip),
+        (None, IpAddr::V4(_)) => ("In another terminal", Ipv4Addr::LOCALHOST.into()),
+        (None, IpAddr::V6(_)) => ("In another terminal", Ipv6Addr::LOCALHOST.into()),
+    };
+    let (command, options) = service.join_command();
+    format!(
+        "listening on {address}, reachable {reachable}; {}\n{place}, join with: fernchat {command} {first} {}{options}",
+        service.who_reads(),
+        address.port()
+    )
 }
 
 fn fail(code: u8, error: &str) -> ExitCode {

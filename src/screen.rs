@@ -52,8 +52,19 @@ pub trait Screen: Send + Sync {
     /// A command waits for the answer to this question, which the next line is.
     fn prompt(&self, question: &str);
 
+    /// Whether all could be shown.
+    ///
+    /// # Errors
+    /// Why not, for the person.
+    fn check_output(&self) -> Result<(), String> {
+        Ok(())
+    }
+
     /// How to leave without a command, as a sentence.
     fn how_to_leave(&self) -> &'static str;
+
+    /// Takes what leaves at a signal. If it cannot be set, a signal ends the program at once.
+    fn at_signal(&self, leave: Box<dyn FnMut() + Send>);
 }
 
 /// Something to be shown.
@@ -90,10 +101,14 @@ pub enum Event {
         /// Why it cannot be shown.
         why: NotOpened,
     },
+    /// A line that only the person hears. What it is, the event in it says.
+    Told(Box<Event>),
+    /// A line that the person says, as soon as it is typed: for a person only.
+    Typed(Said),
     /// A line that the person said. A person who typed it has seen it.
     Own {
-        /// What the person said.
-        text: String,
+        /// What the person said, and to whom.
+        said: Said,
         /// If it is to be shown to a script, too: the time in it, and the name.
         echo: Option<(String, &'static str)>,
     },
@@ -117,6 +132,15 @@ pub enum Event {
         /// Whether there is a room key here.
         trust: Trust,
     },
+    /// What became of a member, as the server says.
+    News {
+        /// Who.
+        name: Name,
+        /// What.
+        what: News,
+        /// Whether there is a room key here.
+        trust: Trust,
+    },
     /// A list of names that the person asked for.
     Names {
         /// What they are, such as `members`.
@@ -132,6 +156,19 @@ pub enum Event {
     Progress(Progress),
     /// A file was received.
     Received(Received),
+}
+
+/// What became of a member.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum News {
+    /// The member is online now.
+    Joined,
+    /// The member is not online any more.
+    Left,
+    /// The admin has removed the member from the group.
+    Removed,
+    /// The member is the admin now.
+    Admin,
 }
 
 /// A name that a peer says, as it came.
@@ -267,6 +304,8 @@ pub enum Connection {
         /// Whether this is another connection after one that was lost.
         is_again: bool,
     },
+    /// There is a connection to the relay again.
+    Back,
     /// An admin has let the person in.
     Approved,
     /// It is lost, and the client tries again.
@@ -301,7 +340,7 @@ impl Connection {
             } => match (standing, is_again) {
                 (Standing::Admin, false) => {
                     format!(
-                        "The group {group} is new: you administer it. /help lists the commands."
+                        "The group {group} is new: nobody was here before you. You made it, and you administer it. /help lists the commands."
                     )
                 }
                 (Standing::Member, false) => {
@@ -320,6 +359,7 @@ impl Connection {
                     "Connected again, but you wait again for the admin of {group} to approve you. /1 leaves."
                 ),
             },
+            Connection::Back => "Connected again.".to_owned(),
             Connection::Approved => {
                 "You have been approved: say hello. /help lists the commands.".to_owned()
             }
@@ -432,16 +472,20 @@ impl Transfer {
 pub struct Conversation {
     /// The group, or the host of a relay.
     pub name: String,
+    /// What the person reads in front of what is typed.
+    pub prompt: String,
     /// The name of the person.
     pub me: String,
     /// Who is there.
     pub names: Arc<Mutex<Names>>,
     /// The words that are commands, and what each needs.
     pub commands: Vec<(&'static str, Need)>,
+    /// What a person's text means.
+    pub meaning: Box<dyn Fn(&str) -> Meaning + Send + Sync>,
     /// Stops what is going on. Returns whether something was.
     pub stop: Box<dyn Fn() -> bool + Send + Sync>,
-    /// Leaves without a command.
-    pub leave: Box<dyn Fn() + Send + Sync>,
+    /// Leaves without a command, or because nobody reads what is shown. A thread of the screen calls it.
+    pub leave: Arc<dyn Fn() + Send + Sync>,
 }
 
 impl Conversation {
@@ -459,6 +503,28 @@ impl Conversation {
     }
 }
 
+/// What a screen does at once with a text that a person has typed.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Meaning {
+    /// These lines are said: they are shown as everybody's are.
+    Said(Vec<Said>),
+    /// The next line is the answer to this.
+    Asks(Need),
+    /// The screen is cleared.
+    Clear,
+    /// Nothing.
+    Other,
+}
+
+/// A line that the person says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Said {
+    /// The one member who is told it. `None`: everybody is.
+    pub to: Option<String>,
+    /// What is said.
+    pub text: String,
+}
+
 /// What a command needs to know, with the question for it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Need {
@@ -471,6 +537,8 @@ pub enum Need {
     Member(&'static str),
     /// A file.
     File(&'static str),
+    /// Whether it is to be done: yes or no.
+    Yes(&'static str),
 }
 
 impl Need {
@@ -485,9 +553,10 @@ impl Need {
     pub fn question(self) -> Option<&'static str> {
         match self {
             Need::Nothing => None,
-            Need::Request(question) | Need::Member(question) | Need::File(question) => {
-                Some(question)
-            }
+            Need::Request(question)
+            | Need::Member(question)
+            | Need::File(question)
+            | Need::Yes(question) => Some(question),
         }
     }
 }
@@ -505,6 +574,10 @@ pub struct Names {
     pub members: BTreeSet<String>,
     /// Those who asked to join.
     pub requests: BTreeSet<String>,
+    /// The member who told the person something last, which nobody else heard.
+    pub teller: Option<String>,
+    /// The names whose lines are not shown.
+    pub ignored: BTreeSet<String>,
     /// The person waits for approval, so commands have no effect.
     pub is_waiting: bool,
 }
@@ -519,6 +592,27 @@ impl Names {
         if self.members.len() < MAX_NAMES && !is_long(name) {
             self.members.insert(name.to_owned());
         }
+    }
+
+    /// Learns that somebody is not a member any more.
+    pub fn remove_member(&mut self, name: &str) {
+        self.members.remove(name);
+    }
+
+    /// Hides what this name says, or shows it again. Returns what the person reads of it.
+    pub(crate) fn ignore(&mut self, name: &str) -> String {
+        if name.is_empty() {
+            let names: Vec<&str> = self.ignored.iter().map(String::as_str).collect();
+            return match names.as_slice() {
+                [] => "You ignore nobody.".to_owned(),
+                names => format!("You ignore {}.", names.join(", ")),
+            };
+        }
+        if self.ignored.remove(name) {
+            return format!("You hear {name} again.");
+        }
+        self.ignored.insert(name.to_owned());
+        format!("You ignore {name} from now on; /ignore {name} ends that.")
     }
 
     /// Learns that somebody has asked to join.
@@ -542,7 +636,8 @@ pub(crate) fn shortened(text: &str, most: usize) -> Cow<'_, str> {
     }
 }
 
-/// Parses the name that was given as an option, or else asks for one. A person is asked until the name is legal.
+/// Parses the name that was given as an option, or else asks for one. A person is asked until the name is legal. With Enter alone a person
+/// takes the name that is offered.
 ///
 /// # Errors
 /// The name breaks a rule, and no person can be asked again; or the input has ended.
@@ -550,15 +645,25 @@ pub(crate) fn ask_name<T>(
     screen: &dyn Screen,
     question: &str,
     given: Option<String>,
+    offered: Option<&str>,
     parse: fn(&str) -> Result<T, NameError>,
 ) -> Result<T, NameError> {
     if let Some(given) = given {
         return parse(given.trim());
     }
-    while let Some(answer) = screen.ask(question) {
-        match parse(answer.trim()) {
+    let offered = offered.filter(|_| screen.is_interactive());
+    let asked = match offered {
+        Some(offered) => format!("{question} [{offered}]"),
+        None => question.to_owned(),
+    };
+    while let Some(answer) = screen.ask(&asked) {
+        let answer = match (answer.trim(), offered) {
+            ("", Some(offered)) => offered,
+            (answer, _) => answer,
+        };
+        match parse(answer) {
             Err(error) if screen.is_interactive() => screen.show(Event::Notice(error.to_string())),
-            Err(_) if answer.trim().is_empty() => {}
+            Err(_) if answer.is_empty() => {}
             result => return result,
         }
     }
@@ -599,6 +704,8 @@ impl Screen for Recorder {
     fn how_to_leave(&self) -> &'static str {
         ""
     }
+
+    fn at_signal(&self, _: Box<dyn FnMut() + Send>) {}
 }
 
 #[cfg(test)]

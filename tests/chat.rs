@@ -861,27 +861,6 @@ fn what_is_no_chat_server_is_told_from_one_that_is_not_there() {
 }
 
 #[test]
-fn a_usage_error_shows_the_usage_with_an_example() {
-    for args in [
-        vec![],
-        vec!["dance"],
-        vec!["server", "127.0.0.1"],
-        vec!["client", "127.0.0.1", "x"],
-        vec!["server", "h", "1", "--max-file", "x"],
-    ] {
-        let output = fernchat().args(&args).output().unwrap();
-        let error = String::from_utf8(output.stderr).unwrap();
-        assert_eq!(output.status.code(), Some(2), "{args:?}: {error}");
-        assert!(
-            error.starts_with("error: ")
-                && error.contains("Usage: fernchat")
-                && error.contains("Example:"),
-            "{error}"
-        );
-    }
-}
-
-#[test]
 fn our_client_says_what_is_wrong_before_it_connects_and_when_it_cannot() {
     let unused = TcpListener::bind("127.0.0.1:0")
         .unwrap()

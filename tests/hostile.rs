@@ -580,6 +580,8 @@ fn a_receiver_that_dies_anywhere_in_a_delivery_holds_nobody_up() {
     let mut otto = ours("otto", &mut alice);
     drop(ours("olga", &mut alice));
     otto.hears("/requested from:127.0.0.1 olga");
+    otto.hears("/news joined olga");
+    otto.hears("/news left olga");
     server.program.logs("departed: ");
     // More than the system takes for somebody who does not read.
     let body = alice.fernet.encrypt(&vec![7; 4 << 20]);
@@ -608,9 +610,11 @@ fn a_receiver_that_dies_anywhere_in_a_delivery_holds_nobody_up() {
             End::Close => olga.socket.shutdown(Shutdown::Both).unwrap(),
             End::Reset => end.of(olga.socket),
         }
+        otto.hears("/news joined olga");
         let (id, len) = otto.hears_offer("big.bin", "alice");
         assert!(otto.takes_file(&id, 0, len) == body.as_bytes());
         otto.says(&format!("/haveFile {id}"));
+        otto.hears("/news left olga");
         alice.hears("PyChat: big.bin did not reach olga.");
         server.program.logs("departed: ");
         assert_eq!(
@@ -1203,6 +1207,7 @@ fn a_relay_that_sends_nonsense_is_mentioned_once_and_the_chat_goes_on() {
     let port = listener.local_addr().unwrap().port().to_string();
     command
         .args(["relay-client", "127.0.0.1", &port, "--name", "alice"])
+        .arg("--no-reconnect")
         .env("FERNCHAT_KEY", &key);
     let mut alice = Program::start(command);
     alice.hears("alice joined");

@@ -962,8 +962,9 @@ mod python_server {
         let mut server = python.server(switches);
         let mut alice = python.our_client(server.port, "alice");
         let rounds = 10;
-        let mut expected =
-            vec!["The group team is new: you administer it. /help lists the commands."];
+        let mut expected = vec![
+            "The group team is new: nobody was here before you. You made it, and you administer it. /help lists the commands.",
+        ];
         for _ in 0..rounds {
             alice.pastes(&[
                 "/1", "/4", "hello", "/5", "/7", "/2 dave", "/6 dave", "/8 dave", "hello",

@@ -10,24 +10,34 @@ use fernchat::wire::command::word_of;
 
 /// Where a file lies, and the modules that it may use beside its own. The first row that fits counts.
 /// A row names only modules of rows above it, so there is no circle. `program`, `args` and `lib` may use all.
-const ARROWS: [(&str, &str); 12] = [
+const ARROWS: [(&str, &str); 16] = [
     ("guide/", ""),
     ("machine.rs", ""),
     ("log_queue.rs", "machine"),
+    ("configuration.rs", "machine"),
     ("wire/", ""),
     ("seal/", "machine"),
     ("net/", "machine"),
     ("screen.rs", "wire"),
     ("terminal/", "machine wire screen"),
+    ("discovery/", "machine wire screen terminal"),
     ("server/", "machine wire seal net"),
-    ("client/", "machine wire seal net screen"),
-    ("relay/client.rs", "machine wire seal net screen"),
+    ("typed.rs", "machine screen"),
+    (
+        "client/",
+        "machine configuration wire seal net screen typed",
+    ),
+    ("relay/client.rs", "machine wire seal net screen typed"),
     // The relay is blind: it has no key, and nothing that could open a token.
     ("relay/", "machine wire net"),
+    (
+        "window/",
+        "machine wire seal net screen terminal client relay",
+    ),
 ];
 
 /// Dependencies that are used in one place.
-const HOMES: [(&str, &str); 11] = [
+const HOMES: [(&str, &str); 15] = [
     ("aes::", "seal/"),
     ("fernet::", "seal/"),
     ("pbkdf2::", "seal/"),
@@ -39,6 +49,10 @@ const HOMES: [(&str, &str); 11] = [
     ("signal_hook::", "machine.rs"),
     ("env_logger::", "log_queue.rs"),
     ("if_addrs::", "machine.rs"),
+    ("mdns_sd::", "discovery/mdns.rs"),
+    ("tungstenite::", "window/socket.rs"),
+    ("sha1::", "window/door.rs"),
+    ("open::that", "window/mod.rs"),
 ];
 
 /// Each file below this folder that ends like this: its path there, and its text.

@@ -4,18 +4,20 @@ mod support;
 
 use std::collections::BTreeSet;
 use std::path::Path;
-use std::process::Command;
+use std::process::{Command, Output};
 
 use support::{fernchat, folder};
 
-const COMMANDS: [&[&str]; 7] = [
+const COMMANDS: [&[&str]; 9] = [
     &[],
     &["server"],
     &["client"],
     &["relay"],
     &["relay-client"],
+    &["window"],
     &["keygen"],
     &["token"],
+    &["find"],
 ];
 
 fn help(command: &[&str]) -> String {
@@ -96,6 +98,30 @@ fn every_option_of_the_program_is_in_its_help_the_manual_page_and_the_completion
 }
 
 #[test]
+fn every_command_that_can_be_typed_is_in_the_manual_page_and_in_the_readme() {
+    // From the tables of commands, as `row(&["/1", "/requests"], ...`.
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let source = std::fs::read_to_string(root.join("src/typed.rs")).unwrap();
+    let rows = source.lines().filter_map(|line| {
+        let words = line.trim().strip_prefix("row(&[")?.split_once(']')?.0;
+        Some(words.split(", ").map(|word| word.trim_matches('"')))
+    });
+    let words: BTreeSet<&str> = rows.flatten().collect();
+    assert!(words.contains("/msg") && words.len() > 30, "{words:?}");
+    let readme = std::fs::read_to_string(root.join("README.md")).unwrap();
+    for text in [readme, extra("fernchat.1").replace("\\-", "-")] {
+        let is_end = |c: char| !(c.is_ascii_alphanumeric() || c == '-');
+        let told: BTreeSet<&str> = text
+            .match_indices('/')
+            .map(|(at, _)| &text[at..])
+            .map(|rest| &rest[..rest[1..].find(is_end).map_or(rest.len(), |end| end + 1)])
+            .collect();
+        let missing: Vec<_> = words.difference(&told).collect();
+        assert!(missing.is_empty(), "{missing:?}");
+    }
+}
+
+#[test]
 fn bash_completes_commands_options_and_values() {
     let script = concat!(env!("CARGO_MANIFEST_DIR"), "/src/extra/fernchat.bash");
     let complete = |words: &str| {
@@ -117,7 +143,7 @@ fn bash_completes_commands_options_and_values() {
     assert_eq!(complete("fernchat re"), "relay relay-client");
     assert_eq!(
         complete("fernchat client host 8000 --no"),
-        "--no-reconnect --no-time"
+        "--no-reconnect --no-news --no-time"
     );
     assert_eq!(
         complete("fernchat client host 8000 --color a"),
@@ -126,46 +152,70 @@ fn bash_completes_commands_options_and_values() {
     assert_eq!(complete("fernchat relay --p"), "--pause");
 }
 
+/// What `make install` puts into its folder.
+const INSTALLED: [&str; 6] = [
+    "bin/fernchat",
+    "share/man/man1/fernchat.1",
+    "share/bash-completion/completions/fernchat",
+    "share/zsh/site-functions/_fernchat",
+    "share/fish/vendor_completions.d/fernchat.fish",
+    "lib/systemd/system/fernchat.service",
+];
+
+/// Runs make as root under sudo would: without cargo, after the program was built.
+fn make(target: &str, prefix: &str) -> Output {
+    Command::new("make")
+        .current_dir(env!("CARGO_MANIFEST_DIR"))
+        .args(["--silent", target, &format!("PREFIX={prefix}")])
+        .arg(format!("FERNCHAT={}", env!("CARGO_BIN_EXE_fernchat")))
+        .env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin")
+        .output()
+        .unwrap()
+}
+
 #[test]
-fn what_is_installed_is_all_there_and_goes_again() {
+fn what_is_built_is_installed_without_cargo_under_any_prefix_and_goes_again() {
     let folder = folder();
-    let make = |target: &str| {
-        let mut make = Command::new("make");
-        make.current_dir(env!("CARGO_MANIFEST_DIR"))
-            .args(["--silent", target]);
-        make.arg(format!("PREFIX={}", folder.path().display()))
-            .arg(format!("FERNCHAT={}", env!("CARGO_BIN_EXE_fernchat")));
-        // The program is there already.
-        let output = make.args(["--old-file", "build"]).output().unwrap();
+    let beside = folder.path().join("my");
+    std::fs::write(&beside, "not ours").unwrap();
+    for (name, in_unit) in [
+        ("plain", "plain"),
+        ("my Prög#am (x)", r"my\x20Prög#am\x20(x)"),
+    ] {
+        let prefix = folder.path().join(name);
+        let output = make("install", prefix.to_str().unwrap());
         assert!(output.status.success(), "{output:?}");
-    };
-    make("install");
-    let installed = |path: &str| folder.path().join(path).exists();
-    let all = [
-        "bin/fernchat",
-        "share/man/man1/fernchat.1",
-        "share/bash-completion/completions/fernchat",
-        "share/zsh/site-functions/_fernchat",
-        "share/fish/vendor_completions.d/fernchat.fish",
-        "lib/systemd/system/fernchat.service",
-    ];
-    assert!(all.iter().all(|path| installed(path)));
-    let unit =
-        std::fs::read_to_string(folder.path().join("lib/systemd/system/fernchat.service")).unwrap();
-    assert!(
-        unit.contains(&format!(
-            "ExecStart={}/bin/fernchat server",
+        assert!(INSTALLED.iter().all(|path| prefix.join(path).exists()));
+        let unit = std::fs::read_to_string(prefix.join(INSTALLED[5])).unwrap();
+        let start = format!(
+            "ExecStart={}/{in_unit}/bin/fernchat server",
             folder.path().display()
-        )) && !unit.contains("/usr/local")
-    );
-    assert!(
-        Command::new(folder.path().join("bin/fernchat"))
+        );
+        assert!(
+            unit.contains(&start) && !unit.contains("/usr/local"),
+            "{unit}"
+        );
+        let program = Command::new(prefix.join("bin/fernchat"))
             .arg("--version")
-            .output()
-            .unwrap()
-            .status
-            .success()
-    );
-    make("uninstall");
-    assert!(!all.iter().any(|path| installed(path)));
+            .output();
+        assert!(program.unwrap().status.success());
+        let other = prefix.join("bin/other");
+        std::fs::write(&other, "not ours").unwrap();
+        let output = make("uninstall", prefix.to_str().unwrap());
+        assert!(output.status.success(), "{output:?}");
+        assert!(!INSTALLED.iter().any(|path| prefix.join(path).exists()));
+        assert!(other.exists() && beside.exists());
+    }
+    for prefix in [
+        "", "relative", "/a\"b", "/a'b", "/a%b", "/a|b", "/a&b", "/a\\b",
+    ] {
+        for target in ["install", "uninstall"] {
+            let output = make(target, prefix);
+            let error = String::from_utf8(output.stderr).unwrap();
+            assert!(
+                !output.status.success() && error.contains("error: "),
+                "{prefix}: {error}"
+            );
+        }
+    }
 }

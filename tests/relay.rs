@@ -105,16 +105,15 @@ fn key_file(folder: &tempfile::TempDir) -> (String, Fernet) {
 }
 
 fn client(port: u16, name: &str, key_file: &str) -> Program {
+    client_with(port, name, key_file, &[])
+}
+
+fn client_with(port: u16, name: &str, key_file: &str, options: &[&str]) -> Program {
     let mut command = fernchat();
-    command.args([
-        "relay-client",
-        "127.0.0.1",
-        &port.to_string(),
-        "--name",
-        name,
-        "--key-file",
-        key_file,
-    ]);
+    command
+        .args(["relay-client", "127.0.0.1", &port.to_string()])
+        .args(["--name", name, "--key-file", key_file])
+        .args(options);
     let mut program = Program::start(command);
     program.hears(&format!("{name} joined"));
     program
@@ -271,7 +270,7 @@ fn two_of_ours_talk_and_each_sees_what_people_know_from_the_scripts() {
     let mut relay = Relay::start(&[]);
     let mut witness = relay.peer();
     let mut alice = client(relay.port, "alice", &key);
-    let mut bob = client(relay.port, "bob", &key);
+    let mut bob = client_with(relay.port, "bob", &key, &["--no-reconnect"]);
     relay.program.logs("client 3 from");
     alice.types("hello \x1b[31m friends");
     let own = alice.hears("You: hello ^[[31m friends");
@@ -676,4 +675,129 @@ fn the_port_comes_from_the_environment_if_nowhere_else() {
             .unwrap()
             .contains("PORT is no port")
     );
+}
+
+// ---- our client at the keyboard, and when the connection breaks ----
+
+/// A relay's client at a terminal, or nothing where there is no tmux.
+#[cfg(feature = "editor")]
+fn on_screen(port: u16, key: &str, name: &str) -> Option<support::screen::Screen> {
+    use support::screen::{Screen, USUAL, has_tmux};
+    let port = port.to_string();
+    let arguments = [
+        "relay-client",
+        "127.0.0.1",
+        &port,
+        "--key-file",
+        key,
+        "--name",
+        name,
+    ];
+    has_tmux().then(|| Screen::with(&USUAL, &arguments))
+}
+
+#[cfg(feature = "editor")]
+#[test]
+fn at_a_terminal_a_relay_s_client_has_the_manners_of_the_other() {
+    let folder = folder();
+    let key = folder.path().join("key").display().to_string();
+    fernchat().args(["keygen", &key]).output().unwrap();
+    let relay = Relay::start(&[]);
+    let port = relay.port;
+    let (Some(alice), Some(bob)) = (on_screen(port, &key, "alice"), on_screen(port, &key, "bob"))
+    else {
+        return;
+    };
+    alice.shows(&format!(
+        "alice joined 127.0.0.1:{port}. /help lists the commands."
+    ));
+    alice.ends_in("relay>");
+    bob.ends_in("relay>");
+    alice.types("/help");
+    alice.shows("/quit TEXT");
+    alice.types("/qiut");
+    alice.shows("Not sent: /qiut is no command; did you mean /quit?");
+    alice.types("/me waves");
+    bob.shows(" * alice waves");
+    alice.types("/who");
+    alice.shows("A relay does not know who is here.");
+    alice.types("hello");
+    bob.shows(" alice: hello");
+    alice.shows(" alice: hello");
+    bob.types("/ignore alice");
+    bob.shows("You ignore alice from now on");
+    // The relay goes and comes back: what was typed meanwhile is said.
+    drop(relay);
+    alice.shows("Connection lost: the relay closed the connection; trying again.");
+    alice.shows("(no connection; trying again in ");
+    alice.types("said meanwhile");
+    alice.shows("There is no connection: it is said as soon as there is one again.");
+    bob.types("/ignore alice");
+    bob.shows("You hear alice again.");
+    let mut command = fernchat();
+    command.args(["relay", "127.0.0.1", &port.to_string()]);
+    let relay = Relay::of(command);
+    alice.shows("Connected again.");
+    bob.shows("Connected again.");
+    alice.ends_in("relay>");
+    alice.types("/quit bye");
+    bob.shows(" alice: bye");
+    alice.shows("ended with 0\ncooked");
+    relay.program.signal("TERM");
+    bob.types("/quit");
+    bob.shows("ended with 0\ncooked");
+}
+
+#[test]
+fn a_relay_s_client_that_meets_a_group_server_says_so() {
+    let server = support::Server::start();
+    let mut command = fernchat();
+    command
+        .args(["relay-client", "127.0.0.1", &server.port.to_string()])
+        .args(["--name", "alice"])
+        .env("FERNCHAT_KEY", fernet::Fernet::generate_key());
+    let mut alice = Program::start(command);
+    alice.logs("this is no relay but a group chat's server: join it with fernchat client");
+    assert_eq!(alice.ends().code(), Some(1));
+}
+
+#[test]
+fn in_a_pipe_every_line_is_said_and_the_connection_is_made_again() {
+    let key = fernet::Fernet::generate_key();
+    let mut relay = Relay::start(&[]);
+    let join = |name: &str, port: u16| {
+        let mut command = fernchat();
+        command
+            .args([
+                "relay-client",
+                "127.0.0.1",
+                &port.to_string(),
+                "--name",
+                name,
+            ])
+            .env("FERNCHAT_KEY", &key);
+        let mut program = Program::start(command);
+        program.hears(&format!("{name} joined"));
+        program
+    };
+    let (mut alice, mut bob) = (join("alice", relay.port), join("bob", relay.port));
+    relay.program.logs("takes its place");
+    relay.program.logs("takes its place");
+    alice.types("/quit");
+    bob.hears("alice: /quit");
+    alice.types("/me waves");
+    bob.hears("alice: /me waves");
+    let port = relay.port;
+    drop(relay);
+    for program in [&mut alice, &mut bob] {
+        program.hears("Connection lost: the relay closed the connection; trying again.");
+    }
+    let mut command = fernchat();
+    command.args(["relay", "127.0.0.1", &port.to_string()]);
+    let _relay = Relay::of(command);
+    for program in [&mut alice, &mut bob] {
+        program.hears("Connected again.");
+    }
+    alice.types("back");
+    bob.hears("alice: back");
 }

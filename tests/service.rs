@@ -166,3 +166,40 @@ fn a_port_that_is_forbidden_is_explained_by_the_limit_of_this_system() {
     let why = "ports below 9000 are for the system; try a higher one";
     assert!(error.contains(why), "{error}");
 }
+
+#[test]
+#[cfg(feature = "discovery")]
+fn a_client_without_an_address_joins_the_server_that_is_announced_and_no_other() {
+    // In a network of its own, where one end of a link hears the other.
+    let network = "ip link set lo up && ip link add near type veth peer name far && ip addr add 10.213.90.1/24 dev near && \
+                   ip link set near up && ip link set far up";
+    let in_network = |script: &str| {
+        let mut command = Command::new("unshare");
+        command.args(["--user", "--map-root-user", "--net", "sh", "-c"]);
+        command.arg(format!("{network} || exit\n{script}"));
+        command.arg(fernchat().get_program());
+        command
+    };
+    let output = in_network("").output();
+    if !output.as_ref().is_ok_and(|output| output.status.success()) {
+        return skipped(&format!("there is no network of its own here: {output:?}"));
+    }
+    let script = "\"$0\" server 0.0.0.0 8001 --no-announce 2>&1 & hidden=$!
+                  \"$0\" server 0.0.0.0 8000 2>&1 & server=$!
+                  until \"$0\" find; do :; done
+                  printf 'alice\\nteam\\n/quit\\n' | \"$0\" client && kill -INT $hidden $server && wait $server";
+    let mut all = Program::start(in_network(script));
+    let found = all
+        .hears("  10.213.90.1 80")
+        .replace("  10.213.90.1 8000", "");
+    assert!(
+        found.starts_with("chat ") && !found.contains(" 80"),
+        "{found}"
+    );
+    assert!(
+        all.hears("Joining the chat ")
+            .contains(" at 10.213.90.1 8000.")
+    );
+    all.hears("The group team is new");
+    ends_well(&mut all);
+}

@@ -18,11 +18,11 @@ use crossbeam_channel::{Receiver, RecvTimeoutError};
 use super::link::Link;
 use super::sending::Task;
 use super::step::Expected;
-use super::typed::Action;
-use crate::screen::{Event, Words, shortened};
+use crate::screen::{Event, Said, Words, shortened};
+use crate::typed::{Action, nearest};
 use crate::wire::command::{
     ACCEPTED, ACKNOWLEDGEMENT, ADMIN, Command, DENY, Dialect, PROCEED, READY_FOR_DATA,
-    SENDING_DATA, TAKEN, WAIT_DISCONNECT,
+    SENDING_DATA, TAKEN, WAIT_DISCONNECT, to_one,
 };
 use crate::wire::frame::MAX_TEXT;
 use crate::wire::name::{MAX_NAME_CHARACTERS, UserName};
@@ -83,6 +83,11 @@ pub(crate) enum StepTimeout {
     Short,
 }
 
+/// A name with the mark that denies a request, or bans an address with the name.
+fn with_mark(name: &str) -> String {
+    format!("{DENY}{name}")
+}
+
 /// One connection, and the dialogues over it. See the module's page.
 pub(crate) struct Dialogues {
     pub(super) link: Arc<Link>,
@@ -96,47 +101,58 @@ impl Dialogues {
         Dialogues { link, steps }
     }
 
-    /// Holds the dialogue that a task needs.
-    pub(crate) fn hold(&self, task: &Task) -> Outcome {
+    /// Holds the dialogue that a task needs. In a pipe it may `ask` for the name in the middle.
+    pub(crate) fn hold(&self, task: &Task, ask: &dyn Fn() -> String) -> Outcome {
         self.link.dialogue.lock().is_open = true;
         let outcome = match task {
-            Task::Say(number, text) => self.say(*number, text),
-            Task::Do(action, argument) => self.act(*action, argument),
+            Task::Say(number, said) => self.say(*number, said),
+            Task::Do(action, argument) => self.act(*action, argument, ask),
         };
         self.link.end_dialogue()?;
         outcome
     }
 
-    fn act(&self, action: Action, argument: &str) -> Outcome {
+    fn act(&self, action: Action, argument: &str, ask: &dyn Fn() -> String) -> Outcome {
+        let decide = |command| {
+            let Some(name) = self.meant(argument, Command::AllMembers)? else {
+                return Ok(());
+            };
+            self.decide_on(command, &name, str::to_owned, ask)
+        };
         match action {
             Action::Requests => {
                 self.names_for_admin(Command::ViewRequests, "requests")?;
                 Ok(())
             }
             Action::Approve => self.answer_requests(argument, |name| {
-                self.decide_on(Command::ApproveRequest, name, name)
+                self.decide_on(Command::ApproveRequest, name, str::to_owned, ask)?;
+                // A result is free text. If the server said no, Tab offers one name too many.
+                let mut names = self.link.shared.known.names.lock();
+                if !name.is_empty() {
+                    names.add_member(name);
+                }
+                Ok(())
             }),
-            Action::Deny => self.answer_requests(argument, |name| self.deny(name)),
+            Action::Deny => self.answer_requests(argument, |name| self.deny(name, ask)),
             Action::Members => self.names(Command::AllMembers, "members"),
             Action::Online => self.names(Command::OnlineMembers, "online"),
-            Action::Transfer => self.decide_on(Command::ChangeAdmin, argument, argument),
+            Action::Transfer => decide(Command::ChangeAdmin),
             Action::Admin => self.who_administers(),
-            Action::Kick => self.decide_on(Command::KickMember, argument, argument),
+            Action::Kick => decide(Command::KickMember),
             Action::Ban | Action::BanAddress | Action::Unban | Action::Bans | Action::WhoIs
                 if self.link.server == Dialect::Python =>
             {
                 self.show("A Python server has no such command.");
                 Ok(())
             }
-            Action::Ban => self.decide_on(Command::BanMember, argument, argument),
-            Action::BanAddress => {
-                self.decide_on(Command::BanMember, argument, &format!("{DENY}{argument}"))
-            }
-            Action::Unban => self.decide_on(Command::UnbanMember, argument, argument),
+            Action::Ban => self.decide_on(Command::BanMember, argument, str::to_owned, ask),
+            Action::BanAddress => self.decide_on(Command::BanMember, argument, with_mark, ask),
+            Action::Unban => self.decide_on(Command::UnbanMember, argument, str::to_owned, ask),
             Action::Bans => {
                 self.names_for_admin(Command::ViewBans, "banned")?;
                 Ok(())
             }
+            Action::WhoIs if argument.is_empty() => self.who_is(&self.asked(ask)),
             Action::WhoIs => self.who_is(argument),
             // The sending thread does these.
             Action::File
@@ -145,17 +161,33 @@ impl Dialogues {
             | Action::Decline
             | Action::Stop
             | Action::Help
-            | Action::Quit => Ok(()),
+            | Action::Quit
+            | Action::Msg
+            | Action::Reply
+            | Action::Me
+            | Action::Ignore
+            | Action::Clear
+            | Action::Nick => Ok(()),
         }
     }
 
     /// Says a line. A fernchat server confirms that it has passed the line on, and by the number it knows a line that is sent again. A Python
     /// server echoes the command before it has the text, so its echo proves little.
-    fn say(&self, number: u64, said: &str) -> Outcome {
-        let text = match &self.link.shared.room_key {
-            Some(room_key) => Cow::Owned(room_key.seal(number, said)),
-            None => Cow::Borrowed(said),
+    fn say(&self, number: u64, said: &Said) -> Outcome {
+        let mut text = match &self.link.shared.room_key {
+            Some(room_key) => Cow::Owned(room_key.seal(number, &said.text)),
+            None => Cow::Borrowed(said.text.as_str()),
         };
+        if let Some(to) = &said.to {
+            if self.link.server == Dialect::Python {
+                self.show("Not sent: a Python server cannot tell one member something, only all.");
+                return Ok(());
+            }
+            let Some(name) = self.meant(to, Command::AllMembers)? else {
+                return Ok(());
+            };
+            text = Cow::Owned(to_one(&name, &text));
+        }
         let (text, expected) = match self.link.server {
             Dialect::Fernchat => (Cow::Owned(format!("{number} {text}")), TAKEN),
             Dialect::Python => (text, Command::MessageSend.word()),
@@ -168,7 +200,7 @@ impl Dialogues {
         self.link.send(&[Command::MessageSend.word(), &text])?;
         self.step(StepTimeout::Usual)?;
         self.link.shared.screen.show(Event::Own {
-            text: said.to_owned(),
+            said: said.clone(),
             echo: None,
         });
         Ok(())
@@ -196,11 +228,59 @@ impl Dialogues {
         Ok(Some(names))
     }
 
+    /// The member, or the one who has asked to join, whom a person means by this name: also in capitals, and with composed letters. If the
+    /// name is like another one, that is asked for. `None`: the person has been told. A name that is like no other is for the server to judge.
+    /// A script means what it says.
+    fn meant(&self, name: &str, list: Command) -> Outcome<Option<String>> {
+        let shared = &self.link.shared;
+        let known = |name: &str| {
+            let names = shared.known.names.lock();
+            names.members.contains(name) || names.requests.contains(name)
+        };
+        if name.is_empty() || known(name) || !shared.screen.is_interactive() {
+            return Ok(Some(name.to_owned()));
+        }
+        let names = self.listed(list)?;
+        if names.contains(name) {
+            return Ok(Some(name.to_owned()));
+        }
+        let looks_like = |other: &&String| match (UserName::parse(name), UserName::parse(other)) {
+            (Ok(name), Ok(other)) => name.looks_like(&other),
+            _ => false,
+        };
+        if let Some(meant) = names.iter().find(looks_like) {
+            return Ok(Some(meant.clone()));
+        }
+        match nearest(&name.to_lowercase(), names.iter().map(String::as_str)) {
+            Some(nearest) => {
+                self.show(&format!("Nobody is called {name}: did you mean {nearest}?"));
+                Ok(None)
+            }
+            None => Ok(Some(name.to_owned())),
+        }
+    }
+
+    /// A list of the server that is not shown. Without the right to see it, it is empty.
+    fn listed(&self, list: Command) -> Outcome<BTreeSet<String>> {
+        self.begin(list)?;
+        let mut set = match list {
+            Command::ViewRequests => {
+                self.send_and_wait(ACKNOWLEDGEMENT, Expected::WordOrResult(SENDING_DATA))?
+            }
+            _ => self.send_and_wait(ACKNOWLEDGEMENT, Expected::Set)?,
+        };
+        if set == SENDING_DATA.as_bytes() {
+            set = self.send_and_wait(READY_FOR_DATA, Expected::Set)?;
+        }
+        Ok(name_set::decode(&set).unwrap_or_default())
+    }
+
     /// Answers the request of the user of this name, or of several, or of `all`. A name may have blanks in it. So which names are meant shows
     /// in the list of requests.
     fn answer_requests(&self, argument: &str, answer: impl Fn(&str) -> Outcome) -> Outcome {
         if argument != ALL && !argument.contains(' ') {
-            return answer(argument);
+            let meant = self.meant(argument, Command::ViewRequests)?;
+            return meant.map_or(Ok(()), |name| answer(&name));
         }
         let Some(requests) = self.names_for_admin(Command::ViewRequests, "requests")? else {
             return Ok(());
@@ -212,6 +292,13 @@ impl Dialogues {
         } else {
             argument.split_whitespace().try_for_each(answer)
         }
+    }
+
+    /// Whether nobody is there who would get a file. A script shares it all the same, and a Python server is not asked.
+    pub(super) fn is_alone(&self) -> Outcome<bool> {
+        let is_person = self.link.shared.screen.is_interactive();
+        let is_sure = is_person && self.link.server == Dialect::Fernchat;
+        Ok(is_sure && self.listed(Command::OnlineMembers)?.len() == 1)
     }
 
     fn who_is(&self, name: &str) -> Outcome {
@@ -242,11 +329,9 @@ impl Dialogues {
         Ok(())
     }
 
-    fn deny(&self, name: &str) -> Outcome {
+    fn deny(&self, name: &str, ask: &dyn Fn() -> String) -> Outcome {
         match self.link.server {
-            Dialect::Fernchat => {
-                self.decide_on(Command::ApproveRequest, name, &format!("{DENY}{name}"))
-            }
+            Dialect::Fernchat => self.decide_on(Command::ApproveRequest, name, with_mark, ask),
             Dialect::Python => {
                 // It would approve a user called `!NAME`.
                 self.show("This server cannot deny: who is not approved stays outside.");
@@ -255,13 +340,28 @@ impl Dialogues {
         }
     }
 
-    /// The dialogues in which the admin decides about a name.
-    fn decide_on(&self, command: Command, name: &str, answer: &str) -> Outcome {
-        if name.is_empty() {
+    /// What the person, or the next line of a pipe, says in place of an argument that is missing.
+    pub(super) fn asked(&self, ask: &dyn Fn() -> String) -> String {
+        let is_interactive = self.link.shared.screen.is_interactive();
+        if is_interactive { String::new() } else { ask() }
+    }
+
+    /// The dialogues in which the admin decides about a name. `answer` makes of the name what is sent.
+    fn decide_on(
+        &self,
+        command: Command,
+        name: &str,
+        answer: fn(&str) -> String,
+        ask: &dyn Fn() -> String,
+    ) -> Outcome {
+        let is_person = self.link.shared.screen.is_interactive();
+        if name.is_empty() && is_person {
             self.show("Nobody named, nothing done.");
             return Ok(());
         }
-        if let (Dialect::Fernchat, Err(error)) = (self.link.server, UserName::parse(name)) {
+        if let (false, Dialect::Fernchat, Err(error)) =
+            (name.is_empty(), self.link.server, UserName::parse(name))
+        {
             self.show(&format!("Nobody can be called '{name}': {error}."));
             return Ok(());
         }
@@ -271,8 +371,14 @@ impl Dialogues {
             self.show_result(&right);
             return Ok(());
         }
+        let asked = name.is_empty().then(|| ask().trim().to_owned());
+        let name = asked.as_deref().unwrap_or(name);
+        let answer = &answer(name);
         let result = self.send_and_wait(answer, Expected::Result(String::new()))?;
         self.link.shared.known.names.lock().requests.remove(name);
+        if command == Command::KickMember {
+            self.link.shared.known.names.lock().remove_member(name);
+        }
         if command == Command::ChangeAdmin {
             *self.link.shared.known.admin.lock() = None;
         }

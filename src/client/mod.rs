@@ -7,7 +7,7 @@
 //! ```
 //!
 //! - [`joining`] and [`link`]: connecting, joining, and what a joined client sends through.
-//! - [`typed`] and [`sending`]: what can be typed, and the queue of what it asks for.
+//! - [`sending`]: the queue of what is typed ([`typed`](crate::typed)).
 //! - [`step`] and [`dialogues`]: which step is expected, and the dialogues with the server, one at a time.
 //! - [`receiving`]: steps go to the sending thread, events to the person.
 //! - [`upload`] and [`download`]: files, sealed or opened as a stream. [`offers`]: those that a fernchat server has for this client.
@@ -29,14 +29,12 @@ pub(crate) mod receiving;
 pub(crate) mod room_key;
 pub(crate) mod sending;
 pub(crate) mod step;
-pub(crate) mod typed;
 pub(crate) mod upload;
 
 use std::fs;
-use std::hash::{BuildHasher, Hasher, RandomState};
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -52,20 +50,24 @@ use self::receiving::Receiving;
 use self::room_key::RoomKey;
 use self::sending::Sending;
 use self::upload::UploadStop;
+use crate::configuration::Last;
 use crate::machine::{self, TemporaryFile};
-use crate::net::ConnectError;
+use crate::net::{
+    ConnectError, MAX_RETRY_DELAY, Pauses, RECONNECT_TIMEOUT, one_word, parse_address,
+};
 use crate::screen::{
-    Connection, Conversation, Event, Screen, Standing, Trust, ask_name, shortened,
+    Connection, Conversation, Event, Meaning, Screen, Standing, Trust, Words, ask_name, shortened,
 };
 use crate::seal::{Identity, Key, Secret, random_text};
+use crate::typed::{self, GROUP, Typed, Typist};
 use crate::wire::command::{RefusalCode, Refused};
 use crate::wire::frame::WireError;
-use crate::wire::name::{GroupName, UserName};
+use crate::wire::name::{GroupName, NameError, UserName};
 
 /// How a client is set up.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub struct ClientSettings {
-    /// The server's host.
+    /// The server's host. Empty: the person is asked for the address.
     pub host: String,
     /// The server's port.
     pub port: u16,
@@ -118,6 +120,39 @@ pub struct Shared {
 }
 
 impl Shared {
+    /// What a typed text means.
+    pub(crate) fn understand(&self, text: &str) -> Typed {
+        self.with_typist(|typist| {
+            if self.screen.is_interactive() {
+                typist.person_means(text)
+            } else {
+                typist.script_means(text)
+            }
+        })
+    }
+
+    /// What the screen does at once with a text that a person has typed. Who waits can say nothing.
+    fn meaning(&self, text: &str) -> Meaning {
+        if self.known.is_waiting() {
+            return Meaning::Other;
+        }
+        self.with_typist(|typist| typist.meaning(text))
+    }
+
+    /// Shows the commands, or more on one.
+    pub(crate) fn help(&self, command: &str) {
+        let lines = self.with_typist(|typist| typist.help(command));
+        lines.iter().for_each(|line| self.show(line));
+    }
+
+    fn with_typist<T>(&self, ask: impl FnOnce(Typist) -> T) -> T {
+        ask(Typist {
+            commands: GROUP,
+            me: self.name.as_str(),
+            names: &self.known.names.lock(),
+        })
+    }
+
     /// Shows a notice, which is a sentence of this program.
     pub fn show(&self, notice: &str) {
         self.screen.show(Event::Notice(notice.to_owned()));
@@ -146,14 +181,6 @@ impl Shared {
 /// The most characters that are shown of what the server says in its own name, such as a notice or the reason of a refusal.
 const MAX_WORDS: usize = 1000;
 
-/// The second try to join again comes after this time. The first one comes at once.
-const MIN_RETRY_DELAY: Duration = Duration::from_secs(1);
-/// Each pause is twice the last one, up to this one.
-const MAX_RETRY_DELAY: Duration = Duration::from_secs(4);
-
-/// How long a client that is not at a terminal goes on trying. Nobody is there to end it.
-const RECONNECT_TIMEOUT: Duration = Duration::from_secs(60);
-
 /// Joins and chats until the user leaves or the server ends it.
 ///
 /// # Errors
@@ -169,12 +196,21 @@ pub(crate) fn run(mut settings: ClientSettings, screen: Box<dyn Screen>) -> Resu
     let room_key = settings.room_key_file.as_deref().map(Key::load);
     let room_key = room_key.transpose().map_err(|error| error.to_string())?;
     let identity = identity(settings.identity.as_deref())?;
-    let name = ask_name(&*screen, "user name", settings.name.take(), UserName::parse);
+    let last = Last::read();
+    if settings.host.is_empty() {
+        let parse = |typed: &str| parse_address(typed).map_err(NameError);
+        let address = ask_name(&*screen, "server", None, last.server.as_deref(), parse);
+        let (host, port) = address.map_err(|error| error.to_string())?;
+        (settings.host, settings.port) = (host, port.unwrap_or(settings.port));
+    }
+    let (name, offered) = (settings.name.take(), last.name.as_deref());
+    let name = ask_name(&*screen, "user name", name, offered, UserName::parse);
     let name = name.map_err(|error| error.to_string())?;
-    let group = ask_name(&*screen, "group", settings.group.take(), GroupName::parse);
+    let (group, offered) = (settings.group.take(), last.group.as_deref());
+    let group = ask_name(&*screen, "group", group, offered, GroupName::parse);
     let group = group.map_err(|error| error.to_string())?;
     let run = random_text();
-    let shared = Shared {
+    chat(Shared {
         settings,
         known: KnownGroup::new(&name),
         identity,
@@ -187,8 +223,8 @@ pub(crate) fn run(mut settings: ClientSettings, screen: Box<dyn Screen>) -> Resu
         offers: Mutex::default(),
         upload_stop: UploadStop::default(),
         screen,
-    };
-    chat(&Arc::new(shared)).map_err(|error| error.to_string())
+    })
+    .map_err(|error| error.to_string())
 }
 
 /// Reads the user's identity. If there is none yet, makes one. Without a folder to keep it in, it is for this run only.
@@ -225,21 +261,34 @@ fn check_folder(folder: &Path) -> Result<(), String> {
     })
 }
 
-fn chat(shared: &Arc<Shared>) -> Result<(), ClientError> {
-    let sending = Arc::new(Sending::new(Arc::clone(shared)));
-    let at_signal = Arc::clone(&sending);
-    // If it cannot be set, a signal ends the program at once. One can chat all the same.
-    let _ = machine::at_signal(move || at_signal.leave_at_signal());
-    shared.tell(Connection::Connecting);
-    let (link, frames, standing) = join(shared)?;
-    let (at_ctrl_c, at_second_ctrl_c) = (Arc::clone(&sending), Arc::clone(&sending));
+fn chat(shared: Shared) -> Result<(), ClientError> {
+    let at_joining = Arc::new(OnceLock::<Arc<Sending>>::new());
+    let at_signal = Arc::clone(&at_joining);
+    let leave = Box::new(move || match at_signal.get() {
+        Some(sending) => sending.leave_at_signal(),
+        None => sending::end_without_goodbye(Ok(())),
+    });
+    shared.screen.at_signal(leave);
+    let (shared, (link, frames, standing)) = join_under_some_name(shared)?;
+    let shared = &shared;
+    let sending = at_joining.get_or_init(|| Arc::new(Sending::new(Arc::clone(shared))));
+    if shared.screen.is_interactive() {
+        let ClientSettings { host, port, .. } = &shared.settings;
+        let (name, group) = (shared.name.as_str(), shared.group.as_str());
+        // Without it, the next start offers nothing.
+        let _ = Last::write(&one_word(host, *port), name, group);
+    }
+    let (at_ctrl_c, at_second_ctrl_c) = (Arc::clone(sending), Arc::clone(sending));
+    let at_enter = Arc::clone(shared);
     let conversation = Conversation {
         name: shared.group.to_string(),
+        prompt: shared.group.to_string(),
         me: shared.name.to_string(),
         names: Arc::clone(&shared.known.names),
-        commands: typed::commands(),
+        commands: typed::words(typed::GROUP),
+        meaning: Box::new(move |text| at_enter.meaning(text)),
         stop: Box::new(move || at_ctrl_c.stop()),
-        leave: Box::new(move || at_second_ctrl_c.leave_at_signal()),
+        leave: Arc::new(move || at_second_ctrl_c.leave_at_signal()),
     };
     let _visit = conversation.enter(&*shared.screen);
     let joined = |standing, is_again| Connection::Joined {
@@ -247,11 +296,11 @@ fn chat(shared: &Arc<Shared>) -> Result<(), ClientError> {
         standing,
         is_again,
     };
-    let mut receiving = Receiving::begin(link, frames, joined(standing, false), &sending);
+    let mut receiving = Receiving::begin(link, frames, joined(standing, false), sending);
     let lines = shared.screen.lines()?;
-    let sender = Arc::clone(&sending);
+    let sender = Arc::clone(sending);
     machine::spawn("sending", move || sender.sending_loop(lines))?;
-    let mut pause = Duration::ZERO;
+    let mut pauses = Pauses::default();
     loop {
         let joined_at = Instant::now();
         let prepare_to_rejoin = || shared.settings.reconnect && sending.disconnected();
@@ -269,25 +318,74 @@ fn chat(shared: &Arc<Shared>) -> Result<(), ClientError> {
                     RECONNECT_TIMEOUT
                 };
                 if joined_at.elapsed() > MAX_RETRY_DELAY {
-                    pause = Duration::ZERO;
+                    pauses = Pauses::default();
                 }
-                let (link, frames, standing) = rejoin(shared, error, patience, &mut pause)?;
-                Receiving::begin(link, frames, joined(standing, true), &sending)
+                let (link, frames, standing) = rejoin(shared, error, patience, &mut pauses)?;
+                Receiving::begin(link, frames, joined(standing, true), sending)
             }
-            _ if sending.is_leaving() => return Ok(()),
+            _ if sending.is_leaving() => {
+                return shared.screen.check_output().map_err(ClientError::Output);
+            }
             error => return Err(error),
         };
     }
 }
 
-/// Joins again. Tries until a server lets this user in, a server refuses for good, or the time is over. Each try comes after a `pause`, which
+/// What joining comes to: the link, what comes over it, and whether the user is a member.
+type Joined = (Arc<Link>, Frames, Standing);
+
+/// Joins. If the server refuses the name, a person is asked for another one.
+fn join_under_some_name(mut shared: Shared) -> Result<(Arc<Shared>, Joined), ClientError> {
+    loop {
+        shared.tell(Connection::Connecting);
+        if shared.screen.is_interactive() {
+            let place = one_word(&shared.settings.host, shared.settings.port);
+            shared.show(&format!("Connecting to {place} ..."));
+        }
+        let joining = Arc::new(shared);
+        let refused = match join(&joining) {
+            Ok(joined) => return Ok((joining, joined)),
+            Err(ClientError::Refused(refused)) => refused,
+            Err(error) => return Err(error),
+        };
+        let is_name = matches!(
+            refused.code,
+            Some(RefusalCode::NameTaken | RefusalCode::BadName)
+        );
+        // Nobody else has it: there is no connection.
+        let Some(this) =
+            Arc::into_inner(joining).filter(|this| this.screen.is_interactive() && is_name)
+        else {
+            return Err(ClientError::Refused(refused));
+        };
+        shared = this;
+        shared.screen.show(Event::Unsigned {
+            text: Words::of_peer(format!("{}.", refused.reason)),
+            trust: shared.trust(),
+        });
+        let name = ask_name(
+            &*shared.screen,
+            "another user name",
+            None,
+            None,
+            UserName::parse,
+        );
+        shared.name = name.map_err(|_| ClientError::Refused(refused))?;
+        shared.known = KnownGroup::new(&shared.name);
+        if let Some(room_key) = &mut shared.room_key {
+            room_key.name = shared.name.clone();
+        }
+    }
+}
+
+/// Joins again. Tries until a server lets this user in, a server refuses for good, or the time is over. Each try comes after a pause, which
 /// is zero at first and grows. It goes on growing if a server lets the client in and closes at once.
 fn rejoin(
     shared: &Arc<Shared>,
     mut error: ClientError,
     patience: Duration,
-    pause: &mut Duration,
-) -> Result<(Arc<Link>, Frames, Standing), ClientError> {
+    pauses: &mut Pauses,
+) -> Result<Joined, ClientError> {
     let why = match &error {
         ClientError::Lost(error) => error.to_string(),
         error => error.to_string(),
@@ -297,8 +395,7 @@ fn rejoin(
     let since = Instant::now();
     loop {
         let left = patience.saturating_sub(since.elapsed());
-        let wait = jittered(*pause).min(left);
-        *pause = (*pause * 2).clamp(MIN_RETRY_DELAY, MAX_RETRY_DELAY);
+        let wait = pauses.next_pause().min(left);
         shared.tell(Connection::TryingIn(wait));
         thread::sleep(wait);
         shared.tell(Connection::Connecting);
@@ -317,14 +414,6 @@ fn rejoin(
             return Err(error);
         }
     }
-}
-
-/// The pause, up to a quarter longer or shorter. So a hundred clients of a server that was restarted do not all make their second try at
-/// once.
-fn jittered(pause: Duration) -> Duration {
-    // The standard library's one source of random numbers.
-    let random = RandomState::new().build_hasher().finish() as f64 / u64::MAX as f64;
-    pause.mul_f64(0.75 + random / 2.0)
 }
 
 /// Why a client failed. Shown in one line.
@@ -365,6 +454,9 @@ pub(crate) enum ClientError {
     /// The admin has removed the user. That is no failure.
     #[error("removed from the group")]
     Kicked,
+    /// What is shown has no reader.
+    #[error("{0}")]
+    Output(String),
     /// The connection failed, or the server broke the protocol.
     #[error("the connection to the server is lost: {0}")]
     Lost(WireError),
@@ -396,7 +488,8 @@ impl ClientError {
             ClientError::NoSecretThere(_)
             | ClientError::SecretMissing
             | ClientError::Kicked
-            | ClientError::TakenOver => false,
+            | ClientError::TakenOver
+            | ClientError::Output(_) => false,
             ClientError::Connect(_)
             | ClientError::NotAChat
             | ClientError::NoAnswer(_)
@@ -436,7 +529,7 @@ mod tests {
         let patience = Duration::from_millis(300);
         let start = Instant::now();
         let lost = ClientError::Closed("it went".into());
-        let given_up = rejoin(&Arc::new(shared), lost, patience, &mut Duration::default());
+        let given_up = rejoin(&Arc::new(shared), lost, patience, &mut Pauses::default());
         let error = given_up.err().expect("nobody listens there").to_string();
         assert!(error.starts_with("cannot reach 127.0.0.1:"), "{error}");
         assert!(start.elapsed() >= patience);

@@ -23,11 +23,12 @@ use super::sending::Sending;
 use super::step::speaker_of;
 use super::{ClientError, Shared, room_key};
 use crate::net::is_late;
-use crate::screen::{Connection, Event, Name, Proof, Transfer, Words};
+use crate::screen::{Connection, Event, Name, News, Proof, Transfer, Words};
 use crate::seal::stamp_of;
 use crate::wire::command::{
-    ACCEPTED, CLOSING, Dialect, HAS_REQUESTED, HAVE_FILE, KICKED, PYCHAT, RECEIVE_FILE, REQUESTED,
-    SEND_FILE, STOP_FILE, TAKEN_OVER, WAIT_DISCONNECT, after, refusal,
+    ACCEPTED, CLOSING, Dialect, HAS_REQUESTED, HAVE_FILE, IS_ADMIN, JOINED, KICKED, LEFT, NEWS,
+    PYCHAT, RECEIVE_FILE, REMOVED, REQUESTED, SEND_FILE, STOP_FILE, TAKEN_OVER, WAIT_DISCONNECT,
+    after, line, one_to_one, refusal,
 };
 use crate::wire::frame::{Piece, WireError, mark};
 use crate::wire::transfer::FileOffer;
@@ -157,6 +158,13 @@ impl Receiving {
             requested(&shared, name, proof_of(proof));
             return Ok(());
         }
+        if let Some((name, said)) = one_to_one(text) {
+            return self.told(name, said, token);
+        }
+        if let Some((what, name)) = after(NEWS, text).and_then(|rest| rest.split_once(' ')) {
+            shared.news(what, name);
+            return Ok(());
+        }
         if self.link.server == Dialect::Fernchat {
             if let Some(offer) = FileOffer::parse(text) {
                 return Ok(self.link.offered(&offer)?);
@@ -199,6 +207,52 @@ impl Drop for Receiving {
     }
 }
 
+impl Receiving {
+    /// A member tells this one something that nobody else hears.
+    fn told(&self, name: &str, said: &str, token: &[u8]) -> Result<(), ClientError> {
+        let shared = &self.link.shared;
+        let mut names = shared.known.names.lock();
+        if names.ignored.contains(name) {
+            return Ok(());
+        }
+        names.add_member(name);
+        names.teller = Some(name.to_owned());
+        drop(names);
+        let earlier = stamp_of(token).filter(|said_at| *said_at < self.link.joined_at);
+        let text = line(name, said);
+        let event = room_key::open(&text, earlier, shared.room_key.as_ref());
+        shared.screen.show(Event::Told(Box::new(event)));
+        Ok(())
+    }
+}
+
+impl Shared {
+    /// The server says what has become of a member.
+    fn news(&self, what: &str, name: &str) {
+        let mut names = self.known.names.lock();
+        let what = match what {
+            JOINED => News::Joined,
+            LEFT => News::Left,
+            REMOVED => News::Removed,
+            IS_ADMIN => News::Admin,
+            _ => return debug!("the server sent news of a kind that is not known here"),
+        };
+        match what {
+            News::Removed => names.remove_member(name),
+            _ => names.add_member(name),
+        }
+        drop(names);
+        if what == News::Admin {
+            *self.known.admin.lock() = Some(name.to_owned());
+        }
+        self.screen.show(Event::News {
+            name: Name::of_peer(name),
+            what,
+            trust: self.trust(),
+        });
+    }
+}
+
 /// Somebody asks to join.
 fn requested(shared: &Shared, name: &str, proof: Proof) {
     shared.screen.show(Event::Requested {
@@ -232,7 +286,13 @@ pub(super) fn heard(shared: &Shared, text: &str, earlier: Option<u64>) {
                 }),
             };
         }
-        Some((name, _)) => shared.known.names.lock().add_member(name),
+        Some((name, _)) => {
+            let mut names = shared.known.names.lock();
+            if names.ignored.contains(name) {
+                return;
+            }
+            names.add_member(name);
+        }
         None => {}
     }
     let event = room_key::open(text, earlier, shared.room_key.as_ref());

@@ -22,7 +22,8 @@ pub struct RoomKey {
     /// The key.
     pub key: Key,
     group: GroupName,
-    name: UserName,
+    /// The user.
+    pub name: UserName,
     /// The name of this run of the program.
     run: String,
     heard: Mutex<Heard>,

@@ -4,10 +4,14 @@
 //!   a typed line ─▶ task ─▶ [ queue ] ─▶ a dialogue over the connection that there is
 //! ```
 //!
+//! In a pipe a command without the name that it needs begins its dialogue at once, and the next line is the name only if the server lets
+//! the user name somebody. The script does so, too. A person is asked first.
+//!
 //! The sending thread reads the next line when the task of the last one is done, so piped input never overtakes an answer. Without a
 //! connection, tasks stay in the queue. So does a task whose dialogue broke off: a fernchat server knows a line by its number, so it is
 //! not said twice. The main thread wakes this one when there is a connection again, and when the admin has let the user in.
 
+use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::io;
 use std::net::Shutdown;
@@ -24,9 +28,9 @@ use super::dialogues::{DialogueError, Dialogues, LEAVE_TIME, Outcome, StepTimeou
 use super::link::Link;
 use super::offers::Answer;
 use super::paths;
-use super::typed::{Action, HELP, Typed};
 use super::upload::{FileToShare, Next, Upload};
-use crate::screen::Need;
+use crate::screen::{Event, Said};
+use crate::typed::{Action, Typed, is_yes};
 use crate::wire::command::Dialect;
 
 /// How many tasks wait for a connection. Then no more lines are read until there is one.
@@ -71,8 +75,10 @@ struct Queue {
     uploads: VecDeque<Upload>,
     /// The connection over which it is.
     link: Option<Arc<Link>>,
-    /// The next line is the answer to what this command needs to know.
-    asked_for: Option<Action>,
+    /// The next line is the answer to this question.
+    asked: Option<Asked>,
+    /// In a pipe: the name that the first task has asked for. It stays until the task is done, also over another connection.
+    answer: RefCell<Option<String>>,
     /// The person has been asked.
     is_prompted: bool,
     /// How many lines the user has said.
@@ -81,12 +87,40 @@ struct Queue {
     is_at_end: bool,
 }
 
+/// What a person is asked.
+enum Asked {
+    /// The name or path that a command needs.
+    For(Action),
+    /// Whether these lines are to be said.
+    ToSay(&'static str, Vec<Said>),
+    /// Whether this file is to be shared.
+    ToShare(&'static str, String),
+}
+
+impl Asked {
+    fn question(&self) -> Option<&'static str> {
+        match self {
+            Asked::For(action) => action.need().question(),
+            Asked::ToSay(question, _) | Asked::ToShare(question, _) => Some(question),
+        }
+    }
+}
+
 /// What a typed line asks for.
 pub(crate) enum Task {
-    /// Say this to the group. The number tells the line from all others of this run.
-    Say(u64, String),
+    /// Say this to the group, or to one member. The number tells the line from all others of this run.
+    Say(u64, Said),
     /// Do this, with the name or the path that it needs.
     Do(Action, String),
+}
+
+/// Ends the program while there is no connection. It fails if nothing could be shown any more.
+pub(crate) fn end_without_goodbye(output: Result<(), String>) -> ! {
+    if let Err(error) = &output {
+        log::error!("{error}");
+    }
+    log::logger().flush();
+    std::process::exit(i32::from(output.is_err()))
 }
 
 impl Sending {
@@ -183,13 +217,13 @@ impl Sending {
     fn begin_to_leave(&self) -> Arc<Dialogues> {
         let mut state = self.state.lock();
         state.is_leaving = true;
+        self.wake();
         match state.dialogues.clone() {
             Some(dialogues) => dialogues,
             None => {
                 drop(state);
                 self.shared.screen.end();
-                log::logger().flush();
-                std::process::exit(0)
+                end_without_goodbye(self.shared.screen.check_output())
             }
         }
     }
@@ -198,9 +232,9 @@ impl Sending {
     pub(crate) fn sending_loop(&self, lines: Receiver<String>) {
         let mut queue = Queue::default();
         let no_lines = never();
-        while self.do_tasks(&mut queue).is_continue() {
+        while self.do_tasks(&mut queue, &lines).is_continue() {
             let next = self.go_on(&mut queue);
-            let question = queue.asked_for.and_then(|action| action.need().question());
+            let question = queue.asked.as_ref().and_then(Asked::question);
             if let Some(question) = question.filter(|_| !queue.is_prompted) {
                 self.shared.screen.prompt(question);
                 queue.is_prompted = true;
@@ -292,12 +326,20 @@ impl Sending {
         argument: &str,
         open: fn(&Path) -> io::Result<FileToShare>,
         dialogues: &Dialogues,
-        queue: &mut Queue,
+        ask: &dyn Fn() -> String,
+        uploads: &mut VecDeque<Upload>,
     ) -> Outcome {
         let link = &dialogues.link;
-        let (to, paths) = paths::parse(argument);
+        let asked = match argument {
+            "" => dialogues.asked(ask),
+            _ => argument.to_owned(),
+        };
+        let (to, paths) = paths::parse(&asked);
         if paths.is_empty() {
             self.shared.show("No file named, nothing done.");
+        } else if dialogues.is_alone()? {
+            self.shared.show("Nobody else is online: not shared.");
+            return Ok(());
         }
         if !to.is_empty() && link.server == Dialect::Python {
             self.shared
@@ -317,10 +359,10 @@ impl Sending {
                 dialogues.share_file(&file)?;
                 continue;
             }
-            if queue.uploads.is_empty() {
+            if uploads.is_empty() {
                 self.shared.upload_stop.set_in_progress(true);
             }
-            queue.uploads.push_back(Upload::new(file, &to, link));
+            uploads.push_back(Upload::new(file, &to, link));
         }
         Ok(())
     }
@@ -340,33 +382,52 @@ impl Sending {
         Ok(())
     }
 
-    /// Takes a typed line into the queue.
-    fn take(&self, line: &str, queue: &mut Queue) {
+    /// Takes a typed text into the queue.
+    fn take(&self, text: &str, queue: &mut Queue) {
         let shared = &self.shared;
         queue.is_prompted = false;
-        if let Some(action) = queue.asked_for.take() {
-            return self.push(Task::Do(action, line.trim().to_owned()), queue);
+        match queue.asked.take() {
+            None => {}
+            Some(Asked::For(action)) => {
+                return self.push(Task::Do(action, text.trim().to_owned()), queue);
+            }
+            Some(_) if !is_yes(text) => return shared.show("Not done."),
+            Some(Asked::ToSay(_, lines)) => {
+                let echo = |said: &Said| shared.screen.show(Event::Typed(said.clone()));
+                lines.iter().for_each(echo);
+                return self.say(lines, queue);
+            }
+            Some(Asked::ToShare(_, path)) => {
+                return self.push(Task::Do(Action::File, path), queue);
+            }
         }
-        match Typed::parse(line) {
-            Typed::Action(Action::Quit, _) => queue.is_at_end = true,
-            _ if self.shared.known.is_waiting() && line.trim_end() == "/1" => {
+        let typed = shared.understand(text);
+        let is_waiting = shared.known.is_waiting();
+        match typed {
+            Typed::Do(Action::Quit, words) => {
+                if !is_waiting && !words.is_empty() {
+                    let (to, text) = (None, words);
+                    self.say(vec![Said { to, text }], queue);
+                }
                 queue.is_at_end = true
             }
-            _ if self.shared.known.is_waiting() => shared.show(
+            _ if is_waiting && text.trim() == "/1" => queue.is_at_end = true,
+            _ if is_waiting => shared.show(
                 "You wait for the admin to approve you; nothing is sent until then. /1 leaves.",
             ),
-            Typed::Action(action, "") if action.need() != Need::Nothing => {
-                queue.asked_for = Some(action);
-                if shared.screen.is_interactive()
-                    && matches!(action, Action::Approve | Action::Deny)
-                {
+            Typed::Ask(action) => {
+                queue.asked = Some(Asked::For(action));
+                if matches!(action, Action::Approve | Action::Deny) {
                     self.push(Task::Do(Action::Requests, String::new()), queue);
                 }
             }
+            Typed::SayIf(question, lines) => queue.asked = Some(Asked::ToSay(question, lines)),
+            Typed::ShareIf(question, path) => queue.asked = Some(Asked::ToShare(question, path)),
             // These need no connection.
-            Typed::Action(Action::Help, _) => HELP.lines().for_each(|line| shared.show(line)),
-            Typed::Action(Action::Stop, which) => {
-                let is_stopped = match which {
+            Typed::Show(notice) => shared.show(&notice),
+            Typed::Do(Action::Help, command) => shared.help(&command),
+            Typed::Do(Action::Stop, which) => {
+                let is_stopped = match which.as_str() {
                     "" => self.stop(),
                     "up" => self.stop_sending(),
                     "down" => {
@@ -379,14 +440,20 @@ impl Sending {
                     shared.show("There is nothing to stop: /stop, /stop up or /stop down.");
                 }
             }
-            Typed::Action(action, argument) => {
-                self.push(Task::Do(action, argument.to_owned()), queue)
+            Typed::Do(Action::Ignore, name) => {
+                let notice = shared.known.names.lock().ignore(&name);
+                shared.show(&notice);
             }
-            Typed::Message("") => {}
-            Typed::Message(text) => {
-                queue.n_said += 1;
-                self.push(Task::Say(queue.n_said, text.to_owned()), queue);
-            }
+            Typed::Do(Action::Clear, _) => {}
+            Typed::Do(action, argument) => self.push(Task::Do(action, argument), queue),
+            Typed::Say(lines) => self.say(lines, queue),
+        }
+    }
+
+    fn say(&self, lines: Vec<Said>, queue: &mut Queue) {
+        for said in lines.into_iter().filter(|said| !said.text.is_empty()) {
+            queue.n_said += 1;
+            self.push(Task::Say(queue.n_said, said), queue);
         }
     }
 
@@ -399,7 +466,7 @@ impl Sending {
     }
 
     /// Does what can be done now of what is in the queue. Breaks when the user has left.
-    fn do_tasks(&self, queue: &mut Queue) -> ControlFlow<()> {
+    fn do_tasks(&self, queue: &mut Queue, lines: &Receiver<String>) -> ControlFlow<()> {
         loop {
             let dialogues = self.state.lock().dialogues.clone();
             let is_interactive = self.shared.screen.is_interactive();
@@ -408,10 +475,16 @@ impl Sending {
             }
             match (&dialogues, queue.tasks.pop_front()) {
                 (Some(dialogues), Some(task)) if !self.shared.known.is_waiting() => {
-                    if !self.do_task(&task, dialogues, queue) {
+                    let answer = &queue.answer;
+                    let ask = || {
+                        let mut answer = answer.borrow_mut();
+                        answer.get_or_insert_with(|| self.next_line(lines)).clone()
+                    };
+                    if !self.do_task(&task, dialogues, &ask, &mut queue.uploads) {
                         queue.tasks.push_front(task);
                         return ControlFlow::Continue(());
                     }
+                    queue.answer.take();
                 }
                 (dialogues, task)
                     if !queue.is_at_end
@@ -465,20 +538,40 @@ impl Sending {
         }
     }
 
+    /// The next line of a pipe, in the middle of a dialogue. It is empty if there is none, or if the user is leaving.
+    fn next_line(&self, lines: &Receiver<String>) -> String {
+        loop {
+            select! {
+                recv(lines) -> line => return line.unwrap_or_default(),
+                recv(self.woken) -> _ => {
+                    if self.is_leaving() {
+                        return String::new();
+                    }
+                }
+            }
+        }
+    }
+
     /// Does a task. Returns whether it is done. If the connection breaks meanwhile, the task stays the first one, for the next connection.
-    fn do_task(&self, task: &Task, dialogues: &Dialogues, queue: &mut Queue) -> bool {
+    fn do_task(
+        &self,
+        task: &Task,
+        dialogues: &Dialogues,
+        ask: &dyn Fn() -> String,
+        uploads: &mut VecDeque<Upload>,
+    ) -> bool {
         let _guard = self.in_dialogue.lock();
         let link = &dialogues.link;
         let outcome = match task {
             Task::Do(Action::File, argument) => {
-                self.share(argument, FileToShare::open, dialogues, queue)
+                self.share(argument, FileToShare::open, dialogues, ask, uploads)
             }
             Task::Do(Action::Pack, argument) => {
-                self.share(argument, FileToShare::pack, dialogues, queue)
+                self.share(argument, FileToShare::pack, dialogues, ask, uploads)
             }
             Task::Do(Action::Accept, name) => self.answer_offer(name, Answer::Accept, link),
             Task::Do(Action::Decline, name) => self.answer_offer(name, Answer::Decline, link),
-            task => dialogues.hold(task),
+            task => dialogues.hold(task, ask),
         };
         let notice = match outcome {
             Ok(()) => return true,

@@ -27,7 +27,7 @@ use super::fairness::{Source, who_makes_room};
 use super::fanout::Fanout;
 use super::memory::Memory;
 use super::outbox::Pace;
-use super::resolve;
+use super::{one_word, resolve};
 use crate::machine;
 
 /// How often the clock looks for deadlines that have passed.
@@ -76,6 +76,8 @@ pub(crate) trait Service: Sync {
     fn listener(&self) -> &Listener;
     /// Who can read along, in words.
     fn who_reads(&self) -> &'static str;
+    /// The command that joins the service: what stands before its address, and behind it.
+    fn join_command(&self) -> (&'static str, &'static str);
     /// How frames go out to the clients.
     fn pace(&self) -> Pace;
     /// Talks with one client until it is gone, in the thread of this client.
@@ -123,7 +125,8 @@ impl Listener {
     ) -> Result<Listener, String> {
         let refuse = |error| {
             let advice = advice(&error, port);
-            format!("cannot listen on {host}:{port}: {advice} ({error})")
+            let place = one_word(host, port);
+            format!("cannot listen on {place}: {advice} ({error})")
         };
         let addresses = resolve(host, port).map_err(refuse)?;
         let socket = TcpListener::bind(addresses.as_slice()).map_err(refuse)?;
@@ -143,6 +146,13 @@ impl Listener {
     /// Where it listens.
     pub(crate) fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// Whether clients can come by this version of IP.
+    pub(crate) fn takes(&self, ip: &IpAddr) -> bool {
+        // A system may be set up so that `::` is no IPv4 address.
+        let is_both = || !SockRef::from(&self.socket).only_v6().unwrap_or(true);
+        ip.is_ipv6() == self.address.is_ipv6() || self.address.is_ipv6() && is_both()
     }
 
     /// All clients that there are, in the order in which they came. While this is held, none comes or goes.
@@ -430,6 +440,10 @@ mod tests {
 
         fn who_reads(&self) -> &'static str {
             "nobody"
+        }
+
+        fn join_command(&self) -> (&'static str, &'static str) {
+            ("", "")
         }
 
         fn pace(&self) -> Pace {

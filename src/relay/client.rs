@@ -3,25 +3,27 @@
 //! Two threads, as in the chat client: the main thread receives, the other reads lines and sends. The key never comes from the command line.
 //! A line is sealed as `[HH:MM:SS] NAME: TEXT`, and split so that a Python peer can read each token with one call.
 
+use std::convert::Infallible;
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, TcpStream};
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crossbeam_channel::Receiver;
-use parking_lot::Mutex;
+use parking_lot::{Condvar, Mutex};
+use thiserror::Error;
 
 use super::splitter::{Piece, REST_TIME, Splitter};
 use super::{FULL, PAUSE, READ_LEN};
 use crate::machine;
-use crate::net::{connect, is_late};
+use crate::net::{ConnectError, Pauses, RECONNECT_TIMEOUT, connect, is_late, one_word};
 use crate::screen::{
-    Conversation, Event, Name, Names, Order, Screen, Trust, When, Words, ask_name,
+    Connection, Conversation, Event, Name, Names, Order, Said, Screen, Trust, When, Words, ask_name,
 };
 use crate::seal::{Key, StampedLine};
+use crate::typed::{self, Action, Typed, Typist, is_yes};
 use crate::wire::name::{NameError, UserName};
 
 /// The longest text that is sealed into one token, in bytes. Its token has 1024, which is what a Python peer reads at once.
@@ -44,74 +46,106 @@ pub(crate) struct RelayClientSettings {
     pub name: Option<String>,
     /// The file with the key that all friends hold. Without one, the environment has the key.
     pub key_file: Option<PathBuf>,
+    /// Whether to connect again when the connection breaks.
+    pub reconnect: bool,
 }
 
-/// What both threads share.
+/// What the threads share.
 struct Chat {
     name: UserName,
     key: Key,
-    socket: TcpStream,
+    settings: RelayClientSettings,
     screen: Box<dyn Screen>,
-    /// The friends who have said something: Tab completes their names.
+    /// The friends who have said something.
     names: Arc<Mutex<Names>>,
-    /// The person leaves, so the end of the connection is no failure.
-    is_leaving: AtomicBool,
+    connection: Mutex<Connected>,
+    /// Notified when there is another connection, and when the person leaves.
+    changed: Condvar,
 }
 
-/// How the relay ended the connection.
+#[derive(Default)]
+struct Connected {
+    /// The connection. `None`: it is lost, and another is to be made.
+    socket: Option<Arc<TcpStream>>,
+    /// The person leaves, so the end of the connection is no failure.
+    is_leaving: bool,
+}
+
+/// How a connection ended.
+#[derive(Debug, Error)]
 enum End {
-    /// It closed it.
+    /// The relay closed it.
+    #[error("the relay closed the connection")]
     Closed,
-    /// It had no place.
+    /// The relay had no place.
+    #[error("the relay is full; try again later")]
     Full,
+    /// What is there is a server of the group chat.
+    #[error("this is no relay but a group chat's server: join it with fernchat client")]
+    GroupServer,
+    /// It failed.
+    #[error("the connection to the relay is lost: {0}")]
+    Lost(#[from] io::Error),
+    /// No new one could be made.
+    #[error(transparent)]
+    Connect(#[from] ConnectError),
 }
 
 /// Connects and chats until the person leaves.
 ///
 /// # Errors
 /// No key, no connection, or an end that the person did not ask for: in words for the person.
-pub(crate) fn run(settings: RelayClientSettings, screen: Box<dyn Screen>) -> Result<(), String> {
+pub(crate) fn run(
+    mut settings: RelayClientSettings,
+    screen: Box<dyn Screen>,
+) -> Result<(), String> {
     let key = Key::find(settings.key_file.as_deref()).map_err(|error| error.to_string())?;
-    let name = ask_name(&*screen, "name", settings.name, name);
+    let name = ask_name(&*screen, "name", settings.name.take(), None, name);
     let name = name.map_err(|error| error.to_string())?;
+    let place = one_word(&settings.host, settings.port);
+    if screen.is_interactive() {
+        screen.show(Event::Notice(format!("Connecting to {place} ...")));
+    }
     let socket = connect(&settings.host, settings.port).map_err(|error| error.to_string())?;
-    screen.show(Event::Notice(format!(
-        "{} {name} joined {}:{}",
-        machine::local_time(),
-        settings.host,
-        settings.port
-    )));
+    screen.show(Event::Notice(if screen.is_interactive() {
+        format!("{name} joined {place}. /help lists the commands.")
+    } else {
+        let now = machine::local_time();
+        format!("{now} {name} joined {}:{}", settings.host, settings.port)
+    }));
     let chat = Arc::new(Chat {
         name,
         key,
-        socket,
+        settings,
         screen,
         names: Arc::default(),
-        is_leaving: AtomicBool::new(false),
+        connection: Mutex::default(),
+        changed: Condvar::new(),
     });
     let at_signal = Arc::clone(&chat);
-    // Without the handler a signal kills the program, which does a relay no harm.
-    let _ = machine::at_signal(move || at_signal.leave(Shutdown::Both));
-    let at_second_ctrl_c = Arc::clone(&chat);
+    let leave = Box::new(move || at_signal.leave(Shutdown::Both));
+    chat.screen.at_signal(leave);
+    let (at_second_ctrl_c, at_enter) = (Arc::clone(&chat), Arc::clone(&chat));
     let conversation = Conversation {
-        name: settings.host,
+        name: chat.settings.host.clone(),
+        prompt: "relay".into(),
         me: chat.name.to_string(),
         names: Arc::clone(&chat.names),
-        commands: Vec::new(),
+        commands: typed::words(typed::RELAY),
+        meaning: Box::new(move |text| at_enter.with_typist(|typist| typist.meaning(text))),
         stop: Box::new(|| false),
-        leave: Box::new(move || at_second_ctrl_c.leave(Shutdown::Both)),
+        leave: Arc::new(move || at_second_ctrl_c.leave(Shutdown::Both)),
     };
     let _visit = conversation.enter(&*chat.screen);
     let sending = Arc::clone(&chat);
     let lines = chat.screen.lines().map_err(|error| error.to_string())?;
     machine::spawn("sending", move || sending.sending_loop(lines))
         .map_err(|error| error.to_string())?;
-    match chat.receiving_loop() {
-        Ok(End::Full) => Err("the relay is full; try again later".into()),
-        _ if chat.is_leaving.load(Ordering::SeqCst) => Ok(()),
-        Ok(End::Closed) => Err("the relay closed the connection".into()),
-        Err(error) => Err(format!("the connection to the relay is lost: {error}")),
+    let end = chat.chat(socket);
+    if chat.connection.lock().is_leaving {
+        return chat.screen.check_output();
     }
+    Err(end.to_string())
 }
 
 fn name(text: &str) -> Result<UserName, NameError> {
@@ -123,13 +157,116 @@ fn name(text: &str) -> Result<UserName, NameError> {
 }
 
 impl Chat {
-    /// Reads lines and sends them, until the input ends.
+    /// Receives over one connection after the other. Returns why there is no other one.
+    fn chat(&self, socket: TcpStream) -> End {
+        let mut socket = Arc::new(socket);
+        loop {
+            let mut connection = self.connection.lock();
+            if connection.is_leaving {
+                return End::Closed;
+            }
+            connection.socket = Some(Arc::clone(&socket));
+            drop(connection);
+            self.changed.notify_all();
+            let Err(end) = self.receiving_loop(&socket);
+            self.connection.lock().socket = None;
+            let is_passing = matches!(end, End::Closed | End::Lost(_));
+            if !is_passing || !self.settings.reconnect || self.connection.lock().is_leaving {
+                return end;
+            }
+            socket = match self.connect_again(end) {
+                Ok(socket) => Arc::new(socket),
+                Err(end) => return end,
+            };
+        }
+    }
+
+    /// Tries until there is a connection, the person leaves, or the time is over.
+    fn connect_again(&self, end: End) -> Result<TcpStream, End> {
+        let tell = |connection| self.screen.show(Event::Connection(connection));
+        let why = end.to_string();
+        tell(Connection::Lost { why });
+        let (since, mut pauses) = (Instant::now(), Pauses::default());
+        loop {
+            let pause = pauses.next_pause();
+            tell(Connection::TryingIn(pause));
+            let mut connection = self.connection.lock();
+            let is_here = |connection: &mut Connected| !connection.is_leaving;
+            self.changed.wait_while_for(&mut connection, is_here, pause);
+            if connection.is_leaving {
+                return Err(end);
+            }
+            drop(connection);
+            tell(Connection::Connecting);
+            match connect(&self.settings.host, self.settings.port) {
+                Ok(socket) => {
+                    tell(Connection::Back);
+                    return Ok(socket);
+                }
+                Err(error)
+                    if !self.screen.is_interactive() && since.elapsed() > RECONNECT_TIMEOUT =>
+                {
+                    return Err(error.into());
+                }
+                Err(_) => {}
+            }
+        }
+    }
+
+    /// Does what the typed lines say, until the input ends.
     fn sending_loop(&self, lines: Receiver<String>) {
-        for line in lines {
-            if self.say(&line).is_err() {
-                // Half a token may be out, and nothing can follow it. The receiving thread reports the failure.
-                let _ = self.socket.shutdown(Shutdown::Both);
-                return;
+        let mut asked: Option<Vec<Said>> = None;
+        for text in lines {
+            let is_person = self.screen.is_interactive();
+            let typed = match asked.take() {
+                Some(lines) if is_yes(&text) => {
+                    for said in &lines {
+                        self.screen.show(Event::Typed(said.clone()));
+                    }
+                    Typed::Say(lines)
+                }
+                Some(_) => Typed::Show("Not done.".into()),
+                // A relay's script says every line.
+                None if !is_person => Typed::Say(vec![Said {
+                    to: None,
+                    text: text.clone(),
+                }]),
+                None => self.with_typist(|typist| typist.person_means(&text)),
+            };
+            match typed {
+                Typed::Do(Action::Quit, words) => {
+                    let (to, text) = (None, words);
+                    self.say_all(&[Said { to, text }]);
+                    break;
+                }
+                Typed::Say(lines) => self.say_all(&lines),
+                Typed::SayIf(question, lines) => {
+                    self.screen.prompt(question);
+                    asked = Some(lines);
+                }
+                Typed::ShareIf(..) => self.show("A relay passes on no files."),
+                Typed::Show(notice) => self.show(&notice),
+                Typed::Do(Action::Help, command) => {
+                    let lines = self.with_typist(|typist| typist.help(&command));
+                    lines.iter().for_each(|line| self.show(line));
+                }
+                Typed::Do(Action::Ignore, name) => {
+                    let notice = self.names.lock().ignore(&name);
+                    self.show(&notice);
+                }
+                Typed::Do(Action::Online, _) => {
+                    self.show(
+                        "A relay does not know who is here. Who has said something since you came:",
+                    );
+                    let names = self.names.lock().members.clone();
+                    let (title, admin) = ("heard", None);
+                    self.screen.show(Event::Names {
+                        title,
+                        names,
+                        admin,
+                    });
+                }
+                Typed::Do(..) | Typed::Ask(_) => {}
             }
         }
         self.leave(Shutdown::Write);
@@ -138,23 +275,82 @@ impl Chat {
         self.leave(Shutdown::Both);
     }
 
+    fn show(&self, notice: &str) {
+        self.screen.show(Event::Notice(notice.to_owned()));
+    }
+
+    fn with_typist<T>(&self, ask: impl FnOnce(Typist) -> T) -> T {
+        ask(Typist {
+            commands: typed::RELAY,
+            me: self.name.as_str(),
+            names: &self.names.lock(),
+        })
+    }
+
     fn leave(&self, how: Shutdown) {
-        self.is_leaving.store(true, Ordering::SeqCst);
-        // Fails only if the relay was faster.
-        let _ = self.socket.shutdown(how);
+        let mut connection = self.connection.lock();
+        connection.is_leaving = true;
+        if let Some(socket) = &connection.socket {
+            // Fails only if the relay was faster.
+            let _ = socket.shutdown(how);
+        }
+        self.changed.notify_all();
+    }
+
+    /// Says lines over the connection that there is, or the next one. A relay confirms nothing: what was on its way when a connection
+    /// broke may be lost.
+    fn say_all(&self, lines: &[Said]) {
+        for said in lines.iter().filter(|said| !said.text.is_empty()) {
+            loop {
+                let mut connection = self.connection.lock();
+                if connection.socket.is_none() && !connection.is_leaving {
+                    let notice =
+                        "There is no connection: it is said as soon as there is one again.";
+                    drop(connection);
+                    self.show(notice);
+                    connection = self.connection.lock();
+                    self.changed.wait_while(&mut connection, |connection| {
+                        connection.socket.is_none() && !connection.is_leaving
+                    });
+                }
+                let Some(socket) = connection.socket.clone() else {
+                    return;
+                };
+                drop(connection);
+                if self.say(&socket, &said.text).is_ok() {
+                    break;
+                }
+                // Half a token may be out, and nothing can follow it. The receiving thread makes another connection.
+                let _ = socket.shutdown(Shutdown::Both);
+                let is_old = |now: &Connected| {
+                    now.socket
+                        .as_ref()
+                        .is_some_and(|now| Arc::ptr_eq(now, &socket))
+                };
+                let mut connection = self.connection.lock();
+                self.changed.wait_while_for(
+                    &mut connection,
+                    |now| is_old(now) && !now.is_leaving,
+                    LEAVE_TIME,
+                );
+            }
+        }
     }
 
     /// Sends a line in as many tokens as it takes. It pauses after each, because a Python relay passes on two that arrive together as one.
-    fn say(&self, line: &str) -> io::Result<()> {
+    fn say(&self, mut socket: &TcpStream, line: &str) -> io::Result<()> {
         let time = &machine::local_time().time().to_string();
         let stamped = |name, text| StampedLine { time, name, text };
         // At most 269 bytes, because a name has at most 64 characters.
         let n_before = stamped(self.name.as_str(), "").to_string().len();
         for text in pieces(line, MAX_TEXT - n_before) {
             let line = stamped(self.name.as_str(), text).to_string();
-            (&self.socket).write_all(self.key.seal(line.as_bytes()).as_bytes())?;
+            socket.write_all(self.key.seal(line.as_bytes()).as_bytes())?;
             self.screen.show(Event::Own {
-                text: text.to_owned(),
+                said: Said {
+                    to: None,
+                    text: text.to_owned(),
+                },
                 echo: Some((time.clone(), SELF)),
             });
             thread::sleep(PAUSE);
@@ -166,7 +362,12 @@ impl Chat {
     fn hear(&self, text: &str) {
         self.screen.show(match StampedLine::parse(text) {
             Some(StampedLine { time, name, text }) => {
-                self.names.lock().add_member(name);
+                let mut names = self.names.lock();
+                if names.ignored.contains(name) {
+                    return;
+                }
+                names.add_member(name);
+                drop(names);
                 Event::Sealed {
                     who: Name::of_peer(name),
                     when: When::Time(time.to_owned()),
@@ -183,7 +384,7 @@ impl Chat {
     }
 
     /// Shows what arrives, until the connection ends.
-    fn receiving_loop(&self) -> io::Result<End> {
+    fn receiving_loop(&self, mut socket: &TcpStream) -> Result<Infallible, End> {
         let mut splitter = Splitter::default();
         let (mut is_first, mut is_full) = (true, false);
         let mut is_warned = false;
@@ -199,24 +400,30 @@ impl Chat {
         };
         loop {
             let mut bytes = [0; READ_LEN];
-            self.socket
-                .set_read_timeout((!splitter.held().is_empty()).then_some(REST_TIME))?;
-            match (&self.socket).read(&mut bytes) {
-                Ok(0) if is_full => return Ok(End::Full),
-                Ok(0) => return Ok(End::Closed),
-                Ok(n) if std::mem::take(&mut is_first) && bytes[..n] == *FULL => is_full = true,
+            socket.set_read_timeout((!splitter.held().is_empty()).then_some(REST_TIME))?;
+            match socket.read(&mut bytes) {
+                Ok(0) if is_full => return Err(End::Full),
+                Ok(0) => return Err(End::Closed),
+                Ok(n) if is_first && bytes[..n] == *FULL => is_full = true,
+                Ok(n) if is_first && is_group_server(&bytes[..n]) => return Err(End::GroupServer),
                 Ok(n) => splitter.push(&bytes[..n]).into_iter().for_each(&mut show),
                 Err(error) if is_late(&error) => splitter.flush().into_iter().for_each(&mut show),
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(_) if is_full => return Ok(End::Full),
-                Err(error) => return Err(error),
+                Err(_) if is_full => return Err(End::Full),
+                Err(error) => return Err(error.into()),
             }
+            is_first = false;
             // The shape of a token may leave open whether it is whole. The HMAC tells.
             if self.key.opens(splitter.held()) {
                 splitter.flush().into_iter().for_each(&mut show);
             }
         }
     }
+}
+
+/// Whether these are the first bytes of a group chat's server: its key, which stands alone. A relay passes on tokens, which are longer.
+fn is_group_server(bytes: &[u8]) -> bool {
+    std::str::from_utf8(bytes).is_ok_and(|text| Key::parse(text).is_ok())
 }
 
 /// Cuts a line, between two characters, into pieces of at most `most` bytes.

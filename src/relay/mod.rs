@@ -118,6 +118,10 @@ impl Service for Relay {
         "this relay has no key, and passes on what it cannot read"
     }
 
+    fn join_command(&self) -> (&'static str, &'static str) {
+        ("relay-client", " --key-file FILE")
+    }
+
     fn full_word(&self) -> &'static [u8] {
         FULL
     }

@@ -14,7 +14,8 @@ use super::group::Banned;
 use super::refusal::Refusal;
 use super::session::{EarlyEnd, Session};
 use crate::wire::command::{
-    self, ACCEPTED, Command, DENY, KICKED, MADE_ADMIN, PROCEED, REFUSED, RefusalCode, with,
+    self, ACCEPTED, Command, DENY, IS_ADMIN, JOINED, KICKED, MADE_ADMIN, PROCEED, REFUSED, REMOVED,
+    RefusalCode, with,
 };
 use crate::wire::name::UserName;
 
@@ -29,8 +30,11 @@ impl<R: Read> Session<'_, R> {
 
     fn approve(&self, name: &str) -> Result<(), EarlyEnd> {
         let accepted = self.frame(ACCEPTED);
-        self.group.lock().approve(&self.client, name, &accepted)?;
+        let is_online = self.group.lock().approve(&self.client, name, &accepted)?;
         info!("{}: approved {name}", self.who());
+        if is_online {
+            self.spread(JOINED, name);
+        }
         self.reply_result(format!("{name} is now a member of the group."));
         Ok(())
     }
@@ -57,6 +61,7 @@ impl<R: Read> Session<'_, R> {
         let notice = self.frame(command::notice(format!("{}{MADE_ADMIN}", self.client.name)));
         self.group.lock().hand_over(&self.client, &name, &notice)?;
         info!("{}: handed the group over to {name}", self.who());
+        self.spread(IS_ADMIN, &name);
         self.reply_result(format!("{name} is now the admin of the group."));
         Ok(())
     }
@@ -65,6 +70,7 @@ impl<R: Read> Session<'_, R> {
         let name = self.name_to_decide_on()?;
         let kicked = self.group.lock().kick(&self.client, &name)?;
         info!("{}: kicked {name}", self.who());
+        self.spread(REMOVED, &name);
         self.throw_out(&name, kicked);
         self.reply_result(format!("{name} is not a member of the group any more."));
         Ok(())
@@ -88,7 +94,10 @@ impl<R: Read> Session<'_, R> {
             .ban(&self.client, name.clone(), with_address)?;
         info!("{}: banned {name}", self.who());
         match banned {
-            Banned::Member(client) => self.throw_out(name.as_str(), client),
+            Banned::Member(client) => {
+                self.spread(REMOVED, name.as_str());
+                self.throw_out(name.as_str(), client);
+            }
             Banned::Other(client) => {
                 self.turn_away(client, "The admin of the group has banned you.")
             }

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use crate::net::memory::Bytes;
 use crate::net::outbox::Outbox;
 use crate::seal::Key;
-use crate::wire::command::{Dialect, KICKED, notice, with};
+use crate::wire::command::{Dialect, KICKED, NEWS, notice, with};
 use crate::wire::frame;
 use crate::wire::watch;
 
@@ -32,6 +32,11 @@ pub(crate) fn sealed_frame(key: &Key, text: impl AsRef<[u8]>) -> Frame {
         token_len: token.len(),
         kind: watch::kind(text),
     }
+}
+
+/// What has become of a member, for the others.
+pub(crate) fn news(key: &Key, what: &str, name: &str) -> Frame {
+    sealed_frame(key, with(NEWS, &format!("{what} {name}")))
 }
 
 /// The last frames for a client that the server disconnects, with the reason.

@@ -23,10 +23,14 @@ use super::refusal::Refusal;
 use super::table::Changes;
 use crate::net::fairness::{Source, who_makes_room};
 use crate::net::outbox::Outbox;
+use crate::wire::command::Dialect;
 use crate::wire::name::UserName;
 
 /// The most members of a group, online or not. Memory holds many times their names.
 const MAX_MEMBERS: usize = 10_000;
+
+/// The most members online of a group whose members hear who comes and goes.
+const MAX_NEWS: usize = 100;
 
 /// The most pending requests of a group.
 const MAX_REQUESTS: usize = 10_000;
@@ -73,11 +77,16 @@ impl Group {
         frames: &JoinFrames,
     ) -> Result<&'static str, Refusal> {
         if let Some(member) = self.members.get_mut(&client.name) {
-            if let Some(old) = member.holder.admit(client)? {
+            let old = member.holder.admit(client)?;
+            let is_again = old.is_some();
+            if let Some(old) = old {
                 old.end_as_taken_over(&frames.taken_over);
                 member.go_offline(&old);
             }
             member.come_online(client, &frames.ready, &self.backlog);
+            if !is_again {
+                self.spread(client.name.as_str(), &frames.joined);
+            }
             return Ok("joins");
         }
         self.bans.check(client)?;
@@ -136,12 +145,12 @@ impl Group {
         self.changes.to_save.store(true, Ordering::Relaxed);
     }
 
-    /// The connection has ended: the member is offline, and a request stays. If the name has a new connection, that one stays.
-    pub(crate) fn leave(&mut self, client: &Client) {
+    /// The connection has ended: the member is offline, and a request stays. If the name has a new connection, that one stays. Returns
+    /// whether a member has gone offline.
+    pub(crate) fn leave(&mut self, client: &Client) -> bool {
         self.stop_waiting(client);
-        if let Some(member) = self.members.get_mut(&client.name) {
-            member.go_offline(client);
-        }
+        let member = self.members.get_mut(&client.name);
+        member.is_some_and(|member| member.go_offline(client))
     }
 
     /// A client that waits leaves, and its request stays. `false`: it does not wait, or not any more.
@@ -168,13 +177,13 @@ impl Group {
         Ok(self.requests.keys().cloned().collect())
     }
 
-    /// The user who asked to join becomes a member. A client that waits gets `accepted`.
+    /// The user who asked to join becomes a member. A client that waits gets `accepted`. Returns whether there is one.
     pub(crate) fn approve(
         &mut self,
         by: &Client,
         name: &str,
         accepted: &Frame,
-    ) -> Result<(), Refusal> {
+    ) -> Result<bool, Refusal> {
         self.may_decide(by)?;
         if self.members.len() >= MAX_MEMBERS {
             return Err(Refusal::GroupFull);
@@ -182,11 +191,11 @@ impl Group {
         let (name, mut request) = self.take_request(name)?;
         let waiting = request.client.take();
         let mut member = Member::new(request, self.backlog.last());
-        if let Some(client) = waiting {
-            member.come_online(&client, accepted, &self.backlog);
+        if let Some(client) = &waiting {
+            member.come_online(client, accepted, &self.backlog);
         }
         self.members.insert(name, member);
-        Ok(())
+        Ok(waiting.is_some())
     }
 
     /// Drops a request. Returns the client that waits, if one does: the caller ends it.
@@ -344,6 +353,42 @@ impl Group {
             }
         }
         Ok(full)
+    }
+
+    /// Passes a line on to one member that is online. It is not kept. Otherwise as [`Group::say`].
+    pub(crate) fn tell(
+        &mut self,
+        by: &Client,
+        number: Option<u64>,
+        name: &str,
+        [for_python, for_fernchat]: [&Frame; 2],
+    ) -> Result<Option<Arc<Outbox>>, Refusal> {
+        by.check_member()?;
+        let member = self.members.get_mut(&by.name);
+        if !member.ok_or(Refusal::NotMember)?.takes(number) {
+            return Ok(None);
+        }
+        let member = self.members.get(name);
+        let member = member.ok_or_else(|| Refusal::NoMember(name.to_owned()))?;
+        let client = member.holder.client.as_ref();
+        let client = client.ok_or_else(|| Refusal::NotOnline(name.to_owned()))?;
+        let frame = match client.dialect {
+            Dialect::Python => for_python,
+            Dialect::Fernchat => for_fernchat,
+        };
+        client.send_notice(frame.clone());
+        Ok((!client.outbox.has_space()).then(|| Arc::clone(&client.outbox)))
+    }
+
+    /// Tells members with fernchat clients what has become of the member of this name.
+    pub(crate) fn spread(&self, name: &str, news: &Frame) {
+        if self.online().nth(MAX_NEWS).is_some() {
+            return;
+        }
+        let others = self.online().filter(|client| client.name.as_str() != name);
+        for client in others.filter(|client| client.dialect == Dialect::Fernchat) {
+            client.send_notice(news.clone());
+        }
     }
 
     /// The clients of every other member online.

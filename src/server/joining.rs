@@ -13,7 +13,7 @@ use log::info;
 
 use super::Shared;
 use super::client::{Client, dialect};
-use super::frame::{Frame, farewell, sealed_frame};
+use super::frame::{Frame, farewell, news, sealed_frame};
 use super::inbox::Inbox;
 use super::refusal::Refusal;
 use super::session::Session;
@@ -23,7 +23,7 @@ use crate::net::fairness::Source;
 use crate::net::outbox::Outbox;
 use crate::seal::{Key, PublicKey, random_text};
 use crate::wire::command::{
-    ADMIN_READY, CLOSING, Dialect, HAS_REQUESTED, READY, REFUSED, REQUESTED, RefusalCode,
+    ADMIN_READY, CLOSING, Dialect, HAS_REQUESTED, JOINED, READY, REFUSED, REQUESTED, RefusalCode,
     TAKEN_OVER, WAIT, notice, with,
 };
 use crate::wire::joining::{Introduction, question, statement};
@@ -233,6 +233,8 @@ pub(crate) struct JoinFrames {
     request: Frame,
     /// The same for members with fernchat clients.
     requested: Frame,
+    /// For the other members, if the client is one.
+    pub joined: Frame,
     /// For the old client of the same user.
     pub taken_over: Frame,
 }
@@ -257,6 +259,7 @@ impl JoinFrames {
             wait: step_5(WAIT),
             request: sealed_frame(key, notice(format!("{user}{HAS_REQUESTED}"))),
             requested: sealed_frame(key, format!("{REQUESTED} {proof} {user}")),
+            joined: news(key, JOINED, user.as_str()),
             taken_over: sealed_frame(key, with(CLOSING, TAKEN_OVER)),
         }
     }

@@ -71,8 +71,8 @@ impl Member {
         }
     }
 
-    /// The member is offline, if this is still its client.
-    pub(crate) fn go_offline(&mut self, client: &Client) {
+    /// The member is offline, if this is still its client. Returns whether it is.
+    pub(crate) fn go_offline(&mut self, client: &Client) -> bool {
         let its_client = self.holder.client.take_if(|online| online.id == client.id);
         if its_client.is_some() {
             self.last_line = self.last_line.max(client.outbox.written_number());
@@ -82,6 +82,7 @@ impl Member {
                 self.deliveries = left;
             }
         }
+        its_client.is_some()
     }
 
     /// Takes a message with this number from the member's client. `false`: it came before, over another connection.

@@ -222,6 +222,13 @@ impl Service for Server {
         }
     }
 
+    fn join_command(&self) -> (&'static str, &'static str) {
+        match self.shared.salt {
+            None => ("client", ""),
+            Some(_) => ("client", " --secret-file FILE"),
+        }
+    }
+
     fn pace(&self) -> Pace {
         Pace::Batched
     }

@@ -43,7 +43,9 @@ pub(crate) enum Refusal {
     #[error("The group has no member called '{0}'; /4 lists the members.")]
     NoMember(String),
     #[error("{0} is not online")]
-    NotOnline(UserName),
+    NotThere(UserName),
+    #[error("{0} is not online, so nobody has heard your line.")]
+    NotOnline(String),
     #[error("The admin cannot be kicked; hand the role over first, with /6.")]
     AdminStays,
     #[error("You are the admin already.")]

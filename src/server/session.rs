@@ -16,7 +16,7 @@ use parking_lot::Mutex;
 
 use super::Shared;
 use super::client::Client;
-use super::frame::{Frame, sealed_frame};
+use super::frame::{Frame, news, sealed_frame};
 use super::group::Group;
 use super::inbox::Inbox;
 use super::places::Place;
@@ -25,8 +25,8 @@ use super::turn::Turn;
 use super::upload::Incoming;
 use crate::net::departure::Departure;
 use crate::wire::command::{
-    self, Command, Dialect, RESULT, SEND_FILE, SEND_FILENAME, SENDING_DATA, TAKEN, WAIT_DISCONNECT,
-    with,
+    self, Command, Dialect, LEFT, RESULT, SEND_FILE, SEND_FILENAME, SENDING_DATA, TAKEN,
+    WAIT_DISCONNECT, with,
 };
 use crate::wire::frame::{MAX_TEXT, WireError};
 use crate::wire::name::{GroupName, UserName};
@@ -180,11 +180,30 @@ impl<R: Read> Session<'_, R> {
         } else {
             (None, text.as_str())
         };
-        let line = self.frame(command::line(&self.client.name, text));
-        let said = self.group.lock().say(&self.client, number, &line);
-        let Ok(full) = said else {
-            debug!("{} was kicked before the text came", self.client);
-            return Ok(());
+        let name = &self.client.name;
+        let to_one = command::one_to_one(text);
+        let said = match to_one.filter(|_| self.client.dialect == Dialect::Fernchat) {
+            None => {
+                let line = self.frame(command::line(name, text));
+                self.group.lock().say(&self.client, number, &line)
+            }
+            Some((to, text)) => {
+                let line = self.frame(command::line(format!("{name} (to you)"), text));
+                let told = self.frame(command::to_one(name.as_str(), text));
+                let frames = [&line, &told];
+                self.group.lock().tell(&self.client, number, to, frames)
+            }
+        };
+        let full = match said {
+            Ok(full) => full,
+            Err(refusal @ (Refusal::NoMember(_) | Refusal::NotOnline(_))) => {
+                self.client.tell(refusal);
+                None
+            }
+            Err(_) => {
+                debug!("{} was kicked before the text came", self.client);
+                return Ok(());
+            }
         };
         if let Some(number) = number {
             self.reply(format!("{TAKEN} {number}"));
@@ -306,12 +325,23 @@ pub(crate) enum EarlyEnd {
     Departure(#[from] Departure),
 }
 
+impl<R> Session<'_, R> {
+    /// Tells the other members what has become of one.
+    pub(crate) fn spread(&self, what: &str, name: &str) {
+        let news = news(&self.shared.key, what, name);
+        self.group.lock().spread(name, &news);
+    }
+}
+
 impl<R> Drop for Session<'_, R> {
     fn drop(&mut self) {
         if let Some(incoming) = &self.incoming {
             self.shared.shares.leave(&incoming.slot, &self.client);
         }
-        self.group.lock().leave(&self.client);
+        let is_offline = self.group.lock().leave(&self.client);
+        if is_offline {
+            self.spread(LEFT, self.client.name.as_str());
+        }
         debug!("{client} is offline", client = self.client);
     }
 }

@@ -54,7 +54,7 @@ impl Share {
             let is_there = group.lock().client_of(name).is_some();
             is_there
                 .then_some(())
-                .ok_or(Refusal::NotOnline(name.clone()))?;
+                .ok_or(Refusal::NotThere(name.clone()))?;
         }
         let upload = shared.spool.begin(&shared.key, uploader.source, len)?;
         let mut offers = Offers::new(file, to);

@@ -33,6 +33,7 @@ pub(crate) fn candidates(
     };
     let begins = |name: &&String| name.to_lowercase().starts_with(&begun.to_lowercase());
     let mut found: Vec<String> = match need {
+        Need::Yes(_) => Vec::new(),
         Need::Nothing if begun.is_empty() => Vec::new(),
         Need::Nothing | Need::Member(_) => names.members.iter().filter(begins).cloned().collect(),
         Need::Request(_) => names.requests.iter().filter(begins).cloned().collect(),

@@ -13,6 +13,7 @@
 
 use std::borrow::Cow;
 use std::collections::VecDeque;
+use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -27,11 +28,12 @@ use rustyline::hint::{Hint, Hinter};
 use rustyline::history::FileHistory;
 use rustyline::validate::{ValidationContext, ValidationResult, Validator};
 use rustyline::{ExternalPrinter, Helper};
+use unicode_width::UnicodeWidthChar;
 
-use super::style::harmless;
+use super::style::{harmless, in_rows};
 use super::{completion, print};
 use crate::machine;
-use crate::screen::{Conversation, Need, split_word};
+use crate::screen::{Conversation, Meaning, Need, Said};
 
 /// How many lines wait to be shown, for example while the person searches the history. If there are more, the receiving thread waits. The
 /// server then sees a client that is slow.
@@ -46,12 +48,12 @@ const MAX_NAME: usize = 16;
 /// What stands behind the prompt after the first Ctrl-C.
 const LEAVES: &str = "(Ctrl-C again leaves)";
 
+/// Said after a key or a paste with such bytes.
+const NOT_UTF_8: &str = "The last key, or all that was pasted, is not UTF-8 and was left out.";
+
 /// How long the end waits for the last lines to be shown, and then for the editor. While the user searches the history, the editor does
 /// not end, so the whole time passes.
 const END_TIME: Duration = Duration::from_millis(200);
-
-/// How many characters a row holds where the system does not say.
-const USUAL_COLUMNS: usize = 79;
 
 /// The line editor.
 pub(crate) struct Editor {
@@ -71,8 +73,22 @@ struct Screen {
 struct ScreenState {
     /// The lines to be shown. The first of them may be on its way.
     queue: VecDeque<QueuedLine>,
-    /// The last line that was shown is one of progress. The next line takes its place.
+    /// The last line that was shown is one of progress. Any other one takes its place.
     is_progress: bool,
+    /// The last lines that were shown.
+    recent: VecDeque<String>,
+    /// How wide the terminal is.
+    columns: usize,
+    /// All is to be drawn again: the terminal has another width.
+    is_stale: bool,
+    /// The prompt is to be drawn again.
+    is_prompt_stale: bool,
+    /// What stands behind the prompt: what became of the connection.
+    connection: &'static str,
+    /// What is being typed, and where the cursor stands in it.
+    line: (String, usize),
+    /// Sets the terminal's mode to that of editing.
+    edit_mode: Option<Arc<dyn Fn() + Send + Sync>>,
     /// The prompt stands there, so a line can be shown above it.
     has_prompt: bool,
     /// The first line is on its way, and the prompt has not been drawn since.
@@ -98,7 +114,9 @@ impl Editor {
         conversation: Conversation,
         history: Option<PathBuf>,
         color: bool,
+        own: Box<dyn Fn(&Said) -> String + Send>,
     ) -> Option<Editor> {
+        machine::make_terminal_wait();
         let restore_mode = Box::new(machine::keep_terminal_mode());
         let color_mode = if color {
             ColorMode::Forced
@@ -129,8 +147,12 @@ impl Editor {
             editor,
             history,
             typed: sender,
+            own,
             screen: Arc::clone(&screen),
         };
+        let continued = Arc::clone(&screen);
+        // Without it, a person who brings the program back from the background presses Ctrl-L.
+        let _ = machine::at_continue(move || continued.draw_again());
         let showing = Arc::clone(&screen);
         machine::spawn("showing", move || showing.showing_loop(printer)).ok()?;
         machine::spawn("editing", move || editing.editing_loop()).ok()?;
@@ -147,7 +169,7 @@ impl Editor {
         let is_full = |state: &mut ScreenState| state.queue.len() == MAX_LINES && !state.is_over;
         self.screen.changed.wait_while(&mut state, is_full);
         if state.is_over {
-            return print(&text);
+            return print(&in_rows(&text, columns()));
         }
         let is_progress = false;
         state.queue.push_back(QueuedLine { text, is_progress });
@@ -158,10 +180,19 @@ impl Editor {
     pub(crate) fn show_progress(&self, line: impl Fn(usize) -> String) {
         let mut state = self.screen.state.lock();
         if state.queue.is_empty() && !state.is_over {
-            let (text, is_progress) = (line(machine::columns().unwrap_or(USUAL_COLUMNS)), true);
+            // It has one row, so that it can be replaced.
+            let (text, is_progress) = (line(columns()), true);
             state.queue.push_back(QueuedLine { text, is_progress });
             self.screen.changed.notify_all();
         }
+    }
+
+    /// Shows what became of the connection behind the prompt. Nothing, if there is one.
+    pub(crate) fn show_connection(&self, connection: &'static str) {
+        let mut state = self.screen.state.lock();
+        state.is_prompt_stale |= state.connection != connection;
+        state.connection = connection;
+        self.screen.changed.notify_all();
     }
 
     /// The lines that are typed.
@@ -199,17 +230,22 @@ impl Screen {
         loop {
             let mut state = self.state.lock();
             self.changed.wait_while(&mut state, |state| {
-                !state.is_over && (!state.has_prompt || state.queue.is_empty())
+                let has_something =
+                    state.is_stale || state.is_prompt_stale || !state.queue.is_empty();
+                !(state.is_over || state.has_prompt && has_something)
             });
-            let (mut text, is_progress) = match state.queue.front() {
-                Some(line) if !state.is_over => (format!("{}\n", line.text), line.is_progress),
-                _ => return,
-            };
-            if state.is_progress {
-                // To the line above, and over it.
-                text.insert_str(0, "\x1b[A\r\x1b[K");
+            if state.is_over {
+                return;
             }
-            state.is_progress = is_progress;
+            let is_stale = std::mem::take(&mut state.is_stale);
+            // Every text draws the prompt again.
+            state.is_prompt_stale = false;
+            let has_line = !is_stale && !state.queue.is_empty();
+            let text = match is_stale {
+                true => state.screenful(),
+                false if has_line => state.next_text(),
+                false => UP_AND_DOWN.to_owned(),
+            };
             state.is_showing = true;
             drop(state);
             if printer.print(text).is_err() {
@@ -218,7 +254,19 @@ impl Screen {
             let mut state = self.state.lock();
             let is_under_way = |state: &mut ScreenState| state.is_showing && !state.is_over;
             self.changed.wait_while(&mut state, is_under_way);
-            state.queue.pop_front();
+            if has_line {
+                state.queue.pop_front();
+            }
+            self.changed.notify_all();
+        }
+    }
+
+    /// Draws everything again, after the program was in the background.
+    fn draw_again(&self) {
+        let mut state = self.state.lock();
+        if let Some(edit_mode) = state.edit_mode.clone().filter(|_| state.has_prompt) {
+            edit_mode();
+            state.is_prompt_stale = true;
             self.changed.notify_all();
         }
     }
@@ -226,9 +274,90 @@ impl Screen {
     /// From here on lines are printed.
     fn close(&self, state: &mut ScreenState) {
         state.is_over = true;
-        state.queue.drain(..).for_each(|line| print(&line.text));
+        let lines = state.queue.drain(..);
+        lines.for_each(|line| print(&in_rows(&line.text, columns())));
         self.changed.notify_all();
     }
+}
+
+/// What the printer shows if only the prompt is to be drawn again: nothing.
+const UP_AND_DOWN: &str = "\x1b[A\n";
+
+/// How many lines are drawn again.
+const MAX_RECENT: usize = 200;
+
+impl ScreenState {
+    /// The first line of the queue, for the printer.
+    fn next_text(&mut self) -> String {
+        let Some(line) = self.queue.front() else {
+            return String::new();
+        };
+        // To the line of progress above, and over it.
+        let front = if self.is_progress {
+            "\x1b[A\r\x1b[K"
+        } else {
+            ""
+        };
+        let text = format!("{front}{}\n", in_rows(&line.text, columns()));
+        self.is_progress = line.is_progress;
+        if !line.is_progress {
+            self.recent.push_back(line.text.clone());
+            if self.recent.len() > MAX_RECENT {
+                self.recent.pop_front();
+            }
+        }
+        text
+    }
+
+    /// As many of the last lines as the terminal has rows for, on a clean screen. What stands there goes up and out of sight.
+    fn screenful(&mut self) -> String {
+        let (columns, rows) = (columns(), machine::rows());
+        let recent = self.recent.iter().rev();
+        let mut lines: Vec<String> = recent
+            .flat_map(|line| {
+                let rows = in_rows(line, columns);
+                let rows: Vec<String> = rows.lines().rev().map(str::to_owned).collect();
+                rows
+            })
+            .take(rows.saturating_sub(3))
+            .collect();
+        lines.reverse();
+        self.is_progress = false;
+        let up = "\n".repeat(rows);
+        format!("\x1b[{rows};1H{up}\x1b[H\x1b[J{}\n", lines.join("\n"))
+    }
+}
+
+/// How many characters a row holds, with the cursor behind them.
+fn columns() -> usize {
+    machine::columns().unwrap_or(79)
+}
+
+/// How many rows a text takes on a terminal with this many columns, with the one in which the cursor stands behind it.
+fn n_rows(text: &str, columns: usize) -> usize {
+    let (mut row, mut column) = (0, 0);
+    for c in text.chars() {
+        let width = match c {
+            '\n' => {
+                (row, column) = (row + 1, 0);
+                continue;
+            }
+            '\t' => 8 - column % 8,
+            c => c.width().unwrap_or(0),
+        };
+        column += width;
+        if column > columns {
+            (row, column) = (row + 1, width);
+        }
+    }
+    row + 1 + usize::from(column == columns)
+}
+
+/// Erases a text that was typed. The cursor stands in the row below it.
+fn erase(typed: &str) {
+    let n_rows = n_rows(typed, columns() + 1);
+    // If it fails, the terminal is gone.
+    let _ = super::write(&format!("\x1b[{n_rows}A\r\x1b[J"));
 }
 
 /// The editing thread.
@@ -236,6 +365,8 @@ struct Editing {
     editor: rustyline::Editor<OnScreen, FileHistory>,
     history: Option<PathBuf>,
     typed: Sender<String>,
+    /// How a line is shown that the person says.
+    own: Box<dyn Fn(&Said) -> String + Send>,
     screen: Arc<Screen>,
 }
 
@@ -245,11 +376,16 @@ impl Editing {
         let screen = Arc::clone(&self.screen);
         let Conversation { stop, leave, .. } = &screen.conversation;
         let (mut need, mut notice) = (Need::Nothing, "");
+        // What was being typed when something else came in between.
+        let mut begun = (String::new(), 0);
         loop {
             let mut state = screen.state.lock();
-            (state.need, state.notice, state.is_progress) = (need, notice, false);
+            (state.need, state.notice) = (need, notice);
             drop(state);
-            let result = self.editor.readline(&self.prompt(need));
+            let prompt = self.prompt(need);
+            let (left, right) = begun.0.split_at(begun.1);
+            let result = self.editor.readline_with_initial(&prompt, (left, right));
+            begun = (String::new(), 0);
             if screen.state.lock().is_ending {
                 break;
             }
@@ -257,12 +393,20 @@ impl Editing {
                 Ok(text) => {
                     notice = "";
                     self.remember(&text);
-                    // What was pasted may be many lines.
-                    for line in text.trim_end_matches('\n').split('\n') {
-                        need = screen.need_after(need, line);
-                        // Fails only at the end.
-                        let _ = self.typed.send(line.to_owned());
-                    }
+                    need = self.typed(&prompt.text, &text, need);
+                    // Fails only at the end.
+                    let _ = self.typed.send(text);
+                    continue;
+                }
+                Err(ReadlineError::Io(error)) if error.kind() == io::ErrorKind::InvalidData => {
+                    // A key of another character set, or a paste with such a byte. The rest of a paste is not taken for keys.
+                    machine::drop_input();
+                    let mut state = screen.state.lock();
+                    begun = state.line.clone();
+                    let (text, is_progress) = (NOT_UTF_8.to_owned(), false);
+                    state.queue.push_back(QueuedLine { text, is_progress });
+                    erase(&format!("{}{}", prompt.text, begun.0));
+                    continue;
                 }
                 Err(ReadlineError::Interrupted) if need != Need::Nothing => {
                     need = Need::Nothing;
@@ -274,6 +418,7 @@ impl Editing {
                 // The second Ctrl-C, or Ctrl-D, or the terminal is gone. The channel of typed lines ends.
                 _ => break,
             }
+            screen.state.lock().is_progress = false;
         }
         drop(self.editor);
         screen.close(&mut screen.state.lock());
@@ -282,11 +427,43 @@ impl Editing {
         }
     }
 
+    /// Does on the screen what a typed text means. Returns what the person is asked for next.
+    fn typed(&self, prompt: &str, text: &str, need: Need) -> Need {
+        let meaning = match need {
+            Need::Nothing => (self.screen.conversation.meaning)(text),
+            _ => Meaning::Other,
+        };
+        let mut state = self.screen.state.lock();
+        match meaning {
+            Meaning::Said(lines) => {
+                // The cursor stands below the rows of what was typed. They make room for the line as everybody's lines look.
+                erase(&format!("{prompt}{text}"));
+                for said in lines.iter().filter(|said| !said.text.is_empty()) {
+                    let (text, is_progress) = ((self.own)(said), false);
+                    state.queue.push_back(QueuedLine { text, is_progress });
+                }
+                self.screen.changed.notify_all();
+                return Need::Nothing;
+            }
+            Meaning::Asks(need) => {
+                state.is_progress = false;
+                return need;
+            }
+            Meaning::Clear => {
+                state.recent.clear();
+                let _ = super::write("\x1b[H\x1b[J");
+            }
+            Meaning::Other => {}
+        }
+        state.is_progress = false;
+        Need::Nothing
+    }
+
     fn prompt(&self, need: Need) -> Prompt {
         let text = match need.question() {
             Some(question) => format!("{question}: "),
             None => {
-                let name = harmless(&self.screen.conversation.name);
+                let name = harmless(&self.screen.conversation.prompt);
                 name.chars().take(MAX_NAME).chain("> ".chars()).collect()
             }
         };
@@ -309,23 +486,6 @@ impl Editing {
     }
 }
 
-impl Screen {
-    /// What the person will be asked for after this line, which was the answer to `need`. While the person waits for approval, commands
-    /// have no effect.
-    fn need_after(&self, need: Need, line: &str) -> Need {
-        let Conversation {
-            names, commands, ..
-        } = &self.conversation;
-        if need != Need::Nothing || names.lock().is_waiting {
-            return Need::Nothing;
-        }
-        match split_word(line) {
-            (word, "") => Need::of(word, commands),
-            _ => Need::Nothing,
-        }
-    }
-}
-
 /// A prompt that notices when it is drawn.
 struct Prompt {
     text: String,
@@ -336,10 +496,17 @@ impl rustyline::Prompt for Prompt {
     fn raw(&self) -> &str {
         let mut state = self.screen.state.lock();
         (state.has_prompt, state.is_showing) = (true, false);
+        if state.edit_mode.is_none() {
+            // The editor has just set it.
+            state.edit_mode = Some(Arc::new(machine::keep_terminal_mode()));
+        }
         self.screen.changed.notify_all();
         &self.text
     }
 }
+
+/// In place of nothing: the editor draws a hint again only if there was one before.
+const NO_HINT: &str = " ";
 
 /// Answers what the editor asks while a line is being typed. It is also what stands behind the prompt while nothing is typed.
 #[derive(Clone)]
@@ -376,17 +543,35 @@ impl Validator for OnScreen {
 impl Hinter for OnScreen {
     type Hint = OnScreen;
 
-    fn hint(&self, line: &str, _: usize, _: &rustyline::Context<'_>) -> Option<OnScreen> {
-        line.is_empty().then(|| self.clone())
+    fn hint(&self, line: &str, at: usize, _: &rustyline::Context<'_>) -> Option<OnScreen> {
+        let mut state = self.0.state.lock();
+        let columns = columns() + 1;
+        let old_columns = std::mem::replace(&mut state.columns, columns);
+        let is_wrapped = |columns| n_rows(&format!("{:MAX_NAME$}> {line}", ""), columns) > 1;
+        if columns != old_columns
+            && old_columns > 0
+            && (is_wrapped(columns) || is_wrapped(old_columns))
+        {
+            // The editor takes the rows of the old width for those of the new one, and may have erased others' lines.
+            state.is_stale = true;
+            self.0.changed.notify_all();
+        }
+        state.line = (line.to_owned(), at);
+        Some(self.clone())
     }
 }
 
 impl Hint for OnScreen {
+    /// What became of the connection is always seen. The rest is seen while nothing is typed.
     fn display(&self) -> &str {
         let is_waiting = self.0.conversation.names.lock().is_waiting;
-        match self.0.state.lock().notice {
-            "" if is_waiting => "(waiting; /1 leaves)",
-            notice => notice,
+        let state = self.0.state.lock();
+        match (state.connection, state.notice) {
+            ("", _) if !state.line.0.is_empty() => NO_HINT,
+            ("", "") if is_waiting => "(waiting; /1 leaves)",
+            ("", "") => NO_HINT,
+            ("", notice) => notice,
+            (connection, _) => connection,
         }
     }
 

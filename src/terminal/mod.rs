@@ -26,9 +26,10 @@ pub(crate) mod log;
 pub(crate) mod style;
 pub(crate) mod wording;
 
-use std::io::{self, BufRead, IsTerminal, Write};
-use std::path::PathBuf;
-use std::sync::OnceLock;
+use std::fs::File;
+use std::io::{self, BufRead, IsTerminal, Read, Write};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, bounded};
@@ -39,7 +40,7 @@ use self::log::Log;
 use self::style::{Day, Style, harmless};
 use self::wording::{Reader, Row, minute};
 use crate::machine;
-use crate::screen::{Conversation, Event, Progress, Screen};
+use crate::screen::{Conversation, Event, Progress, Said, Screen};
 
 /// How the terminal looks, and what it keeps.
 #[derive(Default)]
@@ -54,6 +55,8 @@ pub(crate) struct TerminalSettings {
     pub time: Option<bool>,
     /// Whether the bell rings at a line that mentions the person.
     pub bell: bool,
+    /// Whether the person is not told who comes and goes.
+    pub no_news: bool,
 }
 
 /// Whether there are colours.
@@ -68,6 +71,11 @@ pub(crate) enum Color {
     Never,
 }
 
+/// Whether a person is at the terminal of this process. If not, there are pipes.
+pub(crate) fn is_interactive() -> bool {
+    io::stdin().is_terminal() && io::stdout().is_terminal()
+}
+
 /// The terminal, or the pipes in its place. Any thread may use it.
 pub(crate) struct Terminal {
     is_interactive: bool,
@@ -77,6 +85,8 @@ pub(crate) struct Terminal {
     shown: Mutex<Shown>,
     /// Set by [`Terminal::enter`].
     entered: OnceLock<Entered>,
+    /// Why nothing can be shown any more.
+    output_error: Arc<OnceLock<io::Error>>,
 }
 
 struct Shown {
@@ -92,6 +102,7 @@ struct Entered {
     /// Its name in the log.
     name: String,
     me: String,
+    leave: Arc<dyn Fn() + Send + Sync>,
     editor: Option<Editor>,
 }
 
@@ -99,9 +110,9 @@ impl Terminal {
     /// The terminal of this process.
     ///
     /// # Errors
-    /// There is to be a log, and it cannot be written.
+    /// There is to be a log or a history, and the file cannot be used for it.
     pub(crate) fn new(settings: TerminalSettings) -> Result<Terminal, String> {
-        let is_interactive = io::stdin().is_terminal() && io::stdout().is_terminal();
+        let is_interactive = is_interactive();
         let is_set = |name| std::env::var_os(name).is_some_and(|value| !value.is_empty());
         let color = match settings.color {
             Color::Auto => {
@@ -114,6 +125,7 @@ impl Terminal {
         };
         let time = settings.time.unwrap_or(is_interactive);
         let log = settings.log.as_deref().map(Log::open).transpose()?;
+        settings.history.as_deref().map_or(Ok(()), check_history)?;
         Ok(Terminal {
             is_interactive,
             style: Style { color, time },
@@ -124,7 +136,23 @@ impl Terminal {
                 log,
             }),
             entered: OnceLock::new(),
+            output_error: Arc::default(),
         })
+    }
+
+    /// Watches standard output, so that a client whose lines nobody reads any more does not stay for ever.
+    fn leave_at_end_of_output(&self) {
+        let Some(Entered { leave, .. }) = self.entered.get() else {
+            return;
+        };
+        let (leave, output_error) = (Arc::clone(leave), Arc::clone(&self.output_error));
+        // Without the thread, the client leaves when it shows a line.
+        let _ = machine::spawn("output", move || {
+            machine::wait_for_end_of_output();
+            if output_error.set(io::ErrorKind::BrokenPipe.into()).is_ok() {
+                leave();
+            }
+        });
     }
 
     fn start_editor(&self, conversation: Conversation) -> Option<Editor> {
@@ -132,7 +160,25 @@ impl Terminal {
             return None;
         }
         let history = self.settings.history.clone();
-        Editor::start(conversation, history, self.style.color)
+        let (style, me) = (self.style, conversation.me.clone());
+        let own = move |said: &Said| {
+            let reader = Reader {
+                me: &me,
+                style: &style,
+                is_interactive: true,
+                bell: false,
+                news: false,
+                is_told: false,
+            };
+            let text = reader.typed(said).shown.unwrap_or_default();
+            if style.time {
+                let time = style.quiet(&minute(machine::local_time()));
+                format!("{time} {text}")
+            } else {
+                text
+            }
+        };
+        Editor::start(conversation, history, self.style.color, Box::new(own))
     }
 
     fn editor(&self) -> Option<&Editor> {
@@ -146,6 +192,8 @@ impl Terminal {
             style: &self.style,
             is_interactive: self.is_interactive,
             bell: self.settings.bell && self.is_interactive,
+            news: self.is_interactive && !self.settings.no_news,
+            is_told: false,
         }
     }
 
@@ -171,9 +219,12 @@ impl Terminal {
 
     fn log(&self, shown: &mut Shown, row: &Row) {
         if let (Some(log), Some(entered)) = (&mut shown.log, self.entered.get()) {
-            if let Err(error) = log.write(&entered.name, &format!("{}{}", row.mark, row.logged)) {
-                self.write(format!("The log cannot be written any more: {error}."));
-                shown.log = None;
+            let was_behind = log.is_behind();
+            match log.write(&entered.name, &format!("{}{}", row.mark, row.logged)) {
+                Err(error) if !was_behind => self.write(format!(
+                    "The log cannot be written: {error}. It goes on as soon as it can, and says how many lines are missing."
+                )),
+                _ => {}
             }
         }
     }
@@ -194,12 +245,24 @@ impl Terminal {
     }
 
     fn write(&self, mut line: String) {
+        if let Some(editor) = self.editor() {
+            return editor.show(line);
+        }
         if let Some(columns) = machine::columns().filter(|_| self.is_interactive) {
             line = style::in_rows(&line, columns);
         }
-        match self.editor() {
-            Some(editor) => editor.show(line),
-            None => print(&line),
+        self.print(&format!("{line}\n"));
+    }
+
+    /// Writes a text to standard output. If that fails, there is nobody to chat for.
+    fn print(&self, text: &str) {
+        let Err(error) = write(text) else { return };
+        if self.output_error.set(error).is_ok() {
+            if let Some(Entered { leave, .. }) = self.entered.get() {
+                let leave = Arc::clone(leave);
+                // The goodbye may wait for this thread. Without another one, the client stays until its input ends.
+                let _ = machine::spawn("leaving", move || leave());
+            }
         }
     }
 }
@@ -211,6 +274,13 @@ impl Screen for Terminal {
     fn show(&self, event: Event) {
         if let Event::Progress(progress) = &event {
             return self.show_progress(progress);
+        }
+        if matches!(event, Event::Typed(_)) && self.editor().is_none() {
+            // A plain terminal shows it as it was typed.
+            return;
+        }
+        if let (Event::Connection(connection), Some(editor)) = (&event, self.editor()) {
+            editor.show_connection(wording::behind_prompt(connection));
         }
         let rows = self.reader().rows(event);
         rows.iter().for_each(|row| self.put(row));
@@ -239,8 +309,19 @@ impl Screen for Terminal {
         self.entered.get_or_init(|| Entered {
             name,
             me: conversation.me.clone(),
+            leave: Arc::clone(&conversation.leave),
             editor: self.start_editor(conversation),
         });
+        if !self.is_interactive {
+            self.leave_at_end_of_output();
+        }
+    }
+
+    fn check_output(&self) -> Result<(), String> {
+        let error = self.output_error.get();
+        error.map_or(Ok(()), |error| {
+            Err(format!("nobody reads what is shown: {error}"))
+        })
     }
 
     /// Ends the editing: the terminal is as it was before.
@@ -265,7 +346,7 @@ impl Screen for Terminal {
     /// Shows it to a person whose terminal has no editor. The editor shows questions by itself, and a pipe shows none.
     fn prompt(&self, question: &str) {
         if self.is_interactive && self.editor().is_none() {
-            write(&format!("{question}: "));
+            self.print(&format!("{question}: "));
         }
     }
 
@@ -276,29 +357,83 @@ impl Screen for Terminal {
             None => "Ctrl-C leaves.",
         }
     }
+
+    fn at_signal(&self, leave: Box<dyn FnMut() + Send>) {
+        // If it cannot be set, a signal ends the program at once. One can chat all the same.
+        let _ = machine::at_signal(leave);
+    }
+}
+
+/// Asks a person who has not joined yet, until the answer is one. `None`: nobody is at a terminal, or the input has ended.
+pub(crate) fn ask<T>(question: &str, parse: impl Fn(&str) -> Option<T>) -> Option<T> {
+    while io::stdin().is_terminal() && io::stdout().is_terminal() {
+        // As in `print`.
+        let _ = write(&format!("{question}: "));
+        if let Some(answer) = parse(read_line()?.trim()) {
+            return Some(answer);
+        }
+    }
+    None
 }
 
 /// Reads the next line, without its end. `None`: the input has ended. Bytes that are not UTF-8 are replaced.
 fn read_line() -> Option<String> {
     let mut bytes = Vec::new();
-    match io::stdin().lock().read_until(b'\n', &mut bytes) {
-        Ok(0) | Err(_) => return None,
-        Ok(_) => {}
+    loop {
+        match io::stdin().lock().read_until(b'\n', &mut bytes) {
+            Ok(0) if bytes.is_empty() => return None,
+            Ok(_) => break,
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => machine::wait_for_input(),
+            Err(_) => return None,
+        }
     }
     let line = String::from_utf8_lossy(&bytes);
     Some(line.trim_end_matches(['\n', '\r']).to_owned())
 }
 
 /// Writes a line to standard output.
-fn print(line: &str) {
-    write(&format!("{line}\n"));
+pub(crate) fn print(line: &str) {
+    // If nobody reads the output, there is nobody to tell.
+    let _ = write(&format!("{line}\n"));
 }
 
-/// Writes a text to standard output.
-fn write(text: &str) {
+/// Writes a text to standard output, also if the parent has set that so that a write does not wait.
+fn write(text: &str) -> io::Result<()> {
     let mut stdout = io::stdout().lock();
-    // If nobody reads the output, there is nobody to tell.
-    let _ = stdout
-        .write_all(text.as_bytes())
-        .and_then(|()| stdout.flush());
+    let mut rest = text.as_bytes();
+    loop {
+        let result = match rest {
+            [] => stdout.flush().map(|()| true),
+            _ => stdout.write(rest).map(|n| {
+                rest = &rest[n..];
+                false
+            }),
+        };
+        match result {
+            Ok(true) => return Ok(()),
+            Ok(false) => {}
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => machine::wait_for_output(),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+/// What a file of typed lines begins with.
+const HISTORY_START: &[u8] = b"#V2\n";
+
+/// Checks that nothing but typed lines would be overwritten.
+fn check_history(path: &Path) -> Result<(), String> {
+    let mut start = Vec::new();
+    let read = log::plain(path).and_then(|()| File::open(path)?.take(4).read_to_end(&mut start));
+    let why = match read {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Ok(_) if start.is_empty() || start == HISTORY_START => return Ok(()),
+        Ok(_) => "it holds something else".to_owned(),
+        Err(error) => error.to_string(),
+    };
+    let path = path.display();
+    Err(format!(
+        "{path} is no history of typed lines: {why}; choose another file with --history"
+    ))
 }

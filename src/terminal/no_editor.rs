@@ -5,14 +5,19 @@ use std::path::PathBuf;
 
 use crossbeam_channel::Receiver;
 
-use crate::screen::Conversation;
+use crate::screen::{Conversation, Said};
 
 /// There is none.
 pub(crate) struct Editor(Infallible);
 
 impl Editor {
     /// Never.
-    pub(crate) fn start(_: Conversation, _: Option<PathBuf>, _: bool) -> Option<Editor> {
+    pub(crate) fn start(
+        _: Conversation,
+        _: Option<PathBuf>,
+        _: bool,
+        _: Box<dyn Fn(&Said) -> String + Send>,
+    ) -> Option<Editor> {
         None
     }
 
@@ -23,6 +28,11 @@ impl Editor {
 
     /// Never called.
     pub(crate) fn show_progress(&self, _: impl Fn(usize) -> String) {
+        match self.0 {}
+    }
+
+    /// Never called.
+    pub(crate) fn show_connection(&self, _: &'static str) {
         match self.0 {}
     }
 

@@ -14,6 +14,7 @@ use crate::wire::name::is_harmful;
 const COLORS: [u8; 12] = [160, 166, 94, 64, 28, 30, 32, 33, 63, 99, 134, 162];
 
 /// Whether lines have colour and time.
+#[derive(Clone, Copy)]
 pub(crate) struct Style {
     /// Names have colours, notices are dim.
     pub color: bool,

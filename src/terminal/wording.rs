@@ -18,8 +18,8 @@ use chrono::{DateTime, Local, NaiveDateTime};
 use super::style::{Style, harmless, mentions};
 use crate::machine;
 use crate::screen::{
-    Event, FileSeal, MAX_NAMES, Name, NotOpened, Order, Proof, Received, Right, Trust, When, Words,
-    shortened,
+    Connection, Event, FileSeal, MAX_NAMES, Name, News, NotOpened, Order, Proof, Received, Right,
+    Said, Trust, When, Words, shortened,
 };
 use crate::wire::command::{HAS_REQUESTED, PYCHAT};
 use crate::wire::name::MAX_NAME_CHARACTERS;
@@ -35,7 +35,7 @@ const MAX_WORDS: usize = 1000;
 const MAX_LISTED: usize = 500;
 
 /// Who reads what is shown.
-pub(super) struct Reader<'a> {
+pub(crate) struct Reader<'a> {
     /// The name of the person.
     pub me: &'a str,
     /// How lines look.
@@ -44,11 +44,15 @@ pub(super) struct Reader<'a> {
     pub is_interactive: bool,
     /// Whether the bell rings at a line that mentions the person.
     pub bell: bool,
+    /// Whether the person is shown who comes and goes.
+    pub news: bool,
+    /// Whether only the person hears the line.
+    pub is_told: bool,
 }
 
 /// What is shown in one line. It is harmless.
 #[derive(Debug, Default)]
-pub(super) struct Row {
+pub(crate) struct Row {
     /// [`MARK`], or nothing.
     pub mark: &'static str,
     /// The time that is shown where lines have their time. `None`: the present one.
@@ -63,7 +67,7 @@ pub(super) struct Row {
 
 impl Reader<'_> {
     /// The rows for an event. Most have one.
-    pub(super) fn rows(&self, event: Event) -> Vec<Row> {
+    pub(crate) fn rows(&self, event: Event) -> Vec<Row> {
         let row = match event {
             Event::Sealed {
                 who,
@@ -92,7 +96,16 @@ impl Reader<'_> {
                 let row = self.quiet(&format!("(not shown) {who}: {}", line_reason(&why)));
                 Row { mark: MARK, ..row }
             }
-            Event::Own { text, echo } => self.own(&text, echo),
+            Event::Told(event) => {
+                let reader = Reader {
+                    is_told: true,
+                    ..*self
+                };
+                return reader.rows(*event);
+            }
+            Event::Typed(said) => self.typed(&said),
+            Event::Own { said, echo } => self.own(&said, echo),
+            Event::News { name, what, trust } => self.news(&name, what, trust),
             Event::Unsigned { text, trust } => {
                 let text = first(&shortened(text.raw(), MAX_WORDS));
                 let row = self.quiet(&text);
@@ -163,34 +176,56 @@ impl Reader<'_> {
 
     /// What somebody said, behind a remark.
     fn said(&self, who: &Name, text: &Words, remark: &str, is_earlier: bool) -> Row {
-        let (who, text) = (name(who), harmless(text.raw()));
-        let logged = format!("{remark}{who}: {text}");
+        let text = harmless(text.raw());
+        let to = if self.is_told { " (to you)" } else { "" };
+        let mut row = self.line(&name(who), to, &text, mentions(&text, self.me));
         let earlier = if is_earlier {
             self.style.quiet("(earlier)") + " "
         } else {
             String::new()
         };
+        row.shown = row.shown.map(|shown| format!("{earlier}{remark}{shown}"));
+        row.logged.insert_str(0, remark);
+        row
+    }
+
+    /// A line, or what its speaker does: `* alice waves`. `to`: who hears it, if not everybody.
+    fn line(&self, who: &str, to: &str, text: &str, is_mention: bool) -> Row {
+        let logged = format!("{who}{to}: {text}");
+        let name = self.style.name(who);
+        let doing = text
+            .strip_prefix("* ")
+            .and_then(|rest| rest.strip_prefix(who));
+        let doing = doing.filter(|rest| self.is_interactive && rest.starts_with(' '));
+        let before = match doing {
+            Some(_) => format!("* {name}{to}"),
+            None => format!("{name}{to}: "),
+        };
+        let text = doing.unwrap_or(text);
         let bell = if self.bell { "\x07" } else { "" };
-        let text = if mentions(&text, self.me) {
-            self.style.loud(&text) + bell
-        } else {
-            text
+        let shown = match is_mention && doing.is_none() {
+            // Without colours the mark alone shows it.
+            true if self.is_interactive => format!("> {before}{}{bell}", self.style.loud(text)),
+            true => format!("{before}{}", self.style.loud(text)),
+            false => format!("{before}{text}"),
         };
         Row {
-            shown: Some(format!(
-                "{earlier}{remark}{}: {text}",
-                self.style.name(&who)
-            )),
+            shown: Some(shown),
             logged,
             ..Row::default()
         }
     }
 
-    fn own(&self, text: &str, echo: Option<(String, &'static str)>) -> Row {
-        let logged = harmless(&format!("{}: {text}", self.me));
+    /// What the person says, as everybody else's lines are shown.
+    pub(super) fn typed(&self, said: &Said) -> Row {
+        self.line(self.me, &to(said), &harmless(&said.text), false)
+    }
+
+    fn own(&self, said: &Said, echo: Option<(String, &'static str)>) -> Row {
+        let (to, text) = (to(said), &said.text);
         match echo.filter(|_| !self.is_interactive) {
             None => Row {
-                logged,
+                logged: harmless(&format!("{}{to}: {text}", self.me)),
                 ..Row::default()
             },
             Some((time, me)) => Row {
@@ -200,6 +235,22 @@ impl Reader<'_> {
                 logged: harmless(&format!("{me}: {text}")),
                 ..Row::default()
             },
+        }
+    }
+
+    /// What became of a member, for a person who wants to know.
+    fn news(&self, who: &Name, what: News, trust: Trust) -> Row {
+        let what = match what {
+            News::Joined => "joined",
+            News::Left => "left",
+            News::Removed => "was removed by the admin",
+            News::Admin => "is the admin now",
+        };
+        let row = self.quiet(&format!("{} {what}.", name(who)));
+        Row {
+            mark: mark(trust),
+            shown: row.shown.filter(|_| self.news),
+            ..row
         }
     }
 
@@ -297,6 +348,31 @@ impl Reader<'_> {
     }
 }
 
+/// What stands behind the prompt. Nothing, while there is a connection.
+pub(super) fn behind_prompt(connection: &Connection) -> &'static str {
+    match connection {
+        Connection::Connecting | Connection::Deriving => "(connecting ...)",
+        Connection::Lost { .. } | Connection::StillLost { .. } => "(no connection)",
+        Connection::TryingIn(time) => match time.as_secs_f64().ceil() as u64 {
+            0 | 1 => "(no connection; trying again in 1 s)",
+            2 => "(no connection; trying again in 2 s)",
+            3 => "(no connection; trying again in 3 s)",
+            4 => "(no connection; trying again in 4 s)",
+            _ => "(no connection; trying again in 5 s)",
+        },
+        Connection::Joined { .. }
+        | Connection::Back
+        | Connection::Approved
+        | Connection::Removed => "",
+    }
+}
+
+/// Who hears what the person says, if not everybody.
+fn to(said: &Said) -> String {
+    let to = said.to.as_ref();
+    to.map_or(String::new(), |name| harmless(&format!(" (to {name})")))
+}
+
 /// The mark of what is not proven, if there is anything that is.
 fn mark(trust: Trust) -> &'static str {
     match trust {
@@ -373,6 +449,8 @@ mod tests {
             style: &PIPE,
             is_interactive: false,
             bell: false,
+            news: false,
+            is_told: false,
         }
     }
 

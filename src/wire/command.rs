@@ -122,6 +122,19 @@ pub const REQUESTED: &str = "/requested";
 pub const TAKEN: &str = "/taken";
 /// In front of a result in words (*fernchat only*): `/result TEXT`. So no other text can be taken for a result.
 pub const RESULT: &str = "/result";
+/// A line that one member hears (*fernchat only*): `/tell NAME`, a line feed and the text. From a client it is the text of a message, and NAME
+/// hears it. From the server it is an event, and NAME has said it.
+pub const TELL: &str = "/tell";
+/// What has become of a member (*fernchat only*): `/news WHAT NAME`. WHAT is one of the next four words.
+pub const NEWS: &str = "/news";
+/// The member is online now.
+pub const JOINED: &str = "joined";
+/// The member is offline now.
+pub const LEFT: &str = "left";
+/// The admin has removed the member.
+pub const REMOVED: &str = "removed";
+/// The member is the admin now.
+pub const IS_ADMIN: &str = "admin";
 /// The acknowledgement of an echo. Its text is not looked at.
 pub const ACKNOWLEDGEMENT: &str = ".";
 /// The requests may be read: the client answers with [`READY_FOR_DATA`] and gets a set.
@@ -160,7 +173,7 @@ pub const MADE_ADMIN: &str = " made you the admin of the group.";
 pub const DENY: char = '!';
 
 /// The words that are no commands, for [`word_of`].
-const STEPS: [&str; 21] = [
+const STEPS: [&str; 23] = [
     SEND_GROUP_NAME,
     ADMIN_READY,
     READY,
@@ -173,6 +186,8 @@ const STEPS: [&str; 21] = [
     REQUESTED,
     TAKEN,
     RESULT,
+    TELL,
+    NEWS,
     SENDING_DATA,
     READY_FOR_DATA,
     PROCEED,
@@ -262,6 +277,16 @@ pub fn refusal(text: &str) -> Option<Refused> {
 /// A chat line as every receiver gets it: `NAME: TEXT`.
 pub fn line(name: impl fmt::Display, text: &str) -> String {
     format!("{name}: {text}")
+}
+
+/// The text of a line that one member hears: see [`TELL`]. `name` is who is told, or who tells.
+pub fn to_one(name: &str, text: &str) -> String {
+    format!("{TELL} {name}\n{text}")
+}
+
+/// The name and the text that [`to_one`] puts together. No user's name has a line feed.
+pub fn one_to_one(text: &str) -> Option<(&str, &str)> {
+    after(TELL, text)?.split_once('\n')
 }
 
 /// The number and the text of a message from a client that numbers its messages: `1 hello`.

@@ -113,8 +113,18 @@
 //! | `/requested PROOF NAME` | server | the line about a request; PROOF is `key:` and the fingerprint of the name's key, or `from:` and an address |
 //! | `/result TEXT` | server | TEXT, where that is a result in words: no other text can be taken for one |
 //! | `/taken NUMBER` | server | the echo of `/messageSend`, see below |
+//! | `/tell NAME`, a line feed, TEXT | client | the text of a message: only the member NAME hears it |
+//! | the same | server | an event: the member NAME says this to the client alone |
+//! | `/news WHAT NAME` | server | an event: NAME `joined`, `left`, was `removed`, or is the `admin` now |
 //! | `/receiveFile`, `/sendFile`, `/haveFile`, `/stopFile` | both | the dialogue of an upload, and the steps of a delivery: see [`transfer`] |
 //! | the byte `!`, without a length | both | the rest of a body; the body ends there |
+//!
+//! **A line to one person** has a number and is confirmed, as every line. A Python member reads it as `SENDER (to you): TEXT`. It is not kept: if
+//! NAME is not online, a line from `PyChat` says so to the sender. There is no news in groups with more than 100 members online, because each
+//! member that comes or goes would cost a frame for each of the others.
+//!
+//! **What somebody does** is a line as any other, also at a relay: `* NAME waves`, said by NAME. A fernchat client shows it without the name in
+//! front.
 //!
 //! Each end ignores words that it does not know, so that later versions can add some.
 //!
@@ -192,6 +202,18 @@
 //! name of the file. A receiver shows a line as sealed only if it opens, is a line for this group, and NAME is the name under which the
 //! server delivered it. The same goes for a file, its sender and its name; a Python server does not say who the sender is. A number that is
 //! not above the last one of its run is marked, and a date that is not today's is shown (`client/room_key.rs`).
+//!
+//! # Announcements
+//! A fernchat server announces itself by multicast DNS (RFC 6762) as a service (RFC 6763), and its clients look for it there. Python programs
+//! neither announce nor look. A server that listens on loopback only is not announced.
+//!
+//! | service | what it is |
+//! | --- | --- |
+//! | `_fernchat._tcp` | a chat server |
+//! | `_fernchat-relay._tcp` | a relay |
+//!
+//! The TXT record has two words: `name=NAME`, the name that people see, which is that of the machine; and `access=closed` for a closed server, or
+//! `access=open`. The name of the instance and of the host are `fernchat-` and random digits, so no two are the same. Nothing in an announcement is proven.
 
 pub mod bytes;
 pub mod command;

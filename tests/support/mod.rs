@@ -5,6 +5,7 @@
 
 pub mod faults;
 pub mod python;
+pub mod screen;
 pub mod sealed;
 
 use std::collections::BTreeSet;
@@ -28,7 +29,9 @@ pub const DEADLINE: Duration = Duration::from_secs(30);
 /// The program under test. Its configuration folder is not that of the person who runs the tests.
 pub fn fernchat() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_fernchat"));
-    command.env("XDG_CONFIG_HOME", home_of("everybody"));
+    command
+        .env("XDG_CONFIG_HOME", home_of("everybody"))
+        .env_remove("FERNCHAT_SERVER");
     command
 }
 

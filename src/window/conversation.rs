@@ -1,0 +1,364 @@
+//! The face that a client sees in place of a terminal: what the client says becomes messages to the pages, and what is typed on a page comes
+//! back through the channel of typed lines.
+//!
+//! Who is here, and who asks to join, a page asks for with commands that nobody typed. The answer goes into the lists at the side of all
+//! pages, and not among the lines.
+
+use std::fmt::Display;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use chrono::{Local, Utc};
+use crossbeam_channel::{Receiver, Sender, bounded};
+use parking_lot::Mutex;
+use tempfile::TempDir;
+
+use super::pages::{Pages, list, message};
+use crate::machine;
+use crate::screen::{Connection, Conversation, Event, Order, Screen, Standing, Trust, When};
+use crate::terminal::style::{Style, mentions};
+use crate::terminal::wording::{Reader, Row};
+
+/// How many typed lines may wait for the client.
+const MAX_TYPED: usize = 1000;
+
+/// A file that has made no progress for this time is not on its way any more.
+const STALLED: Duration = Duration::from_secs(10);
+
+/// After this time without an answer, a list is taken for one that the person asked for.
+const ANSWER_TIME: Duration = Duration::from_secs(10);
+
+/// How many received files can still be saved from a page.
+const MAX_FILES: usize = 1000;
+
+/// See the module's page.
+pub(super) struct Face {
+    pages: Arc<Pages>,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    /// What leaves, from the start of a client on.
+    leave: Option<Box<dyn FnMut() + Send>>,
+    conversation: Option<Conversation>,
+    typed: Option<Sender<String>>,
+    /// Where the files lie that come from pages.
+    folder: Option<Arc<TempDir>>,
+    is_entered: bool,
+    /// What the pages show of the connection.
+    stage: &'static str,
+    /// The title of the list that a page asked for by itself, and when it did.
+    asked: Option<(String, Instant)>,
+    /// When a file made progress last.
+    progress_at: Option<Instant>,
+    /// The files that were received.
+    files: Vec<PathBuf>,
+}
+
+impl State {
+    fn me(&self) -> &str {
+        self.conversation.as_ref().map_or("", |here| &here.me)
+    }
+}
+
+impl Face {
+    pub(super) fn new(pages: Arc<Pages>) -> Face {
+        let state = Mutex::default();
+        Face { pages, state }
+    }
+
+    /// Whether a file is on its way.
+    pub(super) fn is_busy(&self) -> bool {
+        let progress_at = self.state.lock().progress_at;
+        progress_at.is_some_and(|at| at.elapsed() < STALLED)
+    }
+
+    /// The client has ended like this. What was said stays to be read. If it never joined, returns why.
+    pub(super) fn over(&self, ended: Result<(), String>) -> Option<String> {
+        let state = std::mem::take(&mut *self.state.lock());
+        match ended {
+            Err(error) if !state.is_entered => return Some(error),
+            Err(error) => self.notice(&format!("The conversation is over: {error}.")),
+            Ok(()) => {}
+        }
+        self.pages.set(message("state", &[&"ended"]));
+        None
+    }
+
+    /// Hands a typed line to the client.
+    pub(super) fn say(&self, line: String) {
+        let typed = self.state.lock().typed.clone();
+        if typed.is_some_and(|typed| typed.try_send(line).is_err()) {
+            self.notice("Not sent: too many lines wait already.");
+        }
+    }
+
+    /// Stops the file that is on its way.
+    pub(super) fn stop(&self) {
+        let conversation = &self.state.lock().conversation;
+        // If nothing is on its way any more, there is nothing to be done.
+        let _ = conversation.as_ref().map(|here| (here.stop)());
+    }
+
+    /// Leaves politely, as if the input had ended.
+    pub(super) fn leave(&self) {
+        self.state.lock().typed = None;
+    }
+
+    /// Leaves at once, as at a signal. Without a client it does nothing.
+    pub(super) fn leave_now(&self) {
+        let leave = self.state.lock().leave.take();
+        if let Some(mut leave) = leave {
+            leave();
+        }
+    }
+
+    /// The folder for files that come from pages. It goes with the conversation.
+    pub(super) fn folder(&self) -> io::Result<Arc<TempDir>> {
+        let mut state = self.state.lock();
+        if state.folder.is_none() {
+            let folder = tempfile::Builder::new().prefix("fernchat-").tempdir()?;
+            state.folder = Some(Arc::new(folder));
+        }
+        state.folder.clone().ok_or(io::ErrorKind::NotFound.into())
+    }
+
+    /// The path of a received file.
+    pub(super) fn file(&self, number: &str) -> Option<PathBuf> {
+        let number: usize = number.parse().ok()?;
+        self.state.lock().files.get(number).cloned()
+    }
+
+    /// Shows a sentence of ours.
+    pub(super) fn notice(&self, text: &str) {
+        self.show_rows(Event::Notice(text.to_owned()));
+    }
+
+    /// Asks the server for a list that nobody typed a command for. If another one is due, the page asks again later.
+    pub(super) fn ask(&self, command: &str) {
+        let mut state = self.state.lock();
+        let is_due = |(_, at): &(String, Instant)| at.elapsed() < ANSWER_TIME;
+        if state.stage == "connected" && !state.asked.as_ref().is_some_and(is_due) {
+            let title = command.trim_start_matches('/').to_owned();
+            state.asked = Some((title, Instant::now()));
+            drop(state);
+            self.say(command.to_owned());
+        }
+    }
+
+    /// Shows what happened. `told` is `private` if only the person hears it.
+    fn show_event(&self, event: Event, told: &str) {
+        let how = |is_earlier| if is_earlier { "earlier" } else { told };
+        match event {
+            Event::Sealed {
+                who,
+                when,
+                order,
+                is_earlier,
+                text,
+            } => {
+                let mark = match order {
+                    Order::Next => "",
+                    Order::Repeated => "repeated",
+                    Order::Late => "late or repeated",
+                };
+                let at = match when {
+                    When::Date(date) => Some(date.timestamp()),
+                    When::Time(time) => today_at(&time),
+                };
+                self.line(at, who.raw(), mark, how(is_earlier), text.raw());
+            }
+            Event::Unsealed {
+                who,
+                earlier,
+                text,
+                trust,
+            } => {
+                let mark = match trust {
+                    Trust::NoKey => "",
+                    Trust::Unproven => "not sealed",
+                };
+                // A time to come is not taken for an earlier one.
+                let at = earlier.and_then(|at| i64::try_from(at).ok());
+                let at = at.filter(|at| *at <= now());
+                self.line(at, who.raw(), mark, how(at.is_some()), text.raw());
+            }
+            Event::Own { said, .. } => {
+                let me = self.state.lock().me().to_owned();
+                let (how, mark) = match said.to {
+                    Some(to) => ("own private", format!("to {to}")),
+                    None => ("own", String::new()),
+                };
+                self.line(None, &me, &mark, how, &said.text);
+            }
+            Event::Progress(progress) => {
+                self.state.lock().progress_at = Some(Instant::now());
+                let words = progress.sentence();
+                let (n_done, len) = (progress.n_done, progress.len);
+                let fields: [&dyn Display; 4] = [&progress.title, &n_done, &len, &words];
+                self.pages.send(message("transfer", &fields));
+            }
+            Event::Received(ref received) => self.received(&received.path.clone(), event),
+            Event::Names {
+                title,
+                names,
+                admin,
+            } if self.is_answer(title) => {
+                let admin = admin.unwrap_or_default();
+                let fields: Vec<String> = [admin].into_iter().chain(names).collect();
+                self.pages.set(list(title, &fields));
+            }
+            event => {
+                if let Event::Connection(connection) = &event {
+                    self.connection(connection);
+                }
+                if let Event::Requested { name, .. } = &event {
+                    self.pages.send(message("requested", &[&name.raw()]));
+                }
+                self.show_rows(event);
+            }
+        }
+    }
+
+    /// Whether a list is the one that a page asked for by itself.
+    fn is_answer(&self, title: &str) -> bool {
+        let asked = &mut self.state.lock().asked;
+        asked.take_if(|(asked, _)| asked == title).is_some()
+    }
+
+    /// Shows a line that somebody said, `at` some time in seconds since 1970.
+    fn line(&self, at: Option<i64>, who: &str, mark: &str, how: &str, text: &str) {
+        let is_loud = how.is_empty() && mentions(text, self.state.lock().me());
+        let how = if is_loud { "loud" } else { how };
+        let at = at.unwrap_or_else(now);
+        self.pages
+            .show(message("line", &[&at, &who, &mark, &how, &text]));
+    }
+
+    /// Shows what is no line, in the words of the terminal.
+    fn show_rows(&self, event: Event) {
+        let may_be_unproven = matches!(event, Event::Unsigned { .. } | Event::Requested { .. });
+        // Behind a request stands how to answer it in a terminal. The page has buttons.
+        let n_rows = 1 + usize::from(!matches!(event, Event::Requested { .. }));
+        for Row { mark, logged, .. } in self.rows(event).into_iter().take(n_rows) {
+            let is_marked = may_be_unproven && !mark.is_empty();
+            let mark = if is_marked { "not proven" } else { "" };
+            self.pages
+                .show(message("notice", &[&now(), &mark, &logged]));
+        }
+    }
+
+    fn rows(&self, event: Event) -> Vec<Row> {
+        let me = self.state.lock().me().to_owned();
+        let (color, time) = (false, false);
+        let reader = Reader {
+            me: &me,
+            style: &Style { color, time },
+            is_interactive: true,
+            bell: false,
+            news: true,
+            is_told: false,
+        };
+        reader.rows(event)
+    }
+
+    fn received(&self, path: &Path, event: Event) {
+        let mut rows = self.rows(event);
+        let text = rows.pop().map_or(String::new(), |row| row.logged);
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        let files = &mut self.state.lock().files;
+        let fields: [&dyn Display; 4] = [&now(), &files.len(), &name, &text];
+        self.pages.show(message("file", &fields));
+        if files.len() < MAX_FILES {
+            files.push(path.to_owned());
+        }
+    }
+
+    fn connection(&self, connection: &Connection) {
+        let waiting = Standing::Waiting;
+        let (stage, seconds) = match connection {
+            Connection::Connecting | Connection::Deriving => ("connecting", 0),
+            Connection::Joined { standing, .. } if *standing == waiting => ("waiting", 0),
+            Connection::Joined { .. } | Connection::Back => ("connected", 0),
+            Connection::Approved => ("connected", 0),
+            Connection::Lost { .. } | Connection::StillLost { .. } => ("lost", 0),
+            Connection::TryingIn(time) => ("lost", time.as_secs()),
+            Connection::Removed => ("ended", 0),
+        };
+        self.state.lock().stage = stage;
+        self.pages.set(message("state", &[&stage, &seconds]));
+    }
+}
+
+impl Screen for Arc<Face> {
+    fn show(&self, event: Event) {
+        match event {
+            Event::Told(event) => self.show_event(*event, "private"),
+            // It is shown when it has been said.
+            Event::Typed(_) => {}
+            event => self.show_event(event, ""),
+        }
+    }
+
+    fn is_interactive(&self) -> bool {
+        true
+    }
+
+    /// The form asks before a client starts.
+    fn ask(&self, _question: &str) -> Option<String> {
+        None
+    }
+
+    fn enter(&self, conversation: Conversation) {
+        let commands = conversation.commands.iter().map(|(word, _)| *word);
+        let names = [conversation.name.as_str(), &conversation.me];
+        let fields: Vec<&str> = names.into_iter().chain(commands).collect();
+        self.pages.reset();
+        self.pages.set(list("room", &fields));
+        self.pages.set(message("state", &[&"connected"]));
+        let mut state = self.state.lock();
+        *state = State {
+            leave: state.leave.take(),
+            conversation: Some(conversation),
+            is_entered: true,
+            ..State::default()
+        };
+    }
+
+    fn end(&self) {
+        let mut state = self.state.lock();
+        (state.conversation, state.typed, state.folder) = (None, None, None);
+    }
+
+    fn lines(&self) -> io::Result<Receiver<String>> {
+        let (typed, lines) = bounded(MAX_TYPED);
+        self.state.lock().typed = Some(typed);
+        Ok(lines)
+    }
+
+    fn prompt(&self, question: &str) {
+        self.notice(&format!("{question}?"));
+    }
+
+    fn how_to_leave(&self) -> &'static str {
+        "The button Leave leaves."
+    }
+
+    fn at_signal(&self, leave: Box<dyn FnMut() + Send>) {
+        self.state.lock().leave = Some(leave);
+    }
+}
+
+/// The present time, in seconds since 1970.
+fn now() -> i64 {
+    Utc::now().timestamp()
+}
+
+/// Today at this time of a sender's clock, `HH:MM:SS`, in seconds since 1970.
+fn today_at(time: &str) -> Option<i64> {
+    let today = machine::local_time().date().and_time(time.parse().ok()?);
+    Some(today.and_local_timezone(Local).earliest()?.timestamp())
+}

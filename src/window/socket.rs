@@ -1,0 +1,83 @@
+//! The WebSocket of one page: two threads, one that reads and one that writes.
+
+use std::io::{self, Read, Write};
+use std::net::{Shutdown, TcpStream};
+use std::sync::Arc;
+
+use tungstenite::protocol::{Role, WebSocketConfig};
+use tungstenite::{Message as Frame, WebSocket};
+
+use super::pages::{Message, Pages};
+use crate::machine;
+
+/// The longest message that a page may send, in bytes: a typed line has at most 511 KiB, a piece of a file 64 KiB.
+const MAX_MESSAGE: usize = 1 << 20;
+
+/// What a page says.
+pub(super) enum Said {
+    /// A message, in lines.
+    Text(String),
+    /// A piece of a file.
+    Piece(Vec<u8>),
+    /// Nothing more: it has been closed.
+    Closed,
+}
+
+/// Shows a page what there is, and hands over what it says, until it is closed.
+pub(super) fn serve(
+    socket: TcpStream,
+    pages: &Arc<Pages>,
+    mut hear: impl FnMut(u64, Said),
+) -> io::Result<()> {
+    let mut config = WebSocketConfig::default();
+    (config.read_buffer_size, config.write_buffer_size) = (8 << 10, 0);
+    (config.max_message_size, config.max_frame_size) = (Some(MAX_MESSAGE), Some(MAX_MESSAGE));
+    let writing = WebSocket::from_raw_socket(socket.try_clone()?, Role::Server, Some(config));
+    let (page, messages) = pages.open();
+    let begun = machine::spawn("page writing", move || writing_loop(writing, messages));
+    let mut reading = WebSocket::from_raw_socket(ReadOnly(&socket), Role::Server, Some(config));
+    while begun.is_ok() {
+        match reading.read() {
+            Ok(Frame::Text(text)) => hear(page, Said::Text(text.as_str().to_owned())),
+            Ok(Frame::Binary(piece)) => hear(page, Said::Piece(piece.into())),
+            Ok(Frame::Close(_)) | Err(_) => break,
+            Ok(_) => {}
+        }
+    }
+    hear(page, Said::Closed);
+    // The channel ends with this, and the writing thread with the channel.
+    pages.close(page);
+    // It may be gone already.
+    let _ = socket.shutdown(Shutdown::Both);
+    begun
+}
+
+fn writing_loop(mut socket: WebSocket<TcpStream>, messages: impl Iterator<Item = Message>) {
+    for message in messages {
+        if socket.send(Frame::text(&*message)).is_err() {
+            break;
+        }
+    }
+    // It wakes the reading thread.
+    let _ = socket.get_ref().shutdown(Shutdown::Both);
+}
+
+/// The reading half. A browser sends no pings, and a close needs no answer: the connection ends. So what would be answered is dropped, and only
+/// one thread writes.
+struct ReadOnly<'a>(&'a TcpStream);
+
+impl Read for ReadOnly<'_> {
+    fn read(&mut self, bytes: &mut [u8]) -> io::Result<usize> {
+        self.0.read(bytes)
+    }
+}
+
+impl Write for ReadOnly<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}

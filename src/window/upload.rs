@@ -1,0 +1,78 @@
+//! A file that comes from a page, in pieces. It is kept in a temporary folder and shared from there, because a browser tells no path.
+//!
+//! The page sends the next piece when it is asked for one, so little is on its way at a time.
+
+use std::fs::File;
+use std::io::{self, Write};
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use tempfile::TempDir;
+
+use crate::machine;
+use crate::wire::name::FileName;
+
+/// A file that has not come whole yet.
+pub(super) struct Upload {
+    file: File,
+    /// How many bytes are still to come.
+    left: u64,
+    path: PathBuf,
+    /// The one member whom it is for. Empty: everybody.
+    to: String,
+    /// Its folder goes with the conversation, and not before the file is there.
+    _folder: Arc<TempDir>,
+}
+
+impl Upload {
+    /// Begins a file of this name, in a folder of its own below `folder`.
+    ///
+    /// # Errors
+    /// The disk has no room for it, or it cannot be written.
+    pub(super) fn begin(
+        folder: Arc<TempDir>,
+        name: &str,
+        len: &str,
+        to: &str,
+    ) -> io::Result<Upload> {
+        let len = len.parse().map_err(io::Error::other)?;
+        if machine::free_space(folder.path()).is_some_and(|room| room < len) {
+            return Err(io::Error::other(
+                "the disk for temporary files has no room for it",
+            ));
+        }
+        let own = tempfile::Builder::new()
+            .disable_cleanup(true)
+            .tempdir_in(folder.path())?;
+        let path = own.path().join(FileName::from_peer(name).as_str());
+        Ok(Upload {
+            file: File::create_new(&path)?,
+            left: len,
+            path,
+            to: to.to_owned(),
+            _folder: folder,
+        })
+    }
+
+    /// Takes the next piece.
+    ///
+    /// # Errors
+    /// It is longer than the file was said to be, or cannot be written.
+    pub(super) fn take(mut self, piece: &[u8]) -> io::Result<Upload> {
+        let left = self.left.checked_sub(piece.len() as u64);
+        let left = left.filter(|_| !piece.is_empty());
+        self.left = left.ok_or_else(|| io::Error::other("it changed while it was read"))?;
+        self.file.write_all(piece)?;
+        Ok(self)
+    }
+
+    /// What the person would type to share the file, if it is whole.
+    pub(super) fn typed(&self) -> Option<String> {
+        let to = if self.to.is_empty() {
+            String::new()
+        } else {
+            format!("@{} ", self.to)
+        };
+        (self.left == 0).then(|| format!("/file {to}{}", self.path.display()))
+    }
+}
