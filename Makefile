@@ -1,7 +1,7 @@
 # make run                       builds the program, starts a server on this machine and joins it in this terminal
 # make install, make uninstall   put the program, its manual page, completions and systemd unit in place, or take them away
 # make test, make check          all tests; and everything that a change must pass
-# make bench, idle, burst        measure how fast lines reach a group, what idle clients cost, and the relay's pause
+# make bench, idle, burst, slow  measure how fast lines reach a group, what idle clients cost, the relay's pause, and lines beside a file
 # make guesses                   measures how many phrases one core can try against a closed server
 # make bigfile, vanished, soak   long tests: a file of 1 GiB, peers that vanish, fifty busy clients
 # make discovery                 servers that are found without an address, beside avahi
@@ -29,7 +29,7 @@ CHECK_PREFIX = @case "$$PREFIX" in \
   *[\"\'\\%\$$\|\&]*) echo "error: a PREFIX has none of the characters \" ' \\ % \$$ | &" >&2; exit 1 ;; \
   /*) ;; *) echo "error: PREFIX is a path from the root on, such as /usr/local, and not '$$PREFIX'" >&2; exit 1 ;; esac
 
-.PHONY: run install uninstall test check bench idle guesses burst bigfile vanished discovery soak fuzz build \
+.PHONY: run install uninstall test check bench idle guesses burst slow bigfile vanished discovery soak fuzz build \
   static msrv cross small packages packages-test dist
 
 # Starts a server on this machine and a client in this terminal. The server stops when the client does.
@@ -106,7 +106,11 @@ guesses:
 burst: build $(PYTHON)
 	$(PYTHON) benches/burst.py $(FERNCHAT)
 
-# Sends a file of 1 GiB through a server to a client, and measures the peak memory of each.
+# Measures how late a line is while a file passes over a slow link.
+slow:
+	cargo bench --locked --bench slow_link
+
+# Sends a file of 1 GiB through a server to a client, beside scp, and measures the CPU time and the peak memory of each.
 bigfile:
 	cargo test --locked --release --test bigfile
 

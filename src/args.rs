@@ -100,8 +100,9 @@ HOST it looks for a server on this network.
 
   --name NAME           the user name
   --group GROUP         the group; the first to name it administers it
-  --downloads DIR       where received files go (the current folder)
+  --downloads DIR       where received files go (Downloads; in a pipe: here)
   --max-receive SIZE    the largest received file that is kept, or none (1G)
+  --accept SIZE         asks about longer files (100M at a terminal); all, none
   --identity FILE       the key pair that proves your name
   --no-reconnect        ends when the connection breaks
   --secret-file FILE    the secret of a closed server
@@ -357,7 +358,6 @@ fn window(parser: &mut Parser) -> Result<Args, ArgsError> {
 
 fn client_settings() -> ClientSettings {
     ClientSettings {
-        downloads: ".".into(),
         max_receive: Some(1 << 30),
         reconnect: true,
         ..ClientSettings::default()
@@ -375,6 +375,7 @@ fn client_option(
         "group" => settings.group = Some(parser.value()?.string()?),
         "downloads" => settings.downloads = parser.value()?.into(),
         "max-receive" => settings.max_receive = parser.value()?.parse_with(limit)?,
+        "accept" => settings.asks_above = Some(parser.value()?.parse_with(accept)?),
         "secret-file" => settings.secret_file = Some(parser.value()?.into()),
         "room-key-file" => settings.room_key_file = Some(parser.value()?.into()),
         "identity" => settings.identity = Some(parser.value()?.into()),
@@ -603,6 +604,15 @@ fn size(text: &str) -> Result<u64, &'static str> {
     // A larger limit would be none, and would not fit into the length of a token.
     let bytes = bytes.filter(|bytes| *bytes <= 1 << 50);
     bytes.ok_or("a size is a number of bytes, or ends in K, M or G, such as 100M")
+}
+
+/// Up to which size files are received without a question.
+fn accept(text: &str) -> Result<Option<u64>, &'static str> {
+    match text {
+        "all" => Ok(None),
+        "none" => Ok(Some(0)),
+        text => size(text).map(Some),
+    }
 }
 
 fn limit(text: &str) -> Result<Option<u64>, &'static str> {

@@ -31,13 +31,14 @@
 //!   decisions  group         sending  receiving
 //!   member  table  backlog   dialogues  known_group
 //!   client  turn  state      upload  download
-//!   upload  spool  download
+//!   upload  share  spool     offers  pack  paths
+//!   download  deliveries
 //!          └────────────────────────┼───────────────────────┘
 //!         ┌─────────────────┬───────┴──────┬────────────────┐
 //!        net              wire           seal            screen
 //!   listener  connection  frame  torn    key  token      terminal
 //!   outbox  fanout        command  name  body  secret    editor  completion
-//!   flow  fairness        name_set       identity        wording  style  log
+//!   flow  fairness        name_set  transfer  identity   wording  style  log
 //!         └─────────────────┴───────┬──────┴────────────────┘
 //!                                machine
 //! ```
@@ -92,7 +93,8 @@
 //! | `net/flow.rs` | *flow control*: a queue with a limit, and who waits when it is full |
 //! | [`net::connection`], [`net::listener`] | *how a thread ends*: for one named reason, also after a panic, and joined by the thread that started it |
 //! | `seal/token.rs`, `seal/body.rs` | what a token is, and *a stream that can be trusted only at its end* |
-//! | [`server::upload`], [`server::spool`], [`server::download`] | a file of any size in constant memory |
+//! | [`server::upload`], [`server::spool`], [`server::deliveries`] | a file of any size in constant memory, read while it grows, between other frames |
+//! | [`client::upload`], [`client::offers`] | a transfer that goes on over another connection |
 //! | [`client::dialogues`], [`client::receiving`] | the same dialogues from the other end: is this frame the expected step, or an event? |
 //! | [`client::sending`], [`server::backlog`] | *joining again* without losing a line or saying one twice |
 //! | [`relay::splitter`] | *where a token ends when nothing says so* |
@@ -105,9 +107,10 @@
 //! the [turn](server::turn) of a member may keep it back until a dialogue ends. Then the lock is released, and the [fan-out](net::fanout) writes to all
 //! sockets that take it at once. The writer thread of a member has the rest. The member's client opens the frame and shows the line.
 //!
-//! **A file.** The session streams the body into the [spool](server::spool) and through the HMAC. Then the sender has its result, and each other
-//! member gets an offer in its turn. The member answers twice, and gets the length and the body from the spool. This takes constant memory, and
-//! no file outlives the server.
+//! **A file.** The session streams the body into the [spool](server::spool) and through the HMAC, between the other frames of the client. Fernchat
+//! members are offered a long file at once, and others when it is whole ([`server::share`]). The writer thread of a member reads the spool while it
+//! grows ([`server::deliveries`]), and what else there is goes between two pieces. A Python member gets the whole in its turn. This takes constant
+//! memory, and no file outlives the server.
 //!
 //! **A departure.** The loop of the reader thread ends with a [`Departure`](net::departure::Departure). The member goes offline. The outbox
 //! closes, the writer thread writes what is queued and ends, and the reader joins it. Then one line is logged.
@@ -122,7 +125,8 @@
 //! length `0`.) In the [relay] there is one lock in their place: the listener's list of connections.
 //!
 //! Below them are locks that guard a few fields each. For example, an outbox has one for what was pushed to it, and one for its deadlines.
-//! The fan-out has one for the outboxes that are due in the next round. A client has one for what it is told at the next tick of the clock.
+//! The fan-out has one for the outboxes that are due in the next round. A client has one for its deliveries, and a body in the spool one for
+//! those who wait for more of it.
 //! One round is made at a time: its lock is taken while none of the others is held.
 
 #![cfg_attr(

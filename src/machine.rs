@@ -185,13 +185,70 @@ pub(crate) fn write_now(_socket: &TcpStream, _bytes: &[u8]) -> io::Result<usize>
     Err(io::ErrorKind::WouldBlock.into())
 }
 
-/// A file with a temporary name in `folder`. It has the permissions of any new file, and is removed when it is dropped.
-pub(crate) fn temporary_file(folder: &Path) -> io::Result<NamedTempFile> {
-    let mut builder = tempfile::Builder::new();
-    builder.prefix(".fernchat-").suffix(".part");
-    #[cfg(unix)]
-    builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
-    builder.tempfile_in(folder)
+/// The folder where the user's programs put what they download. `None`: there is none.
+pub(crate) fn downloads_folder() -> Option<PathBuf> {
+    dirs::download_dir().filter(|folder| folder.is_dir())
+}
+
+/// A file without a name, or with a temporary one where the system cannot do that. It has the permissions of any new file, and is gone when
+/// it is dropped. One without a name is gone also after a crash.
+pub(crate) enum TemporaryFile {
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    Unnamed(File),
+    Named(NamedTempFile),
+}
+
+impl TemporaryFile {
+    /// Makes one in this folder.
+    pub(crate) fn create(folder: &Path) -> io::Result<TemporaryFile> {
+        #[cfg(any(target_os = "linux", target_os = "android"))]
+        if let (Ok(file), true) = (unnamed_file(folder), Path::new(OWN_FILES).exists()) {
+            return Ok(TemporaryFile::Unnamed(file));
+        }
+        let mut builder = tempfile::Builder::new();
+        builder.prefix(".fernchat-").suffix(".part");
+        #[cfg(unix)]
+        builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
+        builder.tempfile_in(folder).map(TemporaryFile::Named)
+    }
+
+    /// The file.
+    pub(crate) fn file(&mut self) -> &mut File {
+        match self {
+            #[cfg(any(target_os = "linux", target_os = "android"))]
+            TemporaryFile::Unnamed(file) => file,
+            TemporaryFile::Named(file) => file.as_file_mut(),
+        }
+    }
+
+    /// Gives the file this name, unless there is a file of this name: then it comes back.
+    pub(crate) fn persist_new(self, path: &Path) -> Result<(), (io::Error, TemporaryFile)> {
+        match self {
+            #[cfg(any(target_os = "linux", target_os = "android"))]
+            TemporaryFile::Unnamed(file) => {
+                use rustix::fs::{AtFlags, CWD, linkat};
+                let own = format!("{OWN_FILES}/{}", std::os::fd::AsRawFd::as_raw_fd(&file));
+                let linked = linkat(CWD, own, CWD, path, AtFlags::SYMLINK_FOLLOW);
+                linked.map_err(|error| (error.into(), TemporaryFile::Unnamed(file)))
+            }
+            TemporaryFile::Named(file) => match file.persist_noclobber(path) {
+                Ok(_) => Ok(()),
+                Err(taken) => Err((taken.error, TemporaryFile::Named(taken.file))),
+            },
+        }
+    }
+}
+
+/// Where this process finds its open files.
+#[cfg(any(target_os = "linux", target_os = "android"))]
+const OWN_FILES: &str = "/proc/self/fd";
+
+#[cfg(any(target_os = "linux", target_os = "android"))]
+fn unnamed_file(folder: &Path) -> io::Result<File> {
+    use rustix::fs::{Mode, OFlags, open};
+    let flags = OFlags::TMPFILE | OFlags::RDWR | OFlags::CLOEXEC;
+    let mode = Mode::from_raw_mode(0o666);
+    Ok(File::from(open(folder, flags, mode)?))
 }
 
 /// Makes a file that only its owner can read. It must not exist.

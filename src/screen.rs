@@ -375,18 +375,21 @@ impl Connection {
 pub struct Progress {
     /// The file's name, and whose it is.
     pub title: String,
+    /// How many bytes of the body were through before: the transfer goes on after a broken connection.
+    pub n_before: u64,
     /// How many bytes of the body are through.
     pub n_done: u64,
     /// How many it has.
     pub len: u64,
-    /// How long that took.
+    /// How long that took since then.
     pub elapsed: Duration,
 }
 
 impl Progress {
     /// Percent, bytes of the file in a second, and the time left. A body has four bytes for three of the file.
     pub fn sentence(&self) -> String {
-        let rate = self.n_done as f64 / self.elapsed.as_secs_f64().max(0.001);
+        let n_new = self.n_done.saturating_sub(self.n_before);
+        let rate = n_new as f64 / self.elapsed.as_secs_f64().max(0.001);
         let left = ((self.len - self.n_done.min(self.len)) as f64 / rate.max(1.0)) as u64;
         let percent = self.n_done as u128 * 100 / u128::from(self.len.max(1));
         format!(
@@ -429,22 +432,21 @@ pub enum FileSeal {
 }
 
 /// Tells a screen how far a file has come, at most once a second, and only of a file that takes longer than that.
-pub(crate) struct Transfer<'a> {
-    screen: &'a dyn Screen,
+pub(crate) struct Transfer {
     progress: Progress,
     start: Instant,
     /// When it was told last, in seconds after the start.
     told_at: u64,
 }
 
-impl<'a> Transfer<'a> {
-    /// A file with a body of this length begins.
-    pub(crate) fn begin(screen: &'a dyn Screen, title: String, len: u64) -> Transfer<'a> {
+impl Transfer {
+    /// A file with a body of this length begins. `n_before` bytes of it are through already.
+    pub(crate) fn begin(title: String, n_before: u64, len: u64) -> Transfer {
         Transfer {
-            screen,
             progress: Progress {
                 title,
-                n_done: 0,
+                n_before,
+                n_done: n_before,
                 len,
                 elapsed: Duration::ZERO,
             },
@@ -454,14 +456,14 @@ impl<'a> Transfer<'a> {
     }
 
     /// `n_done` bytes of the body are through.
-    pub(crate) fn reached(&mut self, n_done: u64) {
+    pub(crate) fn reached(&mut self, screen: &dyn Screen, n_done: u64) {
         let elapsed = self.start.elapsed();
         let is_last = n_done == self.progress.len && self.told_at > 0;
         if is_last || elapsed.as_secs() > self.told_at {
             self.told_at = elapsed.as_secs();
             self.progress.n_done = n_done;
             self.progress.elapsed = elapsed;
-            self.screen.show(Event::Progress(self.progress.clone()));
+            screen.show(Event::Progress(self.progress.clone()));
         }
     }
 }
@@ -727,6 +729,7 @@ mod tests {
         ] {
             let progress = Progress {
                 title: "plan".into(),
+                n_before: 0,
                 n_done,
                 len,
                 elapsed: Duration::from_secs(seconds),

@@ -27,6 +27,10 @@ pub(crate) enum Action {
     Bans,
     WhoIs,
     File,
+    Pack,
+    Stop,
+    Accept,
+    Decline,
     Msg,
     Reply,
     Me,
@@ -85,8 +89,14 @@ pub(crate) const GROUP: &[Row] = &[
         "The admin decides who may join."),
     row(&["/8", "/kick"], Action::Kick, "NAME", "remove somebody (admin)",
         "The user may ask to join again; /ban keeps a user out."),
-    row(&["/9", "/file"], Action::File, "PATH", "share a file with everybody online",
-        "Ctrl-C stops it. A path that is typed or dropped without the command is asked about."),
+    row(&["/9", "/file"], Action::File, "PATH", "share files with everybody online; @NAME PATH: with one",
+        "Several paths are quoted as in a shell. A path that is typed or dropped without the command is asked about."),
+    row(&["/pack"], Action::Pack, "FOLDER", "share a folder as one file, a .tar",
+        "It is packed while it is sent. @NAME in front shares it with one member."),
+    row(&["/stop"], Action::Stop, "", "stop the file that is on its way",
+        "If there is one in each direction: /stop up, /stop down. Ctrl-C does the same."),
+    row(&["/accept"], Action::Accept, "FILE", "receive the file that is on offer", "If there are several, FILE says which."),
+    row(&["/decline"], Action::Decline, "FILE", "do not receive it", "Its sender hears so."),
     row(&["/msg"], Action::Msg, "NAME TEXT", "tell one member something",
         "Only that member hears it, and the server. It is not kept for a member that is not online."),
     row(&["/reply"], Action::Reply, "TEXT", "answer who told you something last",
@@ -136,6 +146,7 @@ impl Action {
             Action::Unban => Need::Member("Whose ban is to end"),
             Action::WhoIs => Need::Member("Whose name"),
             Action::File => Need::File("Which file"),
+            Action::Pack => Need::File("Which folder"),
             _ => Need::Nothing,
         }
     }
@@ -191,7 +202,9 @@ impl Typist<'_> {
             },
             Some(Action::Me) if !argument.is_empty() => say(None, &self.doing(argument)),
             Some(Action::Reply | Action::Me | Action::Nick | Action::Clear) => say(None, line),
-            Some(action @ Action::Ignore) => Typed::Do(action, argument.to_owned()),
+            Some(action @ (Action::Ignore | Action::Stop | Action::Accept | Action::Decline)) => {
+                Typed::Do(action, argument.to_owned())
+            }
             Some(action) if argument.is_empty() || action.need() != Need::Nothing => {
                 Typed::Do(action, argument.to_owned())
             }

@@ -4,22 +4,25 @@
 //!   uploader ── seal ──▶ server: check, spool ──▶ receiver: open, store
 //! ```
 //!
-//! The file has 1 GiB, or as many MiB as `FERNCHAT_BIG_MIB` says. It, the spool and the download lie under the target directory while the
-//! test runs, four times the file's size in all. Too much for the fast run, so it is started by name, and in release:
-//! `cargo test --release --test bigfile`.
-//! It is shared five times, and the medians are shown. The rates are to be read against what one thread reaches that does nothing but
-//! seal, or open, the same file; they assert nothing.
+//! The file has 1 GiB, or as many MiB as `FERNCHAT_BIG_MIB` says. It, the spool and the downloads lie under the target directory while the
+//! test runs. Too much for the fast run, so it is started by name, and in release: `cargo test --release --test bigfile`.
+//!
+//! It is shared five times with one receiver, in turn with `scp` to this machine if there is an sshd, and the medians are shown: from the
+//! typed line to the line at the receiver. Then a tenth of it is shared with ten receivers at once. The rates are to be read against what one
+//! thread reaches that does nothing but seal, or open, the same file; they assert nothing.
 //! What is asserted: the content, and that no process needs more than [`MORE_MEMORY`] for it. Reads `/proc`, so it needs Linux.
 
 mod support;
 
 use std::fs::File;
 use std::io::{self, Read, Write};
-use std::path::Path;
+use std::net::{TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use fernchat::seal::{BodyOpener, BodySealer, Key, token_len};
-use support::{DEADLINE, Server, status_of};
+use support::{DEADLINE, Program, Server, folder, status_of};
 
 /// By how much the peak of a process's resident memory may grow through a file, in KiB.
 const MORE_MEMORY: u64 = 16 << 10;
@@ -71,28 +74,34 @@ fn share(folder: &Path, len: u64, deadline: Duration) {
     let server = Server::start_with(&["--spool", &spool, "--max-file", &max_file]);
     let mut alice = server.client("alice");
     alice.hears("you administer it");
-    let mut bob = server.client_with("bob", &["--downloads", &downloads]);
-    alice.hears("bob has requested");
-    alice.types("/2 bob");
-    alice.hears("bob is now a member");
-    bob.hears("You have been approved");
+    let joins = |alice: &mut Program, name: &str, downloads: &str| {
+        let mut client = server.client_with(name, &["--downloads", downloads]);
+        alice.hears(&format!("{name} has requested"));
+        alice.types(&format!("/2 {name}"));
+        alice.hears(&format!("{name} is now a member"));
+        client.hears("You have been approved");
+        client
+    };
+    let mut bob = joins(&mut alice, "bob", &downloads);
+    let scp = Scp::start();
 
     let processes = [
         ("server", server.program.id()),
         ("uploader", alice.id()),
         ("receiver", bob.id()),
     ];
-    let before = processes.map(|(_, id)| status_of(id, "VmHWM"));
-    // Of each run: upload, delivery, sealing and opening.
+    let before = processes.map(|(_, id)| (status_of(id, "VmHWM"), cpu_ms(id)));
+    // Of each run: fernchat, scp, sealing and opening.
     let mut runs: Vec<[Duration; 4]> = Vec::new();
     for _ in 0..N_RUNS {
         let (sealing, opening) = alone(&path, len).unwrap();
         let start = Instant::now();
         alice.types(&format!("/9 {}", path.display()));
-        alice.hears_within(deadline, "big.bin is on its way to 1 member.");
-        let uploaded = Instant::now();
         bob.hears_within(deadline, "Received big.bin from alice");
-        runs.push([uploaded - start, uploaded.elapsed(), sealing, opening]);
+        let time = start.elapsed();
+        alice.hears_within(deadline, "bob has big.bin.");
+        let copying = scp.as_ref().map(|scp| scp.copies(&path, folder));
+        runs.push([time, copying.unwrap_or_default(), sealing, opening]);
         let received = Path::new(&downloads).join("big.bin");
         assert!(
             are_equal(&path, &received).unwrap(),
@@ -101,50 +110,173 @@ fn share(folder: &Path, len: u64, deadline: Duration) {
         // The next run finds the disk as this one did.
         std::fs::remove_file(received).unwrap();
     }
-    let after = processes.map(|(_, id)| status_of(id, "VmHWM"));
-    let [upload, delivery, sealing, opening] = [0, 1, 2, 3].map(|column| {
+    let after = processes.map(|(_, id)| (status_of(id, "VmHWM"), cpu_ms(id)));
+    let [sharing, copying, sealing, opening] = [0, 1, 2, 3].map(|column| {
         runs.sort_by_key(|run| run[column]);
-        runs[N_RUNS / 2][column]
+        runs[N_RUNS / 2][column].as_secs_f64()
     });
 
     println!(
-        "A file of {} MiB, on the wire {} MiB; medians of {N_RUNS} runs\n\n{:<16} {:>8} {:>8} {:>26}",
+        "A file of {} MiB, on the wire {} MiB; medians of {N_RUNS} runs\n",
         len >> 20,
-        token_len(len) >> 20,
-        "",
-        "s",
-        "MB/s",
-        "of the limit"
+        token_len(len) >> 20
     );
     let rates = [
-        ("upload", upload, Some(("sealing", sealing))),
-        ("delivery", delivery, Some(("opening", opening))),
-        ("sealing alone", sealing, None),
-        ("opening alone", opening, None),
+        ("typed to received", sharing),
+        ("scp", copying),
+        ("sealing alone", sealing),
+        ("opening alone", opening),
     ];
-    for (what, time, limit) in rates {
-        let secs = time.as_secs_f64();
-        let limit = limit
-            .map(|(name, limit)| format!("{:.0} % of {name}", limit.as_secs_f64() / secs * 100.0));
-        println!(
-            "{what:<16} {secs:>8.2} {:>8.0} {:>26}",
-            len as f64 / secs / 1e6,
-            limit.unwrap_or_default()
-        );
+    for (what, secs) in rates.into_iter().filter(|(_, secs)| *secs > 0.0) {
+        let rate = len as f64 / secs / 1e6;
+        println!("{what:<18} {secs:>8.2} s {rate:>8.0} MB/s");
+    }
+    match copying {
+        0.0 => println!("no sshd here that takes a key, so there is nothing to compare with"),
+        copying => println!("{:.2} of the time of scp", sharing / copying),
     }
     println!(
-        "\n{:<16} {:>12} {:>12} {:>8}",
-        "peak memory, KiB", "before", "after", "more"
+        "\n{:<16} {:>20} {:>12} {:>8}",
+        "", "CPU, ms for each MB", "memory, KiB", "more"
     );
+    let n_mb = (N_RUNS as u64 * len) as f64 / 1e6;
     for (((name, _), before), after) in processes.iter().zip(before).zip(after) {
-        println!("{name:<16} {before:>12} {after:>12} {:>8}", after - before);
+        let (cpu, more) = ((after.1 - before.1) as f64 / n_mb, after.0 - before.0);
+        println!("{name:<16} {cpu:>20.2} {:>12} {more:>8}", after.0);
+        assert!(more <= MORE_MEMORY, "the {name} took {more} KiB more");
     }
-    for (((name, _), before), after) in processes.iter().zip(before).zip(after) {
-        let more = after - before;
-        assert!(
-            more <= MORE_MEMORY,
-            "the {name} took {more} KiB more for the file"
-        );
+
+    // To ten at once.
+    let names: Vec<String> = (1..=N_MANY).map(|n| format!("friend{n}")).collect();
+    let mut friends: Vec<(Program, String)> = Vec::new();
+    for name in &names {
+        let downloads = in_folder(name);
+        friends.push((joins(&mut alice, name, &downloads), downloads));
+    }
+    drop(bob);
+    let path = folder.join("tenth.bin");
+    let len = (len / N_MANY).next_multiple_of(STEP as u64);
+    make(&path, len).unwrap();
+    let id = server.program.id();
+    let (memory, cpu) = (status_of(id, "VmRSS"), cpu_ms(id));
+    let start = Instant::now();
+    alice.types(&format!("/9 {}", path.display()));
+    for (friend, _) in &mut friends {
+        friend.hears_within(deadline, "Received tenth.bin from alice");
+    }
+    let secs = start.elapsed().as_secs_f64();
+    let cpu = (cpu_ms(id) - cpu) as f64 / (N_MANY * len) as f64 * 1e6;
+    let more = status_of(id, "VmHWM").saturating_sub(memory);
+    println!(
+        "\nA file of {} MiB to {N_MANY} at once: {secs:.2} s, {cpu:.2} ms of the server's CPU for each MB that is delivered, {more} KiB more memory",
+        len >> 20
+    );
+    for (_, downloads) in &friends {
+        assert!(are_equal(&path, &Path::new(downloads).join("tenth.bin")).unwrap());
+    }
+}
+
+/// How many receive a file at once.
+const N_MANY: u64 = 10;
+
+/// The CPU time that a process has used, in milliseconds. The kernel counts in hundredths of a second.
+fn cpu_ms(process: u32) -> u64 {
+    let stat = std::fs::read_to_string(format!("/proc/{process}/stat")).unwrap();
+    let (_, fields) = stat.rsplit_once(')').unwrap();
+    let fields = fields.split_whitespace().skip(11).take(2);
+    let ticks: u64 = fields.map(|ticks| ticks.parse::<u64>().unwrap()).sum();
+    ticks * 10
+}
+
+/// An sshd of this test on a port of loopback, with keys of its own.
+struct Scp {
+    daemon: Child,
+    port: String,
+    key: PathBuf,
+    _keys: tempfile::TempDir,
+}
+
+impl Scp {
+    /// `None`: it cannot be had here.
+    fn start() -> Option<Scp> {
+        let keys = folder();
+        let at = |name: &str| keys.path().join(name);
+        for name in ["host", "user"] {
+            let mut keygen = Command::new("ssh-keygen");
+            keygen.args(["-q", "-t", "ed25519", "-N", "", "-f"]);
+            keygen
+                .arg(at(name))
+                .status()
+                .ok()
+                .filter(|it| it.success())?;
+        }
+        std::fs::copy(at("user.pub"), at("authorized")).ok()?;
+        // What it needs if root starts it.
+        let _ = std::fs::create_dir("/run/sshd");
+        let listener = TcpListener::bind("127.0.0.1:0").ok()?;
+        let port = listener.local_addr().ok()?.port().to_string();
+        drop(listener);
+        let sshd = ["/usr/sbin/sshd", "/usr/bin/sshd"].into_iter();
+        let mut command = Command::new(sshd.into_iter().find(|it| Path::new(it).exists())?);
+        command.args(["-D", "-f", "/dev/null", "-p", &port, "-o", "StrictModes=no"]);
+        for (option, path) in [("HostKey", "host"), ("AuthorizedKeysFile", "authorized")] {
+            command
+                .arg("-o")
+                .arg(format!("{option}={}", at(path).display()));
+        }
+        command.args(["-o", "Subsystem=sftp internal-sftp"]);
+        command.stdin(Stdio::null()).stderr(Stdio::null());
+        let scp = Scp {
+            daemon: command.spawn().ok()?,
+            port: port.clone(),
+            key: at("user"),
+            _keys: keys,
+        };
+        let until = Instant::now() + DEADLINE;
+        while TcpStream::connect(format!("127.0.0.1:{port}")).is_err() {
+            if Instant::now() > until {
+                return None;
+            }
+            std::thread::yield_now();
+        }
+        let (from, to) = (folder(), folder());
+        let from = from.path().join("try");
+        std::fs::write(&from, "x").ok()?;
+        scp.copy(&from, to.path()).then_some(scp)
+    }
+
+    fn copy(&self, from: &Path, to: &Path) -> bool {
+        let mut command = Command::new("scp");
+        command
+            .args(["-q", "-B", "-P", &self.port, "-i"])
+            .arg(&self.key);
+        command.args([
+            "-o",
+            "StrictHostKeyChecking=no",
+            "-o",
+            "UserKnownHostsFile=/dev/null",
+        ]);
+        command.arg(from);
+        command.arg(format!("127.0.0.1:{}", to.join("copy").display()));
+        command.stdin(Stdio::null()).stderr(Stdio::null());
+        command.status().is_ok_and(|status| status.success())
+    }
+
+    /// How long it takes to copy the file.
+    fn copies(&self, from: &Path, folder: &Path) -> Duration {
+        let start = Instant::now();
+        assert!(self.copy(from, folder), "scp fails");
+        let time = start.elapsed();
+        std::fs::remove_file(folder.join("copy")).unwrap();
+        time
+    }
+}
+
+impl Drop for Scp {
+    fn drop(&mut self) {
+        // It may have ended already.
+        let _ = self.daemon.kill();
+        let _ = self.daemon.wait();
     }
 }
 

@@ -362,18 +362,14 @@ fn a_body_that_its_sender_gives_up_ends_at_once_and_reaches_nobody() {
     alice.hears("PyChat: olga has requested to join the group.");
     alice.decides("/approveRequest", "olga");
     olga.hears("/accepted");
-    olga.says("/fileTransfer");
-    olga.hears("/fileTransfer");
-    olga.says("plan");
-    assert!(olga.hears_text().starts_with("/sendFile "));
-    olga.says("1000000");
+    olga.says("/receiveFile 7 1000000\nplan\n");
+    olga.hears("/sendFile 7 0");
     // What stands behind it is a frame, also if all of it comes at once.
     let next = olga.frame("/whoAdmin");
     olga.says_raw(&[b"gAAAAABnotmuch!", next.as_slice()].concat());
-    assert!(olga.hears_text().starts_with("plan was not shared: "));
     olga.hears("/whoAdmin");
     olga.says("team");
-    olga.hears("Admin: alice");
+    olga.hears("/result Admin: alice");
     alice.hears_nothing();
 }
 
@@ -392,12 +388,11 @@ fn a_file_over_the_limit_is_refused_in_step_and_a_fernchat_client_is_told_before
 
     let mut olga = Peer::greet(server.port, "olga", FERNCHAT);
     olga.hears("/ready");
-    olga.says("/fileTransfer");
-    olga.hears("/fileTransfer");
-    olga.says("big");
-    olga.hears("/sendFile 1464");
-    olga.says("0");
-    olga.hears("big was not shared.");
+    olga.says("/receiveFile 7 1484\nbig\n");
+    olga.hears("/stopFile 7 this server takes files of at most 1 KiB");
+    olga.says("/receiveFile 7 1464\nbig\n");
+    olga.hears("/sendFile 7 0");
+    olga.says_raw(b"!");
     olga.hears_nothing();
 }
 
@@ -424,13 +419,117 @@ fn a_file_too_large_for_a_python_client_is_announced_to_it_and_offered_to_ours()
         bob.hears_text()
             .starts_with("PyChat: alice shared big.bin (64.1 KiB)")
     );
-    olga.hears("/receiveFile alice");
-    olga.says("/sendFilename");
-    olga.hears("big.bin");
-    olga.says("/sendFile");
-    olga.hears(&body.len().to_string());
-    assert_eq!(olga.hears_raw(body.len()), body.as_bytes());
+    let (id, len) = olga.hears_offer("big.bin", "alice");
+    assert_eq!(olga.takes_file(&id, 0, len), body.as_bytes());
     bob.hears_nothing();
+}
+
+#[test]
+fn lines_and_answers_pass_in_both_directions_while_a_file_is_uploaded_and_delivered() {
+    let server = Server::start();
+    let mut alice = Peer::join_as_fernchat(server.port, "alice", None);
+    let mut olga = Peer::join_as_fernchat(server.port, "olga", Some(&mut alice));
+    let body = alice.fernet.encrypt(&vec![7; 2 << 20]).into_bytes();
+    let (half, open) = (body.len() / 2, body.len() - (64 << 10));
+    alice.says(&format!("/receiveFile 7 {}\nbig.bin\n", body.len()));
+    alice.hears("/sendFile 7 0");
+    alice.says_raw(&body[..half]);
+    // It is offered while it comes, and delivered as far as it has come.
+    let (id, len) = olga.hears_offer("big.bin", "alice");
+    assert_eq!(len, body.len());
+    assert!(olga.takes_file(&id, 0, half) == body[..half]);
+    alice.tells("hello");
+    olga.hears("alice: hello");
+    olga.tells("hello yourself");
+    alice.hears("olga: hello yourself");
+    let all = set(&["alice", "olga"]);
+    assert_eq!(alice.asks_for_set("/onlineMembers"), all);
+    assert_eq!(olga.asks_for_set("/onlineMembers"), all);
+    // The last 64 KiB come when all of it is there.
+    alice.says_raw(&body[half..body.len() - 4]);
+    assert!(olga.hears_raw(open - half) == body[half..open]);
+    alice.tells("almost there");
+    olga.hears("alice: almost there");
+    alice.says_raw(&body[body.len() - 4..]);
+    assert!(olga.hears_raw(body.len() - open) == body[open..]);
+    alice.hears("/haveFile 7 big.bin is on its way to 1 member.");
+    olga.says(&format!("/haveFile {id}"));
+    alice.hears("PyChat: olga has big.bin.");
+    olga.hears_nothing();
+}
+
+#[test]
+fn each_end_can_stop_a_file_and_the_uploader_hears_what_became_of_it_at_each_member() {
+    let server = Server::start();
+    let mut alice = Peer::join_as_fernchat(server.port, "alice", None);
+    let mut olga = Peer::join_as_fernchat(server.port, "olga", Some(&mut alice));
+    let mut otto = Peer::join_as_fernchat(server.port, "otto", Some(&mut alice));
+    olga.hears("/requested from:127.0.0.1 otto");
+    let body = alice.fernet.encrypt(&vec![7; 2 << 20]).into_bytes();
+    let half = body.len() / 2;
+    alice.says(&format!("/receiveFile 7 {}\nbig.bin\n", body.len()));
+    alice.hears("/sendFile 7 0");
+    alice.says_raw(&body[..half]);
+    let (id, _) = olga.hears_offer("big.bin", "alice");
+    otto.hears_offer("big.bin", "alice");
+    olga.takes_file(&id, 0, half);
+    // One stops it in the middle, one does not want it.
+    olga.says(&format!("/stopFile {id} no room"));
+    assert_eq!(olga.hears_raw(1), b"!");
+    otto.says(&format!("/stopFile {id}"));
+    let mut news = [alice.hears_text(), alice.hears_text()];
+    news.sort();
+    assert_eq!(
+        news,
+        [
+            "PyChat: big.bin did not reach olga: no room.",
+            "PyChat: otto declined big.bin."
+        ]
+    );
+    olga.hears_nothing();
+    alice.says_raw(&body[half..]);
+    assert!(alice.hears_text().starts_with("/haveFile 7 "));
+
+    // The sender stops: the one who has begun to receive it hears why, and so does the one who has not answered.
+    alice.says(&format!("/receiveFile 8 {}\nbig.bin\n", body.len()));
+    alice.hears("/sendFile 8 0");
+    alice.says_raw(&body[..half]);
+    let (id, _) = olga.hears_offer("big.bin", "alice");
+    otto.hears_offer("big.bin", "alice");
+    olga.takes_file(&id, 0, half);
+    alice.says_raw(b"!");
+    let gone = format!("/stopFile {id} its sender stopped it");
+    olga.hears(&gone);
+    assert_eq!(olga.hears_raw(1), b"!");
+    otto.hears(&gone);
+    alice.tells("sorry");
+    olga.hears("alice: sorry");
+}
+
+#[test]
+fn a_file_for_one_person_is_offered_to_nobody_else() {
+    let server = Server::start();
+    let mut alice = Peer::join_as_fernchat(server.port, "alice", None);
+    let mut olga = Peer::join_as_fernchat(server.port, "olga", Some(&mut alice));
+    let mut bob = Peer::greet(server.port, "bob", "team");
+    bob.hears("/wait");
+    for peer in [&mut alice, &mut olga] {
+        peer.hears("/requested from:127.0.0.1 bob");
+    }
+    alice.decides("/approveRequest", "bob");
+    bob.hears("/accepted");
+    let body = alice.fernet.encrypt(b"for olga").into_bytes();
+    for (to, receiver) in [("olga", &mut olga), ("bob", &mut bob)] {
+        alice.says(&format!("/receiveFile {to} {}\na.txt\n{to}", body.len()));
+        alice.hears(&format!("/sendFile {to} 0"));
+        alice.says_raw(&body);
+        alice.hears(&format!("/haveFile {to} a.txt is on its way to 1 member."));
+        let offer = receiver.hears_text();
+        assert!(offer.starts_with("/receiveFile"), "{offer}");
+    }
+    olga.hears_nothing();
+    alice.says(&format!("/receiveFile 9 {}\na.txt\ncarol", body.len()));
+    alice.hears("/stopFile 9 carol is not online");
 }
 
 #[test]
@@ -693,8 +792,10 @@ fn the_log_of_the_wire_shows_each_frame_by_its_kind_and_never_a_text() {
         "to client 2 canary: /taken, 100 bytes",
         "to client 1 alice: set, 120 bytes",
         "from client 1 alice: number, 100 bytes",
-        "to client 2 canary: /receiveFile, 120 bytes",
-        "to client 2 canary: number, 100 bytes",
+        "to client 2 canary: /receiveFile, 184 bytes",
+        "from client 2 canary: /sendFile, 164 bytes",
+        "to client 2 canary: /sendFile, 164 bytes",
+        "from client 2 canary: /haveFile, 164 bytes",
         "from client 2 canary: /disconnect, 100 bytes",
     ];
     for line in of_server {
@@ -851,6 +952,7 @@ fn our_client_receives_a_file_under_a_name_that_is_free() {
     alice.types(&format!("/9 {}", path.display()));
     alice.hears("notes.txt is on its way to 1 member.");
     let line = bob.hears("Received notes.txt from alice: ");
+    alice.hears_next("PyChat: bob has notes.txt.");
     assert!(line.ends_with("notes (1).txt"), "{line}");
     assert_eq!(
         fs::read_to_string(downloads.path().join("notes (1).txt")).unwrap(),
@@ -884,6 +986,84 @@ fn our_client_receives_a_file_under_a_name_that_is_free() {
     alice.hears_next("No file named, nothing done.");
     alice.types("still here");
     bob.hears_next("alice: still here");
+}
+
+#[test]
+fn our_client_shares_several_files_and_a_folder_and_asks_before_it_receives() {
+    let (home, received) = (folder(), folder());
+    let server = Server::start();
+    let mut alice = server.client("alice");
+    alice.hears("is new");
+    let in_bobs = ["--downloads", received.path().to_str().unwrap()];
+    let mut bob = server.client_with("bob", &[&in_bobs[..], &["--accept", "none"]].concat());
+    alice.hears("bob has requested");
+    alice.types("/2 bob");
+    bob.hears("approved");
+    let at = |name: &str| home.path().join(name).display().to_string();
+    fs::write(at("one.txt"), "the first").unwrap();
+    fs::write(at("two words.txt"), "the second").unwrap();
+    fs::create_dir_all(at("photos/summer")).unwrap();
+    fs::write(at("photos/summer/sea.jpg"), "blue").unwrap();
+    let read = |name: &str| fs::read_to_string(received.path().join(name)).unwrap();
+
+    // Two files in one line, one of them with a blank, for one person. Bob takes the second one.
+    let dragged = format!("file://{}", at("two%20words.txt"));
+    alice.types(&format!("/9 @bob '{}' {dragged}", at("one.txt")));
+    for name in ["one.txt", "two words.txt"] {
+        alice.hears(&format!("{name} is on its way to 1 member."));
+        bob.hears(&format!("A file is on offer from alice, {name}: "));
+    }
+    bob.types("/accept");
+    bob.hears("Which file? On offer: one.txt from alice, two words.txt from alice.");
+    bob.types("/accept two words.txt");
+    bob.hears("Received two words.txt from alice: ");
+    assert_eq!(read("two words.txt"), "the second");
+    alice.hears("PyChat: bob has two words.txt.");
+    bob.types("/decline");
+    alice.hears("PyChat: bob declined one.txt.");
+    bob.types("/accept");
+    bob.hears("No file is on offer.");
+
+    // A folder.
+    alice.types(&format!("/9 {}", at("photos")));
+    alice.hears("it is a folder; /pack shares it as one file.");
+    alice.types(&format!("/pack {}", at("photos")));
+    bob.hears("A file is on offer from alice, photos.tar: ");
+    bob.types("/accept");
+    bob.hears("Received photos.tar from alice: ");
+    let archive = fs::File::open(received.path().join("photos.tar")).unwrap();
+    tar::Archive::new(archive).unpack(received.path()).unwrap();
+    assert_eq!(read("photos/summer/sea.jpg"), "blue");
+
+    // Somebody who is not there, and nothing to stop.
+    alice.types(&format!("/9 @carol {}", at("one.txt")));
+    alice.hears("one.txt was not shared: carol is not online.");
+    alice.types("/stop up");
+    alice.hears("There is nothing to stop: ");
+}
+
+#[test]
+fn a_script_ends_when_its_files_have_been_shared_and_received() {
+    let (home, received) = (folder(), folder());
+    let path = home.path().join("data.bin");
+    fs::write(&path, vec![7; 3 << 20]).unwrap();
+    let server = Server::start();
+    let mut alice = server.client("alice");
+    alice.hears("is new");
+    let mut bob = server.client_with("bob", &["--downloads", received.path().to_str().unwrap()]);
+    alice.hears("bob has requested");
+    alice.types("/2 bob");
+    bob.hears("approved");
+    alice.types(&format!("/9 {}", path.display()));
+    alice.types("goodbye");
+    alice.ends_input();
+    bob.hears("alice: goodbye");
+    alice.hears("data.bin is on its way to 1 member.");
+    support::ends_well(&mut alice);
+    bob.ends_input();
+    support::ends_well(&mut bob);
+    let bytes = fs::read(received.path().join("data.bin")).unwrap();
+    assert!(bytes == vec![7; 3 << 20]);
 }
 
 #[test]

@@ -585,35 +585,35 @@ fn a_receiver_that_dies_anywhere_in_a_delivery_holds_nobody_up() {
     server.program.logs("departed: ");
     // More than the system takes for somebody who does not read.
     let body = alice.fernet.encrypt(&vec![7; 4 << 20]);
-    let steps: [&dyn Fn(&mut Peer); 6] = [
-        &|olga| olga.hears("/receiveFile alice"),
-        &|olga| olga.says("/sendFilename"),
-        &|olga| olga.hears("big.bin"),
-        &|olga| olga.says("/sendFile"),
-        &|olga| olga.hears(&body.len().to_string()),
-        &|olga| drop(olga.hears_raw(300_000)),
-    ];
-    for (n_steps, end) in (0..=steps.len()).flat_map(|n_steps| End::BOTH.map(|end| (n_steps, end)))
-    {
+    let receives = |olga: &mut Peer, n_steps: usize| {
+        if n_steps == 0 {
+            return;
+        }
+        let (id, _) = olga.hears_offer("big.bin", "alice");
+        let asked = format!("/sendFile {id} 0");
+        match n_steps {
+            1 => {}
+            2 => olga.says(&asked),
+            _ => drop(olga.takes_file(&id, 0, 300_000)),
+        }
+    };
+    for (n_steps, end) in (0..=3).flat_map(|n_steps| End::BOTH.map(|end| (n_steps, end))) {
         let mut olga = Peer::greet(server.port, "olga", FERNCHAT);
         olga.hears("/ready");
         assert_eq!(
             upload(&mut alice, "big.bin", body.as_bytes()),
             "big.bin is on its way to 2 members."
         );
-        steps[..n_steps].iter().for_each(|step| step(&mut olga));
+        receives(&mut olga, n_steps);
         match end {
             // Shut both ways, or the rest would be read.
             End::Close => olga.socket.shutdown(Shutdown::Both).unwrap(),
             End::Reset => end.of(olga.socket),
         }
         otto.hears("/news joined olga");
-        otto.hears("/receiveFile alice");
-        otto.says("/sendFilename");
-        otto.hears("big.bin");
-        otto.says("/sendFile");
-        otto.hears(&body.len().to_string());
-        assert!(otto.hears_raw(body.len()) == body.as_bytes());
+        let (id, len) = otto.hears_offer("big.bin", "alice");
+        assert!(otto.takes_file(&id, 0, len) == body.as_bytes());
+        otto.says(&format!("/haveFile {id}"));
         otto.hears("/news left olga");
         alice.hears("PyChat: big.bin did not reach olga.");
         server.program.logs("departed: ");
@@ -625,6 +625,107 @@ fn a_receiver_that_dies_anywhere_in_a_delivery_holds_nobody_up() {
     }
     drop(otto);
     before.comes_back(process);
+}
+
+#[test]
+fn an_uploader_who_lies_or_vanishes_gives_nobody_a_file_that_looks_whole() {
+    let server = Server::start();
+    let process = server.program.id();
+    let mut alice = Peer::join_as_fernchat(server.port, "alice", None);
+    let mut mallory = Peer::join_as_fernchat(server.port, "mallory", Some(&mut alice));
+    let before = Footprint::of(process);
+    let good = alice.fernet.encrypt(&vec![7; 2 << 20]).into_bytes();
+    let len = good.len();
+    let mut bad = good.clone();
+    bad[len - 20] ^= 1;
+    let last = len - 1000;
+    // What is sent of it, and the reason that the receiver hears.
+    let cases: [(&[u8], &[u8], &str); 4] = [
+        // A false HMAC.
+        (&bad[..last], &bad[last..], "it did not arrive whole: "),
+        // An end in the last piece.
+        (&good[..last], b"!", "its sender stopped it"),
+        // No end: the connection is closed instead.
+        (&good[..last], b"", "its sender is gone"),
+        (&good[..len / 2], b"", "its sender is gone"),
+    ];
+    for (n, (begin, rest, reason)) in cases.into_iter().enumerate() {
+        mallory.says(&format!("/receiveFile {n} {len}\nbig.bin\n"));
+        mallory.hears(&format!("/sendFile {n} 0"));
+        mallory.says_raw(begin);
+        let (id, _) = alice.hears_offer("big.bin", "mallory");
+        let open = begin.len().min(len - (64 << 10));
+        assert!(alice.takes_file(&id, 0, open) == begin[..open]);
+        mallory.says_raw(rest);
+        if rest.is_empty() {
+            mallory.socket.shutdown(Shutdown::Both).unwrap();
+        }
+        let told = alice.hears_text();
+        assert!(
+            told.starts_with(&format!("/stopFile {id} {reason}")),
+            "{told}"
+        );
+        assert_eq!(alice.hears_raw(1), b"!");
+        if rest.is_empty() {
+            mallory = Peer::greet(server.port, "mallory", FERNCHAT);
+            mallory.hears("/ready");
+        } else if n == 0 {
+            let told = mallory.hears_text();
+            assert!(told.starts_with("/stopFile 0 it did not"), "{told}");
+        }
+    }
+    mallory.says(&format!("/receiveFile 9 {}\nbig.bin\n", u64::MAX));
+    assert!(
+        mallory
+            .hears_text()
+            .starts_with("/stopFile 9 this server takes")
+    );
+    before.comes_back(process);
+}
+
+#[test]
+fn a_receiver_who_asks_for_what_is_not_there_gets_nothing() {
+    let mut server = Server::start();
+    let mut alice = Peer::join_as_fernchat(server.port, "alice", None);
+    let mut mallory = Peer::join_as_fernchat(server.port, "mallory", Some(&mut alice));
+    let mut otto = Peer::join_as_fernchat(server.port, "otto", Some(&mut alice));
+    mallory.hears("/requested from:127.0.0.1 otto");
+    let body = alice.fernet.encrypt(b"for otto").into_bytes();
+    alice.says(&format!("/receiveFile 7 {}\na.txt\notto", body.len()));
+    alice.hears("/sendFile 7 0");
+    alice.says_raw(&body);
+    alice.hears("/haveFile 7 a.txt is on its way to 1 member.");
+    let (id, len) = otto.hears_offer("a.txt", "alice");
+    // It was not offered this file, and can neither take nor end it.
+    for id in [&id, "7", "no such file"] {
+        let id = id.split(' ').next().unwrap();
+        mallory.says(&format!("/haveFile {id}"));
+        mallory.says(&format!("/stopFile {id} none of yours"));
+        mallory.says(&format!("/sendFile {id} 0"));
+        mallory.hears(&format!("/stopFile {id} it is not on offer any more"));
+    }
+    // From its end on, from behind it, and from no place at all.
+    assert!(otto.takes_file(&id, 0, len) == body);
+    otto.says(&format!("/haveFile {id}"));
+    alice.hears("PyChat: otto has a.txt.");
+    for place in [
+        (len + 1).to_string(),
+        u64::MAX.to_string(),
+        "-1".into(),
+        "all".into(),
+    ] {
+        alice.says(&format!("/receiveFile {place} {}\na.txt\notto", body.len()));
+        alice.hears(&format!("/sendFile {place} 0"));
+        alice.says_raw(&body);
+        assert!(alice.hears_text().starts_with("/haveFile "));
+        let (id, _) = otto.hears_offer("a.txt", "alice");
+        otto.says(&format!("/sendFile {id} {place}"));
+        assert!(otto.hears_text().starts_with("/closing "));
+        server.program.logs("otto");
+        otto = Peer::greet(server.port, "otto", FERNCHAT);
+        otto.hears("/ready");
+        alice.hears("PyChat: a.txt did not reach otto.");
+    }
 }
 
 // ---- at our client ----
@@ -904,8 +1005,8 @@ fn a_server_that_reads_no_answer_can_be_left() {
     server.says(&format!("/ready {theirs}"));
     alice.hears("You are in the group team");
     // It goes on until the client, stuck in an answer, reads no more.
-    let texts = ["/receiveFile", "x", "0"];
-    let offers = texts.map(|text| server.frame(text)).concat().repeat(100);
+    let offer = format!("/receiveFile 7 {}\nx\nmallory", 1_u64 << 60);
+    let offers = server.frame(&offer).repeat(300);
     let patience = Some(Duration::from_secs(2));
     server.socket.set_write_timeout(patience).unwrap();
     while server.socket.write_all(&offers).is_ok() {

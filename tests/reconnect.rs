@@ -5,9 +5,12 @@ mod support;
 use std::net::TcpListener;
 use std::time::{Duration, Instant};
 
+use fernchat::seal::token_len;
 use support::faults::End;
 use support::python::{Python, approves};
-use support::{Peer, Program, Server, Tap, ends_well, fernchat, folder, lasting_client, status_of};
+use support::{
+    Peer, Program, Server, Tap, Way, ends_well, fernchat, folder, lasting_client, status_of,
+};
 
 /// Alice and bob in the group `team`; bob's connection goes through a tap.
 struct Pair {
@@ -441,4 +444,133 @@ fn a_connection_that_is_reset_is_said_in_one_clause() {
     End::Reset.of(server.socket);
     let lost = alice.hears("Connection lost: ");
     assert!(!lost.contains("is lost"), "{lost}");
+}
+
+// ---- files ----
+
+/// Bytes that do not repeat.
+fn content(len: usize) -> Vec<u8> {
+    let mut state = 88_172_645_463_325_252_u64;
+    let next = || {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        state as u8
+    };
+    std::iter::repeat_with(next).take(len).collect()
+}
+
+/// The frame of a text with this length, in bytes.
+fn frame_len(text_len: usize) -> usize {
+    4 + token_len(text_len as u64) as usize
+}
+
+/// Alice at the server, and bob behind a tap. Both have folders for what they receive.
+struct Friends {
+    _server: Server,
+    tap: Tap,
+    alice: Program,
+    bob: Program,
+    folders: [tempfile::TempDir; 2],
+}
+
+impl Friends {
+    fn meet() -> Friends {
+        let server = Server::start();
+        let tap = Tap::before(server.port);
+        let folders = [support::folder(), support::folder()];
+        let [of_alice, of_bob] = [&folders[0], &folders[1]].map(|it| it.path().to_str().unwrap());
+        let mut alice = lasting_client(server.port, "alice", &["--downloads", of_alice]);
+        alice.hears("The group team is new");
+        let mut bob = lasting_client(tap.port, "bob", &["--downloads", of_bob]);
+        bob.hears("You wait");
+        approves(&mut alice, "bob");
+        bob.hears("You have been approved");
+        Friends {
+            _server: server,
+            tap,
+            alice,
+            bob,
+            folders,
+        }
+    }
+}
+
+#[test]
+fn a_file_goes_on_where_its_connection_was_cut_wherever_that_was() {
+    let data = content(1_300_000);
+    let home = support::folder();
+    let path = home.path().join("data.bin");
+    std::fs::write(&path, &data).unwrap();
+    let share = format!("/9 {}", path.display());
+    let body_len = token_len(data.len() as u64) as usize;
+    let id = "x".repeat(44);
+    let offer = frame_len(format!("/receiveFile {id} {body_len}\ndata.bin\n").len());
+    let begins = frame_len(format!("/sendFile {id} 0").len());
+    // Where bob's connection is cut while he shares the file, and while he receives it; and whether most of it has passed by then.
+    let cuts = [
+        (Way::ToServer, 50, false),
+        (Way::ToServer, offer, false),
+        (Way::ToServer, offer + 100, false),
+        (Way::ToServer, offer + body_len / 2, true),
+        (Way::ToServer, offer + body_len - 30_000, true),
+        (Way::ToServer, offer + body_len, true),
+        (Way::ToClient, 50, false),
+        (Way::ToClient, offer + begins, false),
+        (Way::ToClient, offer + begins + body_len / 2, true),
+        (Way::ToClient, offer + begins + body_len - 30_000, true),
+        (Way::ToClient, offer + begins + body_len - 4, true),
+        (Way::ToClient, offer + begins + body_len, true),
+    ];
+    let mut friends = Friends::meet();
+    for (n, (way, at, is_far)) in cuts.into_iter().enumerate() {
+        let Friends {
+            tap,
+            alice,
+            bob,
+            folders,
+            ..
+        } = &mut friends;
+        let passed = |tap: &Tap| match way {
+            Way::ToServer => tap.sent().len(),
+            Way::ToClient => tap.received().len(),
+        };
+        let before = passed(tap);
+        tap.cuts_after(way, at);
+        let (folder, from) = match way {
+            Way::ToServer => {
+                bob.types(&share);
+                bob.hears("Connection lost: ");
+                bob.hears("data.bin is on its way to 1 member.");
+                (&folders[0], alice.hears("Received data.bin from bob"))
+            }
+            Way::ToClient => {
+                alice.types(&share);
+                bob.hears("Connection lost: ");
+                (&folders[1], bob.hears("Received data.bin from alice"))
+            }
+        };
+        let received = std::fs::read_dir(folder.path()).unwrap();
+        let received: Vec<_> = received.map(|it| it.unwrap().path()).collect();
+        assert_eq!(received.len(), 1, "{n}: {received:?} {from}");
+        assert!(std::fs::read(&received[0]).unwrap() == data, "{way:?} {at}");
+        std::fs::remove_file(&received[0]).unwrap();
+        // Both ends hear that it has arrived, and lines pass.
+        match way {
+            // What the server says just when the connection breaks may be lost with it.
+            Way::ToServer if at == offer + body_len => String::new(),
+            Way::ToServer => bob.hears("PyChat: alice has data.bin."),
+            Way::ToClient => alice.hears("PyChat: bob has data.bin."),
+        };
+        let line = format!("line {n}");
+        bob.types(&line);
+        alice.hears(&format!("bob: {line}"));
+        let most = if is_far {
+            body_len * 11 / 10
+        } else {
+            body_len * 2
+        };
+        let passed = passed(tap) - before;
+        assert!(passed < most, "{way:?} {at}: {passed} of {body_len}");
+    }
 }

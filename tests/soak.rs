@@ -73,6 +73,7 @@ struct Crowd<'a> {
     taps: Vec<Tap>,
     clients: Vec<Program>,
     n_said: Vec<u64>,
+    n_files: Vec<usize>,
     /// How often each kind of thing happened.
     n_done: HashMap<&'static str, u64>,
     random: u64,
@@ -94,6 +95,7 @@ impl Crowd<'_> {
             taps,
             clients: Vec::new(),
             n_said,
+            n_files: vec![0; N_STEADY + N_MORTAL],
             n_done: HashMap::new(),
             random: seed | 1,
         };
@@ -142,10 +144,18 @@ impl Crowd<'_> {
                 "commands"
             }
             940..=949 => {
-                let len = self.random(50_000);
+                // A quarter of them is so long that it is delivered while it is uploaded.
+                let most = [50_000, 50_000, 50_000, 2_000_000][self.random(4)];
+                let len = self.random(most);
+                self.n_files[at] += 1;
                 let path = self.home.join(format!("file-{len}"));
                 fs::write(&path, content(len)).unwrap();
                 self.clients[at].types(&format!("/file {}", path.display()));
+                if len > 500_000 {
+                    // It is on its way when its connection breaks.
+                    self.listens_until(Instant::now() + Duration::from_millis(20));
+                    self.taps[at % N_TAPS].cuts();
+                }
                 "files"
             }
             950..=989 => {
@@ -174,7 +184,7 @@ impl Crowd<'_> {
         }
     }
 
-    /// Everybody says a last line, and the steady ones hear those of all others.
+    /// Everybody says a last line, and the steady ones hear those of all others. All their files have been shared by then.
     fn comes_to_rest(&mut self) {
         for at in 0..N_STEADY {
             self.clients[at].types(&format!("{} is done", name(at)));
@@ -187,9 +197,43 @@ impl Crowd<'_> {
                 }
             }
         }
+        for at in 0..N_STEADY {
+            let results = |client: &Program| {
+                let lines = client.heard().iter();
+                lines
+                    .filter(|line| line.contains("is on its way to"))
+                    .count()
+            };
+            while results(&self.clients[at]) < self.n_files[at] {
+                self.clients[at].hears_within(Duration::from_secs(120), "is on its way to");
+            }
+        }
+    }
+
+    /// What the steady clients were told of the files they shared, and of those they did not get.
+    fn files_of_steady(&self) {
+        let (mut n_resumed, mut n_restarted) = (0, 0);
+        for (at, client) in self.clients[..N_STEADY].iter().enumerate() {
+            for line in client.heard() {
+                let is_lost = [
+                    "was not shared",
+                    "was not received",
+                    "is not coming",
+                    "did not arrive",
+                ]
+                .iter()
+                .any(|words| line.contains(words));
+                let is_mortal = line.contains("from mortal");
+                assert!(!is_lost || is_mortal, "{}: {line}", name(at));
+                n_resumed += usize::from(line.contains("it goes on when it is back"));
+                n_restarted += usize::from(line.contains("share it again"));
+            }
+        }
+        println!("files of steady clients: {n_resumed} resumed, {n_restarted} restarted, 0 lost");
     }
 
     fn is_what_the_model_says(&self) {
+        self.files_of_steady();
         let (mut n_heard, mut n_files) = (0, 0);
         // All lines of steady clients in the order in which the first of them heard them; its own have no place in it.
         let order: Vec<&str> = lines(&self.clients[0])
@@ -255,13 +299,8 @@ impl Crowd<'_> {
                 .unwrap()
                 .map(|file| file.unwrap().path())
             {
-                let is_part = file.file_name().unwrap().to_string_lossy().starts_with('.');
-                assert!(
-                    is_part
-                        || fs::read(&file).unwrap()
-                            == content(fs::metadata(&file).unwrap().len() as usize),
-                    "{file:?}"
-                );
+                let len = fs::metadata(&file).unwrap().len() as usize;
+                assert!(fs::read(&file).unwrap() == content(len), "{file:?}");
                 n_files += 1;
             }
         }

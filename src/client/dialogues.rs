@@ -18,7 +18,6 @@ use crossbeam_channel::{Receiver, RecvTimeoutError};
 use super::link::Link;
 use super::sending::Task;
 use super::step::Expected;
-use super::upload::UploadStop;
 use crate::screen::{Event, Said, Words, shortened};
 use crate::typed::{Action, nearest};
 use crate::wire::command::{
@@ -94,18 +93,12 @@ pub(crate) struct Dialogues {
     pub(super) link: Arc<Link>,
     /// Steps, from the receiving thread.
     steps: Receiver<Vec<u8>>,
-    /// For the upload that is in progress.
-    pub(super) stop: UploadStop,
 }
 
 impl Dialogues {
     /// The dialogues over this link.
     pub(crate) fn new(link: Arc<Link>, steps: Receiver<Vec<u8>>) -> Dialogues {
-        Dialogues {
-            link,
-            steps,
-            stop: UploadStop::default(),
-        }
+        Dialogues { link, steps }
     }
 
     /// Holds the dialogue that a task needs. In a pipe it may `ask` for the name in the middle.
@@ -161,14 +154,13 @@ impl Dialogues {
             }
             Action::WhoIs if argument.is_empty() => self.who_is(&self.asked(ask)),
             Action::WhoIs => self.who_is(argument),
-            Action::File if argument.is_empty() => self.share(&self.asked(ask)),
-            Action::File if self.is_alone()? => {
-                self.show("Nobody else is online: not shared.");
-                Ok(())
-            }
-            Action::File => self.share(argument),
-            // The sending thread does these without a dialogue.
-            Action::Help
+            // The sending thread does these.
+            Action::File
+            | Action::Pack
+            | Action::Accept
+            | Action::Decline
+            | Action::Stop
+            | Action::Help
             | Action::Quit
             | Action::Msg
             | Action::Reply
@@ -303,7 +295,7 @@ impl Dialogues {
     }
 
     /// Whether nobody is there who would get a file. A script shares it all the same, and a Python server is not asked.
-    fn is_alone(&self) -> Outcome<bool> {
+    pub(super) fn is_alone(&self) -> Outcome<bool> {
         let is_person = self.link.shared.screen.is_interactive();
         let is_sure = is_person && self.link.server == Dialect::Fernchat;
         Ok(is_sure && self.listed(Command::OnlineMembers)?.len() == 1)
@@ -349,7 +341,7 @@ impl Dialogues {
     }
 
     /// What the person, or the next line of a pipe, says in place of an argument that is missing.
-    fn asked(&self, ask: &dyn Fn() -> String) -> String {
+    pub(super) fn asked(&self, ask: &dyn Fn() -> String) -> String {
         let is_interactive = self.link.shared.screen.is_interactive();
         if is_interactive { String::new() } else { ask() }
     }

@@ -6,7 +6,7 @@
 //!
 //! A file that is too long for the settings or for the disk is not written: its body is taken off the stream and dropped.
 //!
-//! A received file is written under a temporary name in its folder. It gets its name when the whole body has been verified. The name
+//! A received file is written without a name, or under a temporary one, in its folder. It gets its name when the whole body has been verified. The name
 //! never leads out of the folder, and is never that of a file that exists.
 
 use std::collections::VecDeque;
@@ -15,18 +15,18 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use tempfile::NamedTempFile;
 use thiserror::Error;
 
+use super::offers::Arrival;
 use super::receiving::Receiving;
 use super::room_key::RoomKey;
 use super::step::is_line;
-use super::{ClientError, ClientSettings};
-use crate::machine;
+use super::{ClientError, ClientSettings, Shared};
+use crate::machine::{self, TemporaryFile};
 use crate::screen::{Event, FileSeal, NotOpened, Received, Transfer, Trust, shortened};
 use crate::seal::{BodyOpener, Key, RoomFile, SealError, is_token_len, token_len};
-use crate::wire::command::{Dialect, SEND_FILE, SEND_FILENAME};
-use crate::wire::frame::{BODY_STEP, Piece, TOKEN_START, WireError};
+use crate::wire::command::{BODY_END, Dialect, SEND_FILE, SEND_FILENAME};
+use crate::wire::frame::{BODY_STEP, TOKEN_START, WireError};
 use crate::wire::name::{FileName, MAX_NAME_CHARACTERS};
 use crate::wire::{name_set, size};
 
@@ -36,40 +36,33 @@ const MAX_OFFERS: usize = 64;
 /// How many names are tried for a received file: `name (1).ext` and so on.
 const MAX_NUMBER: u32 = 9999;
 
-/// The files that the server has offered, and not sent yet.
+/// The files that a Python server has offered, and not sent yet.
 #[derive(Default)]
-pub(crate) struct Offers {
+pub(crate) struct PythonOffers {
     /// Who shares the files whose names have not come yet. Empty: the server does not say.
     unnamed: VecDeque<String>,
-    named: VecDeque<Offer>,
+    named: VecDeque<(FileName, String)>,
     /// A step of a dialogue that may have been the name of an offered file, which a Python server sends before it is asked. If a length
     /// comes and no name has, it was.
     mistaken: String,
 }
 
-/// A file whose body is due.
-pub(crate) struct Offer {
-    name: FileName,
-    /// Who shares it. Empty: the server does not say.
-    from: String,
-}
-
 /// A file's name and whose it is, as they are shown.
-fn title(name: &FileName, from: &str) -> String {
+pub(super) fn title(name: &FileName, from: &str) -> String {
     match from {
         "" => name.to_string(),
         from => format!("{name} from {from}"),
     }
 }
 
-impl Offers {
+impl PythonOffers {
     /// Gives this name to the first file that has none. Returns whether there was one.
     fn name(&mut self, name: &str) -> bool {
         let Some(from) = self.unnamed.pop_front() else {
             return false;
         };
         let name = FileName::from_peer(name);
-        self.named.push_back(Offer { name, from });
+        self.named.push_back((name, from));
         self.mistaken.clear();
         true
     }
@@ -83,7 +76,7 @@ impl Offers {
 }
 
 impl Receiving {
-    /// The server offers a file.
+    /// A Python server offers a file.
     pub(super) fn offered(&mut self, from: &str) -> Result<(), ClientError> {
         if self.offers.unnamed.len() + self.offers.named.len() == MAX_OFFERS {
             return Err(WireError::NotTheStep("the end of a delivery").into());
@@ -100,18 +93,17 @@ impl Receiving {
                 let name = std::mem::take(&mut self.offers.mistaken);
                 self.named(&name)?;
             }
-            if let Some(offer) = self.offers.named.pop_front() {
+            if let Some((name, from)) = self.offers.named.pop_front() {
                 let length = text.parse();
                 let length = length.map_err(|_| WireError::NotTheStep("the length of a body"))?;
                 if self.offers.named.is_empty() && self.offers.unnamed.is_empty() {
                     self.link.no_answer_due();
                 }
-                self.receive(offer, length)?;
+                self.python_body(name, from, length)?;
                 return Ok(true);
             }
         }
-        let may_be_name = self.link.server == Dialect::Fernchat || !is_line(text);
-        Ok(may_be_name && self.named(text)?)
+        Ok(!is_line(text) && self.named(text)?)
     }
 
     /// If a file needs this name, asks for its body.
@@ -123,71 +115,81 @@ impl Receiving {
         Ok(is_needed)
     }
 
-    /// Receives a body. Frames that come inside it are done at once.
-    fn receive(&mut self, offer: Offer, length: u64) -> Result<(), ClientError> {
-        let (link, shared) = (Arc::clone(&self.link), Arc::clone(&self.link.shared));
-        let Offer { name, from } = offer;
+    fn python_body(&mut self, name: FileName, from: String, len: u64) -> Result<(), ClientError> {
+        let (shared, key) = (Arc::clone(&self.link.shared), &self.link.key);
         let title = title(&name, &from);
-        if length == 0 {
+        if len == 0 {
             shared.show(&format!(
                 "The file {title} is not coming: the server called it off."
             ));
             return Ok(());
         }
-        if std::mem::replace(&mut link.dialogue.lock().is_receiving, true) {
-            return Err(WireError::NotTheStep("the end of a body").into());
-        }
-        let folder = &shared.settings.downloads;
-        let mut download = match obstacle(&shared.settings, length) {
-            None => Some(Download::begin(folder, &link.key, shared.room_key.as_ref())),
+        // Its body must be taken off the stream all the same: a Python server cannot stop.
+        let download = match obstacle(&shared.settings, len) {
+            None => {
+                let (folder, room_key) = (&shared.settings.downloads, shared.room_key.as_ref());
+                Some(Download::begin(folder, key, room_key))
+            }
             Some(obstacle) => {
                 shared.show(&format!("The file {title} was not received: {obstacle}."));
                 None
             }
         };
-        // A token as long as the body may be the body itself: then only its text can tell.
-        let is_frame = |token: &[u8]| match link.key.open(token) {
-            Ok(text) => token.len() as u64 != length || has_frame_form(&text),
-            Err(_) => false,
-        };
-        let mut transfer = Transfer::begin(&*shared.screen, title.clone(), length);
-        let (mut piece, mut n_done) = (vec![0; BODY_STEP], 0);
-        while n_done < length {
-            match self.read(|frames| frames.next_piece(length - n_done, &mut piece, &is_frame))? {
-                Piece::Body(n) => {
-                    n_done += n as u64;
-                    if let Some(download) = &mut download {
-                        download.write(&piece[..n]);
-                        transfer.reached(n_done);
-                    }
-                }
-                Piece::Frame(token) => self.frame(&token)?,
-            }
+        self.body_begins(Arrival {
+            id: String::new(),
+            name,
+            from,
+            len,
+            have: 0,
+            download,
+        })
+    }
+
+    /// A body is due from here on.
+    pub(super) fn body_begins(&mut self, arrival: Arrival) -> Result<(), ClientError> {
+        if self.arriving.is_some() {
+            return Err(WireError::NotTheStep("the end of a body").into());
         }
-        link.dialogue.lock().is_receiving = false;
-        let Some(download) = download else {
+        self.link.dialogue.lock().is_receiving = true;
+        let transfer = Transfer::begin(arrival.title(), arrival.have, arrival.len);
+        self.piece = vec![0; BODY_STEP];
+        self.arriving = Some((arrival, transfer));
+        self.body_goes_on(0)
+    }
+
+    /// Takes the next `n` bytes of the body that is due.
+    pub(super) fn body_goes_on(&mut self, n: usize) -> Result<(), ClientError> {
+        let Some((arrival, transfer)) = &mut self.arriving else {
             return Ok(());
         };
-        let finished = download.finish(folder, &name, &from, shared.room_key.as_ref());
-        shared.screen.show(match finished {
-            Ok((path, seal)) => Event::Received(Received {
-                title: match &seal {
-                    FileSeal::Opened { who, .. } => self::title(&name, who.raw()),
-                    _ => title,
-                },
-                size: path.metadata().ok().map(|file| file.len()),
-                path,
-                seal,
-            }),
-            Err(error) => Event::Notice(format!("The file {title} was not received: {error}.")),
-        });
+        let mut bytes = &self.piece[..n];
+        let is_fernchat = self.link.server == Dialect::Fernchat;
+        let is_ended = is_fernchat && bytes.ends_with(&[BODY_END]);
+        if is_ended {
+            bytes = &bytes[..n - 1];
+        }
+        arrival.have += bytes.len() as u64;
+        if let Some(download) = &mut arrival.download {
+            download.write(bytes);
+            transfer.reached(&*self.link.shared.screen, arrival.have);
+            if is_fernchat && download.has_failed() {
+                self.link.cannot_store(arrival)?;
+            }
+        }
+        if is_ended || arrival.have == arrival.len {
+            self.piece = Vec::new();
+            self.link.dialogue.lock().is_receiving = false;
+            if let Some((arrival, _)) = self.arriving.take() {
+                self.link.arrived(arrival)?;
+            }
+            self.sending.wake();
+        }
         Ok(())
     }
 }
 
-/// Why a file whose body has this length is not kept, if so. Its body must be taken off the stream all the same: a Python server
-/// cannot stop.
-fn obstacle(settings: &ClientSettings, length: u64) -> Option<String> {
+/// Why a file whose body has this length is not kept, if so.
+pub(super) fn obstacle(settings: &ClientSettings, length: u64) -> Option<String> {
     let size = length / 4 * 3;
     let in_words = size::in_words;
     if let Some(limit) = settings
@@ -205,14 +207,14 @@ fn obstacle(settings: &ClientSettings, length: u64) -> Option<String> {
 }
 
 /// Whether an opened token has the form of something that a server says of its own accord, of an echo, or of a set.
-fn has_frame_form(text: &[u8]) -> bool {
+pub(super) fn has_frame_form(text: &[u8]) -> bool {
     name_set::decode(text).is_ok()
         || text.starts_with(b"/")
         || std::str::from_utf8(text).is_ok_and(is_line)
 }
 
 /// A file that is being received.
-struct Download {
+pub(crate) struct Download {
     /// What the server's key opens.
     outer: Result<Opening, DownloadError>,
     /// What the room key opens of that, if there is a room key. Only the end of the body shows which of the two is the file.
@@ -220,7 +222,7 @@ struct Download {
 }
 
 impl Download {
-    fn begin(folder: &Path, key: &Key, room_key: Option<&RoomKey>) -> Download {
+    pub(super) fn begin(folder: &Path, key: &Key, room_key: Option<&RoomKey>) -> Download {
         let inner = |room_key: &RoomKey| {
             let opening = Opening::begin(folder, &room_key.key)?;
             let head = Some(Head::default());
@@ -241,7 +243,33 @@ impl Download {
         }
     }
 
-    /// Verifies the body, and gives the file its name. Returns where it lies, and what its seal is. A file that is still
+    /// Whether nothing can come of it any more.
+    fn has_failed(&self) -> bool {
+        self.outer.is_err()
+    }
+
+    /// Verifies the body, gives the file its name, and says so. The error says why it is not stored.
+    pub(super) fn store(self, shared: &Shared, name: &FileName, from: &str) -> Result<(), String> {
+        let title = title(name, from);
+        let folder = &shared.settings.downloads;
+        let stored = self.finish(folder, name, from, shared.room_key.as_ref());
+        let (path, seal) = stored.map_err(|error| {
+            shared.show(&format!("The file {title} was not received: {error}."));
+            error.to_string()
+        })?;
+        shared.screen.show(Event::Received(Received {
+            title: match &seal {
+                FileSeal::Opened { who, .. } => self::title(name, who.raw()),
+                _ => title,
+            },
+            size: path.metadata().ok().map(|file| file.len()),
+            path,
+            seal,
+        }));
+        Ok(())
+    }
+
+    /// Verifies the body, and gives the file its name. Returns where it lies, and what is to be said about its seal. A file that is still
     /// sealed has a name that says so. After an error nothing is left of the file.
     fn finish(
         mut self,
@@ -251,9 +279,11 @@ impl Download {
         room_key: Option<&RoomKey>,
     ) -> Result<(PathBuf, FileSeal), DownloadError> {
         let Opened {
-            file: outer, last, ..
+            file: mut outer,
+            last,
+            ..
         } = self.outer?.finish()?;
-        if !is_sealed(outer.as_file())? {
+        if !is_sealed(outer.file())? {
             let trust = self.inner.map_or(Trust::NoKey, |_| Trust::Unproven);
             return Ok((give_name(outer, folder, name)?, FileSeal::Missing(trust)));
         }
@@ -304,7 +334,7 @@ struct Opening {
     plain: Vec<u8>,
     /// Under the room key: what stands in front of the file.
     head: Option<Head>,
-    file: NamedTempFile,
+    file: TemporaryFile,
 }
 
 /// What stands in front of a file, as far as it has come.
@@ -328,7 +358,7 @@ impl Head {
 
 /// A body that was opened to its end.
 struct Opened {
-    file: NamedTempFile,
+    file: TemporaryFile,
     /// What stood in front of the file.
     head: Vec<u8>,
     /// What was opened last.
@@ -341,20 +371,20 @@ impl Opening {
             opener: BodyOpener::new(key),
             plain: Vec::new(),
             head: None,
-            file: machine::temporary_file(folder)?,
+            file: TemporaryFile::create(folder)?,
         })
     }
 
     fn write(&mut self, bytes: &[u8]) -> Result<(), DownloadError> {
         self.plain.clear();
         self.opener.update(bytes, &mut self.plain)?;
-        Ok(store(&mut self.file, &mut self.head, &self.plain)?)
+        Ok(store(self.file.file(), &mut self.head, &self.plain)?)
     }
 
     fn finish(mut self) -> Result<Opened, DownloadError> {
         self.plain.clear();
         self.opener.finish(&mut self.plain)?;
-        store(&mut self.file, &mut self.head, &self.plain)?;
+        store(self.file.file(), &mut self.head, &self.plain)?;
         Ok(Opened {
             file: self.file,
             head: self.head.map_or(Vec::new(), |head| head.bytes),
@@ -364,7 +394,7 @@ impl Opening {
 }
 
 /// Writes what was opened, but for what stands in front of the file.
-fn store(file: &mut NamedTempFile, head: &mut Option<Head>, plain: &[u8]) -> io::Result<()> {
+fn store(file: &mut File, head: &mut Option<Head>, plain: &[u8]) -> io::Result<()> {
     match head {
         Some(head) if !head.is_complete => file.write_all(&head.take(plain)),
         _ => file.write_all(plain),
@@ -372,15 +402,15 @@ fn store(file: &mut NamedTempFile, head: &mut Option<Head>, plain: &[u8]) -> io:
 }
 
 /// Gives a file a name in the folder that is free: this one, or `name (1).ext` and so on.
-fn give_name(mut file: NamedTempFile, folder: &Path, name: &FileName) -> io::Result<PathBuf> {
+fn give_name(mut file: TemporaryFile, folder: &Path, name: &FileName) -> io::Result<PathBuf> {
     let mut free = name.clone();
     for number in 1..=MAX_NUMBER {
         let path = folder.join(free.as_str());
-        match file.persist_noclobber(&path) {
-            Ok(_) => return Ok(path),
-            Err(taken) if taken.error.kind() == io::ErrorKind::AlreadyExists => file = taken.file,
-            Err(other) => return Err(other.error),
-        }
+        file = match file.persist_new(&path) {
+            Ok(()) => return Ok(path),
+            Err((error, file)) if error.kind() == io::ErrorKind::AlreadyExists => file,
+            Err((error, _)) => return Err(error),
+        };
         free = name.numbered(number);
     }
     Err(io::ErrorKind::AlreadyExists.into())

@@ -14,7 +14,7 @@ use parking_lot::{Condvar, Mutex};
 use super::Shared;
 use super::step::{Dialogue, Expected};
 use crate::seal::Key;
-use crate::wire::command::Dialect;
+use crate::wire::command::{Dialect, RESULT, after};
 use crate::wire::frame;
 use crate::wire::watch;
 
@@ -66,13 +66,9 @@ impl Link {
         result.inspect_err(|_| self.shut(Shutdown::Both))
     }
 
-    /// Answers a delivery. A fernchat server gets the answer at once. A Python server gets it after the open dialogue: a Python client
-    /// does so, too, and the server's threads expect it.
+    /// Answers a delivery of a Python server, after the open dialogue: a Python client does so, too, and the server's threads expect it.
     pub fn answer(&self, word: &'static str) -> io::Result<()> {
         self.dialogue.lock().last_answer = Some(word);
-        if self.server == Dialect::Fernchat {
-            return self.send(&[word]);
-        }
         self.socket.set_read_timeout(Some(ANSWER_AGAIN))?;
         thread::sleep(ANSWER_DELAY);
         // Held while it is sent: a dialogue that began meanwhile would lose its step to this word.
@@ -87,10 +83,13 @@ impl Link {
         Ok(())
     }
 
-    /// Whether these bytes are the expected step. If so, it is not expected any more.
-    pub fn is_step(&self, bytes: &[u8]) -> bool {
+    /// The expected step, without the mark of a result, if these bytes are that step. Then it is not expected any more.
+    pub fn step<'a>(&self, bytes: &'a [u8]) -> Option<&'a [u8]> {
         let is_step = |expected: &mut Expected| expected.is(bytes, self.server);
-        self.dialogue.lock().expected.take_if(is_step).is_some()
+        self.dialogue.lock().expected.take_if(is_step)?;
+        let text = std::str::from_utf8(bytes).ok();
+        let result = text.and_then(|text| after(RESULT, text)).map(str::as_bytes);
+        Some(result.unwrap_or(bytes))
     }
 
     /// Gives the last answer again. A Python server may have missed it.

@@ -10,7 +10,7 @@
 //! - [`sending`]: the queue of what is typed ([`typed`](crate::typed)).
 //! - [`step`] and [`dialogues`]: which step is expected, and the dialogues with the server, one at a time.
 //! - [`receiving`]: steps go to the sending thread, events to the person.
-//! - [`upload`] and [`download`]: files, sealed or opened as a stream.
+//! - [`upload`] and [`download`]: files, sealed or opened as a stream. [`offers`]: those that a fernchat server has for this client.
 //! - [`known_group`]: what the client knows of the group.
 //! - [`room_key`]: lines and files that members seal for each other.
 //!
@@ -22,6 +22,9 @@ pub(crate) mod download;
 pub(crate) mod joining;
 pub(crate) mod known_group;
 pub(crate) mod link;
+pub(crate) mod offers;
+pub(crate) mod pack;
+pub(crate) mod paths;
 pub(crate) mod receiving;
 pub(crate) mod room_key;
 pub(crate) mod sending;
@@ -42,11 +45,13 @@ use thiserror::Error;
 use self::joining::{Frames, join};
 use self::known_group::KnownGroup;
 use self::link::Link;
+use self::offers::{ASKS_ABOVE, Offers};
 use self::receiving::Receiving;
 use self::room_key::RoomKey;
 use self::sending::Sending;
+use self::upload::UploadStop;
 use crate::configuration::Last;
-use crate::machine;
+use crate::machine::{self, TemporaryFile};
 use crate::net::{
     ConnectError, MAX_RETRY_DELAY, Pauses, RECONNECT_TIMEOUT, one_word, parse_address,
 };
@@ -70,7 +75,7 @@ pub struct ClientSettings {
     pub name: Option<String>,
     /// The group. `None`: the person is asked for it.
     pub group: Option<String>,
-    /// Where received files go.
+    /// Where received files go. Empty: at a terminal the folder that the system has for it, else the current one.
     pub downloads: PathBuf,
     /// The file with the secret of a closed server.
     pub secret_file: Option<PathBuf>,
@@ -78,6 +83,8 @@ pub struct ClientSettings {
     pub room_key_file: Option<PathBuf>,
     /// The largest file that is kept, in bytes. `None`: any.
     pub max_receive: Option<u64>,
+    /// A longer file is asked about, in bytes. `None`: what suits the terminal. `Some(None)`: none is.
+    pub asks_above: Option<Option<u64>>,
     /// The file with the user's key pair. `None`: the one in the user's configuration folder.
     pub identity: Option<PathBuf>,
     /// Whether to join again when the connection breaks.
@@ -104,6 +111,10 @@ pub struct Shared {
     pub last_mark: Mutex<String>,
     /// What the client knows of the group.
     pub known: KnownGroup,
+    /// The files that a fernchat server has for this client.
+    pub(crate) offers: Mutex<Offers>,
+    /// Whether the upload that is on its way is to be stopped.
+    pub(crate) upload_stop: UploadStop,
     /// What the person sees and types.
     pub screen: Box<dyn Screen>,
 }
@@ -159,6 +170,12 @@ impl Shared {
             Some(_) => Trust::Unproven,
         }
     }
+
+    /// The length above which a file is asked about, in bytes, if there is one. From a pipe nobody answers.
+    fn asks_above(&self) -> Option<u64> {
+        let usual = self.screen.is_interactive().then_some(ASKS_ABOVE);
+        self.settings.asks_above.unwrap_or(usual)
+    }
 }
 
 /// The most characters that are shown of what the server says in its own name, such as a notice or the reason of a refusal.
@@ -169,6 +186,10 @@ const MAX_WORDS: usize = 1000;
 /// # Errors
 /// The settings are wrong, the server does not let the user in, or the connection ended though the user did not want it to.
 pub(crate) fn run(mut settings: ClientSettings, screen: Box<dyn Screen>) -> Result<(), String> {
+    if settings.downloads.as_os_str().is_empty() {
+        let usual = machine::downloads_folder().filter(|_| screen.is_interactive());
+        settings.downloads = usual.unwrap_or_else(|| ".".into());
+    }
     check_folder(&settings.downloads)?;
     let secret = settings.secret_file.as_deref().map(Secret::load);
     let secret = secret.transpose().map_err(|error| error.to_string())?;
@@ -199,6 +220,8 @@ pub(crate) fn run(mut settings: ClientSettings, screen: Box<dyn Screen>) -> Resu
         name,
         group,
         last_mark: Mutex::default(),
+        offers: Mutex::default(),
+        upload_stop: UploadStop::default(),
         screen,
     })
     .map_err(|error| error.to_string())
@@ -225,17 +248,17 @@ fn identity(path: Option<&Path>) -> Result<Identity, String> {
     }
 }
 
-/// Checks that files can be received into this folder.
+/// Checks that files can be received into this folder, and makes it if it is not there.
 fn check_folder(folder: &Path) -> Result<(), String> {
-    let error = match folder.metadata() {
-        Ok(metadata) if metadata.is_dir() => return Ok(()),
-        Ok(_) => "it is no folder".into(),
-        Err(error) => error.to_string(),
-    };
-    let folder = folder.display();
-    Err(format!(
-        "cannot receive files into {folder}: {error}; choose another folder with --downloads"
-    ))
+    // If it cannot be made, the file says why. It is gone at once.
+    let _ = fs::create_dir(folder);
+    let file = TemporaryFile::create(folder);
+    file.map(drop).map_err(|error| {
+        let folder = folder.display();
+        format!(
+            "cannot receive files into {folder}: {error}; choose another folder with --downloads"
+        )
+    })
 }
 
 fn chat(shared: Shared) -> Result<(), ClientError> {
@@ -498,6 +521,8 @@ mod tests {
             room_key: None,
             run: String::new(),
             last_mark: Mutex::default(),
+            offers: Mutex::default(),
+            upload_stop: UploadStop::default(),
             screen: Box::new(Recorder::default()),
         };
         drop(listener);

@@ -15,21 +15,23 @@ use crossbeam_channel::{Sender, bounded};
 use log::debug;
 
 use super::dialogues::Dialogues;
-use super::download::Offers;
+use super::download::{PythonOffers, has_frame_form};
 use super::joining::Frames;
 use super::link::{Link, SERVER};
+use super::offers::Arrival;
 use super::sending::Sending;
 use super::step::speaker_of;
 use super::{ClientError, Shared, room_key};
 use crate::net::is_late;
-use crate::screen::{Connection, Event, Name, News, Proof, Words};
+use crate::screen::{Connection, Event, Name, News, Proof, Transfer, Words};
 use crate::seal::stamp_of;
 use crate::wire::command::{
-    ACCEPTED, CLOSING, Dialect, HAS_REQUESTED, IS_ADMIN, JOINED, KICKED, LEFT, NEWS, PYCHAT,
-    RECEIVE_FILE, REMOVED, REQUESTED, TAKEN_OVER, WAIT_DISCONNECT, after, line, one_to_one,
-    refusal,
+    ACCEPTED, CLOSING, Dialect, HAS_REQUESTED, HAVE_FILE, IS_ADMIN, JOINED, KICKED, LEFT, NEWS,
+    PYCHAT, RECEIVE_FILE, REMOVED, REQUESTED, SEND_FILE, STOP_FILE, TAKEN_OVER, WAIT_DISCONNECT,
+    after, line, one_to_one, refusal,
 };
-use crate::wire::frame::{WireError, mark};
+use crate::wire::frame::{Piece, WireError, mark};
+use crate::wire::transfer::FileOffer;
 use crate::wire::watch;
 
 /// The half that receives. See the module's page.
@@ -39,8 +41,12 @@ pub(crate) struct Receiving {
     /// Steps, to the sending thread.
     steps: Sender<Vec<u8>>,
     /// The other half.
-    sending: Arc<Sending>,
-    pub(super) offers: Offers,
+    pub(super) sending: Arc<Sending>,
+    pub(super) offers: PythonOffers,
+    /// The body that is due, and what is shown of it.
+    pub(super) arriving: Option<(Arrival, Transfer)>,
+    /// Its next bytes.
+    pub(super) piece: Vec<u8>,
 }
 
 impl Receiving {
@@ -52,6 +58,7 @@ impl Receiving {
         sending: &Arc<Sending>,
     ) -> Receiving {
         let (steps, steps_due) = bounded(1);
+        link.shared.offers.lock().connected(&link.key);
         sending.connected(Dialogues::new(Arc::clone(&link), steps_due));
         // Not before: who reads it can leave politely.
         link.shared.tell(joined);
@@ -61,30 +68,39 @@ impl Receiving {
             frames,
             steps,
             sending: Arc::clone(sending),
-            offers: Offers::default(),
+            offers: PythonOffers::default(),
+            arriving: None,
+            piece: Vec::new(),
         }
     }
 
     /// Receives until the connection ends. The error says why it did.
     pub(crate) fn receiving_loop(mut self) -> Result<Infallible, ClientError> {
         loop {
-            let link = Arc::clone(&self.link);
-            let token = self.read(|frames| frames.next_frame(&|token| link.key.opens(token)))?;
-            self.frame(&token.ok_or(WireError::CutOff)?)?;
+            match self.next() {
+                Ok(Piece::Body(n)) => self.body_goes_on(n)?,
+                Ok(Piece::Frame(token)) => self.frame(&token)?,
+                // If nothing comes for a while, a Python server may have missed the answer to its delivery, so that is given again.
+                Err(WireError::Io(error)) if is_late(&error) => self.link.answer_again()?,
+                Err(error) => return Err(error.into()),
+            }
         }
     }
 
-    /// Reads on. If nothing comes for a while, a Python server may have missed the answer to its delivery, so that is given again.
-    pub(super) fn read<T>(
-        &mut self,
-        mut read: impl FnMut(&mut Frames) -> Result<T, WireError>,
-    ) -> Result<T, ClientError> {
-        loop {
-            match read(&mut self.frames) {
-                Err(WireError::Io(error)) if is_late(&error) => self.link.answer_again()?,
-                result => return Ok(result?),
-            }
-        }
+    /// The next frame, or a piece of the body that is due.
+    fn next(&mut self) -> Result<Piece, WireError> {
+        let key = &self.link.key;
+        let Some((Arrival { len, have, .. }, _)) = self.arriving else {
+            let token = self.frames.next_frame(&|token| key.opens(token))?;
+            return Ok(Piece::Frame(token.ok_or(WireError::CutOff)?));
+        };
+        // A token as long as the body may be the body itself: then only its text can tell.
+        let is_frame = |token: &[u8]| match key.open(token) {
+            Ok(text) => token.len() as u64 != len || has_frame_form(&text),
+            Err(_) => false,
+        };
+        self.frames
+            .next_piece(len - have, &mut self.piece, &is_frame)
     }
 
     /// Does what a frame asks for.
@@ -92,12 +108,12 @@ impl Receiving {
         let bytes = self.link.key.open(token);
         let bytes = bytes.map_err(|_| WireError::NotOpened)?;
         watch::came(SERVER, token.len(), &bytes);
-        if self.link.is_step(&bytes) {
+        if let Some(step) = self.link.step(&bytes) {
             if self.link.server == Dialect::Python {
-                self.offers.note_step(&bytes);
+                self.offers.note_step(step);
             }
             // The sending thread may have given up on it meanwhile.
-            let _ = self.steps.try_send(bytes);
+            let _ = self.steps.try_send(step.to_vec());
             return Ok(());
         }
         match String::from_utf8(bytes) {
@@ -149,7 +165,21 @@ impl Receiving {
             shared.news(what, name);
             return Ok(());
         }
-        if let Some(from) = after(RECEIVE_FILE, text) {
+        if self.link.server == Dialect::Fernchat {
+            if let Some(offer) = FileOffer::parse(text) {
+                return Ok(self.link.offered(&offer)?);
+            }
+            if [SEND_FILE, HAVE_FILE, STOP_FILE]
+                .iter()
+                .any(|word| after(word, text).is_some())
+            {
+                self.sending.answered(text);
+                if let Some(arrival) = self.link.about_offer(text)? {
+                    self.body_begins(arrival)?;
+                }
+                return Ok(());
+            }
+        } else if let Some(from) = after(RECEIVE_FILE, text) {
             return self.offered(from);
         }
         if self.link.server == Dialect::Fernchat && text.starts_with('/') {
@@ -157,7 +187,7 @@ impl Receiving {
             debug!("the server sent a word that is not known here");
             return Ok(());
         }
-        if self.delivery_step(text)? {
+        if self.link.server == Dialect::Python && self.delivery_step(text)? {
             return Ok(());
         }
         if speaker_of(text).is_some_and(|name| name != PYCHAT) {
@@ -166,6 +196,14 @@ impl Receiving {
         let earlier = stamp_of(token).filter(|said_at| *said_at < self.link.joined_at);
         heard(&shared, text, earlier);
         Ok(())
+    }
+}
+
+impl Drop for Receiving {
+    fn drop(&mut self) {
+        let arrival = self.arriving.take().map(|(arrival, _)| arrival);
+        let mut offers = self.link.shared.offers.lock();
+        offers.disconnected(&self.link.key, arrival);
     }
 }
 

@@ -13,20 +13,34 @@
 
 use std::cell::RefCell;
 use std::collections::VecDeque;
+use std::io;
 use std::net::Shutdown;
 use std::ops::ControlFlow;
+use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use crossbeam_channel::{Receiver, Sender, bounded, never, select};
 use parking_lot::Mutex;
 
 use super::Shared;
-use super::dialogues::{DialogueError, Dialogues, LEAVE_TIME, StepTimeout};
+use super::dialogues::{DialogueError, Dialogues, LEAVE_TIME, Outcome, StepTimeout};
+use super::link::Link;
+use super::offers::Answer;
+use super::paths;
+use super::upload::{FileToShare, Next, Upload};
 use crate::screen::{Event, Said};
 use crate::typed::{Action, Typed, is_yes};
+use crate::wire::command::Dialect;
 
 /// How many tasks wait for a connection. Then no more lines are read until there is one.
 const MAX_TASKS: usize = 1000;
+
+/// How many of a server's words about files wait for the sending thread.
+const MAX_ANSWERS: usize = 64;
+
+/// How often the sending thread looks whether the server offers again what was lost.
+const LOOK_TIME: Duration = Duration::from_secs(1);
 
 /// The half that sends. The sending thread, the main thread and the handler of signals share it.
 pub(crate) struct Sending {
@@ -37,6 +51,9 @@ pub(crate) struct Sending {
     /// Wakes the sending thread. A second wake before it runs would tell it nothing new.
     wake: Sender<()>,
     woken: Receiver<()>,
+    /// What a fernchat server says of files, for the upload that is under way.
+    answer: Sender<String>,
+    answers: Receiver<String>,
 }
 
 #[derive(Default)]
@@ -45,6 +62,8 @@ struct SendingState {
     dialogues: Option<Arc<Dialogues>>,
     /// The end of the connection is no failure any more.
     is_leaving: bool,
+    /// The file that is arriving is to be stopped.
+    stops_arriving: bool,
 }
 
 /// What the sending thread has to do.
@@ -52,10 +71,16 @@ struct SendingState {
 struct Queue {
     /// The first one may have begun, over a connection that broke.
     tasks: VecDeque<Task>,
+    /// The files for a fernchat server. The first one is on its way.
+    uploads: VecDeque<Upload>,
+    /// The connection over which it is.
+    link: Option<Arc<Link>>,
     /// The next line is the answer to this question.
     asked: Option<Asked>,
     /// In a pipe: the name that the first task has asked for. It stays until the task is done, also over another connection.
     answer: RefCell<Option<String>>,
+    /// The person has been asked.
+    is_prompted: bool,
     /// How many lines the user has said.
     n_said: u64,
     /// The input has ended, or the user wants to leave.
@@ -102,8 +127,11 @@ impl Sending {
     /// Not connected yet.
     pub(crate) fn new(shared: Arc<Shared>) -> Sending {
         let (wake, woken) = bounded(1);
+        let (answer, answers) = bounded(MAX_ANSWERS);
         Sending {
             shared,
+            answer,
+            answers,
             state: Mutex::default(),
             in_dialogue: Mutex::new(()),
             wake,
@@ -137,10 +165,36 @@ impl Sending {
         self.state.lock().is_leaving
     }
 
-    /// Stops the upload that is in progress. Returns whether there was one.
+    /// The server says something about a file. If it says more than anybody waits for, that is dropped.
+    pub(crate) fn answered(&self, text: &str) {
+        let _ = self.answer.try_send(text.to_owned());
+    }
+
+    /// Stops the file that is on its way. If there is one in each direction, asks which. Returns whether there was one.
     pub(crate) fn stop(&self) -> bool {
-        let dialogues = self.state.lock().dialogues.clone();
-        dialogues.is_some_and(|dialogues| dialogues.stop.ask())
+        let is_sending = self.shared.upload_stop.is_in_progress();
+        let is_arriving = self.shared.offers.lock().is_arriving();
+        match (is_sending, is_arriving) {
+            (true, true) => self.shared.show(
+                "Two files are on their way: /stop up ends what you share, /stop down what you receive.",
+            ),
+            (true, false) => drop(self.stop_sending()),
+            (false, true) => self.stop_arriving(),
+            (false, false) => {}
+        }
+        is_sending || is_arriving
+    }
+
+    fn stop_sending(&self) -> bool {
+        let is_asked_for = self.shared.upload_stop.ask();
+        self.wake();
+        is_asked_for
+    }
+
+    /// The sending thread sends the word: a write may take a while.
+    fn stop_arriving(&self) {
+        self.state.lock().stops_arriving = true;
+        self.wake();
     }
 
     /// Leaves as politely as a short time allows. Called by the handler of signals, and at the second Ctrl-C.
@@ -179,23 +233,159 @@ impl Sending {
         let mut queue = Queue::default();
         let no_lines = never();
         while self.do_tasks(&mut queue, &lines).is_continue() {
-            if let Some(question) = queue.asked.as_ref().and_then(Asked::question) {
+            let next = self.go_on(&mut queue);
+            let question = queue.asked.as_ref().and_then(Asked::question);
+            if let Some(question) = question.filter(|_| !queue.is_prompted) {
                 self.shared.screen.prompt(question);
+                queue.is_prompted = true;
             }
             let is_full = queue.is_at_end || queue.tasks.len() == MAX_TASKS;
+            let time = match next {
+                Next::Go | Next::Over => Duration::ZERO,
+                Next::Wait if self.shared.offers.lock().awaits_lost() => LOOK_TIME,
+                Next::Wait => Duration::MAX,
+            };
             select! {
                 recv(if is_full { &no_lines } else { &lines }) -> line => match line {
                     Ok(line) => self.take(&line, &mut queue),
                     Err(_) => queue.is_at_end = true,
                 },
+                recv(self.answers) -> text => self.take_answer(&text.unwrap_or_default(), &mut queue),
                 recv(self.woken) -> _ => {}
+                default(time) => {}
             }
         }
+    }
+
+    /// Does the next bit of the upload that is on its way.
+    fn go_on(&self, queue: &mut Queue) -> Next {
+        for title in self.shared.offers.lock().give_up_lost() {
+            let text = format!(
+                "The file {title} did not arrive: the connection broke, and it is not offered again."
+            );
+            self.shared.show(&text);
+        }
+        let dialogues = self.state.lock().dialogues.clone();
+        let link = dialogues.map(|dialogues| Arc::clone(&dialogues.link));
+        let is_same = match (&link, &queue.link) {
+            (Some(link), Some(before)) => Arc::ptr_eq(link, before),
+            (link, before) => link.is_none() == before.is_none(),
+        };
+        let Some(upload) = queue.uploads.front_mut() else {
+            queue.link = link;
+            return Next::Wait;
+        };
+        if !is_same {
+            // What the server has said came over the connection before.
+            self.answers.try_iter().for_each(drop);
+            if upload.disconnected() {
+                let name = upload.name();
+                let text = format!(
+                    "The connection broke while {name} was sent: it goes on when it is back."
+                );
+                self.shared.show(&text);
+            }
+            queue.link = link;
+        }
+        let Some(link) = queue
+            .link
+            .as_ref()
+            .filter(|_| !self.shared.known.is_waiting())
+        else {
+            return Next::Wait;
+        };
+        let _guard = self.in_dialogue.lock();
+        // If it fails, the connection is lost, and this thread is woken for that.
+        let next = upload.go_on(link, &self.shared.upload_stop);
+        let next = next.unwrap_or(Next::Wait);
+        drop(_guard);
+        self.upload_over(next, queue)
+    }
+
+    fn take_answer(&self, text: &str, queue: &mut Queue) {
+        if let (Some(upload), Some(link)) = (queue.uploads.front_mut(), &queue.link) {
+            let next = upload.answered(link, text).unwrap_or(Next::Wait);
+            self.upload_over(next, queue);
+        }
+    }
+
+    /// If the first upload is over, the next one begins.
+    fn upload_over(&self, next: Next, queue: &mut Queue) -> Next {
+        if next == Next::Over {
+            queue.uploads.pop_front();
+            self.shared
+                .upload_stop
+                .set_in_progress(!queue.uploads.is_empty());
+        }
+        next
+    }
+
+    /// Shares these files, one after the other.
+    fn share(
+        &self,
+        argument: &str,
+        open: fn(&Path) -> io::Result<FileToShare>,
+        dialogues: &Dialogues,
+        ask: &dyn Fn() -> String,
+        uploads: &mut VecDeque<Upload>,
+    ) -> Outcome {
+        let link = &dialogues.link;
+        let asked = match argument {
+            "" => dialogues.asked(ask),
+            _ => argument.to_owned(),
+        };
+        let (to, paths) = paths::parse(&asked);
+        if paths.is_empty() {
+            self.shared.show("No file named, nothing done.");
+        } else if dialogues.is_alone()? {
+            self.shared.show("Nobody else is online: not shared.");
+            return Ok(());
+        }
+        if !to.is_empty() && link.server == Dialect::Python {
+            self.shared
+                .show("A Python server passes files on to everybody: nothing done.");
+            return Ok(());
+        }
+        for path in paths {
+            let file = match open(&path) {
+                Ok(file) => file,
+                Err(error) => {
+                    let path = path.display();
+                    self.shared.show(&format!("Cannot share {path}: {error}."));
+                    continue;
+                }
+            };
+            if link.server == Dialect::Python {
+                dialogues.share_file(&file)?;
+                continue;
+            }
+            if uploads.is_empty() {
+                self.shared.upload_stop.set_in_progress(true);
+            }
+            uploads.push_back(Upload::new(file, &to, link));
+        }
+        Ok(())
+    }
+
+    /// Answers the offer of a file.
+    fn answer_offer(&self, name: &str, wants: Answer, link: &Link) -> Outcome {
+        let answer = self.shared.offers.lock().answer(name, wants);
+        match answer {
+            Ok(word) => link.send(&[&word])?,
+            Err(titles) if titles.is_empty() => self.shared.show("No file is on offer."),
+            Err(titles) => {
+                let titles = titles.join(", ");
+                self.shared
+                    .show(&format!("Which file? On offer: {titles}."));
+            }
+        }
+        Ok(())
     }
 
     /// Takes a typed text into the queue.
     fn take(&self, text: &str, queue: &mut Queue) {
         let shared = &self.shared;
+        queue.is_prompted = false;
         match queue.asked.take() {
             None => {}
             Some(Asked::For(action)) => {
@@ -236,6 +426,20 @@ impl Sending {
             // These need no connection.
             Typed::Show(notice) => shared.show(&notice),
             Typed::Do(Action::Help, command) => shared.help(&command),
+            Typed::Do(Action::Stop, which) => {
+                let is_stopped = match which.as_str() {
+                    "" => self.stop(),
+                    "up" => self.stop_sending(),
+                    "down" => {
+                        self.stop_arriving();
+                        self.shared.offers.lock().is_arriving()
+                    }
+                    _ => false,
+                };
+                if !is_stopped {
+                    shared.show("There is nothing to stop: /stop, /stop up or /stop down.");
+                }
+            }
             Typed::Do(Action::Ignore, name) => {
                 let notice = shared.known.names.lock().ignore(&name);
                 shared.show(&notice);
@@ -266,28 +470,37 @@ impl Sending {
         loop {
             let dialogues = self.state.lock().dialogues.clone();
             let is_interactive = self.shared.screen.is_interactive();
-            match (&dialogues, queue.tasks.front()) {
+            if let Some(dialogues) = &dialogues {
+                self.stop_where_asked(&dialogues.link);
+            }
+            match (&dialogues, queue.tasks.pop_front()) {
                 (Some(dialogues), Some(task)) if !self.shared.known.is_waiting() => {
+                    let answer = &queue.answer;
                     let ask = || {
-                        let mut answer = queue.answer.borrow_mut();
+                        let mut answer = answer.borrow_mut();
                         answer.get_or_insert_with(|| self.next_line(lines)).clone()
                     };
-                    if !self.do_task(task, dialogues, &ask) {
+                    if !self.do_task(&task, dialogues, &ask, &mut queue.uploads) {
+                        queue.tasks.push_front(task);
                         return ControlFlow::Continue(());
                     }
                     queue.answer.take();
-                    queue.tasks.pop_front();
                 }
-                _ if !queue.is_at_end => return ControlFlow::Continue(()),
-                // A script wants to have said everything. A person wants to be gone now.
-                (None, Some(_)) if !is_interactive => return ControlFlow::Continue(()),
+                (dialogues, task)
+                    if !queue.is_at_end
+                        || !is_interactive && self.has_more(dialogues.is_none(), &task, queue) =>
+                {
+                    task.into_iter()
+                        .for_each(|task| queue.tasks.push_front(task));
+                    return ControlFlow::Continue(());
+                }
                 (dialogues, task) => {
                     let why = match dialogues {
                         Some(_) => "you wait for approval",
                         None => "there is no connection",
                     };
                     if task.is_some() {
-                        let n = queue.tasks.len();
+                        let n = queue.tasks.len() + 1;
                         let lines = match n {
                             1 => "line".to_owned(),
                             n => format!("{n} lines"),
@@ -296,11 +509,32 @@ impl Sending {
                             format!("Not sent, since {why}: the last {lines} that you typed.");
                         self.shared.show(&notice);
                     }
+                    for upload in &queue.uploads {
+                        let name = upload.name();
+                        self.shared
+                            .show(&format!("The file {name} was not shared: you left before."));
+                    }
                     let _guard = self.in_dialogue.lock();
                     self.begin_to_leave().leave(StepTimeout::Goodbye);
                     return ControlFlow::Break(());
                 }
             }
+        }
+    }
+
+    /// Whether a script has more to do: to say something, to share a file, or to receive one.
+    fn has_more(&self, is_disconnected: bool, task: &Option<Task>, queue: &Queue) -> bool {
+        // A script wants to have said everything. A person wants to be gone now.
+        let has_lines = is_disconnected && task.is_some();
+        has_lines || !queue.uploads.is_empty() || self.shared.offers.lock().has_wanted()
+    }
+
+    /// Stops the file that is arriving, if the user wants that.
+    fn stop_where_asked(&self, link: &Link) {
+        if std::mem::take(&mut self.state.lock().stops_arriving) {
+            let word = self.shared.offers.lock().stop_arriving();
+            // If it fails, the connection is lost, and the file with it.
+            let _ = word.map(|word| link.send(&[&word]));
         }
     }
 
@@ -319,14 +553,34 @@ impl Sending {
     }
 
     /// Does a task. Returns whether it is done. If the connection breaks meanwhile, the task stays the first one, for the next connection.
-    fn do_task(&self, task: &Task, dialogues: &Dialogues, ask: &dyn Fn() -> String) -> bool {
+    fn do_task(
+        &self,
+        task: &Task,
+        dialogues: &Dialogues,
+        ask: &dyn Fn() -> String,
+        uploads: &mut VecDeque<Upload>,
+    ) -> bool {
         let _guard = self.in_dialogue.lock();
-        let notice = match dialogues.hold(task, ask) {
+        let link = &dialogues.link;
+        let outcome = match task {
+            Task::Do(Action::File, argument) => {
+                self.share(argument, FileToShare::open, dialogues, ask, uploads)
+            }
+            Task::Do(Action::Pack, argument) => {
+                self.share(argument, FileToShare::pack, dialogues, ask, uploads)
+            }
+            Task::Do(Action::Accept, name) => self.answer_offer(name, Answer::Accept, link),
+            Task::Do(Action::Decline, name) => self.answer_offer(name, Answer::Decline, link),
+            task => dialogues.hold(task, ask),
+        };
+        let notice = match outcome {
             Ok(()) => return true,
             Err(DialogueError::NoAnswer) => {
                 "No answer came; what you typed may have had no effect."
             }
-            Err(DialogueError::Disconnected) if matches!(task, Task::Do(Action::File, _)) => {
+            Err(DialogueError::Disconnected)
+                if matches!(task, Task::Do(Action::File | Action::Pack, _)) =>
+            {
                 "The connection broke while the file was sent: share it again when it is back."
             }
             Err(DialogueError::Disconnected) => return false,

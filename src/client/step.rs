@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use crate::wire::command::{ACCEPTED, CLOSING, Dialect, KICKED, RECEIVE_FILE, after};
+use crate::wire::command::{ACCEPTED, Dialect, KICKED, RECEIVE_FILE, RESULT, after};
 
 /// What the receiving thread must know of the open dialogue.
 #[derive(Default)]
@@ -26,7 +26,7 @@ pub enum Expected {
     Words(Vec<&'static str>),
     /// This word, or a result in its place.
     WordOrResult(&'static str),
-    /// A result in words. A text that begins with this one is certainly a result.
+    /// A result in words. A fernchat server marks it; a Python server's text that begins with this one is certainly a result.
     Result(String),
     /// A set of names.
     Set,
@@ -39,19 +39,19 @@ impl Expected {
             return matches!(self, Expected::Set);
         };
         let is_word = |words: &[&str]| words.iter().any(|word| after(word, text).is_some());
-        let is_event = || match server {
-            Dialect::Fernchat => is_word(&[RECEIVE_FILE, KICKED, CLOSING]),
+        let is_result = |beginning: &str| match server {
+            Dialect::Fernchat => is_word(&[RESULT]),
             Dialect::Python => {
                 let is_length = text.bytes().all(|byte| byte.is_ascii_digit());
-                is_word(&[RECEIVE_FILE, KICKED, ACCEPTED]) || is_line(text) || is_length
+                let is_event =
+                    is_word(&[RECEIVE_FILE, KICKED, ACCEPTED]) || is_line(text) || is_length;
+                (!beginning.is_empty() && text.starts_with(beginning)) || !is_event
             }
         };
         match self {
             Expected::Words(words) => is_word(words),
-            Expected::WordOrResult(word) => is_word(&[word]) || !is_event(),
-            Expected::Result(beginning) => {
-                (!beginning.is_empty() && text.starts_with(beginning)) || !is_event()
-            }
+            Expected::WordOrResult(word) => is_word(&[word]) || is_result(""),
+            Expected::Result(beginning) => is_result(beginning),
             // No set is UTF-8: its first byte is not.
             Expected::Set => false,
         }
@@ -75,6 +75,23 @@ mod tests {
     use crate::wire::command::PROCEED;
 
     #[test]
+    fn of_a_fernchat_server_only_a_marked_text_is_a_result() {
+        let upload = Expected::Result("notes.txt".into());
+        for (expected, text, is_step) in [
+            (&upload, "/result notes.txt: on its way", true),
+            (&upload, "notes.txt is on its way", false),
+            (&upload, "1400", false),
+            (&upload, "/results", false),
+            (&Expected::WordOrResult(PROCEED), "/proceed", true),
+            (&Expected::WordOrResult(PROCEED), "/result bob: no", true),
+            (&Expected::WordOrResult(PROCEED), "only the admin", false),
+        ] {
+            let is = expected.is(text.as_bytes(), Dialect::Fernchat);
+            assert_eq!(is, is_step, "{expected:?} {text}");
+        }
+    }
+
+    #[test]
     fn a_python_server_s_events_are_no_steps() {
         let result = Expected::Result(String::new());
         let upload = Expected::Result("notes: old.txt".into());
@@ -96,7 +113,6 @@ mod tests {
                 "{expected:?} {text}"
             );
         }
-        assert!(result.is(b"Note: this server says it with a colon", Dialect::Fernchat));
         assert!(Expected::Set.is(b"\x80\x04\x8f.", Dialect::Python));
     }
 }

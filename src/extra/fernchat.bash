@@ -3,13 +3,13 @@
 _fernchat() {
   local word=${COMP_WORDS[COMP_CWORD]} before=${COMP_WORDS[COMP_CWORD - 1]} words=
   local terminal='--history --log --color --time --no-time --bell --help'
-  local client='--name --group --downloads --max-receive --identity --no-reconnect --secret-file --room-key-file'
+  local client='--name --group --downloads --max-receive --accept --identity --no-reconnect --secret-file --room-key-file'
   COMPREPLY=()
   case $before in
     --downloads | --spool) compopt -o filenames && mapfile -t COMPREPLY < <(compgen -d -- "$word") && return ;;
     --history | --log | --identity | --state | --key-file | --secret-file | --room-key-file) compopt -o default && return ;;
     --color) words='auto always never' ;;
-    --max-clients | --memory | --max-file | --python-file-limit | --max-receive | --backlog | --pause | --name | --group) return ;;
+    --max-clients | --memory | --max-file | --python-file-limit | --max-receive | --accept | --backlog | --pause | --name | --group) return ;;
     *)
       case $COMP_CWORD:${COMP_WORDS[1]} in
         1:*) words='server client find relay relay-client window keygen token --help --version' ;;

@@ -13,7 +13,7 @@ local -a terminal=(
 
 local -a client=(
   '--name[the user name]:name:' '--group[the group]:group:' '--downloads[where received files go]:folder:_files -/'
-  '--max-receive[the largest file that is kept]:size:' '--identity[the key pair that proves your name]:file:_files'
+  '--max-receive[the largest file that is kept]:size:' '--accept[ask about longer files]:size:(all none)' '--identity[the key pair that proves your name]:file:_files'
   '--no-reconnect[end when the connection breaks]' '--secret-file[the secret of a closed server]:file:_files'
   '--room-key-file[a key that the server lacks]:file:_files'
 )

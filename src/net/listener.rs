@@ -416,6 +416,7 @@ mod tests {
     use std::io::{Read, Write};
 
     use super::*;
+    use crate::net::outbox::Job;
 
     /// A service that says every byte again, and panics where it is told to. At every tick it tells the test, and panics.
     struct Parrot(Listener, crossbeam_channel::Sender<()>);
@@ -456,7 +457,7 @@ mod tests {
                     b"r" => panic!("the reader, as it was told"),
                     b"w" => connection
                         .outbox()
-                        .push_job(Box::new(|_| panic!("the writer, as it was told"))),
+                        .push_job(Job(Box::new(|_| panic!("the writer, as it was told")))),
                     _ => connection.outbox().push(byte.as_slice().into()),
                 }
             }

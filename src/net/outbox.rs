@@ -55,14 +55,16 @@ const ITEM_COST: usize = 64;
 pub(crate) enum Item {
     /// Bytes, often shared with the outboxes of others, and a number: see [`Outbox::written_number`].
     Bytes(Bytes, u64),
-    /// Something too long to lie in memory: it writes itself when its turn comes. Dropped unused if the client is gone by then.
+    /// Something too long to lie in memory: it writes itself when its turn comes. Dropped if the client is gone by then.
     Job(Job),
     /// The last item.
     End,
 }
 
-/// See [`Item::Job`].
-pub(crate) type Job = Box<dyn FnOnce(&mut dyn Write) -> io::Result<()> + Send>;
+/// Something that writes itself, or a part of itself. What it returns is the rest: its turn comes after what is queued by then.
+pub(crate) struct Job(pub Box<Writes>);
+
+type Writes = dyn FnOnce(&mut dyn Write) -> io::Result<Option<Job>> + Send;
 
 /// How items are written.
 #[derive(Clone, Copy, Debug)]
@@ -175,16 +177,20 @@ impl Outbox {
 
     /// Gives an item to the writer, which starts with the first one.
     pub(super) fn give_to_writer(self: &Arc<Self>, item: Item) {
-        self.n_with_writer.fetch_add(1, Ordering::Relaxed);
-        self.account().hold(ITEM_COST);
-        if let Item::Bytes(bytes, _) = &item {
-            bytes.count_in(&self.account().memory);
-        }
         let items = self.items.get_or_init(|| {
             let (items, receiver) = unbounded();
             self.start_writer(receiver);
             items
         });
+        if let Item::Bytes(bytes, _) = &item {
+            bytes.count_in(&self.account().memory);
+        }
+        self.queue_for_writer(items, item);
+    }
+
+    fn queue_for_writer(&self, items: &Sender<Item>, item: Item) {
+        self.n_with_writer.fetch_add(1, Ordering::Relaxed);
+        self.account().hold(ITEM_COST);
         // Without a writer the connection is ending.
         let _ = items.send(item);
     }
@@ -230,9 +236,13 @@ impl Outbox {
                     Item::Bytes(bytes, number) => batch.add(&bytes, number),
                     Item::Job(job) => {
                         self.write_batch(&mut batch)?;
-                        job(&mut Stream(self))?;
+                        let rest = (job.0)(&mut Stream(self))?;
                         // The job may have pushed: with the body written, the turn lets go what was parked.
                         self.flush();
+                        if let (Some(rest), Some(items)) = (rest, self.items.get()) {
+                            self.queue_for_writer(items, Item::Job(rest));
+                        }
+                        break;
                     }
                     Item::End => return self.write_batch(&mut batch),
                 }
@@ -405,6 +415,11 @@ pub(crate) mod tests {
         }
     }
 
+    /// A job that writes itself at once.
+    fn job(write: impl FnOnce(&mut dyn Write) -> io::Result<()> + Send + 'static) -> Job {
+        Job(Box::new(move |stream| write(stream).map(|()| None)))
+    }
+
     /// An outbox whose writer is a test.
     pub(crate) fn with_channel(
         fanout: Arc<Fanout>,
@@ -496,7 +511,7 @@ pub(crate) mod tests {
         fn is_sent_job(&self, text: &str) {
             let text = text.to_owned();
             self.outbox
-                .push_job(Box::new(move |stream| stream.write_all(text.as_bytes())));
+                .push_job(job(move |stream| stream.write_all(text.as_bytes())));
         }
 
         /// What went at once in the round that is made now, each write apart.
@@ -576,7 +591,7 @@ pub(crate) mod tests {
             outbox.end(Departure::Left, Duration::from_secs(30));
             outbox.push(b"late".as_slice().into());
             outbox.flush_in_test();
-            outbox.push_job(Box::new(|_| panic!("a job after the end")));
+            outbox.push_job(job(|_| panic!("a job after the end")));
             outbox.flush_in_test();
             outbox.join_writer();
             let written = [texts(&fake.at_once), texts(&fake.by_writer)].concat();
@@ -594,6 +609,27 @@ pub(crate) mod tests {
         client.is_sent("after");
         assert_eq!(client.takes(), ["before "]);
         assert_eq!(client.gets_from_the_writer(), ["job ", "another ", "after"]);
+    }
+
+    #[test]
+    fn what_is_pushed_goes_between_the_pieces_of_a_job() {
+        fn in_pieces(n: usize) -> Job {
+            Job(Box::new(move |stream| {
+                stream.write_all(format!("piece {n} ").as_bytes())?;
+                Ok((n < 3).then(|| in_pieces(n + 1)))
+            }))
+        }
+        let client = Client::with_space(1000);
+        client.outbox.push_job(in_pieces(1));
+        client.is_sent("one ");
+        assert!(client.takes().is_empty());
+        assert_eq!(client.gets_from_the_writer(), ["piece 1 ", "one "]);
+        client.is_sent("two ");
+        client.takes();
+        assert_eq!(client.gets_from_the_writer(), ["piece 2 ", "two "]);
+        assert_eq!(client.gets_from_the_writer(), ["piece 3 "]);
+        client.is_sent("three ");
+        assert_eq!(client.takes(), ["three "]);
     }
 
     #[test]
@@ -647,7 +683,7 @@ pub(crate) mod tests {
             client.is_sent_job("job is too long");
             client
                 .outbox
-                .push_job(Box::new(move |_| used.send(()).map_err(io::Error::other)));
+                .push_job(job(move |_| used.send(()).map_err(io::Error::other)));
             client.outbox.flush_in_test();
             let error = client.outbox.write_items(&client.items).unwrap_err();
             assert_eq!(error.kind(), io::ErrorKind::BrokenPipe);
@@ -695,7 +731,7 @@ pub(crate) mod tests {
         let client = Client::with_space(0);
         let start = Instant::now();
         let outbox = Arc::clone(&client.outbox);
-        client.outbox.push_job(Box::new(move |stream| {
+        client.outbox.push_job(job(move |stream| {
             assert!(!outbox.flow.is_too_slow(start));
             stream.write_all(&bytes(PROGRESS as usize))?;
             assert!(!outbox.flow.is_too_slow(start + PROGRESS_TIME));

@@ -52,10 +52,12 @@ pub struct BodySealer<R> {
 impl<R: Read> BodySealer<R> {
     /// Begins a body, stamped with the present time, for a source that is expected to give `plain_len` bytes.
     pub fn new(key: &Key, source: R, plain_len: u64) -> BodySealer<R> {
-        BodySealer::with_head(key, fresh_head(key), source, plain_len)
+        BodySealer::again(key, BodyHead::fresh(key), source, plain_len)
     }
 
-    fn with_head(key: &Key, head: [u8; HEAD_LEN], source: R, plain_len: u64) -> BodySealer<R> {
+    /// Begins a body with this head. The same head, source and key give the same body again.
+    pub fn again(key: &Key, head: BodyHead, source: R, plain_len: u64) -> BodySealer<R> {
+        let head = head.0;
         BodySealer {
             source,
             to_come: plain_len,
@@ -67,6 +69,11 @@ impl<R: Read> BodySealer<R> {
             n_given: 0,
             is_complete: false,
         }
+    }
+
+    /// Where the plain text comes from.
+    pub fn source(&self) -> &R {
+        &self.source
     }
 
     /// Why the body was spoiled, once it is read to its end; `None` if it is the file as announced.
@@ -136,6 +143,17 @@ impl<R: Read> BodySealer<R> {
             };
         }
         self.sealed.resize(end, 0);
+    }
+}
+
+/// What a body begins with: its time stamp, and the random bytes that make it differ from each other body.
+#[derive(Clone, Copy)]
+pub struct BodyHead([u8; HEAD_LEN]);
+
+impl BodyHead {
+    /// A new one, with the present time.
+    pub fn fresh(key: &Key) -> BodyHead {
+        BodyHead(fresh_head(key))
     }
 }
 
@@ -423,7 +441,7 @@ mod tests {
         head[1..9].copy_from_slice(&HELLO_SECS.to_be_bytes());
         (0..16).for_each(|at| head[9 + at] = at as u8);
         let mut body = String::new();
-        BodySealer::with_head(&key(), head, &b"hello"[..], 5)
+        BodySealer::again(&key(), BodyHead(head), &b"hello"[..], 5)
             .read_to_string(&mut body)
             .unwrap();
         assert_eq!(body, HELLO);
@@ -505,7 +523,8 @@ mod tests {
         let head = fresh_head(&key);
         for plain_len in [0, 40, PIECE_LEN + 1] {
             let plain = plain_of(plain_len);
-            let sealer = || BodySealer::with_head(&key, head, plain.as_slice(), plain_len as u64);
+            let sealer =
+                || BodySealer::again(&key, BodyHead(head), plain.as_slice(), plain_len as u64);
             let mut whole = Vec::new();
             sealer().read_to_end(&mut whole).unwrap();
             for len in CUTS {
@@ -694,7 +713,7 @@ mod tests {
         let mut head = fresh_head(&key());
         head[0] = 0x81;
         let mut body = Vec::new();
-        BodySealer::with_head(&key(), head, &b"hello"[..], 5)
+        BodySealer::again(&key(), BodyHead(head), &b"hello"[..], 5)
             .read_to_end(&mut body)
             .unwrap();
         assert_eq!(open(&key(), [body.as_slice()]), Err(SealError::NotOpened));

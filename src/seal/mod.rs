@@ -32,7 +32,7 @@ mod token;
 use thiserror::Error;
 
 pub use anatomy::{Anatomy, hex};
-pub use body::{BodyCheck, BodyFault, BodyOpener, BodySealer};
+pub use body::{BodyCheck, BodyFault, BodyHead, BodyOpener, BodySealer};
 pub use identity::{Identity, PublicKey};
 pub use key::Key;
 pub use key_file::KeyFileError;

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 
+use super::deliveries::Deliveries;
 use super::frame::{Frame, farewell, sealed_frame};
 use super::refusal::Refusal;
 use super::turn::{Event, Line, MAX_PARKED, Outgoing, Turn};
@@ -20,7 +21,6 @@ use crate::net::fairness::Source;
 use crate::net::outbox::Outbox;
 use crate::seal::{Key, PublicKey};
 use crate::wire::command::{self, CLOSING, Dialect, NO_BODY, WAIT_DISCONNECT};
-use crate::wire::frame::BODY_STEP;
 use crate::wire::joining::Introduction;
 use crate::wire::name::UserName;
 
@@ -51,9 +51,10 @@ pub(crate) struct Client {
     pub user_key: Option<PublicKey>,
     /// The key of the server's run.
     pub key: Arc<Key>,
+    /// What waits for a Python client. Nothing waits for a fernchat client.
     turn: Mutex<Turn>,
-    /// What the client is told at the next tick of the clock.
-    pub notices: Mutex<Vec<String>>,
+    /// The files on their way to a fernchat client.
+    pub deliveries: Mutex<Deliveries>,
     /// What goes out to the client, behind the turn.
     pub outbox: Arc<Outbox>,
     /// It changes under the group's lock only.
@@ -81,19 +82,10 @@ impl Client {
             user_key,
             key: Arc::clone(key),
             turn: Mutex::default(),
-            notices: Mutex::default(),
+            deliveries: Mutex::default(),
             outbox: Arc::clone(outbox),
             is_member: AtomicBool::new(false),
         })
-    }
-
-    /// How much of a file is in memory at once on its way from the client or to it, in bytes. It is less if there are many clients. But a
-    /// Python client wants a short file in one piece.
-    pub(crate) fn file_step(&self) -> usize {
-        match self.dialect {
-            Dialect::Python => BODY_STEP,
-            Dialect::Fernchat => self.outbox.account().memory.share(2 * BODY_STEP) / 2,
-        }
     }
 
     /// Whether the client numbers its messages. Then each of them is confirmed, and not echoed.
@@ -124,6 +116,9 @@ impl Client {
 
     /// Sends a line when its turn comes.
     pub(crate) fn send_line(&self, line: Line) {
+        if self.dialect == Dialect::Fernchat {
+            return self.push_line(line);
+        }
         let mut turn = self.turn.lock();
         let before = turn.entries_cost();
         if line.number == 0 {
@@ -156,8 +151,12 @@ impl Client {
 
     /// Disconnects the client when its turn comes. These frames are the last that it gets.
     pub(crate) fn end(self: &Arc<Client>, frames: Vec<Frame>, reason: &str) {
-        self.outbox.expect(Awaited::Finish, KICK_TIME);
         let reason = Departure::Ended(reason.to_owned());
+        if self.dialect == Dialect::Fernchat {
+            frames.iter().for_each(|frame| self.reply(frame));
+            return self.outbox.end(reason, END_TIME);
+        }
+        self.outbox.expect(Awaited::Finish, KICK_TIME);
         self.with_turn(|turn| turn.event(Event::End(frames, reason)));
     }
 
@@ -210,8 +209,16 @@ impl Client {
         self.count_parked(&mut turn, before);
         drop(turn);
         drop(called_off);
-        let notices = std::mem::take(&mut *self.notices.lock());
-        notices.into_iter().for_each(|text| self.tell(text));
+        self.withdraw_late();
+    }
+
+    /// Up to this many lines, from before what comes next, were not kept.
+    pub(crate) fn tell_lost(self: &Arc<Client>, n: u64) {
+        match self.dialect {
+            Dialect::Python => self.with_turn(|turn| turn.lost(n)),
+            Dialect::Fernchat if n > 0 => self.tell(lost(n)),
+            Dialect::Fernchat => {}
+        }
     }
 
     /// Tells the turn what happens, and sends what it lets go. Two short frames are sealed here, under the turn's lock, because only the
@@ -225,8 +232,7 @@ impl Client {
                 Outgoing::Frame(frame) => self.reply(&frame),
                 Outgoing::Line(line) => self.push_line(line),
                 Outgoing::Lost(n) => {
-                    let text = format!("Up to {n} earlier lines were not kept.");
-                    self.reply(&sealed_frame(&self.key, command::notice(text)));
+                    self.reply(&sealed_frame(&self.key, command::notice(lost(n))));
                 }
                 Outgoing::Body(download) => self.outbox.push_job(download.job(Arc::clone(self))),
                 Outgoing::NoBody => self.reply(&sealed_frame(&self.key, NO_BODY)),
@@ -245,6 +251,11 @@ impl fmt::Display for Client {
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
         write!(f, "client {} {}", self.id, self.name)
     }
+}
+
+/// The notice of lines that were not kept.
+fn lost(n: u64) -> String {
+    format!("Up to {n} earlier lines were not kept.")
 }
 
 /// A fernchat client introduces itself, a Python client does not.

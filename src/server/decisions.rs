@@ -35,7 +35,7 @@ impl<R: Read> Session<'_, R> {
         if is_online {
             self.spread(JOINED, name);
         }
-        self.reply(format!("{name} is now a member of the group."));
+        self.reply_result(format!("{name} is now a member of the group."));
         Ok(())
     }
 
@@ -43,7 +43,7 @@ impl<R: Read> Session<'_, R> {
         let waiting = self.group.lock().deny(&self.client, name)?;
         info!("{}: denied {name}", self.who());
         self.turn_away(waiting, "The admin denied your request to join.");
-        self.reply(format!("The request of {name} is denied."));
+        self.reply_result(format!("The request of {name} is denied."));
         Ok(())
     }
 
@@ -62,7 +62,7 @@ impl<R: Read> Session<'_, R> {
         self.group.lock().hand_over(&self.client, &name, &notice)?;
         info!("{}: handed the group over to {name}", self.who());
         self.spread(IS_ADMIN, &name);
-        self.reply(format!("{name} is now the admin of the group."));
+        self.reply_result(format!("{name} is now the admin of the group."));
         Ok(())
     }
 
@@ -71,13 +71,14 @@ impl<R: Read> Session<'_, R> {
         let kicked = self.group.lock().kick(&self.client, &name)?;
         info!("{}: kicked {name}", self.who());
         self.spread(REMOVED, &name);
-        self.throw_out(kicked);
-        self.reply(format!("{name} is not a member of the group any more."));
+        self.throw_out(&name, kicked);
+        self.reply_result(format!("{name} is not a member of the group any more."));
         Ok(())
     }
 
     /// Disconnects a client that is no member any more.
-    fn throw_out(&self, kicked: Option<Arc<Client>>) {
+    fn throw_out(&self, name: &str, kicked: Option<Arc<Client>>) {
+        self.shared.shares.end_of(&self.group_name, name);
         if let Some(client) = kicked {
             client.end(vec![self.frame(KICKED)], "kicked");
         }
@@ -95,13 +96,13 @@ impl<R: Read> Session<'_, R> {
         match banned {
             Banned::Member(client) => {
                 self.spread(REMOVED, name.as_str());
-                self.throw_out(client);
+                self.throw_out(name.as_str(), client);
             }
             Banned::Other(client) => {
                 self.turn_away(client, "The admin of the group has banned you.")
             }
         }
-        self.reply(format!("{name} is banned; /unban {name} ends that."));
+        self.reply_result(format!("{name} is banned; /unban {name} ends that."));
         Ok(())
     }
 
@@ -110,7 +111,7 @@ impl<R: Read> Session<'_, R> {
         let name = UserName::parse(&answer).map_err(Refusal::from)?;
         self.group.lock().unban(&self.client, &name)?;
         info!("{}: unbanned {name}", self.who());
-        self.reply(format!("{name} may ask to join again."));
+        self.reply_result(format!("{name} may ask to join again."));
         Ok(())
     }
 

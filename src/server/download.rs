@@ -1,147 +1,197 @@
-//! Downloads: a stored file on its way to one member.
+//! Downloads: a stored file on its way to one member, and what its uploader hears of it.
 //!
-//! After an upload, the file is offered to every other member online. An offer waits in the member's [turn](super::turn) until the member
-//! asks for the body. Then the member's writer thread reads the body from the spool, piece by piece, so its size costs no memory.
+//! A Python client is offered a whole file in its [turn](super::turn), and then the client's writer thread reads the body from the spool, piece
+//! by piece, so its size costs no memory. What a fernchat client gets is in [`super::deliveries`].
 //!
-//! If a download comes to nothing, its uploader is told at the next tick of the clock: a download may be dropped under any lock.
+//! The uploader is told at the next tick of the clock what became of a download: it may come to its end under any lock.
 //! Invariant: a download reaches its member, or the uploader is told that it did not.
 
 use std::io::{self, Write};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak};
 
-use log::{error, info};
+use log::error;
 use parking_lot::Mutex;
 
-use super::Shared;
 use super::client::Client;
 use super::frame::{Frame, sealed_frame};
 use super::group::Group;
-use super::refusal::Refusal;
 use super::spool::{Body, SpoolError};
-use super::turn::{Offer, Turn};
+use super::turn::{ANSWER_TICKS, Turn};
 use crate::net::outbox::Job;
-use crate::seal::token_len;
-use crate::wire::command::{Dialect, NO_BODY, RECEIVE_FILE, notice, with};
-use crate::wire::frame::write_body;
-use crate::wire::name::FileName;
-use crate::wire::size;
+use crate::wire::command::NO_BODY;
+use crate::wire::frame::{BODY_STEP, write_body};
+use crate::wire::name::{FileName, UserName};
 
 /// What stands in a body in place of what the spool cannot read. Any letter of base64 would do: the body's HMAC fails.
 const FILLER: u8 = b'A';
 
-/// A stored file on its way to one member. If it is dropped before it is delivered, its uploader is told.
+/// A stored file on its way to one member. If it is dropped before it comes to an end, its uploader is told that it did not arrive.
 pub(crate) struct Download {
+    /// How a fernchat client calls it.
+    pub id: Arc<str>,
     pub file: FileName,
-    body: Arc<Body>,
-    /// The frame with the length of the body.
-    length: Frame,
-    /// Weak, because a client holds the offers to it: two clients that offer each other files would keep both for ever.
-    uploader: Weak<Client>,
-    /// What the uploader is told at the end. `None`: nothing, the file is delivered.
-    failure: Option<String>,
+    pub body: Arc<Body>,
+    /// The frame that offers it to a fernchat client, or tells a Python client the length of the body.
+    pub offer: Frame,
+    /// Who gets it.
+    pub to: UserName,
+    /// Who hears of it. `None`: nobody.
+    pub uploader: Option<Uploader>,
+    pub is_over: AtomicBool,
 }
 
-/// Offers a stored file to every other member online. Returns the result in words, which begin with the file's name.
-pub(crate) fn offer_to_others(
-    shared: &Shared,
-    group: &Mutex<Group>,
-    uploader: &Arc<Client>,
-    file: &FileName,
-    body: Body,
-) -> Result<String, Refusal> {
-    let name = &uploader.name;
-    // The token is base64, 4 characters for 3 bytes. What else is in it is too short to matter here.
-    let file_size = size::in_words(body.token_len() / 4 * 3);
-    let seal = |text: String| sealed_frame(&shared.key, text);
-    let ask_python = seal(RECEIVE_FILE.to_owned());
-    let ask_fernchat = seal(with(RECEIVE_FILE, name.as_str()));
-    let file_name = seal(file.to_string());
-    let length = seal(body.token_len().to_string());
-    let too_large = seal(notice(format!(
-        "{name} shared {file} ({file_size}), too large for this program."
-    )));
-    let limit = shared.settings.python_file_limit;
-    let is_for_python = limit.is_none_or(|limit| body.token_len() <= token_len(limit));
-    let body = Arc::new(body);
+/// Whom the news of a file are for.
+#[derive(Clone)]
+pub(crate) struct Uploader {
+    pub name: UserName,
+    /// Weak, because a member holds the offers to it: two members that offer each other files would keep both for ever.
+    pub group: Weak<Mutex<Group>>,
+    pub news: Arc<Mutex<Vec<News>>>,
+    /// A Python user hears of failures only.
+    pub hears_all: bool,
+}
 
-    let (mut n_offered, mut n_told) = (0, 0);
-    let group = group.lock();
-    uploader.check_member()?;
-    for client in group.others(uploader) {
-        let ask = match client.dialect {
-            Dialect::Fernchat => &ask_fernchat,
-            Dialect::Python if is_for_python => &ask_python,
-            Dialect::Python => {
-                client.send_notice(too_large.clone());
-                n_told += 1;
-                continue;
-            }
-        };
-        let download = Box::new(Download {
-            file: file.clone(),
-            body: Arc::clone(&body),
-            length: length.clone(),
-            uploader: Arc::downgrade(uploader),
-            failure: Some(format!("{file} did not reach {}.", client.name)),
-        });
-        let (ask, name) = (ask.clone(), file_name.clone());
-        let offer = Offer {
-            ask,
-            name,
-            download,
-        };
-        let is_offered = client.with_turn(|turn| turn.offer(offer));
-        n_offered += usize::from(is_offered);
-    }
-    drop(group);
-    info!("{name} shares {file_size} with {n_offered} members");
-    let members = if n_offered == 1 { "member" } else { "members" };
-    let told = match n_told {
-        0 => String::new(),
-        n => format!("; {n} more cannot receive a file of this size and were told"),
-    };
-    Ok(format!(
-        "{file} is on its way to {n_offered} {members}{told}."
-    ))
+/// What became of a download.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Outcome {
+    /// The member has stored it.
+    Has,
+    /// The member does not want it.
+    Declined,
+    /// The member is gone.
+    Gone,
+    /// The upload has failed. The uploader knows.
+    NotSent,
+    /// It failed, for this reason.
+    Failed(String),
+}
+
+/// An outcome, on its way to the uploader.
+pub(crate) struct News {
+    uploader: Uploader,
+    file: FileName,
+    outcome: Outcome,
+    /// The members of whom this is so.
+    members: Vec<UserName>,
+    /// How many ticks it has waited for the uploader to be online.
+    n_ticks: u64,
 }
 
 impl Download {
-    /// The job that writes the body, in the writer thread of the member.
-    pub(crate) fn job(mut self: Box<Self>, member: Arc<Client>) -> Job {
-        Box::new(move |stream| {
-            self.failure = self.write(&member, stream)?.map(|error| {
-                error!("{} did not reach {member}: {error}", self.file);
-                member.tell(format!("{} did not arrive: {error}.", self.file));
-                format!("{} did not reach {}: {error}.", self.file, member.name)
-            });
+    /// The download has come to its end. The first one counts.
+    pub(crate) fn ends(&self, outcome: Outcome) {
+        if self.is_over.swap(true, Ordering::Relaxed) {
+            return;
+        }
+        let is_news = |uploader: &&Uploader| match outcome {
+            Outcome::NotSent => false,
+            Outcome::Has => uploader.hears_all,
+            _ => true,
+        };
+        let Some(uploader) = self.uploader.as_ref().filter(is_news) else {
+            return;
+        };
+        let mut news = uploader.news.lock();
+        let is_same = |one: &&mut News| {
+            (&one.uploader.name, &one.file, &one.outcome) == (&uploader.name, &self.file, &outcome)
+                && one.uploader.group.ptr_eq(&uploader.group)
+        };
+        match news.iter_mut().find(is_same) {
+            Some(one) => one.members.push(self.to.clone()),
+            None => news.push(News {
+                uploader: uploader.clone(),
+                file: self.file.clone(),
+                outcome,
+                members: vec![self.to.clone()],
+                n_ticks: 0,
+            }),
+        }
+    }
+
+    /// Whether it has come to its end.
+    pub(crate) fn is_over(&self) -> bool {
+        self.is_over.load(Ordering::Relaxed)
+    }
+
+    /// The job that writes the length and the whole body to a Python client, in its writer thread.
+    pub(crate) fn job(self: Box<Self>, member: Arc<Client>) -> Job {
+        Job(Box::new(move |stream| {
+            match self.write(&member, stream)? {
+                None => self.ends(Outcome::Has),
+                Some(error) => {
+                    error!("{} did not reach {member}: {error}", self.file);
+                    member.tell(format!("{} did not arrive: {error}.", self.file));
+                    self.ends(Outcome::Failed(error.to_string()));
+                }
+            }
             member.with_turn(Turn::body_out);
-            Ok(())
-        })
+            Ok(None)
+        }))
     }
 
     /// Writes the length and the body. An error is the connection's; if the spool fails, its error is returned.
     ///
     /// If the spool fails at the beginning, the delivery is called off. If it fails later, the rest is filled: both ends stay in sync.
     fn write(&self, member: &Client, stream: &mut dyn Write) -> io::Result<Option<SpoolError>> {
-        self.length.goes_to(member);
-        let (length, len) = (&self.length.bytes, self.body.token_len());
+        self.offer.goes_to(member);
+        let (length, len) = (&self.offer.bytes, self.body.token_len());
         let mut fault = None;
-        let (account, step) = (member.outbox.account(), member.file_step());
-        account.hold(step);
-        let n_written = write_body(stream, length, len, step, |offset, piece| {
+        let account = member.outbox.account();
+        account.hold(BODY_STEP);
+        let n_written = write_body(stream, length, len, BODY_STEP, |offset, piece| {
             self.body.read_at(piece, offset).unwrap_or_else(|error| {
                 fault.get_or_insert(error);
                 piece.fill(FILLER);
                 if offset == 0 { 0 } else { piece.len() }
             })
         })?;
-        account.release(step);
+        account.release(BODY_STEP);
         if n_written == 0 {
             let no_body = sealed_frame(&member.key, NO_BODY);
             no_body.goes_to(member);
             stream.write_all(&no_body.bytes)?;
         }
         Ok(fault)
+    }
+}
+
+impl Drop for Download {
+    fn drop(&mut self) {
+        self.ends(Outcome::Gone);
+    }
+}
+
+/// Tells the uploaders what there is to tell. If one is offline, it has ten minutes to come back. Called by the clock, without any lock.
+pub(crate) fn tell_news(all: &Mutex<Vec<News>>) {
+    let mut untold = std::mem::take(&mut *all.lock());
+    untold.retain_mut(|news| {
+        let Some(group) = news.uploader.group.upgrade() else {
+            return false;
+        };
+        let client = group.lock().client_of(&news.uploader.name);
+        news.n_ticks += 1;
+        match client {
+            Some(client) => client.tell(news.text()),
+            None => return news.n_ticks < ANSWER_TICKS,
+        }
+        false
+    });
+    all.lock().append(&mut untold);
+}
+
+impl News {
+    /// The news in words.
+    fn text(&self) -> String {
+        let names: Vec<&str> = self.members.iter().map(UserName::as_str).collect();
+        let (file, names) = (&self.file, names.join(", "));
+        match &self.outcome {
+            Outcome::Has if self.members.len() == 1 => format!("{names} has {file}."),
+            Outcome::Has => format!("{names} have {file}."),
+            Outcome::Declined => format!("{names} declined {file}."),
+            Outcome::Gone | Outcome::NotSent => format!("{file} did not reach {names}."),
+            Outcome::Failed(reason) => format!("{file} did not reach {names}: {reason}."),
+        }
     }
 }
 
@@ -158,24 +208,18 @@ impl Download {
         static BODY: LazyLock<Arc<Body>> = LazyLock::new(|| {
             let folder = tempfile::tempdir().unwrap();
             let (spool, key) = (Spool::new(folder.path()).unwrap(), Key::generate());
-            let upload = spool.begin(&key, source(1)).unwrap();
-            let upload = upload.write(key.seal(b"hello").as_bytes()).unwrap();
-            Arc::new(upload.finish().unwrap())
+            let token = key.seal(b"hello");
+            let upload = spool.begin(&key, source(1), token.len() as u64).unwrap();
+            upload.write(token.as_bytes()).unwrap().finish().unwrap()
         });
         Download {
+            id: "7".into(),
             file: FileName::from_peer(file),
             body: Arc::clone(&BODY),
-            length: Frame::plain(""),
-            uploader: Weak::new(),
-            failure: None,
-        }
-    }
-}
-
-impl Drop for Download {
-    fn drop(&mut self) {
-        if let Some(uploader) = self.uploader.upgrade() {
-            uploader.notices.lock().extend(self.failure.take());
+            offer: Frame::plain(""),
+            to: UserName::parse("bob").unwrap(),
+            uploader: None,
+            is_over: AtomicBool::new(false),
         }
     }
 }
@@ -199,14 +243,11 @@ mod tests {
         assert!(bob.wants_name() && bob.wants_body());
         let told = format!("PyChat: a.txt did not arrive: {CAUSE}");
         bob.hears(&["/receiveFile", "a.txt", "0", "alice: hi", &told]);
-        assert_eq!(
-            alice.notices(),
-            [format!("a.txt did not reach bob: {CAUSE}")]
-        );
+        alice.hears_news(&[&format!("a.txt did not reach bob: {CAUSE}")]);
     }
 
     #[test]
-    fn file_that_cannot_be_read_to_its_end_comes_as_long_as_it_was_announced_and_damaged() {
+    fn file_that_cannot_be_read_to_its_end_is_ended_early_for_a_fernchat_client() {
         let kit = Kit::new();
         let alice = kit.joins("alice");
         let fred = kit
@@ -217,22 +258,18 @@ mod tests {
         let len = body.token_len();
         body.cut(len - 10);
         alice.shares_body("a.txt", body);
-        assert!(fred.wants_name() && fred.wants_body());
-        let damaged = format!("<{len} bytes, damaged, or sealed with another key>");
-        let told = format!("PyChat: a.txt did not arrive: {CAUSE}");
+        let offer = format!("/receiveFile <id> {len}\na.txt\nalice");
+        fred.hears(&["/wait", "/accepted", &offer]);
+        fred.wants_file(0);
+        // What was there, and in place of the rest the byte that ends a body and the reason.
+        let cause = &CAUSE[..CAUSE.len() - 1];
         fred.hears(&[
-            "/wait",
-            "/accepted",
-            "/receiveFile alice",
-            "a.txt",
-            &len.to_string(),
-            &damaged,
-            &told,
+            "/sendFile <id> 0",
+            "<...>",
+            &format!("/stopFile <id> {cause}"),
+            "<...!>",
         ]);
-        assert_eq!(
-            alice.notices(),
-            [format!("a.txt did not reach fred: {CAUSE}")]
-        );
+        alice.hears_news(&[&format!("a.txt did not reach fred: {CAUSE}")]);
         assert!(kit.shared.spool.is_empty());
     }
 }

@@ -15,6 +15,7 @@ use super::announcer::Announcer;
 use super::backlog::Backlog;
 use super::bans::Bans;
 use super::client::Client;
+use super::download::Download;
 use super::frame::Frame;
 use super::joining::JoinFrames;
 use super::member::{Holder, Member, WhoIs};
@@ -394,6 +395,19 @@ impl Group {
     pub(crate) fn others(&self, than: &Client) -> impl Iterator<Item = &Arc<Client>> {
         let id = than.id;
         self.online().filter(move |client| client.id != id)
+    }
+
+    /// The client of the member of this name, if it is online.
+    pub(crate) fn client_of(&self, name: &UserName) -> Option<Arc<Client>> {
+        self.members.get(name)?.holder.client.clone()
+    }
+
+    /// Takes the deliveries whose members have been offline for too long. They are dropped without the lock.
+    pub(crate) fn drop_late_deliveries(&mut self) -> Vec<Arc<Download>> {
+        let members = self.members.values_mut();
+        members
+            .flat_map(|member| member.deliveries.tick())
+            .collect()
     }
 
     /// The clients of all members online.

@@ -79,6 +79,9 @@ impl<'a, R: Read> Inbox<'a, R> {
 
     /// The next piece of a body, of which `left` bytes are due.
     pub(crate) fn piece(&mut self, left: u64, piece: &mut [u8]) -> Result<Piece, Departure> {
+        if self.frames.n_held() == 0 {
+            self.outbox.flush();
+        }
         self.count_anew();
         // Only a member sends bodies. A frame inside one may be long.
         self.frames.allow(MAX_FRAME);

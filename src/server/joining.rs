@@ -173,7 +173,7 @@ impl<'a> Joining<'a> {
             group,
             group_name,
             held: VecDeque::new(),
-            early_text: None,
+            incoming: None,
             _place: place,
         })
     }

@@ -10,11 +10,13 @@ use std::sync::Arc;
 
 use super::backlog::Backlog;
 use super::client::Client;
+use super::deliveries::Deliveries;
 use super::frame::Frame;
 use super::refusal::Refusal;
 use crate::net::connection::ClientId;
 use crate::net::fairness::Source;
 use crate::seal::PublicKey;
+use crate::wire::command::Dialect;
 use crate::wire::name::UserName;
 
 /// What a group knows of a member, online or not.
@@ -27,6 +29,8 @@ pub(crate) struct Member {
     /// The run of its client, and the number of the last message that was taken from this run. See [`Client::run`].
     run: Arc<str>,
     last_taken: u64,
+    /// The files that were on their way to its last client, while it is offline.
+    pub deliveries: Deliveries,
 }
 
 impl Member {
@@ -38,6 +42,7 @@ impl Member {
             last_line_at_join: last_line,
             run: Arc::default(),
             last_taken: 0,
+            deliveries: Deliveries::default(),
         })
     }
 
@@ -58,8 +63,12 @@ impl Member {
             // Later lines are its own.
             self.last_line = backlog.last();
         }
-        client.with_turn(|turn| turn.lost(n_lost));
+        client.tell_lost(n_lost);
         missed.into_iter().for_each(|line| client.send_line(line));
+        let left = std::mem::take(&mut self.deliveries);
+        if client.dialect == Dialect::Fernchat {
+            client.offer_again(left);
+        }
     }
 
     /// The member is offline, if this is still its client. Returns whether it is.
@@ -68,6 +77,10 @@ impl Member {
         if its_client.is_some() {
             self.last_line = self.last_line.max(client.outbox.written_number());
             client.set_member(false);
+            let left = client.take_deliveries();
+            if client.numbers_messages() {
+                self.deliveries = left;
+            }
         }
         its_client.is_some()
     }

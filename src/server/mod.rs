@@ -13,7 +13,7 @@
 //! - [`places`]: how many clients may have joined, and who makes room.
 //! - [`inbox`]: what a client sends, frame by frame. [`client`] and [`turn`]: what may go to a client now, and what must wait. [`frame`]:
 //!   what goes out.
-//! - [`upload`], [`spool`] and [`download`]: a file's way to the server, in it, and to each member.
+//! - [`upload`], [`share`], [`spool`], [`download`] and [`deliveries`]: a file's way to the server, in it, and to each member.
 //!
 //! The locks are taken in this order: the table, one group, one turn.
 
@@ -22,6 +22,7 @@ pub(crate) mod backlog;
 pub(crate) mod bans;
 pub(crate) mod client;
 pub(crate) mod decisions;
+pub(crate) mod deliveries;
 pub(crate) mod download;
 pub(crate) mod frame;
 pub(crate) mod group;
@@ -31,6 +32,7 @@ pub(crate) mod member;
 pub(crate) mod places;
 pub(crate) mod refusal;
 pub(crate) mod session;
+pub(crate) mod share;
 pub(crate) mod spool;
 pub(crate) mod state;
 pub(crate) mod table;
@@ -48,11 +50,14 @@ use std::time::{Duration, Instant};
 
 use crossbeam_channel::Receiver;
 use log::info;
+use parking_lot::Mutex;
 
+use self::download::{News, tell_news};
 use self::frame::sealed_frame;
 use self::group::Group;
 use self::joining::join;
 use self::places::Places;
+use self::share::Shares;
 use self::spool::Spool;
 use self::state::StateFile;
 use self::table::GroupTable;
@@ -126,6 +131,10 @@ pub(crate) struct Shared {
     salt: Option<Key>,
     table: GroupTable,
     spool: Spool,
+    /// The files that fernchat clients upload.
+    shares: Shares,
+    /// What became of shared files, for their uploaders.
+    news: Arc<Mutex<Vec<News>>>,
     /// Who has joined.
     places: Places,
     /// How long a newcomer waits for a name whose connection may be dead.
@@ -158,6 +167,8 @@ impl Server {
             salt,
             table: GroupTable::new(settings.backlog, memory),
             spool,
+            shares: Shares::default(),
+            news: Arc::default(),
             places: Places::default(),
             probe_time: PROBE_TIME,
             settings,
@@ -241,15 +252,21 @@ impl Service for Server {
 
     fn tick(&self) {
         self.shared.tell_counts(Instant::now());
-        // Only a delivery waits for a tick, and only its uploader is told something at one.
+        // Only files wait for a tick, and only their uploaders are told something at one.
         if !self.shared.spool.take_was_used() {
             return;
+        }
+        self.shared.shares.drop_old(Instant::now());
+        for group in self.shared.table.all() {
+            let late = group.lock().drop_late_deliveries();
+            drop(late);
         }
         let online = |group: &Group| group.online().cloned().collect();
         for client in self.shared.table.clients(online) {
             // A panic concerns this client only.
             let _ = catch_unwind(AssertUnwindSafe(|| client.tick()));
         }
+        tell_news(&self.shared.news);
     }
 
     fn run_beside(&self, stopped: &Receiver<()>) {

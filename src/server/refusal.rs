@@ -42,6 +42,8 @@ pub(crate) enum Refusal {
     NoRequest(String),
     #[error("The group has no member called '{0}'; /4 lists the members.")]
     NoMember(String),
+    #[error("{0} is not online")]
+    NotThere(UserName),
     #[error("{0} is not online, so nobody has heard your line.")]
     NotOnline(String),
     #[error("The admin cannot be kicked; hand the role over first, with /6.")]

@@ -22,9 +22,11 @@ use super::inbox::Inbox;
 use super::places::Place;
 use super::refusal::Refusal;
 use super::turn::Turn;
+use super::upload::Incoming;
 use crate::net::departure::Departure;
 use crate::wire::command::{
-    self, Command, Dialect, LEFT, SEND_FILE, SEND_FILENAME, SENDING_DATA, TAKEN, WAIT_DISCONNECT,
+    self, Command, Dialect, LEFT, RESULT, SEND_FILE, SEND_FILENAME, SENDING_DATA, TAKEN,
+    WAIT_DISCONNECT, with,
 };
 use crate::wire::frame::{MAX_TEXT, WireError};
 use crate::wire::name::{GroupName, UserName};
@@ -42,8 +44,8 @@ pub(crate) struct Session<'a, R> {
     pub group_name: GroupName,
     /// Held commands: they came while an answer was due, in a dialogue or a delivery. They run later, in order.
     pub held: VecDeque<Command>,
-    /// The text of the message whose command is the last one held: a fernchat client sends both in one write.
-    pub early_text: Option<String>,
+    /// The body that is due from the client.
+    pub incoming: Option<Incoming>,
     /// This client's place.
     pub _place: Place<'a>,
 }
@@ -61,6 +63,12 @@ impl<R: Read> Session<'_, R> {
                 break departure;
             }
         };
+        if departure == Departure::Left {
+            // It does not come back for its files.
+            drop(self.client.take_deliveries());
+            let name = self.client.name.as_str();
+            self.shared.shares.end_of(&self.group_name, name);
+        }
         if let Departure::Broke(reason) = &departure {
             let reason = format!("The connection is closed: {reason}.");
             if self.group.lock().stop_waiting(&self.client) {
@@ -108,7 +116,7 @@ impl<R: Read> Session<'_, R> {
         };
         match result {
             Ok(()) => {}
-            Err(EarlyEnd::Refusal(refusal)) => self.reply(refusal.to_string()),
+            Err(EarlyEnd::Refusal(refusal)) => self.reply_result(refusal.to_string()),
             Err(EarlyEnd::Departure(departure)) => return Err(departure),
         }
         self.client.with_turn(Turn::close_dialogue);
@@ -151,23 +159,20 @@ impl<R: Read> Session<'_, R> {
             return Err(Refusal::OtherGroup(self.group_name.clone()).into());
         }
         let admin = self.group.lock().who_administers(&self.client)?;
-        self.reply(command::line(command::ADMIN, admin.as_str()));
+        self.reply_result(command::line(command::ADMIN, admin.as_str()));
         Ok(())
     }
 
     fn who_is(&mut self) -> Result<(), EarlyEnd> {
         let name = self.next_answer()?;
         let who_is = self.group.lock().who_is(&self.client, &name)?;
-        self.reply(who_is.to_string());
+        self.reply_result(who_is.to_string());
         Ok(())
     }
 
     fn message_send(&mut self) -> Result<(), EarlyEnd> {
         // The next frame is the text, also if it looks like a command: here a Python client cannot type ahead.
-        let text = match self.early_text.take() {
-            Some(text) => text,
-            None => self.inbox.text()?,
-        };
+        let text = self.frame_text()?;
         let (number, text) = if self.client.numbers_messages() {
             let no_step = Departure::from(WireError::NotTheStep("a numbered line"));
             let (number, text) = command::numbered(&text).ok_or(no_step)?;
@@ -220,13 +225,8 @@ impl<R: Read> Session<'_, R> {
                     return Ok(command);
                 }
             }
-            let text = self.inbox.text()?;
-            // What is still held waits for the answers of a delivery.
-            let is_message_held = self.client.dialect == Dialect::Fernchat
-                && self.held.back() == Some(&Command::MessageSend);
+            let text = self.text()?;
             match self.command(&text) {
-                // Nothing comes between a message and its command, which are sent in one write.
-                _ if is_message_held && self.early_text.is_none() => self.early_text = Some(text),
                 _ if text == SEND_FILENAME && self.client.with_turn(Turn::name_wanted) => {}
                 _ if text == SEND_FILE && self.client.with_turn(Turn::body_wanted) => {}
                 Some(command)
@@ -250,10 +250,21 @@ impl<R: Read> Session<'_, R> {
     /// delivery is due.
     pub(crate) fn next_answer(&mut self) -> Result<String, Departure> {
         loop {
-            let text = self.inbox.text()?;
+            let text = self.text()?;
             match self.command(&text) {
                 Some(command) => self.hold(command)?,
                 None => return Ok(text),
+            }
+        }
+    }
+
+    /// The text of the next frame that is no word about a file. Those are obeyed wherever a fernchat client sends them.
+    fn text(&mut self) -> Result<String, Departure> {
+        loop {
+            let text = self.frame_text()?;
+            let is_fernchat = self.client.dialect == Dialect::Fernchat;
+            if !is_fernchat || self.client.check_member().is_err() || !self.file_word(&text)? {
+                return Ok(text);
             }
         }
     }
@@ -278,6 +289,14 @@ impl<R: Read> Session<'_, R> {
 
     pub(crate) fn reply(&self, text: impl AsRef<[u8]>) {
         self.client.reply(&self.frame(text));
+    }
+
+    /// Replies with a result in words. A fernchat client gets it marked, so that it cannot take an event for it.
+    pub(crate) fn reply_result(&self, result: String) {
+        self.reply(match self.client.dialect {
+            Dialect::Python => result,
+            Dialect::Fernchat => with(RESULT, &result),
+        });
     }
 
     /// Replies with a set of names. If not all fit into a text, one more element says how many are missing: it is no legal name.
@@ -316,6 +335,9 @@ impl<R> Session<'_, R> {
 
 impl<R> Drop for Session<'_, R> {
     fn drop(&mut self) {
+        if let Some(incoming) = &self.incoming {
+            self.shared.shares.leave(&incoming.slot, &self.client);
+        }
         let is_offline = self.group.lock().leave(&self.client);
         if is_offline {
             self.spread(LEFT, self.client.name.as_str());

@@ -1,7 +1,8 @@
 //! The spool: uploaded bodies in temporary files, until the last receiver has them.
 //!
 //! A body is the file's token as it came. All clients of a server share its key, so the token can be passed on as it is. Its HMAC is
-//! checked while it is stored. The files have no name on the disk, or on Windows one that goes when the file is closed. So nothing is left
+//! checked while it is stored. A body can be read while it arrives, but for its last bytes: those come out only if the HMAC held, so nobody
+//! can take a body that is not whole for one that is. The files have no name on the disk, or on Windows one that goes when the file is closed. So nothing is left
 //! behind, also after a crash.
 //! If there is no space for one more, a body makes room: it loses its file, and its people are told.
 //! Invariant: the bodies in the spool never take more space than the limit. A body that is dropped gives its space back.
@@ -22,6 +23,9 @@ use crate::wire::size;
 
 /// The most that all bodies may take, in bytes. It is half of the free space of the disk, if that is less.
 const MAX_SPOOL: u64 = 16 << 30;
+
+/// How much of a body is held back until its HMAC has held, in bytes.
+const HELD_BACK: u64 = 64 << 10;
 
 /// An upload that brings less than this many bytes ...
 const PROGRESS: u64 = 64 << 10;
@@ -81,8 +85,8 @@ impl Spool {
         self.was_used.swap(has_bodies, Ordering::Relaxed)
     }
 
-    /// Begins to store a body that comes from this source.
-    pub(crate) fn begin(&self, key: &Key, source: Source) -> Result<Upload, SpoolError> {
+    /// Begins to store a body of `len` bytes that comes from this source.
+    pub(crate) fn begin(&self, key: &Key, source: Source, len: u64) -> Result<Upload, SpoolError> {
         self.was_used.store(true, Ordering::Relaxed);
         let mut bodies = self.bodies.lock();
         let most = self.max_bodies;
@@ -98,11 +102,17 @@ impl Spool {
             file: Arc::clone(&file),
         });
         Ok(Upload {
-            body: Body {
+            body: Arriving(Arc::new(Body {
                 file,
-                len: 0,
+                len,
                 bodies: Arc::clone(&self.bodies),
-            },
+                growth: Mutex::new(Growth {
+                    state: State::Arriving(0),
+                    waiters: Vec::new(),
+                    if_it_fails: Vec::new(),
+                }),
+            })),
+            n_arrived: 0,
             source,
             check: BodyCheck::new(key),
             limit: self.limit,
@@ -134,34 +144,59 @@ impl Held {
 
 /// A body that is being uploaded.
 pub(crate) struct Upload {
-    body: Body,
+    body: Arriving,
+    /// How many bytes of it have come.
+    pub n_arrived: u64,
     source: Source,
     check: BodyCheck,
     limit: u64,
 }
 
+/// A body that fails if this is dropped before its end.
+struct Arriving(Arc<Body>);
+
+impl Drop for Arriving {
+    fn drop(&mut self) {
+        self.0.becomes(State::Failed("its sender is gone".into()));
+    }
+}
+
 impl Upload {
+    /// The body, which others may read while it arrives.
+    pub(crate) fn body(&self) -> &Arc<Body> {
+        &self.body.0
+    }
+
     /// Stores the next bytes. Space is taken as they arrive, not as they are announced.
     pub(crate) fn write(mut self, bytes: &[u8]) -> Result<Upload, SpoolError> {
+        let stored = self.store(bytes);
+        match &stored {
+            Ok(()) => self.body().becomes(State::Arriving(self.n_arrived)),
+            Err(error) => self.fail(error),
+        }
+        stored.map(|()| self)
+    }
+
+    fn store(&mut self, bytes: &[u8]) -> Result<(), SpoolError> {
         self.take_space(bytes.len() as u64)?;
         self.check.update(bytes);
-        let written = match self.body.file.read().as_ref() {
+        match self.body().file.read().as_ref() {
             Some(mut file) => file.write_all(bytes).map_err(SpoolError::NotStored),
             None => Err(SpoolError::MadeRoom),
-        };
-        written.map(|()| self)
+        }
     }
 
     fn take_space(&mut self, n: u64) -> Result<(), SpoolError> {
-        let mut bodies = self.body.bodies.lock();
+        let body = &self.body.0;
+        let mut bodies = body.bodies.lock();
         while bodies.iter().map(|held| held.len).sum::<u64>() + n > self.limit {
             let full = SpoolError::Full { limit: self.limit };
             let bytes = |held: &Held| usize::try_from(held.len).unwrap_or(usize::MAX);
             make_room(&mut bodies, self.source, bytes).ok_or(full)?;
         }
-        let own = self.body.find(&mut bodies).ok_or(SpoolError::MadeRoom)?;
+        let own = body.find(&mut bodies).ok_or(SpoolError::MadeRoom)?;
         own.len += n;
-        self.body.len = own.len;
+        self.n_arrived = own.len;
         if let Some((since, then)) = &mut own.progress {
             if own.len - *then >= PROGRESS {
                 (*since, *then) = (Instant::now(), own.len);
@@ -170,36 +205,142 @@ impl Upload {
         Ok(())
     }
 
+    /// The rest does not come. Those who read the body are told why.
+    pub(crate) fn fail(&self, reason: impl ToString) {
+        self.body().becomes(State::Failed(reason.to_string()));
+    }
+
     /// All bytes have come: returns the body, if it is a token of the server's key.
-    pub(crate) fn finish(self) -> Result<Body, SpoolError> {
-        self.check.finish().map_err(SpoolError::NotOpened)?;
-        let mut bodies = self.body.bodies.lock();
-        let own = self.body.find(&mut bodies).ok_or(SpoolError::MadeRoom)?;
-        own.progress = None;
-        drop(bodies);
-        Ok(self.body)
+    pub(crate) fn finish(self) -> Result<Arc<Body>, SpoolError> {
+        let body = Arc::clone(self.body());
+        let mut is_whole = self.check.finish().map_err(SpoolError::NotOpened);
+        if is_whole.is_ok() {
+            let mut bodies = body.bodies.lock();
+            match body.find(&mut bodies) {
+                Some(own) => own.progress = None,
+                None => is_whole = Err(SpoolError::MadeRoom),
+            }
+        }
+        body.becomes(match &is_whole {
+            Ok(()) => State::Whole,
+            Err(error) => State::Failed(error.to_string()),
+        });
+        is_whole.map(|()| body)
     }
 }
 
-/// A body in the spool. What [`Upload::finish`] returns has an HMAC that held.
+/// A body in the spool, whole or still arriving.
 pub(crate) struct Body {
     file: Stored,
+    /// Its length in bytes when it is whole.
     len: u64,
     bodies: Arc<Bodies>,
+    growth: Mutex<Growth>,
 }
 
+/// How far a body has come, and who waits for more of it.
+struct Growth {
+    state: State,
+    waiters: Vec<Waiter>,
+    if_it_fails: Vec<Box<Tell>>,
+}
+
+/// What is to be done with the reason for which a body fails.
+type Tell = dyn FnOnce(&str) + Send;
+
+enum State {
+    /// So many bytes are there.
+    Arriving(u64),
+    /// All are there, and the HMAC has held.
+    Whole,
+    /// The rest will not come.
+    Failed(String),
+}
+
+impl Growth {
+    /// How many bytes may be read now, of `len`.
+    fn readable(&self, len: u64) -> Result<u64, SpoolError> {
+        match &self.state {
+            State::Arriving(n) => Ok((*n).min(len.saturating_sub(HELD_BACK))),
+            State::Whole => Ok(len),
+            State::Failed(reason) => Err(SpoolError::Failed(reason.clone())),
+        }
+    }
+}
+
+/// What is to be done when there is more of a body.
+pub(crate) type Waiter = Box<dyn FnOnce() + Send>;
+
 impl Body {
-    /// Its length in bytes.
+    /// Its length in bytes when it is whole.
     pub(crate) fn token_len(&self) -> u64 {
         self.len
     }
 
-    /// Reads at least one byte from `offset` on. Several threads may do so at once.
+    /// Reads from `offset` on. Several threads may do so at once. 0: no more has come yet.
     pub(crate) fn read_at(&self, buffer: &mut [u8], offset: u64) -> Result<usize, SpoolError> {
+        let n = self
+            .growth
+            .lock()
+            .readable(self.len)?
+            .saturating_sub(offset);
+        let n = buffer.len().min(usize::try_from(n).unwrap_or(usize::MAX));
         let file = self.file.read();
-        match read_at(file.as_ref().ok_or(SpoolError::MadeRoom)?, buffer, offset) {
-            Ok(0) => Err(SpoolError::NotRead(io::ErrorKind::UnexpectedEof.into())),
+        match read_at(
+            file.as_ref().ok_or(SpoolError::MadeRoom)?,
+            &mut buffer[..n],
+            offset,
+        ) {
+            Ok(0) if n > 0 => Err(SpoolError::NotRead(io::ErrorKind::UnexpectedEof.into())),
             result => result.map_err(SpoolError::NotRead),
+        }
+    }
+
+    /// Calls `waiter` when more can be read than up to `offset`, or the body has failed, or [`Body::wake`] is called.
+    pub(crate) fn wait(&self, offset: u64, waiter: Waiter) {
+        let mut growth = self.growth.lock();
+        if growth.readable(self.len).is_ok_and(|n| n <= offset) {
+            return growth.waiters.push(waiter);
+        }
+        drop(growth);
+        waiter();
+    }
+
+    /// Calls all who wait.
+    pub(crate) fn wake(&self) {
+        let waiters = std::mem::take(&mut self.growth.lock().waiters);
+        waiters.into_iter().for_each(|waiter| waiter());
+    }
+
+    fn becomes(&self, state: State) {
+        let mut growth = self.growth.lock();
+        if !matches!(growth.state, State::Arriving(_)) {
+            return;
+        }
+        growth.state = state;
+        let failure = growth.readable(self.len).err();
+        let if_it_fails = match growth.state {
+            State::Arriving(_) => Vec::new(),
+            State::Whole | State::Failed(_) => std::mem::take(&mut growth.if_it_fails),
+        };
+        drop(growth);
+        self.wake();
+        if let Some(failure) = failure {
+            let reason = failure.to_string();
+            if_it_fails.into_iter().for_each(|tell| tell(&reason));
+        }
+    }
+
+    /// Calls `tell` with the reason if the body fails, now or later.
+    pub(crate) fn if_it_fails(&self, tell: impl FnOnce(&str) + Send + 'static) {
+        let mut growth = self.growth.lock();
+        match growth.readable(self.len) {
+            Err(failure) => {
+                drop(growth);
+                tell(&failure.to_string());
+            }
+            Ok(_) if matches!(growth.state, State::Whole) => {}
+            Ok(_) => growth.if_it_fails.push(Box::new(tell)),
         }
     }
 
@@ -241,6 +382,9 @@ pub(crate) enum SpoolError {
     NotRead(#[source] io::Error),
     #[error("it did not arrive whole: {0}")]
     NotOpened(#[source] SealError),
+    /// The rest of a body does not come, for this reason.
+    #[error("{0}")]
+    Failed(String),
 }
 
 #[cfg(test)]
@@ -269,8 +413,8 @@ mod tests {
     }
 
     /// Stores these bytes in pieces.
-    fn store(spool: &Spool, key: &Key, bytes: &[u8]) -> Result<Body, SpoolError> {
-        let mut body = spool.begin(key, source(1))?;
+    fn store(spool: &Spool, key: &Key, bytes: &[u8]) -> Result<Arc<Body>, SpoolError> {
+        let mut body = spool.begin(key, source(1), bytes.len() as u64)?;
         for piece in bytes.chunks(99) {
             body = body.write(piece)?;
         }
@@ -291,8 +435,53 @@ mod tests {
         assert_eq!(end[..n], token[100..100 + n]);
         assert_eq!(body.read_at(&mut all, 0).unwrap(), token.len());
         assert_eq!(all[..token.len()], token);
-        let error = body.read_at(&mut all, token.len() as u64).unwrap_err();
-        assert!(matches!(error, SpoolError::NotRead(_)), "{error}");
+        assert_eq!(body.read_at(&mut all, token.len() as u64).unwrap(), 0);
+    }
+
+    #[test]
+    fn body_is_read_while_it_arrives_but_for_its_last_bytes() {
+        let folder = tempfile::tempdir().unwrap();
+        let (mut spool, key) = (spool(folder.path()), Key::generate());
+        spool.limit = 1 << 20;
+        let token = key.seal(&[7; 100_000]).into_bytes();
+        let open_len = token.len() - HELD_BACK as usize;
+        let damaged = [&token[..token.len() - 4], b"AAAA"].concat();
+        for (bytes, is_whole) in [(&token, true), (&damaged, false)] {
+            let upload = spool.begin(&key, source(1), token.len() as u64).unwrap();
+            let body = Arc::clone(upload.body());
+            let (woken, is_woken) = crossbeam_channel::unbounded();
+            let waits = |at| {
+                let woken = woken.clone();
+                body.wait(at, Box::new(move || woken.send(at).unwrap()));
+            };
+            waits(0);
+            waits(1000);
+            let upload = upload.write(&bytes[..1000]).unwrap();
+            assert_eq!(is_woken.try_iter().collect::<Vec<_>>(), [0, 1000]);
+            let mut all = vec![0; bytes.len()];
+            assert_eq!(body.read_at(&mut all, 0).unwrap(), 1000);
+            assert_eq!(body.read_at(&mut all, 1000).unwrap(), 0);
+            waits(999);
+            assert_eq!(is_woken.try_recv(), Ok(999), "there is more already");
+            let upload = upload.write(&bytes[1000..]).unwrap();
+            assert_eq!(body.read_at(&mut all, 0).unwrap(), open_len);
+            waits(open_len as u64);
+            assert!(is_woken.is_empty());
+            assert_eq!(upload.finish().is_ok(), is_whole);
+            assert_eq!(is_woken.try_recv(), Ok(open_len as u64));
+            match body.read_at(&mut all, open_len as u64) {
+                Ok(n) => {
+                    assert!(is_whole && n == HELD_BACK as usize && all[..n] == bytes[open_len..])
+                }
+                Err(error) => assert!(!is_whole && error.to_string().contains("whole"), "{error}"),
+            }
+        }
+        // A sender that is gone is a failure, too.
+        let upload = spool.begin(&key, source(1), 1000).unwrap();
+        let body = Arc::clone(upload.body());
+        drop(upload);
+        let error = body.read_at(&mut [0], 0).unwrap_err();
+        assert_eq!(error.to_string(), "its sender is gone");
     }
 
     #[test]
@@ -303,7 +492,7 @@ mod tests {
         let body = store(&spool, &key, &token).unwrap();
         assert_eq!(taken(&spool), token.len() as u64);
         // Kept until the last receiver has it.
-        let (one, another) = (Arc::new(body), spool.begin(&key, source(1)).unwrap());
+        let (one, another) = (body, spool.begin(&key, source(1), LIMIT).unwrap());
         let two = Arc::clone(&one);
         drop(one);
         assert_eq!(taken(&spool), token.len() as u64);
@@ -327,7 +516,12 @@ mod tests {
     fn full_spool_refuses_what_does_not_fit_and_nothing_else() {
         let folder = tempfile::tempdir().unwrap();
         let (spool, key) = (spool(folder.path()), Key::generate());
-        let stores = |n| spool.begin(&key, source(1)).unwrap().write(&vec![b'A'; n]);
+        let stores = |n| {
+            spool
+                .begin(&key, source(1), LIMIT)
+                .unwrap()
+                .write(&vec![b'A'; n])
+        };
         let most = LIMIT as usize;
         let body = stores(most - 100).unwrap();
         for n in [101, most] {
@@ -347,12 +541,12 @@ mod tests {
         let (spool, key) = (spool(folder.path()), Key::generate());
         assert!(spool.is_empty());
         let mut uploads: Vec<_> = (0..spool.max_bodies)
-            .map(|_| spool.begin(&key, source(1)).unwrap())
+            .map(|_| spool.begin(&key, source(1), LIMIT).unwrap())
             .collect();
-        let error = spool.begin(&key, source(1)).err().unwrap();
+        let error = spool.begin(&key, source(1), LIMIT).err().unwrap();
         assert!(matches!(error, SpoolError::TooMany { .. }));
         uploads.pop();
-        uploads.push(spool.begin(&key, source(1)).unwrap());
+        uploads.push(spool.begin(&key, source(1), LIMIT).unwrap());
         drop(uploads);
         assert!(spool.is_empty());
     }
@@ -362,21 +556,25 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let (spool, key) = (spool(folder.path()), Key::generate());
         let token = key.seal(b"hello").into_bytes();
-        let honest = spool.begin(&key, source(2)).unwrap();
+        let honest = spool.begin(&key, source(2), LIMIT).unwrap();
         let mut his: Vec<_> = (1..spool.max_bodies)
-            .map(|_| spool.begin(&key, source(66)))
+            .map(|_| spool.begin(&key, source(66), LIMIT))
             .collect();
         assert!(matches!(
-            spool.begin(&key, source(66)),
+            spool.begin(&key, source(66), LIMIT),
             Err(SpoolError::TooMany { .. })
         ));
-        let another = spool.begin(&key, source(2)).unwrap().write(&token).unwrap();
+        let another = spool
+            .begin(&key, source(2), LIMIT)
+            .unwrap()
+            .write(&token)
+            .unwrap();
         let first = his.remove(0).unwrap();
         assert!(matches!(first.write(&token), Err(SpoolError::MadeRoom)));
         // A body that waits for its receivers makes room as well, and they are told.
         let second = his.remove(0).unwrap().write(&token).unwrap();
         let second = second.finish().unwrap();
-        let _one_more = spool.begin(&key, source(3)).unwrap();
+        let _one_more = spool.begin(&key, source(3), LIMIT).unwrap();
         let error = second.read_at(&mut [0], 0).unwrap_err();
         assert!(matches!(error, SpoolError::MadeRoom), "{error}");
         assert!(another.finish().is_ok() && honest.write(&token).is_ok());
@@ -386,7 +584,12 @@ mod tests {
     fn bytes_of_the_source_that_has_most_make_room() {
         let folder = tempfile::tempdir().unwrap();
         let (spool, key) = (spool(folder.path()), Key::generate());
-        let stores = |n, at| spool.begin(&key, source(at)).unwrap().write(&vec![b'A'; n]);
+        let stores = |n, at| {
+            spool
+                .begin(&key, source(at), LIMIT)
+                .unwrap()
+                .write(&vec![b'A'; n])
+        };
         let his = stores(600, 66).unwrap();
         let his_other = stores(300, 66).unwrap();
         assert!(matches!(
@@ -408,7 +611,7 @@ mod tests {
         let (mut spool, key) = (spool(folder.path()), Key::generate());
         spool.limit = 1 << 20;
         let mut uploads: Vec<_> = (0..spool.max_bodies)
-            .map(|_| spool.begin(&key, source(1)).unwrap())
+            .map(|_| spool.begin(&key, source(1), LIMIT).unwrap())
             .collect();
         let age = |at: usize| {
             let mut bodies = spool.bodies.lock();
@@ -421,11 +624,11 @@ mod tests {
         let brings_enough = uploads.remove(0).write(&bytes).unwrap();
         let crawls = uploads.remove(0).write(&bytes[1..]).unwrap();
         age(1);
-        let _newcomer = spool.begin(&key, source(1)).unwrap();
+        let _newcomer = spool.begin(&key, source(1), LIMIT).unwrap();
         assert!(matches!(crawls.write(b"A"), Err(SpoolError::MadeRoom)));
         let _brings_enough = brings_enough.write(b"A").unwrap();
         assert!(matches!(
-            spool.begin(&key, source(1)),
+            spool.begin(&key, source(1), LIMIT),
             Err(SpoolError::TooMany { .. })
         ));
     }
@@ -435,10 +638,10 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let (spool, key) = (spool(folder.path()), Key::generate());
         assert!(!spool.take_was_used());
-        drop(spool.begin(&key, source(1)).unwrap());
+        drop(spool.begin(&key, source(1), LIMIT).unwrap());
         assert!(spool.take_was_used(), "it came and went between two ticks");
         assert!(!spool.take_was_used());
-        let upload = spool.begin(&key, source(1)).unwrap();
+        let upload = spool.begin(&key, source(1), LIMIT).unwrap();
         assert!(spool.take_was_used());
         assert!(spool.take_was_used());
         drop(upload);

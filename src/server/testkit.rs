@@ -15,11 +15,12 @@ use crossbeam_channel::Receiver;
 use parking_lot::Mutex;
 
 use super::client::Client;
-use super::download::offer_to_others;
+use super::download::tell_news;
 use super::frame::{Frame, sealed_frame};
 use super::group::Group;
 use super::joining::{JoinFrames, join};
 use super::refusal::Refusal;
+use super::share::{Offers, Shares};
 use super::spool::{Body, Spool};
 use super::table::GroupTable;
 use super::turn::Turn;
@@ -31,12 +32,12 @@ use crate::net::outbox::tests::{TakesNothing, with_channel};
 use crate::net::outbox::{Item, Outbox, Pace};
 use crate::seal::{Key, PublicKey};
 use crate::wire::command::{
-    ACCEPTED, Dialect, FERNCHAT, KICKED, NEWS, SEND_GROUP_NAME, after, line,
+    ACCEPTED, Dialect, FERNCHAT, KICKED, NEWS, SEND_GROUP_NAME, after, line, notice,
 };
-use crate::wire::frame::{FrameReader, MAX_FRAME};
 use crate::wire::joining::{Introduction, challenge_of};
 use crate::wire::name::{FileName, GroupName, UserName};
 use crate::wire::name_set;
+use crate::wire::transfer::FileOffer;
 
 /// The group that everybody joins.
 pub const DEN: &str = "the den";
@@ -65,6 +66,8 @@ impl Kit {
                 salt: None,
                 table: GroupTable::new(3, Arc::default()),
                 spool: Spool::new(folder.path()).unwrap(),
+                shares: Shares::default(),
+                news: Arc::default(),
                 places: Mutex::default(),
                 probe_time: Duration::ZERO,
             },
@@ -91,6 +94,7 @@ impl Kit {
             items,
             key: Arc::clone(&self.shared.key),
             heard: RefCell::default(),
+            file_ids: RefCell::default(),
         }
     }
 
@@ -239,6 +243,8 @@ pub struct Output {
     items: Receiver<Item>,
     key: Arc<Key>,
     heard: RefCell<Vec<String>>,
+    /// What the server calls the files that it has offered.
+    file_ids: RefCell<Vec<String>>,
 }
 
 impl Output {
@@ -263,7 +269,12 @@ impl Output {
             let mut bytes = Vec::new();
             match item {
                 Item::Bytes(frames, _) => bytes.extend_from_slice(&frames),
-                Item::Job(job) => job(&mut bytes).unwrap(),
+                Item::Job(job) => {
+                    let mut rest = (job.0)(&mut bytes).unwrap();
+                    while let Some(job) = rest {
+                        rest = (job.0)(&mut bytes).unwrap();
+                    }
+                }
                 Item::End => {
                     let reason = self.outbox.ending().unwrap();
                     self.heard.borrow_mut().push(format!("<end: {reason}>"));
@@ -289,36 +300,47 @@ impl Output {
             }
             None => bytes,
         };
-        let mut frames = FrameReader::new(bytes, MAX_FRAME);
-        while let Ok(Some(token)) = frames.next_frame(&|_| true) {
-            let text = self.key.open(&token).unwrap();
-            words.push(match String::from_utf8(text) {
-                // A challenge is random.
-                Ok(text) if challenge_of(&text).is_some() => format!("{SEND_GROUP_NAME} <ours>"),
-                Ok(text) => text,
-                Err(set) => format!("{:?}", name_set::decode(set.as_bytes()).unwrap()),
-            });
-        }
-        let n_used: usize = frame_lens(bytes).sum();
-        if n_used < bytes.len() {
-            let token = &bytes[n_used..];
-            words.push(match self.key.open(token) {
-                Ok(body) => format!("<{}>", String::from_utf8_lossy(&body)),
-                Err(error) => format!("<{} bytes, {error}>", token.len()),
-            });
+        let mut rest = bytes;
+        while !rest.is_empty() {
+            let word;
+            (word, rest) = match rest.split_first_chunk::<4>() {
+                Some((length @ [0, ..], rest)) => {
+                    let (token, rest) = rest.split_at(u32::from_be_bytes(*length) as usize);
+                    (self.word(self.key.open(token).unwrap()), rest)
+                }
+                _ => {
+                    // A body has no zero byte, and a frame begins with one.
+                    let n = rest.iter().position(|byte| *byte == 0);
+                    let (body, rest) = rest.split_at(n.unwrap_or(rest.len()));
+                    let word = match (self.key.open(body), body.ends_with(b"!")) {
+                        (Ok(text), _) => format!("<{}>", String::from_utf8_lossy(&text)),
+                        (Err(_), true) => "<...!>".into(),
+                        (Err(_), false) if !rest.is_empty() => "<...>".into(),
+                        (Err(error), false) => format!("<{} bytes, {error}>", body.len()),
+                    };
+                    (word, rest)
+                }
+            };
+            words.push(word);
         }
         words
     }
-}
 
-/// The lengths of the whole frames at the front of these bytes, the prefix counted.
-fn frame_lens(mut bytes: &[u8]) -> impl Iterator<Item = usize> + '_ {
-    std::iter::from_fn(move || {
-        let (prefix, _) = bytes.split_first_chunk()?;
-        let len = 4 + u32::from_be_bytes(*prefix) as usize;
-        bytes = bytes.get(len..)?;
-        Some(len)
-    })
+    fn word(&self, text: Vec<u8>) -> String {
+        match String::from_utf8(text) {
+            // A challenge is random, and so is what the server calls a file.
+            Ok(text) if challenge_of(&text).is_some() => format!("{SEND_GROUP_NAME} <ours>"),
+            Ok(text) => {
+                if let Some(offer) = FileOffer::parse(&text) {
+                    self.file_ids.borrow_mut().push(offer.id.to_owned());
+                }
+                let mut ids = self.file_ids.borrow().clone().into_iter();
+                ids.find(|id| text.contains(id.as_str()))
+                    .map_or(text.clone(), |id| text.replace(&id, "<id>"))
+            }
+            Err(set) => format!("{:?}", name_set::decode(set.as_bytes()).unwrap()),
+        }
+    }
 }
 
 /// Somebody in the group, or waiting for it.
@@ -379,22 +401,28 @@ impl<'a> Person<'a> {
     }
 
     /// Stores a file's body in the spool.
-    pub fn stores(&self, content: &[u8]) -> Body {
+    pub fn stores(&self, content: &[u8]) -> Arc<Body> {
         let shared = &self.kit.shared;
-        let upload = shared.spool.begin(&shared.key, self.client.source).unwrap();
         let token = shared.key.seal(content);
+        let (source, len) = (self.client.source, token.len() as u64);
+        let upload = shared.spool.begin(&shared.key, source, len).unwrap();
         upload.write(token.as_bytes()).unwrap().finish().unwrap()
     }
 
     /// Offers a stored file to every other member online.
-    pub fn shares_body(&self, file: &str, body: Body) {
+    pub fn shares_body(&self, file: &str, body: Arc<Body>) {
         let (shared, file) = (&self.kit.shared, FileName::from_peer(file));
-        offer_to_others(shared, &self.group, &self.client, &file, body).unwrap();
+        let mut offers = Offers::new(file, None);
+        let result = offers.offer_whole(shared, &self.group, &self.client, &body);
+        result.unwrap();
     }
 
-    /// What the clock will tell this client.
-    pub fn notices(&self) -> Vec<String> {
-        std::mem::take(&mut *self.client.notices.lock())
+    /// The client hears at the next tick of the clock what became of its files.
+    pub fn hears_news(&self, news: &[&str]) {
+        self.output.heard();
+        tell_news(&self.kit.shared.news);
+        let told: Vec<String> = news.iter().map(notice).collect();
+        assert_eq!(self.output.heard(), told);
     }
 
     pub fn opens_dialogue(&self) -> bool {
@@ -413,6 +441,17 @@ impl<'a> Person<'a> {
     /// Asks for the body. `false`: that is not due.
     pub fn wants_body(&self) -> bool {
         self.client.with_turn(Turn::body_wanted)
+    }
+
+    /// Wants the file that was offered last, from this byte on.
+    pub fn wants_file(&self, have: u64) {
+        let id = self.file_id();
+        self.client.wants_file(&id, &have.to_string()).unwrap();
+    }
+
+    /// What the server calls the file that was offered last.
+    pub fn file_id(&self) -> String {
+        self.output.file_ids.borrow().last().unwrap().clone()
     }
 
     pub fn hands_over(&self, name: &str) -> Result<(), Refusal> {

@@ -35,7 +35,7 @@ const MAX_OFFERS: usize = 64;
 
 /// How many ticks of the server's clock a delivery may wait for an answer: those of 10 minutes. A Python client reads nothing between
 /// `/accepted` and the next Enter.
-const ANSWER_TICKS: u64 = 10 * 60 * 1000 / TICK.as_millis() as u64;
+pub(crate) const ANSWER_TICKS: u64 = 10 * 60 * 1000 / TICK.as_millis() as u64;
 
 /// What may go to one client, and what must wait. The default is a client that has just joined.
 #[derive(Default)]

@@ -120,6 +120,8 @@ pub const TAKEN_OVER: &str = "taken-over";
 pub const REQUESTED: &str = "/requested";
 /// The server has taken a numbered line, and the group has it (*fernchat only*): `/taken NUMBER`.
 pub const TAKEN: &str = "/taken";
+/// In front of a result in words (*fernchat only*): `/result TEXT`. So no other text can be taken for a result.
+pub const RESULT: &str = "/result";
 /// A line that one member hears (*fernchat only*): `/tell NAME`, a line feed and the text. From a client it is the text of a message, and NAME
 /// hears it. From the server it is an event, and NAME has said it.
 pub const TELL: &str = "/tell";
@@ -143,16 +145,20 @@ pub const READY_FOR_DATA: &str = "/readyForData";
 pub const PROCEED: &str = "/proceed";
 /// In place of a file name: the upload is called off.
 pub const FILE_ERROR: &str = "~error~";
-/// A file is on offer for this client. To a fernchat client a blank and the sender's name follow.
+/// A file is on offer for this client. Between two fernchat ends more follows: see [`transfer`](super::transfer).
 pub const RECEIVE_FILE: &str = "/receiveFile";
 /// A delivery's first answer: the client wants the file's name.
 pub const SEND_FILENAME: &str = "/sendFilename";
-/// In a delivery the client's second answer. In an upload the server's permission: to a fernchat client
-/// a blank and the longest body that the server takes, in bytes, follow.
+/// In a delivery the client's second answer. In an upload the server's permission. Between two fernchat ends more follows: see
+/// [`transfer`](super::transfer).
 pub const SEND_FILE: &str = "/sendFile";
-/// In place of a body's length: no body follows, and both ends stay in sync. From a client *fernchat only*.
+/// A file is stored whole (*fernchat only*): see [`transfer`](super::transfer).
+pub const HAVE_FILE: &str = "/haveFile";
+/// A file is not sent, or not wanted (*fernchat only*): see [`transfer`](super::transfer).
+pub const STOP_FILE: &str = "/stopFile";
+/// In place of a body's length: no body follows, and both ends stay in sync.
 pub const NO_BODY: &str = "0";
-/// Inside a body that a client sends (*fernchat only*): the rest does not come. No token has this byte.
+/// Inside a body (*fernchat only*): the rest does not come. No token has this byte.
 pub const BODY_END: u8 = b'!';
 /// The sender of the server's own lines. No user may have this name.
 pub const PYCHAT: &str = "PyChat";
@@ -167,7 +173,7 @@ pub const MADE_ADMIN: &str = " made you the admin of the group.";
 pub const DENY: char = '!';
 
 /// The words that are no commands, for [`word_of`].
-const STEPS: [&str; 20] = [
+const STEPS: [&str; 23] = [
     SEND_GROUP_NAME,
     ADMIN_READY,
     READY,
@@ -179,6 +185,7 @@ const STEPS: [&str; 20] = [
     CLOSING,
     REQUESTED,
     TAKEN,
+    RESULT,
     TELL,
     NEWS,
     SENDING_DATA,
@@ -188,6 +195,8 @@ const STEPS: [&str; 20] = [
     RECEIVE_FILE,
     SEND_FILENAME,
     SEND_FILE,
+    HAVE_FILE,
+    STOP_FILE,
 ];
 
 /// The word that this text is, or begins with in front of a blank.

@@ -9,6 +9,7 @@
 //! Invariant: the buffer holds less than [`MAX_FRAME`] and one read, however long a frame is announced. It grows only as bytes arrive.
 
 use std::io::{self, Read, Write};
+use std::time::{Duration, Instant};
 
 use byteorder::{BigEndian, ByteOrder};
 use thiserror::Error;
@@ -261,6 +262,53 @@ pub fn write_body(
         start = 0;
     }
     Ok(written)
+}
+
+/// How long the next piece of a body to a fernchat end is. A line may wait for it, so it is what the link takes in [`PIECE_TIME`]: a line
+/// between two pieces is not late on a slow link, and a fast link has long pieces.
+pub struct PieceLen {
+    len: usize,
+    since: Instant,
+    /// How many bytes were written since then.
+    n_written: usize,
+}
+
+/// The first and the shortest piece, in bytes.
+const MIN_PIECE: usize = 8 << 10;
+
+/// How long a piece should take to write.
+const PIECE_TIME: Duration = Duration::from_millis(50);
+
+/// How long the link is looked at before the length changes. The system takes a burst at once, also on a slow link.
+const LOOK_TIME: Duration = Duration::from_millis(200);
+
+impl Default for PieceLen {
+    fn default() -> PieceLen {
+        PieceLen {
+            len: MIN_PIECE,
+            since: Instant::now(),
+            n_written: 0,
+        }
+    }
+}
+
+impl PieceLen {
+    /// The length of the next piece, in bytes.
+    pub fn next(&self) -> usize {
+        self.len
+    }
+
+    /// A piece of this length has been written.
+    pub fn wrote(&mut self, n: usize) {
+        self.n_written += n;
+        let time = self.since.elapsed();
+        if time >= LOOK_TIME {
+            let len = self.n_written as f64 * PIECE_TIME.div_duration_f64(time);
+            // A multiple of 4, as is a body.
+            self.len = (len as usize & !3).clamp(MIN_PIECE, BODY_STEP);
+            (self.since, self.n_written) = (Instant::now(), 0);
+        }
+    }
 }
 
 /// Why a stream of frames cannot be read on. All but [`WireError::Io`] and [`WireError::CutOff`] mean that the peer broke the protocol.
@@ -645,6 +693,49 @@ pub(in crate::wire) mod tests {
     }
 
     proptest! {
+        #[test]
+        fn any_interleaving_of_frames_and_pieces_of_a_body_gives_the_same_frames_and_the_same_body(
+            parts in prop::collection::vec(("[gA0-9a-z]{0,300}", prop::option::of("[a-cxyz]")), 1..12),
+            cuts in prop::collection::vec(1..500_usize, 1..20),
+        ) {
+            // Every other piece begins as a token does. Behind each there is a frame, or none.
+            let (mut stream, mut body, mut frames) = (Vec::new(), Vec::new(), String::new());
+            for (n, (piece, frame)) in parts.iter().enumerate() {
+                let piece = [if n % 2 == 0 { TOKEN_START } else { b"" }, piece.as_bytes()].concat();
+                stream.extend_from_slice(&piece);
+                body.extend_from_slice(&piece);
+                if let Some(letter) = frame {
+                    stream.extend(encode(&token_of(letter.as_bytes()[0])));
+                    frames += letter;
+                }
+            }
+            stream.extend(encode(&token_of(b'a')));
+            let (mut rest, mut reads) = (&stream[..], Vec::new());
+            for cut in cuts.iter().cycle() {
+                if rest.is_empty() {
+                    break;
+                }
+                let (read, more) = rest.split_at(rest.len().min(*cut));
+                reads.push(read);
+                rest = more;
+            }
+            let mut reader = reader_of(&reads, MAX_FRAME);
+            let (mut got, mut heard, mut piece) = (Vec::new(), Vec::new(), vec![0; 64]);
+            while got.len() < body.len() {
+                let left = (body.len() - got.len()) as u64;
+                match reader.next_piece(left, &mut piece, &opens).unwrap() {
+                    Piece::Body(n) => got.extend_from_slice(&piece[..n]),
+                    Piece::Frame(token) => heard.push(token),
+                }
+            }
+            while let Some(token) = reader.next_frame(&opens).unwrap() {
+                heard.push(token);
+            }
+            prop_assert!(got == body);
+            let frames: Vec<Vec<u8>> = frames.bytes().chain([b'a']).map(token_of).collect();
+            prop_assert!(heard == frames);
+        }
+
         #[test]
         fn arbitrary_bytes_never_panic_and_never_fill_the_buffer(
             pieces in hostile_stream(),

@@ -95,8 +95,7 @@
 //!   server misses an answer that comes before it waits.
 //! - The client's system sends its TCP acknowledgements to a Python server at once. That server writes a frame in two pieces, and its system
 //!   sends the second only after the first is acknowledged.
-//! - The client sends the text of a message in one write with its command, to either server, without waiting for the echo. If that
-//!   crosses with an offer of a file, a fernchat server keeps both.
+//! - The client sends the text of a message in one write with its command, to either server, without waiting for the echo.
 //!
 //! # Between two fernchat ends
 //! At step 3 a fernchat server sends `/sendGroupname fernchat/1 CHALLENGE`. Python clients ignore the text. A fernchat client answers, at
@@ -112,14 +111,13 @@
 //! | `/refused CODE REASON` | server | step 3 or 5, or an event while waiting; codes: `secret`, `no-secret`, `bad-name`, `name-taken`, `full`, `denied` |
 //! | `/closing REASON` | server | `/kicked`, unless the member was kicked; and `/waitDisconnect`, unless the client said it first |
 //! | `/requested PROOF NAME` | server | the line about a request; PROOF is `key:` and the fingerprint of the name's key, or `from:` and an address |
+//! | `/result TEXT` | server | TEXT, where that is a result in words: no other text can be taken for one |
 //! | `/taken NUMBER` | server | the echo of `/messageSend`, see below |
 //! | `/tell NAME`, a line feed, TEXT | client | the text of a message: only the member NAME hears it |
 //! | the same | server | an event: the member NAME says this to the client alone |
 //! | `/news WHAT NAME` | server | an event: NAME `joined`, `left`, was `removed`, or is the `admin` now |
-//! | `/receiveFile NAME` | server | `/receiveFile`; NAME is the member who shares the file |
-//! | `/sendFile BYTES` | server | `/sendFile` in an upload; BYTES is the longest body that the server takes |
-//! | `0` | client | the length of a body that is longer; no body follows, and the result does |
-//! | the byte `!`, without a length | client | the rest of a body that it is sending; the body ends there, the result follows, and nobody is offered it |
+//! | `/receiveFile`, `/sendFile`, `/haveFile`, `/stopFile` | both | the dialogue of an upload, and the steps of a delivery: see [`transfer`] |
+//! | the byte `!`, without a length | both | the rest of a body; the body ends there |
 //!
 //! **A line to one person** has a number and is confirmed, as every line. A Python member reads it as `SENDER (to you): TEXT`. It is not kept: if
 //! NAME is not online, a line from `PyChat` says so to the sender. There is no news in groups with more than 100 members online, because each
@@ -129,6 +127,16 @@
 //! front.
 //!
 //! Each end ignores words that it does not know, so that later versions can add some.
+//!
+//! To a fernchat client events come at any time: inside dialogues, before a result, and between the pieces of a body. Nothing is parked for
+//! it. In the same way it goes on talking while it sends a body. Both ends write whole frames between two pieces. A piece is short enough
+//! that a line which waits for it is not late.
+//!
+//! **Files** ([`transfer`]). A member is offered a body of more than 1 MiB while it is uploaded. The server holds the last 64 KiB back until
+//! the HMAC of the whole has held. If the upload fails, the server says so to each receiver and ends the body. After a broken connection both
+//! ends keep what they have for ten minutes. The client offers its file again under the same ID, the server offers its files again, and
+//! each body goes on where it stopped: its bytes are the same, with the same time stamp and IV. The receiver says `/haveFile` or
+//! `/stopFile` with a reason, and the uploader is told in a line from `PyChat` what became of the file at each member.
 //!
 //! A fernchat client also has these commands:
 //!
@@ -215,4 +223,5 @@ pub mod name;
 pub mod name_set;
 pub mod size;
 mod torn;
+pub mod transfer;
 pub mod watch;

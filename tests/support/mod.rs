@@ -13,12 +13,13 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, channel};
 use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use fernchat::wire::transfer::FileOffer;
 use fernet::Fernet;
 use socket2::{Domain, Socket, Type};
 
@@ -500,12 +501,13 @@ impl Peer {
     /// In the place of a fernchat server: shares a file with the client, whole.
     pub fn shares(&mut self, from: &str, name: &str, plain: &[u8]) {
         let body = self.fernet.encrypt(plain);
-        self.says(&format!("/receiveFile {from}"));
-        self.hears("/sendFilename");
-        self.says(name);
-        self.hears("/sendFile");
-        self.says(&body.len().to_string());
+        // No two tokens have the same.
+        let id = &body[20..40];
+        self.says(&format!("/receiveFile {id} {}\n{name}\n{from}", body.len()));
+        self.hears(&format!("/sendFile {id} 0"));
+        self.says(&format!("/sendFile {id} 0"));
         self.says_raw(body.as_bytes());
+        self.hears(&format!("/haveFile {id}"));
     }
 
     /// Connects and sends both names; step 5 is not yet heard.
@@ -588,7 +590,7 @@ impl Peer {
         self.says("/whoAdmin");
         self.hears("/whoAdmin");
         self.says("team");
-        assert!(self.hears_text().starts_with("Admin: "));
+        assert!(self.hears_text().contains("Admin: "));
     }
 
     /// The next frame's bytes, opened; `None` at the end of the stream.
@@ -624,6 +626,38 @@ impl Peer {
         let mut bytes = vec![0; n];
         self.socket.read_exact(&mut bytes).unwrap();
         bytes
+    }
+
+    /// A fernchat server offers a file with this name from this member. Returns how it calls the file, and the length of the body.
+    #[track_caller]
+    pub fn hears_offer(&mut self, name: &str, from: &str) -> (String, usize) {
+        let text = self.hears_text();
+        let offer = FileOffer::parse(&text).unwrap_or_else(|| panic!("no offer: {text}"));
+        assert_eq!((offer.name, offer.who), (name, from));
+        (offer.id.to_owned(), offer.len as usize)
+    }
+
+    /// Joins the group `team` as a fernchat client does that cannot join again.
+    pub fn join_as_fernchat(port: u16, name: &str, admin: Option<&mut Peer>) -> Peer {
+        let mut peer = Peer::greet(port, name, "team\nfernchat/1");
+        match admin {
+            None => peer.hears("/adminReady"),
+            Some(admin) => {
+                peer.hears("/wait");
+                admin.hears_text();
+                admin.decides("/approveRequest", name);
+                peer.hears("/accepted");
+            }
+        }
+        peer
+    }
+
+    /// Asks for a file from this byte on. Returns what comes, up to this length.
+    #[track_caller]
+    pub fn takes_file(&mut self, id: &str, have: usize, len: usize) -> Vec<u8> {
+        self.says(&format!("/sendFile {id} {have}"));
+        self.hears(&format!("/sendFile {id} {have}"));
+        self.hears_raw(len - have)
     }
 
     /// The server closes the connection, without a reset.
@@ -777,6 +811,15 @@ pub struct Tap {
     sockets: Arc<Mutex<Vec<TcpStream>>>,
     /// No connection passes.
     is_shut: Arc<AtomicBool>,
+    /// The connections are cut when so much has passed in each direction.
+    cut_at: [Arc<AtomicUsize>; 2],
+}
+
+/// Which way bytes pass a [`Tap`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Way {
+    ToServer,
+    ToClient,
 }
 
 impl Tap {
@@ -789,11 +832,13 @@ impl Tap {
             heard: Default::default(),
             sockets: Arc::default(),
             is_shut: Arc::default(),
+            cut_at: [usize::MAX; 2].map(|n| Arc::new(AtomicUsize::new(n))),
         };
-        let (heard, sockets, is_shut) = (
+        let (heard, sockets, is_shut, cut_at) = (
             tap.heard.clone(),
             Arc::clone(&tap.sockets),
             Arc::clone(&tap.is_shut),
+            tap.cut_at.clone(),
         );
         thread::spawn(move || {
             for client in listener.incoming() {
@@ -812,8 +857,9 @@ impl Tap {
                     (client.try_clone().unwrap(), server.try_clone().unwrap()),
                     (server, client),
                 ];
-                for ((from, to), heard) in ways.into_iter().zip(heard.clone()) {
-                    thread::spawn(move || pass_on(from, to, &heard));
+                let marks = heard.clone().into_iter().zip(cut_at.clone());
+                for ((from, to), (heard, cut_at)) in ways.into_iter().zip(marks) {
+                    thread::spawn(move || pass_on(from, to, &heard, &cut_at));
                 }
             }
         });
@@ -826,6 +872,12 @@ impl Tap {
             // The other end may have been faster.
             let _ = socket.shutdown(std::net::Shutdown::Both);
         }
+    }
+
+    /// Cuts the connection, once, when so many more bytes have passed this way: exactly those, and no more.
+    pub fn cuts_after(&self, way: Way, n: usize) {
+        let passed = self.heard[way as usize].lock().unwrap().len();
+        self.cut_at[way as usize].store(passed + n, Ordering::SeqCst);
     }
 
     /// Lets no new connection pass, or lets them again.
@@ -854,14 +906,23 @@ impl Tap {
     }
 }
 
-fn pass_on(mut from: TcpStream, mut to: TcpStream, heard: &Mutex<Vec<u8>>) {
+fn pass_on(mut from: TcpStream, mut to: TcpStream, heard: &Mutex<Vec<u8>>, cut_at: &AtomicUsize) {
     let mut bytes = [0; 4096];
     while let Ok(n @ 1..) = from.read(&mut bytes) {
-        heard.lock().unwrap().extend_from_slice(&bytes[..n]);
-        if to.write_all(&bytes[..n]).is_err() {
+        let mut heard = heard.lock().unwrap();
+        let left = cut_at.load(Ordering::SeqCst).saturating_sub(heard.len());
+        let is_cut = n >= left;
+        let bytes = &bytes[..n.min(left)];
+        heard.extend_from_slice(bytes);
+        drop(heard);
+        if is_cut {
+            cut_at.store(usize::MAX, Ordering::SeqCst);
+        }
+        if to.write_all(bytes).is_err() || is_cut {
             break;
         }
     }
+    let _ = from.shutdown(std::net::Shutdown::Both);
     let _ = to.shutdown(std::net::Shutdown::Write);
 }
 

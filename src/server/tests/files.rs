@@ -4,6 +4,9 @@ use super::*;
 use crate::seal::Key;
 use crate::server::testkit::{DEN, Kit, Person, Script};
 
+/// What a fernchat client hears of a short file.
+const OFFER: &str = "/receiveFile <id> 100\na.txt\nalice";
+
 const NO_MEMBER: &str = "This is for members, and you are not a member of the group any more.";
 
 /// An upload of this body under this length.
@@ -12,6 +15,14 @@ fn uploads<'a>(script: Script<'a>, file: &str, length: usize, body: &[u8]) -> Sc
         .says("/fileTransfer")
         .says(file)
         .says(&length.to_string())
+        .sends(body)
+}
+
+/// The same, with a fernchat client. The server must want it.
+fn offers<'a>(script: Script<'a>, file: &str, length: usize, body: &[u8]) -> Script<'a> {
+    script
+        .says(&format!("/receiveFile 1 {length}\n{file}\n"))
+        .hears(&["/sendFile 1 0"])
         .sends(body)
 }
 
@@ -48,16 +59,18 @@ fn file_is_offered_to_every_other_member_and_comes_as_it_went() {
         "a.txt is on its way to 2 members.",
     ])
     .departs(Departure::HungUp);
-    for (person, asked, ask) in [
-        (&bob, asked, "/receiveFile"),
-        (&fred, asked_fred, "/receiveFile alice"),
-    ] {
-        person.hears(&[asked, ask]);
-        assert!(person.wants_name());
-        person.hears(&["a.txt"]);
-        assert!(person.wants_body() && !person.wants_body());
-        person.hears(&["100", "<hello, all>"]);
-    }
+    bob.hears(&[asked, "/receiveFile"]);
+    assert!(bob.wants_name());
+    bob.hears(&["a.txt"]);
+    assert!(bob.wants_body() && !bob.wants_body());
+    bob.hears(&["100", "<hello, all>"]);
+    fred.hears(&[asked_fred, OFFER]);
+    fred.wants_file(0);
+    fred.hears(&["/sendFile <id> 0", "<hello, all>"]);
+    fred.wants_file(0);
+    fred.hears_nothing();
+    assert!(!kit.shared.spool.is_empty());
+    fred.client.has_file(&fred.file_id());
     assert!(kit.shared.spool.is_empty());
 }
 
@@ -66,21 +79,12 @@ fn file_that_a_python_client_cannot_receive_is_told_to_it_in_a_line() {
     let kit = Kit::new();
     let [bob, fred] = receivers(&kit);
     let token = kit.shared.key.seal(&[b'a'; 112]);
-    let longest = format!("/sendFile {}", token_len(1000));
-    uploads(
-        kit.fernchat("alice"),
-        "a.txt",
-        token.len(),
-        token.as_bytes(),
-    )
-    .hears(&[
-        "/fileTransfer",
-        &longest,
-        "a.txt is on its way to 1 member; 1 more cannot receive a file of this size and were told.",
-    ])
-    .departs(Departure::HungUp);
+    let len = token.len();
+    offers(kit.fernchat("alice"), "a.txt", len, token.as_bytes())
+        .hears(&["/haveFile 1 a.txt is on its way to 1 member; 1 more cannot receive a file of this size and were told."])
+        .departs(Departure::HungUp);
     bob.hears(&["PyChat: alice shared a.txt (186 bytes), too large for this program."]);
-    fred.hears(&["/receiveFile alice"]);
+    fred.hears(&[&format!("/receiveFile <id> {len}\na.txt\nalice")]);
     // One byte less in the last block is the most that a Python client gets.
     let token = kit.shared.key.seal(&[b'a'; 111]);
     uploads(kit.python("alice"), "a.txt", token.len(), token.as_bytes()).departs(Departure::HungUp);
@@ -132,7 +136,10 @@ fn upload_that_fails_says_why_and_stays_in_step() {
         largest.as_bytes(),
     )
     .departs(Departure::HungUp);
-    fred.hears(&["/receiveFile alice"]);
+    fred.hears(&[&format!(
+        "/receiveFile <id> {}\na.txt\nalice",
+        largest.len()
+    )]);
     bob.hears(&["PyChat: alice shared a.txt (1.0 KiB), too large for this program."]);
     let step = "the length of a body";
     for length in ["many", "-1", "1.5", "", "99999999999999999999"] {
@@ -222,30 +229,7 @@ fn delivery_goes_step_by_step_and_everything_else_waits() {
         .says("/sendFilename")
         .hears(&["You are in the group the den; ask about that one."])
         .departs(Departure::HungUp);
-    assert!(bob.notices().is_empty());
-}
-
-#[test]
-fn message_in_one_write_with_its_command_may_cross_with_a_file_on_offer() {
-    let kit = Kit::new();
-    let [alice, bob] = kit.members(["alice", "bob"]);
-    alice.leaves();
-    for text in ["hello", "/disconnect"] {
-        kit.fernchat("alice")
-            .then(|| bob.shares("a.txt", "hello"))
-            .hears(&["/receiveFile bob"])
-            .sends(&[kit.bytes("/messageSend"), kit.bytes(text)].concat())
-            .hears_nothing()
-            .says("/sendFilename")
-            .hears(&["a.txt"])
-            .says("/sendFile")
-            .hears(&["100", "<hello>", "/messageSend"])
-            .says("/messageSend")
-            .says("and then")
-            .hears(&["/messageSend"])
-            .departs(Departure::HungUp);
-        bob.hears(&[&format!("alice: {text}"), "alice: and then"]);
-    }
+    bob.hears_news(&[]);
 }
 
 #[test]
@@ -270,5 +254,5 @@ fn receiver_that_leaves_before_it_has_the_file_is_reported() {
         .then(|| bob.shares("a.txt", "hello"))
         .says("/sendFilename")
         .departs(Departure::HungUp);
-    assert_eq!(bob.notices(), ["a.txt did not reach alice."]);
+    bob.hears_news(&["a.txt did not reach alice."]);
 }

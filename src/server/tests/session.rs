@@ -113,11 +113,40 @@ fn dialogues_go_as_the_table_says_and_events_wait_until_they_end() {
         let kit = Kit::new();
         let [alice, bob, _carol] = people(&kit);
         bob.leaves();
-        plays(kit.fernchat("bob"), talk, &alice)
+        plays(kit.python("bob"), talk, &alice)
             .then(|| alice.says("again").unwrap())
             .hears(&["alice: again"])
             .departs(Departure::HungUp);
     }
+}
+
+#[test]
+fn fernchat_client_gets_results_marked() {
+    let kit = Kit::new();
+    let [alice, bob, _carol] = people(&kit);
+    alice.leaves();
+    kit.fernchat("alice")
+        .says("/approveRequest")
+        .says(".")
+        .says("carol")
+        .hears(&[
+            "/approveRequest",
+            "/proceed",
+            "/result carol is now a member of the group.",
+        ])
+        .says("/whoAdmin")
+        .says("the den")
+        .hears(&["/whoAdmin", "/result Admin: alice"])
+        .departs(Departure::HungUp);
+    bob.leaves();
+    kit.fernchat("bob")
+        .says("/viewRequests")
+        .says(".")
+        .hears(&[
+            "/viewRequests",
+            "/result Only the admin of the group may do this.",
+        ])
+        .departs(Departure::HungUp);
 }
 
 #[test]

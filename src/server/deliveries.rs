@@ -1,0 +1,315 @@
+//! Deliveries: the files that are on their way to one fernchat client.
+//!
+//! ```text
+//!            /sendFile ID HAVE           turn comes          last byte            /haveFile ID
+//!   offered ──────────────────▶ wanted ────────────▶ sending ──────────▶ sent ──────────────────▶ gone
+//!       └────────────────────────────────┴── /stopFile from either end ───┴──────────────────────▶ gone
+//! ```
+//!
+//! One body is on its way at a time. The client's writer thread writes it piece by piece, and what else there is for the client goes between
+//! the pieces. A body that is still being uploaded is read while it grows: the job waits in the spool for more.
+//!
+//! If the connection breaks, the group keeps the deliveries of a client that can join again, and offers them again to its next connection.
+//! The lock is a leaf, as that of a turn: what is pushed is pushed under it.
+
+use std::io::{self, Write};
+use std::sync::Arc;
+
+use super::client::Client;
+use super::download::{Download, Outcome};
+use super::frame::{Frame, sealed_frame};
+use super::spool::SpoolError;
+use super::turn::ANSWER_TICKS;
+use crate::net::departure::Departure;
+use crate::net::outbox::Job;
+use crate::wire::command::{BODY_END, SEND_FILE, STOP_FILE};
+use crate::wire::frame::{PieceLen, WireError};
+
+/// How many files may be on their way to one client.
+const MAX_DELIVERIES: usize = 64;
+
+/// See the module's page.
+#[derive(Default)]
+pub(crate) struct Deliveries {
+    entries: Vec<Delivery>,
+    is_sending: bool,
+}
+
+struct Delivery {
+    download: Arc<Download>,
+    stage: Stage,
+    /// For how many ticks of the server's clock it has been at a stage where the client is to answer.
+    n_ticks: u64,
+}
+
+#[derive(Clone, Copy, PartialEq)]
+enum Stage {
+    Offered,
+    /// From this byte on.
+    Wanted(u64),
+    Sending,
+    Sent,
+}
+
+impl Deliveries {
+    fn find(&mut self, id: &str) -> Option<&mut Delivery> {
+        let mut entries = self.entries.iter_mut();
+        entries.find(|entry| *entry.download.id == *id)
+    }
+
+    fn remove(&mut self, id: &str) -> Option<Delivery> {
+        let at = self.entries.iter().position(|it| *it.download.id == *id)?;
+        Some(self.entries.remove(at))
+    }
+
+    /// The clock has ticked. Returns those whose client takes too long to answer.
+    pub(crate) fn tick(&mut self) -> Vec<Arc<Download>> {
+        let mut late = Vec::new();
+        self.entries.retain_mut(|entry| {
+            entry.n_ticks += 1;
+            let is_due = matches!(entry.stage, Stage::Offered | Stage::Sent);
+            let is_late = is_due && entry.n_ticks >= ANSWER_TICKS;
+            if is_late {
+                late.push(Arc::clone(&entry.download));
+            }
+            !is_late
+        });
+        late
+    }
+}
+
+impl Client {
+    /// Offers a file. `false`: too many are on their way already.
+    pub(crate) fn offer(self: &Arc<Client>, download: Arc<Download>) -> bool {
+        let mut deliveries = self.deliveries.lock();
+        if deliveries.entries.len() >= MAX_DELIVERIES {
+            return false;
+        }
+        self.reply(&download.offer);
+        deliveries.entries.push(Delivery {
+            download: Arc::clone(&download),
+            stage: Stage::Offered,
+            n_ticks: 0,
+        });
+        drop(deliveries);
+        let (client, id) = (Arc::downgrade(self), Arc::clone(&download.id));
+        download.body.if_it_fails(move |reason| {
+            if let Some(client) = client.upgrade() {
+                client.withdraw(&id, reason);
+            }
+        });
+        true
+    }
+
+    /// A file that the client has not begun to receive does not come.
+    fn withdraw(&self, id: &str, reason: &str) {
+        let mut deliveries = self.deliveries.lock();
+        let stage = deliveries.find(id).map(|entry| entry.stage);
+        if !matches!(stage, Some(Stage::Offered | Stage::Wanted(_))) {
+            // Its job says so, or it is gone.
+            return;
+        }
+        let entry = deliveries.remove(id);
+        drop(deliveries);
+        entry.inspect(|entry| entry.download.ends(Outcome::NotSent));
+        self.reply(&sealed_frame(&self.key, stop(id, reason)));
+    }
+
+    /// The client comes with what was on its way over its last connection.
+    pub(crate) fn offer_again(self: &Arc<Client>, left: Deliveries) {
+        for entry in left.entries {
+            self.offer(entry.download);
+        }
+    }
+
+    /// The connection is gone: takes what was on its way.
+    pub(crate) fn take_deliveries(&self) -> Deliveries {
+        let mut left = std::mem::take(&mut *self.deliveries.lock());
+        left.is_sending = false;
+        for entry in &mut left.entries {
+            (entry.stage, entry.n_ticks) = (Stage::Offered, 0);
+        }
+        left
+    }
+
+    /// The client wants the body of a file from this byte on.
+    pub(crate) fn wants_file(self: &Arc<Client>, id: &str, have: &str) -> Result<(), Departure> {
+        let mut deliveries = self.deliveries.lock();
+        let Some(entry) = deliveries.find(id) else {
+            drop(deliveries);
+            self.reply(&sealed_frame(
+                &self.key,
+                stop(id, "it is not on offer any more"),
+            ));
+            return Ok(());
+        };
+        let len = entry.download.body.token_len();
+        let have = have.parse().ok().filter(|have| *have <= len);
+        let have = have.ok_or(WireError::NotTheStep(
+            "a place in the file that is on offer",
+        ))?;
+        if entry.stage == Stage::Offered {
+            entry.stage = Stage::Wanted(have);
+            self.send_next(&mut deliveries);
+        }
+        Ok(())
+    }
+
+    /// If no body is on its way, the next one begins.
+    fn send_next(self: &Arc<Client>, deliveries: &mut Deliveries) {
+        if deliveries.is_sending {
+            return;
+        }
+        for entry in &mut deliveries.entries {
+            if let Stage::Wanted(at) = entry.stage {
+                entry.stage = Stage::Sending;
+                deliveries.is_sending = true;
+                let course = Course {
+                    client: Arc::clone(self),
+                    download: Arc::clone(&entry.download),
+                    at,
+                    piece_len: PieceLen::default(),
+                };
+                return self.outbox.push_job(course.begin());
+            }
+        }
+    }
+
+    /// The client has the whole file. It may say so before the writer thread has noted that the last piece is written.
+    pub(crate) fn has_file(&self, id: &str) {
+        let mut deliveries = self.deliveries.lock();
+        let stage = deliveries.find(id).map(|entry| entry.stage);
+        if matches!(stage, Some(Stage::Sending | Stage::Sent)) {
+            let entry = deliveries.remove(id);
+            drop(deliveries);
+            entry.inspect(|entry| entry.download.ends(Outcome::Has));
+        }
+    }
+
+    /// The client does not want a file, not any more, or could not keep it.
+    pub(crate) fn stops_file(&self, id: &str, reason: &str) {
+        let mut deliveries = self.deliveries.lock();
+        let stage = deliveries.find(id).map(|entry| entry.stage);
+        let Some(Delivery { download, .. }) = deliveries.remove(id) else {
+            return;
+        };
+        drop(deliveries);
+        download.ends(match reason {
+            "" => Outcome::Declined,
+            reason => Outcome::Failed(reason.to_owned()),
+        });
+        if stage == Some(Stage::Sending) {
+            // Its job ends the body. It may be waiting for more.
+            download.body.wake();
+        }
+    }
+
+    /// The body is not on its way any more.
+    fn body_over(self: &Arc<Client>, id: &str, is_sent: bool) {
+        let mut deliveries = self.deliveries.lock();
+        deliveries.is_sending = false;
+        match deliveries.find(id) {
+            Some(entry) if is_sent => (entry.stage, entry.n_ticks) = (Stage::Sent, 0),
+            _ => drop(deliveries.remove(id)),
+        }
+        self.send_next(&mut deliveries);
+    }
+
+    /// What takes too long is withdrawn. Called by the clock.
+    pub(crate) fn withdraw_late(&self) {
+        let late = self.deliveries.lock().tick();
+        for download in late {
+            download.ends(Outcome::Failed("no answer came for ten minutes".into()));
+            let word = stop(&download.id, "you did not answer for ten minutes");
+            self.reply(&sealed_frame(&self.key, word));
+        }
+    }
+}
+
+/// The word that ends a transfer.
+pub(crate) fn stop(id: &str, reason: impl std::fmt::Display) -> String {
+    format!("{STOP_FILE} {id} {reason}")
+}
+
+/// A body on its way: where it is, and how long the next piece is.
+struct Course {
+    client: Arc<Client>,
+    download: Arc<Download>,
+    at: u64,
+    piece_len: PieceLen,
+}
+
+impl Course {
+    fn begin(self) -> Job {
+        let word = format!("{SEND_FILE} {} {}", self.download.id, self.at);
+        let word = sealed_frame(&self.client.key, word);
+        Job(Box::new(move |stream| {
+            self.writes_frame(stream, &word)?;
+            self.go_on(stream)
+        }))
+    }
+
+    fn rest(self) -> Job {
+        Job(Box::new(move |stream| self.go_on(stream)))
+    }
+
+    fn writes_frame(&self, stream: &mut dyn Write, frame: &Frame) -> io::Result<()> {
+        frame.goes_to(&self.client);
+        stream.write_all(&frame.bytes)
+    }
+
+    /// Writes the next piece. Returns the job for the rest, if there is a rest and more of it is there.
+    fn go_on(mut self, stream: &mut dyn Write) -> io::Result<Option<Job>> {
+        let (client, id) = (Arc::clone(&self.client), Arc::clone(&self.download));
+        let id = &id.id;
+        if self.at == self.download.body.token_len() {
+            client.body_over(id, true);
+            return Ok(None);
+        }
+        if self.download.is_over() {
+            stream.write_all(&[BODY_END])?;
+            client.body_over(id, false);
+            return Ok(None);
+        }
+        let account = client.outbox.account();
+        let mut piece = vec![0; account.memory.share(self.piece_len.next())];
+        account.hold(piece.len());
+        let read = self.download.body.read_at(&mut piece, self.at);
+        let rest = match read {
+            Ok(0) => {
+                self.waits();
+                None
+            }
+            Ok(n) => {
+                stream.write_all(&piece[..n])?;
+                self.at += n as u64;
+                self.piece_len.wrote(n);
+                Some(self.rest())
+            }
+            Err(error) => {
+                self.writes_frame(stream, &sealed_frame(&client.key, stop(id, &error)))?;
+                stream.write_all(&[BODY_END])?;
+                self.download.ends(match error {
+                    SpoolError::Failed(_) => Outcome::NotSent,
+                    error => Outcome::Failed(error.to_string()),
+                });
+                client.body_over(id, false);
+                None
+            }
+        };
+        account.release(piece.len());
+        Ok(rest)
+    }
+
+    /// Goes on when there is more of the body.
+    fn waits(self) {
+        let (download, at) = (Arc::clone(&self.download), self.at);
+        let outbox = Arc::clone(&self.client.outbox);
+        let waiter = move || outbox.push_job(self.rest());
+        download.body.wait(at, Box::new(waiter));
+        if download.is_over() {
+            // It was stopped just before.
+            download.body.wake();
+        }
+    }
+}
