@@ -256,3 +256,44 @@ fn read_head(mut socket: &TcpStream) -> io::Result<String> {
 fn is_same(one: &str, other: &str) -> bool {
     Sha1::digest(one) == Sha1::digest(other)
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn is_refused(door: &Door, head: &str) -> bool {
+        door.decide(head).is_none()
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_a_head_says_nobody_gets_in_without_the_token(
+            start in "(GET|GET|POST|\\PC{0,4}) /(\\PC{0,44}/)?(|socket|file/0|\\PC{0,9})",
+            rest in "(\r\n(Host|Origin|Cookie|host|\\PC{0,9})(: ?\\PC{0,40}|)){0,5}(\r\n){0,2}",
+        ) {
+            let door = Door::open().unwrap();
+            let (host, cookie) = (&door.host, &door.cookie);
+            let bare = start.clone() + &rest;
+            prop_assert!(is_refused(&door, &bare));
+            let head = format!("{start} HTTP/1.1\r\nHost: {host}\r\nCookie: fernchat={cookie}{rest}");
+            prop_assert!(is_refused(&door, &head));
+        }
+    }
+
+    #[test]
+    fn the_cookie_is_given_with_the_page_only_and_once() {
+        let door = Door::open().unwrap();
+        let (host, token) = (&door.host, &door.token);
+        let head = |path: &str| format!("GET /{token}/{path} HTTP/1.1\r\nHost: {host}\r\n\r\n");
+        for path in ["style.css", "socket", "file/0", "..", "?"] {
+            assert!(is_refused(&door, &head(path)), "{path}");
+        }
+        match door.decide(&head("")) {
+            Some(Answer::File("text/html", _, header)) => assert!(header.contains(&door.cookie)),
+            _ => panic!("the page is refused"),
+        }
+        assert!(is_refused(&door, &head("")));
+    }
+}
