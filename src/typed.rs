@@ -5,8 +5,11 @@
 //!
 //! A script makes none, and the Python scripts have no such rules: from a pipe a line is a command only if it is one exactly.
 
+use std::collections::BTreeSet;
+
 use crate::machine;
 use crate::screen::{Meaning, Names, Need, Said, split_word};
+use crate::wire::name::UserName;
 
 /// What a person can do beside saying something.
 #[allow(missing_docs)] // The tables of commands say what they are.
@@ -279,6 +282,10 @@ impl Typist<'_> {
                     Typed::Show("Nobody has told you anything yet: /msg NAME TEXT.".into())
                 }
             },
+            Action::Ignore if !argument.is_empty() => match self.member_meant(argument) {
+                Ok(name) => Typed::Do(action, name),
+                Err(question) => Typed::Show(question),
+            },
             Action::Me if argument.is_empty() => usage(),
             Action::Me => say(None, &self.doing(argument)),
             Action::Nick => Typed::Show(format!(
@@ -315,6 +322,15 @@ impl Typist<'_> {
         known
             .max_by_key(|(name, _)| name.len())
             .unwrap_or_else(|| split_word(text))
+    }
+
+    /// The member whom a person means by this name. An error asks which one is meant. A name that is like no other is taken as it is.
+    fn member_meant(&self, name: &str) -> Result<String, String> {
+        let (members, ignored) = (&self.names.members, &self.names.ignored);
+        if ignored.contains(name) {
+            return Ok(name.to_owned());
+        }
+        meant(name, members).map(|meant| meant.unwrap_or(name).to_owned())
     }
 
     fn unknown(&self, word: &str) -> String {
@@ -368,6 +384,26 @@ pub(crate) fn words(commands: &'static [Row]) -> Vec<(&'static str, Need)> {
     };
     let words = |row: &'static Row| row.words.iter().map(move |word| (*word, need(row.action)));
     commands.iter().flat_map(words).collect()
+}
+
+/// The one of these names that a person means: also in capitals, and with composed letters. `None`: it is like no other. An error asks
+/// whether the one that it is like is meant.
+pub(crate) fn meant<'a>(
+    name: &str,
+    names: &'a BTreeSet<String>,
+) -> Result<Option<&'a str>, String> {
+    let looks_like = |other: &&String| match (UserName::parse(name), UserName::parse(other)) {
+        (Ok(name), Ok(other)) => name.looks_like(&other),
+        _ => false,
+    };
+    let found = names.get(name).or_else(|| names.iter().find(looks_like));
+    if let Some(found) = found {
+        return Ok(Some(found));
+    }
+    match nearest(&name.to_lowercase(), names.iter().map(String::as_str)) {
+        Some(nearest) => Err(format!("Nobody is called {name}: did you mean {nearest}?")),
+        None => Ok(None),
+    }
 }
 
 /// The name or word that a person may have meant: one that begins so, or differs in two letters at most.
@@ -492,6 +528,12 @@ mod tests {
             ("/msg bob the hi", say(Some("bob"), "the hi")),
             ("/msg dan hi", say(Some("dan"), "hi")),
             ("/reply hi you", say(Some("carl"), "hi you")),
+            ("/ignore BOB", act(Action::Ignore, "bob")),
+            ("/ignore dan", act(Action::Ignore, "dan")),
+            (
+                "/ignore bub",
+                show("Nobody is called bub: did you mean bob?"),
+            ),
             (
                 "/msg bob",
                 show("/msg NAME TEXT: tell one member something."),

@@ -260,7 +260,11 @@ fn who_and_what_a_command_is_about_is_found_or_asked_for() {
     alice.presses_text("/kick bo\t");
     alice.ends_in("team> /kick bob");
     alice.presses(&["C-u"]);
-    alice.types("/kick BOB");
+    alice.types("/whois BOB");
+    alice.shows(" bob: a member, online, name not proven");
+    alice.types("/ban bub");
+    alice.shows("Nobody is called bub: did you mean bob?");
+    alice.types("/ban BOB");
     bob.hears("/kicked");
     alice.types("/kick JÖRG");
     jorg.hears("/kicked");

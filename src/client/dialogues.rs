@@ -19,7 +19,7 @@ use super::link::Link;
 use super::sending::Task;
 use super::step::Expected;
 use crate::screen::{Event, Said, Words, shortened};
-use crate::typed::{Action, nearest};
+use crate::typed::{Action, meant};
 use crate::wire::command::{
     ACCEPTED, ACKNOWLEDGEMENT, ADMIN, Command, DENY, Dialect, PROCEED, READY_FOR_DATA,
     SENDING_DATA, TAKEN, WAIT_DISCONNECT, to_one,
@@ -113,11 +113,11 @@ impl Dialogues {
     }
 
     fn act(&self, action: Action, argument: &str, ask: &dyn Fn() -> String) -> Outcome {
-        let decide = |command| {
+        let decide = |command, answer| {
             let Some(name) = self.meant(argument, Command::AllMembers)? else {
                 return Ok(());
             };
-            self.decide_on(command, &name, str::to_owned, ask)
+            self.decide_on(command, &name, answer, ask)
         };
         match action {
             Action::Requests => {
@@ -136,24 +136,27 @@ impl Dialogues {
             Action::Deny => self.answer_requests(argument, |name| self.deny(name, ask)),
             Action::Members => self.names(Command::AllMembers, "members"),
             Action::Online => self.names(Command::OnlineMembers, "online"),
-            Action::Transfer => decide(Command::ChangeAdmin),
+            Action::Transfer => decide(Command::ChangeAdmin, str::to_owned),
             Action::Admin => self.who_administers(),
-            Action::Kick => decide(Command::KickMember),
+            Action::Kick => decide(Command::KickMember, str::to_owned),
             Action::Ban | Action::BanAddress | Action::Unban | Action::Bans | Action::WhoIs
                 if self.link.server == Dialect::Python =>
             {
                 self.show("A Python server has no such command.");
                 Ok(())
             }
-            Action::Ban => self.decide_on(Command::BanMember, argument, str::to_owned, ask),
-            Action::BanAddress => self.decide_on(Command::BanMember, argument, with_mark, ask),
+            Action::Ban => decide(Command::BanMember, str::to_owned),
+            Action::BanAddress => decide(Command::BanMember, with_mark),
             Action::Unban => self.decide_on(Command::UnbanMember, argument, str::to_owned, ask),
             Action::Bans => {
                 self.names_for_admin(Command::ViewBans, "banned")?;
                 Ok(())
             }
             Action::WhoIs if argument.is_empty() => self.who_is(&self.asked(ask)),
-            Action::WhoIs => self.who_is(argument),
+            Action::WhoIs => {
+                let name = self.meant(argument, Command::AllMembers)?;
+                name.map_or(Ok(()), |name| self.who_is(&name))
+            }
             // The sending thread does these.
             Action::File
             | Action::Pack
@@ -228,9 +231,8 @@ impl Dialogues {
         Ok(Some(names))
     }
 
-    /// The member, or the one who has asked to join, whom a person means by this name: also in capitals, and with composed letters. If the
-    /// name is like another one, that is asked for. `None`: the person has been told. A name that is like no other is for the server to judge.
-    /// A script means what it says.
+    /// The member, or the one who has asked to join, whom a person means by this name: see [`meant`]. `None`: the person has been told. A name
+    /// that is like no other is for the server to judge. A script means what it says.
     fn meant(&self, name: &str, list: Command) -> Outcome<Option<String>> {
         let shared = &self.link.shared;
         let known = |name: &str| {
@@ -241,22 +243,12 @@ impl Dialogues {
             return Ok(Some(name.to_owned()));
         }
         let names = self.listed(list)?;
-        if names.contains(name) {
-            return Ok(Some(name.to_owned()));
-        }
-        let looks_like = |other: &&String| match (UserName::parse(name), UserName::parse(other)) {
-            (Ok(name), Ok(other)) => name.looks_like(&other),
-            _ => false,
-        };
-        if let Some(meant) = names.iter().find(looks_like) {
-            return Ok(Some(meant.clone()));
-        }
-        match nearest(&name.to_lowercase(), names.iter().map(String::as_str)) {
-            Some(nearest) => {
-                self.show(&format!("Nobody is called {name}: did you mean {nearest}?"));
+        match meant(name, &names) {
+            Ok(meant) => Ok(Some(meant.unwrap_or(name).to_owned())),
+            Err(question) => {
+                self.show(&question);
                 Ok(None)
             }
-            None => Ok(Some(name.to_owned())),
         }
     }
 
