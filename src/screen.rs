@@ -138,6 +138,8 @@ pub enum Event {
         name: Name,
         /// What.
         what: News,
+        /// Who did it, as far as the client knows.
+        by: Option<Name>,
         /// Whether there is a room key here.
         trust: Trust,
     },
@@ -215,8 +217,13 @@ pub enum Trust {
 /// When a line was sealed, by its sender's clock.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum When {
-    /// At a relay: `HH:MM:SS`.
-    Time(String),
+    /// At a relay.
+    Time {
+        /// `HH:MM:SS`, the sender's local time.
+        time: String,
+        /// The sender's time zone, if it is not ours.
+        zone: Option<FixedOffset>,
+    },
     /// Under a room key.
     Date(DateTime<FixedOffset>),
 }

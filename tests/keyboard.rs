@@ -234,7 +234,7 @@ fn people_are_told_ignored_and_greeted() {
     dan.shows(" carol is the admin now.");
     carol.shows(" PyChat: alice made you the admin of the group.");
     carol.types("/kick bob");
-    alice.shows(" bob was removed by the admin.");
+    alice.shows(" bob was removed by carol.");
     carol.types("/quit");
     alice.shows(" carol left.");
     alice.types("/msg carol are you there");

@@ -748,6 +748,43 @@ fn at_a_terminal_a_relay_s_client_has_the_manners_of_the_other() {
     bob.shows("ended with 0\ncooked");
 }
 
+#[cfg(feature = "editor")]
+#[test]
+fn a_friend_s_time_zone_is_shown_if_it_is_another_one() {
+    use support::screen::{Screen, Setup, USUAL, has_tmux};
+    if !has_tmux() {
+        return;
+    }
+    let folder = folder();
+    let (key, _) = key_file(&folder);
+    let mut relay = Relay::start(&[]);
+    let setup = Setup {
+        environment: &[("LC_ALL", "C.UTF-8"), ("TZ", "UTC0")],
+        ..USUAL
+    };
+    let port = relay.port.to_string();
+    let arguments = ["relay-client", "127.0.0.1", &port, "--key-file", &key];
+    let bob = Screen::with(&setup, &[&arguments[..], &["--name", "bob"]].concat());
+    bob.ends_in("relay>");
+    relay.program.logs("takes its place");
+    for (name, zone, shown) in [
+        ("anna", "JST-9", " (UTC+09:00) anna: hello"),
+        ("carl", "UTC0", " carl: hello"),
+    ] {
+        let mut command = fernchat();
+        command
+            .args(arguments)
+            .args(["--name", name])
+            .env("TZ", zone);
+        let mut friend = Program::start(command);
+        friend.hears(&format!("{name} joined"));
+        relay.program.logs("takes its place");
+        friend.types("hello");
+        let text = bob.shows(shown);
+        assert_eq!(text.matches("UTC+").count(), 1, "{text}");
+    }
+}
+
 #[test]
 fn a_relay_s_client_that_meets_a_group_server_says_so() {
     let server = support::Server::start();

@@ -366,13 +366,14 @@ impl Dialogues {
         let asked = name.is_empty().then(|| ask().trim().to_owned());
         let name = asked.as_deref().unwrap_or(name);
         let answer = &answer(name);
+        if command == Command::ChangeAdmin {
+            // A fernchat server says who it is, before the result.
+            *self.link.shared.known.admin.lock() = None;
+        }
         let result = self.send_and_wait(answer, Expected::Result(String::new()))?;
         self.link.shared.known.names.lock().requests.remove(name);
         if command == Command::KickMember {
             self.link.shared.known.names.lock().remove_member(name);
-        }
-        if command == Command::ChangeAdmin {
-            *self.link.shared.known.admin.lock() = None;
         }
         self.show_result(&result);
         Ok(())

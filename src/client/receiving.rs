@@ -242,12 +242,16 @@ impl Shared {
             _ => names.add_member(name),
         }
         drop(names);
+        let mut admin = self.known.admin.lock();
+        let by = admin.as_deref().map(Name::of_peer);
         if what == News::Admin {
-            *self.known.admin.lock() = Some(name.to_owned());
+            *admin = Some(name.to_owned());
         }
+        drop(admin);
         self.screen.show(Event::News {
             name: Name::of_peer(name),
             what,
+            by,
             trust: self.trust(),
         });
     }

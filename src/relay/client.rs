@@ -11,6 +11,7 @@ use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use chrono::{DateTime, FixedOffset, Local, NaiveTime, Offset, TimeZone};
 use crossbeam_channel::Receiver;
 use parking_lot::{Condvar, Mutex};
 use thiserror::Error;
@@ -22,7 +23,7 @@ use crate::net::{ConnectError, Pauses, RECONNECT_TIMEOUT, connect, is_late, one_
 use crate::screen::{
     Connection, Conversation, Event, Name, Names, Order, Said, Screen, Trust, When, Words, ask_name,
 };
-use crate::seal::{Key, StampedLine};
+use crate::seal::{Key, StampedLine, stamp_of};
 use crate::typed::{self, Action, Typed, Typist, is_yes};
 use crate::wire::name::{NameError, UserName};
 
@@ -358,8 +359,8 @@ impl Chat {
         Ok(())
     }
 
-    /// Shows the text of a token.
-    fn hear(&self, text: &str) {
+    /// Shows the text of a token that was sealed at this time, in seconds since 1970.
+    fn hear(&self, text: &str, sealed_at: Option<u64>) {
         self.screen.show(match StampedLine::parse(text) {
             Some(StampedLine { time, name, text }) => {
                 let mut names = self.names.lock();
@@ -370,7 +371,10 @@ impl Chat {
                 drop(names);
                 Event::Sealed {
                     who: Name::of_peer(name),
-                    when: When::Time(time.to_owned()),
+                    when: When::Time {
+                        time: time.to_owned(),
+                        zone: sealed_at.and_then(|at| other_zone(time, at, &Local)),
+                    },
                     order: Order::Next,
                     is_earlier: false,
                     text: Words::of_peer(text),
@@ -388,14 +392,15 @@ impl Chat {
         let mut splitter = Splitter::default();
         let (mut is_first, mut is_full) = (true, false);
         let mut is_warned = false;
-        let mut show = |piece: Piece| match self.key.open(&piece.into_bytes()) {
-            Ok(text) => self.hear(&String::from_utf8_lossy(&text)),
-            Err(_) if is_warned => {}
-            Err(_) => {
-                is_warned = true;
-                self.screen.show(Event::Notice(
-                    "Something arrived that this key does not open: do all of you have the same key? This is said only once.".into(),
-                ));
+        let mut show = |piece: Piece| {
+            let token = piece.into_bytes();
+            match self.key.open(&token) {
+                Ok(text) => self.hear(&String::from_utf8_lossy(&text), stamp_of(&token)),
+                Err(_) if is_warned => {}
+                Err(_) => {
+                    is_warned = true;
+                    self.show("Something arrived that this key does not open: do all of you have the same key? This is said only once.");
+                }
             }
         };
         loop {
@@ -426,6 +431,23 @@ fn is_group_server(bytes: &[u8]) -> bool {
     std::str::from_utf8(bytes).is_ok_and(|text| Key::parse(text).is_ok())
 }
 
+/// The time zone of a sender whose clock says `time`, `HH:MM:SS`, while the token says how late it is in UTC. `None`: it is ours, or no zone.
+/// Zones that are a day apart look the same.
+fn other_zone(time: &str, sealed_at: u64, ours: &impl TimeZone) -> Option<FixedOffset> {
+    let utc = DateTime::from_timestamp(i64::try_from(sealed_at).ok()?, 0)?.naive_utc();
+    let time: NaiveTime = time.parse().ok()?;
+    let ahead = (time - utc.time()).num_seconds();
+    // Zones differ by quarters of an hour. Line and token may have been made in two seconds.
+    let quarters = (ahead + 450).div_euclid(900);
+    let is_zone = (ahead - quarters * 900).abs() < 60;
+    // From -10:45 to +13:00.
+    let quarters = (quarters + 43).rem_euclid(96) - 43;
+    let zone = FixedOffset::east_opt(i32::try_from(quarters * 900).ok()?)?;
+    let our_ahead = ours.offset_from_utc_datetime(&utc).fix().local_minus_utc();
+    let is_ours = (our_ahead - zone.local_minus_utc()) % 86_400 == 0;
+    (is_zone && !is_ours).then_some(zone)
+}
+
 /// Cuts a line, between two characters, into pieces of at most `most` bytes.
 fn pieces(mut line: &str, most: usize) -> Vec<&str> {
     let mut pieces = Vec::new();
@@ -443,7 +465,38 @@ fn pieces(mut line: &str, most: usize) -> Vec<&str> {
 
 #[cfg(test)]
 mod tests {
+    use chrono::Utc;
+
     use super::*;
+
+    #[test]
+    fn the_zone_of_a_sender_is_known_by_the_time_of_the_token() {
+        let at = |time: &str| {
+            let date = format!("2026-11-26T{time}Z").parse::<DateTime<FixedOffset>>();
+            date.unwrap().timestamp() as u64
+        };
+        let (utc, tonga) = (Utc, FixedOffset::east_opt(13 * 3600).unwrap());
+        for (time, sealed_at, zone) in [
+            ("09:05:02", "09:05:02", None),
+            ("09:05:01", "09:05:02", None),
+            ("18:05:02", "09:05:02", Some("+09:00")),
+            ("00:05:02", "15:05:03", Some("+09:00")),
+            ("14:35:02", "09:05:02", Some("+05:30")),
+            ("04:05:02", "09:05:02", Some("-05:00")),
+            ("21:00:00", "02:00:00", Some("-05:00")),
+            ("22:05:02", "09:05:02", Some("+13:00")),
+            // A clock that is wrong is no zone.
+            ("09:10:02", "09:05:02", None),
+            ("25:00:00", "09:05:02", None),
+        ] {
+            let found = other_zone(time, at(sealed_at), &utc);
+            let found = found.map(|zone| zone.to_string());
+            assert_eq!(found.as_deref(), zone, "{time} {sealed_at}");
+        }
+        assert_eq!(other_zone("22:05:02", at("09:05:02"), &tonga), None);
+        let samoa = FixedOffset::west_opt(11 * 3600).unwrap();
+        assert_eq!(other_zone("22:05:02", at("09:05:02"), &samoa), None);
+    }
 
     #[test]
     fn a_long_line_is_cut_between_characters_and_every_token_fits() {

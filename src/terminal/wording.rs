@@ -105,7 +105,12 @@ impl Reader<'_> {
             }
             Event::Typed(said) => self.typed(&said),
             Event::Own { said, echo } => self.own(&said, echo),
-            Event::News { name, what, trust } => self.news(&name, what, trust),
+            Event::News {
+                name,
+                what,
+                by,
+                trust,
+            } => self.news(&name, what, by.as_ref(), trust),
             Event::Unsigned { text, trust } => {
                 let text = first(&shortened(text.raw(), MAX_WORDS));
                 let row = self.quiet(&text);
@@ -153,9 +158,12 @@ impl Reader<'_> {
         let is_earlier = is_earlier && self.is_interactive;
         let row = self.said(who, text, remark, is_earlier);
         match when {
-            When::Time(time) => Row {
+            When::Time { time, zone } => Row {
                 mark,
-                time: time.get(..5).map(str::to_owned),
+                time: time.get(..5).map(|time| match zone {
+                    Some(zone) => format!("{time} (UTC{zone})"),
+                    None => time.to_owned(),
+                }),
                 front: format!("{time} "),
                 ..row
             },
@@ -239,12 +247,13 @@ impl Reader<'_> {
     }
 
     /// What became of a member, for a person who wants to know.
-    fn news(&self, who: &Name, what: News, trust: Trust) -> Row {
+    fn news(&self, who: &Name, what: News, by: Option<&Name>, trust: Trust) -> Row {
+        let by = by.map_or("the admin", Name::raw);
         let what = match what {
-            News::Joined => "joined",
-            News::Left => "left",
-            News::Removed => "was removed by the admin",
-            News::Admin => "is the admin now",
+            News::Joined => "joined".to_owned(),
+            News::Left => "left".to_owned(),
+            News::Removed => format!("was removed by {by}"),
+            News::Admin => "is the admin now".to_owned(),
         };
         let row = self.quiet(&format!("{} {what}.", name(who)));
         Row {
