@@ -168,8 +168,9 @@ program ends a minute after the last page has been closed.
   --no-open             prints the address of the page, and opens no browser
   --name NAME           the user name
   --group GROUP         the group; the first to name it administers it
-  --downloads DIR       where received files go (the current folder)
+  --downloads DIR       where received files go (Downloads)
   --max-receive SIZE    the largest received file that is kept, or none (1G)
+  --accept SIZE         asks about longer files (100M); or all, or none
   --identity FILE       the key pair that proves your name
   --no-reconnect        ends the chat when the connection breaks
   --secret-file FILE    the secret of a closed server

@@ -538,6 +538,15 @@ fn files_travel_both_ways_and_a_received_one_can_be_saved() {
     assert!(std::fs::read(path("my plan.bin")).unwrap() == content(300_000));
     alice.shows("my plan.bin");
 
+    // To one person, from the menu.
+    alice.clicks("#people li:nth-child(2) button");
+    alice.says("document.getElementById('files').click = () => {}");
+    alice.waits("[...document.querySelectorAll('#menu button')].some((item) => item.textContent === 'Send a file' && (item.click(), true))");
+    std::fs::write(path("own/secret plan"), content(1000)).unwrap();
+    alice.types("#files", &path("own/secret plan"));
+    bob.hears("Received secret plan from alice");
+    alice.shows("secret plan");
+
     // Two at once go one after the other; an empty one, too.
     std::fs::write(path("own/one"), content(70_000)).unwrap();
     std::fs::write(path("own/two"), "").unwrap();

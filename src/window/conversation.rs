@@ -160,16 +160,25 @@ impl Face {
                 is_earlier,
                 text,
             } => {
-                let mark = match order {
-                    Order::Next => "",
-                    Order::Repeated => "repeated",
-                    Order::Late => "late or repeated",
+                let mark = match (order, &when) {
+                    (Order::Repeated, _) => "repeated".to_owned(),
+                    (Order::Late, _) => "late or repeated".to_owned(),
+                    (
+                        Order::Next,
+                        When::Time {
+                            time,
+                            zone: Some(zone),
+                        },
+                    ) => format!("{time} UTC{zone}"),
+                    (Order::Next, _) => String::new(),
                 };
                 let at = match when {
                     When::Date(date) => Some(date.timestamp()),
-                    When::Time(time) => today_at(&time),
+                    When::Time { time, zone: None } => today_at(&time),
+                    // What the clock shows here is not the time of day there.
+                    When::Time { .. } => None,
                 };
-                self.line(at, who.raw(), mark, how(is_earlier), text.raw());
+                self.line(at, who.raw(), &mark, how(is_earlier), text.raw());
             }
             Event::Unsealed {
                 who,

@@ -75,7 +75,7 @@ fn open(
 ) -> io::Result<(Arc<Window>, Receiver<Option<Start>>)> {
     let door = Arc::new(Door::open()?);
     // Who reads where a file lies does not see in which folder the program was started.
-    // Where the client is to find the usual one by itself, there is nothing to be shown yet.
+    // An empty path stands for the usual folder.
     client.downloads = std::path::absolute(&client.downloads).unwrap_or_default();
     let pages = Arc::new(Pages::default());
     let (starts, to_start) = bounded(1);
