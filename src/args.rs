@@ -113,8 +113,7 @@ HOST it looks for a server on this network.
   --time, --no-time     the time in front of each line (at a terminal)
   --bell, --no-news     rings at your name; hides who comes and goes
 
-Every line is said to the group, except the commands that /help lists. From a
-pipe, user name and group are the first two lines.
+Lines are said, except commands (/help). In a pipe, name and group come first.
 
 Example:
   fernchat client 192.168.1.20 8000 --name alice --group team --log team.log";

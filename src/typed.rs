@@ -92,11 +92,11 @@ pub(crate) const GROUP: &[Row] = &[
         "The admin decides who may join."),
     row(&["/8", "/kick"], Action::Kick, "NAME", "remove somebody (admin)",
         "The user may ask to join again; /ban keeps a user out."),
-    row(&["/9", "/file"], Action::File, "PATH", "share files with everybody online; @NAME PATH: with one",
+    row(&["/9", "/file"], Action::File, "PATH", "share files (@NAME PATH: with one); /pack: a folder",
         "Several paths are quoted as in a shell. A path that is typed or dropped without the command is asked about."),
     row(&["/pack"], Action::Pack, "FOLDER", "share a folder as one file, a .tar",
         "It is packed while it is sent. @NAME in front shares it with one member."),
-    row(&["/stop"], Action::Stop, "", "stop the file that is on its way",
+    row(&["/stop"], Action::Stop, "", "stop a file; /accept, /decline: take an offered one",
         "If there is one in each direction: /stop up, /stop down. Ctrl-C does the same."),
     row(&["/accept"], Action::Accept, "FILE", "receive the file that is on offer", "If there are several, FILE says which."),
     row(&["/decline"], Action::Decline, "FILE", "do not receive it", "Its sender hears so."),
@@ -353,7 +353,10 @@ impl Typist<'_> {
     /// What `/help` shows, or `/help` with a command.
     pub(crate) fn help(&self, argument: &str) -> Vec<String> {
         if argument.is_empty() {
-            let rows = self.commands.iter();
+            // Others are named in the rows of those they belong to.
+            let is_listed =
+                |row: &&Row| !matches!(row.action, Action::Pack | Action::Accept | Action::Decline);
+            let rows = self.commands.iter().filter(is_listed);
             return rows
                 .map(|row| format!("{:<21} {}", row.head(), row.summary))
                 .collect();

@@ -465,6 +465,7 @@ fn each_end_can_stop_a_file_and_the_uploader_hears_what_became_of_it_at_each_mem
     let mut olga = Peer::join_as_fernchat(server.port, "olga", Some(&mut alice));
     let mut otto = Peer::join_as_fernchat(server.port, "otto", Some(&mut alice));
     olga.hears("/requested from:127.0.0.1 otto");
+    olga.hears("/news joined otto");
     let body = alice.fernet.encrypt(&vec![7; 2 << 20]).into_bytes();
     let half = body.len() / 2;
     alice.says(&format!("/receiveFile 7 {}\nbig.bin\n", body.len()));
@@ -516,8 +517,9 @@ fn a_file_for_one_person_is_offered_to_nobody_else() {
     for peer in [&mut alice, &mut olga] {
         peer.hears("/requested from:127.0.0.1 bob");
     }
-    alice.decides("/approveRequest", "bob");
+    alice.approves_as_fernchat("bob");
     bob.hears("/accepted");
+    olga.hears("/news joined bob");
     let body = alice.fernet.encrypt(b"for olga").into_bytes();
     for (to, receiver) in [("olga", &mut olga), ("bob", &mut bob)] {
         alice.says(&format!("/receiveFile {to} {}\na.txt\n{to}", body.len()));

@@ -612,9 +612,9 @@ fn a_receiver_that_dies_anywhere_in_a_delivery_holds_nobody_up() {
         }
         otto.hears("/news joined olga");
         let (id, len) = otto.hears_offer("big.bin", "alice");
+        otto.hears("/news left olga");
         assert!(otto.takes_file(&id, 0, len) == body.as_bytes());
         otto.says(&format!("/haveFile {id}"));
-        otto.hears("/news left olga");
         alice.hears("PyChat: big.bin did not reach olga.");
         server.program.logs("departed: ");
         assert_eq!(
@@ -667,8 +667,10 @@ fn an_uploader_who_lies_or_vanishes_gives_nobody_a_file_that_looks_whole() {
         );
         assert_eq!(alice.hears_raw(1), b"!");
         if rest.is_empty() {
+            alice.hears("/news left mallory");
             mallory = Peer::greet(server.port, "mallory", FERNCHAT);
             mallory.hears("/ready");
+            alice.hears("/news joined mallory");
         } else if n == 0 {
             let told = mallory.hears_text();
             assert!(told.starts_with("/stopFile 0 it did not"), "{told}");
@@ -690,6 +692,7 @@ fn a_receiver_who_asks_for_what_is_not_there_gets_nothing() {
     let mut mallory = Peer::join_as_fernchat(server.port, "mallory", Some(&mut alice));
     let mut otto = Peer::join_as_fernchat(server.port, "otto", Some(&mut alice));
     mallory.hears("/requested from:127.0.0.1 otto");
+    mallory.hears("/news joined otto");
     let body = alice.fernet.encrypt(b"for otto").into_bytes();
     alice.says(&format!("/receiveFile 7 {}\na.txt\notto", body.len()));
     alice.hears("/sendFile 7 0");
@@ -724,7 +727,14 @@ fn a_receiver_who_asks_for_what_is_not_there_gets_nothing() {
         server.program.logs("otto");
         otto = Peer::greet(server.port, "otto", FERNCHAT);
         otto.hears("/ready");
-        alice.hears("PyChat: a.txt did not reach otto.");
+        // In some order: that otto left and came, and what became of the file.
+        let mut heard = [(); 3].map(|()| alice.hears_text());
+        heard.sort();
+        let news = ["/news joined otto", "/news left otto"];
+        assert_eq!(
+            heard,
+            [news[0], news[1], "PyChat: a.txt did not reach otto."]
+        );
     }
 }
 

@@ -645,11 +645,21 @@ impl Peer {
             Some(admin) => {
                 peer.hears("/wait");
                 admin.hears_text();
-                admin.decides("/approveRequest", name);
+                admin.approves_as_fernchat(name);
                 peer.hears("/accepted");
             }
         }
         peer
+    }
+
+    /// The dialogue of an admin with a fernchat client, and what it hears of the new member.
+    #[track_caller]
+    pub fn approves_as_fernchat(&mut self, name: &str) {
+        assert_eq!(
+            self.decides("/approveRequest", name),
+            format!("/news joined {name}")
+        );
+        self.hears(&format!("/result {name} is now a member of the group."));
     }
 
     /// Asks for a file from this byte on. Returns what comes, up to this length.

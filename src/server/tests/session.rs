@@ -132,6 +132,7 @@ fn fernchat_client_gets_results_marked() {
         .hears(&[
             "/approveRequest",
             "/proceed",
+            "/news joined carol",
             "/result carol is now a member of the group.",
         ])
         .says("/whoAdmin")
