@@ -22,7 +22,7 @@ const ARROWS: [(&str, &str); 16] = [
     ("terminal/", "machine wire screen"),
     ("discovery/", "machine wire screen terminal"),
     ("server/", "machine wire seal net"),
-    ("typed.rs", "machine screen"),
+    ("typed.rs", "machine wire screen"),
     (
         "client/",
         "machine configuration wire seal net screen typed",
