@@ -176,8 +176,8 @@ pub(crate) enum Typed {
     Say(Vec<Said>),
     /// Ask this, and say the lines if the answer is yes.
     SayIf(&'static str, Vec<Said>),
-    /// Ask this, and share the file if the answer is yes.
-    ShareIf(&'static str, String),
+    /// Ask this, and share the file or the folder if the answer is yes.
+    ShareIf(&'static str, Action, String),
     /// Show this and do nothing.
     Show(String),
 }
@@ -188,6 +188,7 @@ const MANY_LINES: usize = 21;
 const SAY: &str = "Say this to everybody (y/n)";
 const SAY_ALL: &str = "Say all these lines to everybody (y/n)";
 const SHARE: &str = "Share this file with everybody (y/n)";
+const PACK: &str = "This is a folder. Share it as one file, a .tar (y/n)";
 
 /// Whether an answer to such a question is yes.
 pub(crate) fn is_yes(answer: &str) -> bool {
@@ -236,7 +237,7 @@ impl Typist<'_> {
         }
         if !line.starts_with('/') {
             return if is_dropped_file(line) {
-                Typed::ShareIf(SHARE, line.to_owned())
+                Typed::ShareIf(SHARE, Action::File, line.to_owned())
             } else {
                 say(None, text)
             };
@@ -249,7 +250,7 @@ impl Typist<'_> {
                 Typed::SayIf(SAY, vec![said(None, line)])
             }
             Some(action) => self.command(action, argument),
-            None if is_dropped_file(line) => Typed::ShareIf(SHARE, line.to_owned()),
+            None if is_dropped_file(line) => Typed::ShareIf(SHARE, Action::File, line.to_owned()),
             None if word[1..].contains('/') => Typed::SayIf(SAY, vec![said(None, line)]),
             None => Typed::Show(self.unknown(word)),
         }
@@ -259,7 +260,7 @@ impl Typist<'_> {
     pub(crate) fn meaning(&self, text: &str) -> Meaning {
         match self.person_means(text) {
             Typed::Say(lines) => Meaning::Said(lines),
-            Typed::SayIf(question, _) | Typed::ShareIf(question, _) => {
+            Typed::SayIf(question, _) | Typed::ShareIf(question, ..) => {
                 Meaning::Asks(Need::Yes(question))
             }
             Typed::Ask(action) => Meaning::Asks(action.need()),
@@ -286,6 +287,9 @@ impl Typist<'_> {
                 Ok(name) => Typed::Do(action, name),
                 Err(question) => Typed::Show(question),
             },
+            Action::File if is_folder(argument) => {
+                Typed::ShareIf(PACK, Action::Pack, argument.to_owned())
+            }
             Action::Me if argument.is_empty() => usage(),
             Action::Me => say(None, &self.doing(argument)),
             Action::Nick => Typed::Show(format!(
@@ -432,6 +436,15 @@ fn is_dropped_file(line: &str) -> bool {
     line.starts_with(['/', '~', '\'', '"']) && machine::typed_path(line).is_file()
 }
 
+/// Whether the argument of `/file` is a folder, perhaps for one member.
+fn is_folder(argument: &str) -> bool {
+    let path = match argument.strip_prefix('@') {
+        Some(rest) => split_word(rest).1,
+        None => argument,
+    };
+    !path.is_empty() && machine::typed_path(path).is_dir()
+}
+
 fn said(to: Option<&str>, text: &str) -> Said {
     Said {
         to: to.map(str::to_owned),
@@ -574,8 +587,14 @@ mod tests {
         let file = tempfile::NamedTempFile::new().unwrap();
         let path = file.path().display().to_string();
         for dropped in [path.clone(), format!("'{path}' ")] {
-            let shared = Typed::ShareIf(SHARE, dropped.trim().to_owned());
+            let shared = Typed::ShareIf(SHARE, Action::File, dropped.trim().to_owned());
             assert_eq!(typist.person_means(&dropped), shared);
+        }
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().display().to_string();
+        for argument in [path.clone(), format!("@bob {path}")] {
+            let packed = Typed::ShareIf(PACK, Action::Pack, argument.clone());
+            assert_eq!(typist.person_means(&format!("/file {argument}")), packed);
         }
     }
 

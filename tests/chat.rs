@@ -802,7 +802,9 @@ fn the_log_of_the_wire_shows_each_frame_by_its_kind_and_never_a_text() {
     }
     canary.ends_input();
     support::ends_well(&mut canary);
-    server.program.logs("from client 2 canary: /disconnect, 100 bytes");
+    server
+        .program
+        .logs("from client 2 canary: /disconnect, 100 bytes");
     let of_client = [
         "to the server: text, ",
         "from the server: /sendGroupname, ",

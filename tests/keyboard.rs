@@ -184,6 +184,15 @@ fn a_paste_is_said_and_never_obeyed_and_a_dropped_file_is_asked_about() {
     alice.ends_in("Share this file with everybody (y/n):");
     alice.types("y");
     bob.hears("/receiveFile");
+    // A folder goes as one file, if that is wanted.
+    alice.types(&format!("/file {}", folder.path().display()));
+    alice.ends_in("This is a folder. Share it as one file, a .tar (y/n):");
+    alice.types("n");
+    alice.ends_in("team>");
+    alice.types(&format!("/file {}", folder.path().display()));
+    alice.ends_in("This is a folder. Share it as one file, a .tar (y/n):");
+    alice.types("y");
+    alice.shows(".tar (");
 }
 
 #[test]

@@ -506,7 +506,7 @@ fn both_ends_see_how_far_a_file_has_come_and_ctrl_c_stops_it_in_step() {
         "/9 {}",
         large_file(home.path(), "huge.bin", 3 << 30)
     ));
-    alice.shows("Sharing huge.bin (3 GiB). Ctrl-C stops it.");
+    alice.shows("Sharing huge.bin (3 GiB). /stop stops it.");
     alice.waits("says it twice in one place", |text| {
         let lines: Vec<&str> = text
             .lines()
@@ -551,7 +551,7 @@ fn an_upload_to_a_python_server_is_stopped_in_step_and_spoiled() {
     python.hears("large.bin");
     python.says("/sendFile");
     let length: usize = python.hears_text().parse().unwrap();
-    alice.shows("Sharing large.bin (20 MiB). Ctrl-C stops it.");
+    alice.shows("Sharing large.bin (20 MiB). /stop stops it.");
     alice.presses(&["C-c"]);
     alice.ends_in("team> (stopped)");
     let body = python.hears_raw(length);

@@ -93,15 +93,15 @@ enum Asked {
     For(Action),
     /// Whether these lines are to be said.
     ToSay(&'static str, Vec<Said>),
-    /// Whether this file is to be shared.
-    ToShare(&'static str, String),
+    /// Whether this file or folder is to be shared.
+    ToShare(&'static str, Action, String),
 }
 
 impl Asked {
     fn question(&self) -> Option<&'static str> {
         match self {
             Asked::For(action) => action.need().question(),
-            Asked::ToSay(question, _) | Asked::ToShare(question, _) => Some(question),
+            Asked::ToSay(question, _) | Asked::ToShare(question, ..) => Some(question),
         }
     }
 }
@@ -397,8 +397,8 @@ impl Sending {
                 lines.iter().for_each(echo);
                 return self.say(lines, queue);
             }
-            Some(Asked::ToShare(_, path)) => {
-                return self.push(Task::Do(Action::File, path), queue);
+            Some(Asked::ToShare(_, action, path)) => {
+                return self.push(Task::Do(action, path), queue);
             }
         }
         let typed = shared.understand(text);
@@ -422,7 +422,9 @@ impl Sending {
                 }
             }
             Typed::SayIf(question, lines) => queue.asked = Some(Asked::ToSay(question, lines)),
-            Typed::ShareIf(question, path) => queue.asked = Some(Asked::ToShare(question, path)),
+            Typed::ShareIf(question, action, path) => {
+                queue.asked = Some(Asked::ToShare(question, action, path));
+            }
             // These need no connection.
             Typed::Show(notice) => shared.show(&notice),
             Typed::Do(Action::Help, command) => shared.help(&command),

@@ -325,7 +325,7 @@ impl Upload {
         let (name, shared) = (&self.file.name, &link.shared);
         if from == 0 && shared.screen.is_interactive() {
             let size = self.file.size();
-            shared.show(&format!("Sharing {name} ({size}). Ctrl-C stops it."));
+            shared.show(&format!("Sharing {name} ({size}). /stop stops it."));
         }
         let body_len = token_len(len);
         Ok(Sending {
@@ -420,7 +420,7 @@ impl Dialogues {
         self.expect(Expected::Result(name.to_string()));
         if shared.screen.is_interactive() {
             let size = file.size();
-            self.show(&format!("Sharing {name} ({size}). Ctrl-C stops it."));
+            self.show(&format!("Sharing {name} ({size}). /stop stops it."));
         }
         let stop = &shared.upload_stop;
         stop.set_in_progress(true);
