@@ -252,6 +252,8 @@ pub enum NotOpened {
     AnotherName(Name),
     /// It was sealed as something else: a file in place of a line, or a line in place of a file.
     AnotherKind,
+    /// It was sealed for one member and came to all or to another one, or the other way round.
+    AnotherReader,
     /// It was sealed under another file name.
     AnotherFile,
     /// It has no form that is known here.

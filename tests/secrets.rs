@@ -427,6 +427,27 @@ fn the_server_holds_nothing_of_what_is_sealed_with_a_room_key_nor_does_the_wire(
 }
 
 #[test]
+fn a_line_to_one_person_is_sealed_with_the_room_key_for_that_person() {
+    let home = folder();
+    let (key, fernet) = room_key(home.path());
+    let server = Server::start();
+    let tap = Tap::before(server.port);
+    let mut alice = client(tap.port, "alice", &["--room-key-file", &key]);
+    alice.hears("The group team is new");
+    let mut bob = server.client_with("bob", &["--room-key-file", &key]);
+    bob.hears("You wait");
+    approves(&mut alice, "bob");
+    alice.types("/msg bob psst");
+    hears_sealed(&mut bob, "alice (to you): psst");
+    let link_key = String::from_utf8(tap.received()[..44].to_vec()).unwrap();
+    let texts = opened(&tap.sent(), &link_key);
+    let told = texts.iter().find_map(|text| text.split_once("/tell bob\n"));
+    let sealed = fernet.decrypt(told.unwrap().1).unwrap();
+    let sealed = String::from_utf8(sealed).unwrap();
+    assert!(sealed.starts_with("fernchat tell team\nbob\n2"), "{sealed}");
+}
+
+#[test]
 fn a_line_is_shown_as_what_it_is_to_those_with_the_room_key_and_without() {
     let home = folder();
     let (key, fernet) = room_key(home.path());

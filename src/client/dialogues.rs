@@ -177,19 +177,23 @@ impl Dialogues {
     /// Says a line. A fernchat server confirms that it has passed the line on, and by the number it knows a line that is sent again. A Python
     /// server echoes the command before it has the text, so its echo proves little.
     fn say(&self, number: u64, said: &Said) -> Outcome {
-        let mut text = match &self.link.shared.room_key {
-            Some(room_key) => Cow::Owned(room_key.seal(number, &said.text)),
-            None => Cow::Borrowed(said.text.as_str()),
-        };
-        if let Some(to) = &said.to {
-            if self.link.server == Dialect::Python {
+        let to = match &said.to {
+            None => None,
+            Some(_) if self.link.server == Dialect::Python => {
                 self.show("Not sent: a Python server cannot tell one member something, only all.");
                 return Ok(());
             }
-            let Some(name) = self.meant(to, Command::AllMembers)? else {
-                return Ok(());
-            };
-            text = Cow::Owned(to_one(&name, &text));
+            Some(to) => match self.meant(to, Command::AllMembers)? {
+                None => return Ok(()),
+                name => name,
+            },
+        };
+        let mut text = match &self.link.shared.room_key {
+            Some(room_key) => Cow::Owned(room_key.seal(number, to.as_deref(), &said.text)),
+            None => Cow::Borrowed(said.text.as_str()),
+        };
+        if let Some(name) = &to {
+            text = Cow::Owned(to_one(name, &text));
         }
         let (text, expected) = match self.link.server {
             Dialect::Fernchat => (Cow::Owned(format!("{number} {text}")), TAKEN),

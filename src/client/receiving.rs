@@ -220,7 +220,7 @@ impl Receiving {
         drop(names);
         let earlier = stamp_of(token).filter(|said_at| *said_at < self.link.joined_at);
         let text = line(name, said);
-        let event = room_key::open(&text, earlier, shared.room_key.as_ref());
+        let event = room_key::open_told(&text, earlier, shared.room_key.as_ref());
         shared.screen.show(Event::Told(Box::new(event)));
         Ok(())
     }

@@ -76,13 +76,14 @@ impl RoomKey {
         }
     }
 
-    /// The text that says `text` to those who have the room key. It is the line of this run with this number.
-    pub fn seal(&self, number: u64, text: &str) -> String {
+    /// The text that says `text` to those who have the room key, or to one of them. It is the line of this run with this number.
+    pub fn seal(&self, number: u64, to: Option<&str>, text: &str) -> String {
         let line = RoomLine {
             group: self.group.as_str(),
             time: Local::now().fixed_offset(),
             run: &self.run,
             number,
+            to,
             name: self.name.as_str(),
             text,
         };
@@ -134,8 +135,14 @@ impl RoomKey {
         Ok(())
     }
 
-    /// The line in a token that the server delivered under this name.
-    fn open(&self, name: &str, token: &str, is_earlier: bool) -> Result<Event, NotOpened> {
+    /// The line in a token that the server delivered under this name, to this user alone or to all.
+    fn open(
+        &self,
+        name: &str,
+        token: &str,
+        is_earlier: bool,
+        is_told: bool,
+    ) -> Result<Event, NotOpened> {
         let opened = self.key.open(token.as_bytes());
         let opened = opened.map_err(|_| NotOpened::AnotherKey)?;
         if is_room_file(&opened) {
@@ -144,6 +151,9 @@ impl RoomKey {
         let opened = String::from_utf8(opened).map_err(|_| NotOpened::NoForm)?;
         let line = RoomLine::parse(&opened).ok_or(NotOpened::NoForm)?;
         self.check(line.group, line.name, name)?;
+        if line.to != is_told.then_some(self.name.as_str()) {
+            return Err(NotOpened::AnotherReader);
+        }
         Ok(Event::Sealed {
             who: Name::of_peer(name),
             when: When::Date(line.time),
@@ -157,6 +167,15 @@ impl RoomKey {
 /// What a text is that the server delivered, `NAME: TEXT`, for a client with this room key or with none. `earlier`: it was said before the
 /// user joined, in seconds since 1970.
 pub(crate) fn open(text: &str, earlier: Option<u64>, room_key: Option<&RoomKey>) -> Event {
+    open_as(false, text, earlier, room_key)
+}
+
+/// As [`open`], for a line that the server delivered to this user alone.
+pub(crate) fn open_told(text: &str, earlier: Option<u64>, room_key: Option<&RoomKey>) -> Event {
+    open_as(true, text, earlier, room_key)
+}
+
+fn open_as(is_told: bool, text: &str, earlier: Option<u64>, room_key: Option<&RoomKey>) -> Event {
     let trust = room_key.map_or(Trust::NoKey, |_| Trust::Unproven);
     // A Python server takes names with a colon; a token has none.
     let sealed = text.rsplit_once(": ");
@@ -175,7 +194,8 @@ pub(crate) fn open(text: &str, earlier: Option<u64>, room_key: Option<&RoomKey>)
         };
     };
     let room_key = room_key.ok_or(NotOpened::NoKey);
-    let opened = room_key.and_then(|room_key| room_key.open(name, token, earlier.is_some()));
+    let opened =
+        room_key.and_then(|room_key| room_key.open(name, token, earlier.is_some(), is_told));
     opened.unwrap_or_else(|why| Event::NotOpened {
         who: Name::of_peer(name),
         why,
@@ -200,8 +220,11 @@ mod tests {
     #[test]
     fn a_line_of_383_kib_fits_under_a_room_key() {
         let longest = "\u{1f469}".repeat(64);
-        let token =
-            room_key(Key::generate(), &longest, &longest).seal(u64::MAX, &"x".repeat(383 << 10));
+        let token = room_key(Key::generate(), &longest, &longest).seal(
+            u64::MAX,
+            Some(&longest),
+            &"x".repeat(383 << 10),
+        );
         let number = format!("{} ", u64::MAX);
         assert!(number.len() + token.len() <= crate::wire::frame::MAX_TEXT);
     }
@@ -212,8 +235,10 @@ mod tests {
         let same = || Key::parse(text.as_str()).unwrap();
         let key = room_key(same(), "alice", "team");
         let other = room_key(Key::generate(), "alice", "team");
-        let token = key.seal(1, "meet: at noon");
-        let den = room_key(same(), "alice", "den").seal(1, "meet: at noon");
+        let token = key.seal(1, None, "meet: at noon");
+        let to_me = key.seal(2, Some("alice"), "psst");
+        let to_bob = key.seal(3, Some("bob"), "psst");
+        let den = room_key(same(), "alice", "den").seal(1, None, "meet: at noon");
         let loose = key.key.seal(b"no line at all");
         let stamped = key.key.seal(b"[09:05:02] alice: the form of the relay");
         let plan = FileName::from_peer("plan");
@@ -295,7 +320,23 @@ mod tests {
         ] {
             assert_eq!(open(&line, None, room_key), expected, "{line}");
         }
-        let now = open(&format!("alice: {token}"), None, known);
+        let another_reader = not_opened("alice", NotOpened::AnotherReader);
+        for (is_told, token) in [
+            (false, &to_me),
+            (false, &to_bob),
+            (true, &to_bob),
+            (true, &token),
+        ] {
+            let event = open_as(is_told, &format!("alice: {token}"), None, known);
+            assert_eq!(event, another_reader, "{is_told}");
+        }
+        let told = open_told(&format!("alice: {to_me}"), None, known);
+        assert!(matches!(told, Event::Sealed { .. }), "{told:?}");
+        let now = open(
+            &format!("alice: {}", key.seal(4, None, "meet: at noon")),
+            None,
+            known,
+        );
         let Event::Sealed { who, text, .. } = now else {
             panic!("{now:?}");
         };
@@ -305,7 +346,7 @@ mod tests {
     #[test]
     fn a_line_that_comes_again_or_late_is_known_by_its_number() {
         let key = room_key(Key::generate(), "alice", "team");
-        let lines: Vec<String> = (0..3).map(|number| key.seal(number, "hi")).collect();
+        let lines: Vec<String> = (0..3).map(|number| key.seal(number, None, "hi")).collect();
         let place = |number: usize| {
             let event = open(&format!("alice: {}", lines[number]), None, Some(&key));
             let Event::Sealed { order, .. } = event else {
@@ -334,6 +375,7 @@ mod tests {
                 time,
                 run: &run,
                 number,
+                to: None,
                 name: "alice",
                 text: "",
             })

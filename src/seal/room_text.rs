@@ -5,6 +5,10 @@
 //! 2026-11-26T09:05:02+01:00 RUN NUMBER NAME: TEXT      2026-11-26T09:05:02+01:00 NAME
 //!                                                      FILE
 //!                                                      the bytes of the file
+//!
+//! fernchat tell GROUP                                  a line to the one member TO
+//! TO
+//! 2026-11-26T09:05:02+01:00 RUN NUMBER NAME: TEXT
 //! ```
 //!
 //! So nothing that was sealed for one purpose serves another. All of it is the sender's own claim: the key proves only that one of its
@@ -25,6 +29,8 @@ pub struct RoomLine<'a> {
     pub run: &'a str,
     /// The number of the line among those of the run.
     pub number: u64,
+    /// The one member for whom it was sealed. `None`: it is for all.
+    pub to: Option<&'a str>,
     /// The sender.
     pub name: &'a str,
     /// What the sender says.
@@ -44,8 +50,9 @@ pub struct RoomFile<'a> {
     pub file: &'a str,
 }
 
-/// The beginning of what was sealed as a line, and as a file.
+/// The beginning of what was sealed as a line, as a line to one member, and as a file.
 const LINE: &str = "fernchat line ";
+const TELL: &str = "fernchat tell ";
 const FILE: &str = "fernchat file ";
 
 /// Date, time and offset.
@@ -63,7 +70,17 @@ const N_HEAD_LINES: usize = 3;
 impl<'a> RoomLine<'a> {
     /// Takes an opened line apart. `None`: it has another form.
     pub fn parse(text: &'a str) -> Option<RoomLine<'a>> {
-        let (group, rest) = text.strip_prefix(LINE)?.split_once('\n')?;
+        let (group, to, rest) = match text.strip_prefix(TELL) {
+            None => {
+                let (group, rest) = text.strip_prefix(LINE)?.split_once('\n')?;
+                (group, None, rest)
+            }
+            Some(text) => {
+                let (group, rest) = text.split_once('\n')?;
+                let (to, rest) = rest.split_once('\n')?;
+                (group, Some(to), rest)
+            }
+        };
         let (time, rest) = rest.split_once(' ')?;
         let (run, rest) = rest.split_once(' ')?;
         let (number, rest) = rest.split_once(' ')?;
@@ -76,6 +93,7 @@ impl<'a> RoomLine<'a> {
             time: parse_time(time)?,
             run,
             number: number.parse().ok()?,
+            to,
             name,
             text,
         })
@@ -85,11 +103,11 @@ impl<'a> RoomLine<'a> {
 impl fmt::Display for RoomLine<'_> {
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
         let time = self.time.format(TIME);
-        write!(
-            f,
-            "{LINE}{}\n{time} {} {} ",
-            self.group, self.run, self.number
-        )?;
+        match self.to {
+            None => writeln!(f, "{LINE}{}", self.group)?,
+            Some(to) => writeln!(f, "{TELL}{}\n{to}", self.group)?,
+        }
+        write!(f, "{time} {} {} ", self.run, self.number)?;
         write!(f, "{}: {}", self.name, self.text)
     }
 }
@@ -133,7 +151,7 @@ impl fmt::Display for RoomFile<'_> {
 
 /// Whether a text begins like a line that a room key seals.
 pub fn is_room_line(text: &[u8]) -> bool {
-    text.starts_with(LINE.as_bytes())
+    text.starts_with(LINE.as_bytes()) || text.starts_with(TELL.as_bytes())
 }
 
 /// Whether a text begins like a file that a room key seals.
@@ -167,11 +185,19 @@ mod tests {
             time: time(),
             run: "r-1",
             number: 7,
+            to: None,
             name: "bob the builder",
             text: "a: [b] c",
         };
         assert_eq!(line.to_string(), LINE_TEXT);
-        assert_eq!(RoomLine::parse(LINE_TEXT), Some(line));
+        assert_eq!(RoomLine::parse(LINE_TEXT).as_ref(), Some(&line));
+        let told = RoomLine {
+            to: Some("carol s"),
+            ..line
+        };
+        let text = told.to_string();
+        assert!(text.starts_with("fernchat tell the team\ncarol s\n2026-"));
+        assert_eq!(RoomLine::parse(&text), Some(told));
         for (part, other) in [
             ("fernchat line", "fernchat lime"),
             ("fernchat line", "fernchat file"),

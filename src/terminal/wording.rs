@@ -419,6 +419,7 @@ fn file_reason(why: &NotOpened) -> String {
         NotOpened::AnotherKey => "this room key does not open it".to_owned(),
         NotOpened::AnotherGroup(group) => format!("it was sealed for the group {}", group.raw()),
         NotOpened::AnotherName(name) => format!("it was sealed as {}'s", name.raw()),
+        NotOpened::AnotherReader => "it was sealed for another reader".to_owned(),
         NotOpened::AnotherFile => "it was sealed under another file name".to_owned(),
         NotOpened::AnotherKind => "it was sealed as a line, and is no file".to_owned(),
         NotOpened::NoForm => "its seal has no form that is known here".to_owned(),

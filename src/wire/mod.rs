@@ -192,13 +192,18 @@
 //! fernchat line GROUP
 //! 2026-11-26T09:05:02+01:00 RUN NUMBER NAME: TEXT
 //!
+//! fernchat tell GROUP
+//! TO
+//! 2026-11-26T09:05:02+01:00 RUN NUMBER NAME: TEXT
+//!
 //! fernchat file GROUP
 //! 2026-11-26T09:05:02+01:00 NAME
 //! FILE
 //! the bytes of the file
 //! ```
 //!
-//! The time is the sender's, with its offset from UTC. RUN and NUMBER are those of the message, as above. NAME is the sender, and FILE the
+//! The time is the sender's, with its offset from UTC. RUN and NUMBER are those of the message, as above. `tell` is a line to
+//! one person: TO is who hears it, and nobody else is shown it. NAME is the sender, and FILE the
 //! name of the file. A receiver shows a line as sealed only if it opens, is a line for this group, and NAME is the name under which the
 //! server delivered it. The same goes for a file, its sender and its name; a Python server does not say who the sender is. A number that is
 //! not above the last one of its run is marked, and a date that is not today's is shown (`client/room_key.rs`).
