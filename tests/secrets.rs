@@ -441,8 +441,9 @@ fn a_line_to_one_person_is_sealed_with_the_room_key_for_that_person() {
     hears_sealed(&mut bob, "alice (to you): psst");
     let link_key = String::from_utf8(tap.received()[..44].to_vec()).unwrap();
     let texts = opened(&tap.sent(), &link_key);
-    let told = texts.iter().find_map(|text| text.split_once("/tell bob\n"));
-    let sealed = fernet.decrypt(told.unwrap().1).unwrap();
+    let (_, told) = texts.split_once("/tell bob\n").unwrap();
+    let token = told.lines().next().unwrap();
+    let sealed = fernet.decrypt(token).unwrap();
     let sealed = String::from_utf8(sealed).unwrap();
     assert!(sealed.starts_with("fernchat tell team\nbob\n2"), "{sealed}");
 }
