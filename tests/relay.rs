@@ -735,8 +735,13 @@ fn at_a_terminal_a_relay_s_client_has_the_manners_of_the_other() {
     bob.types("/ignore alice");
     bob.shows("You hear alice again.");
     let mut command = fernchat();
-    command.args(["relay", "127.0.0.1", &port.to_string()]);
-    let relay = Relay::of(command);
+    command
+        .env("RUST_LOG", "fernchat=debug")
+        .args(["relay", "127.0.0.1", &port.to_string()]);
+    let mut relay = Relay::of(command);
+    for _ in 0..2 {
+        relay.program.logs("takes its place");
+    }
     alice.shows("Connected again.");
     bob.shows("Connected again.");
     alice.ends_in("relay>");
@@ -830,9 +835,13 @@ fn in_a_pipe_every_line_is_said_and_the_connection_is_made_again() {
         program.hears("Connection lost: the relay closed the connection; trying again.");
     }
     let mut command = fernchat();
-    command.args(["relay", "127.0.0.1", &port.to_string()]);
-    let _relay = Relay::of(command);
+    command
+        .env("RUST_LOG", "fernchat=debug")
+        .args(["relay", "127.0.0.1", &port.to_string()]);
+    let mut relay = Relay::of(command);
+    // A connection that the old relay's end cuts off may have come first.
     for program in [&mut alice, &mut bob] {
+        relay.program.logs("takes its place");
         program.hears("Connected again.");
     }
     alice.types("back");
