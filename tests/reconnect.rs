@@ -9,7 +9,7 @@ use fernchat::seal::token_len;
 use support::faults::End;
 use support::python::{Python, approves};
 use support::{
-    Peer, Program, Server, Tap, Way, ends_well, fernchat, folder, lasting_client, status_of,
+    Cut, Peer, Program, Server, Tap, Way, ends_well, fernchat, folder, lasting_client, status_of,
 };
 
 /// Alice and bob in the group `team`; bob's connection goes through a tap.
@@ -498,6 +498,16 @@ impl Friends {
 
 #[test]
 fn a_file_goes_on_where_its_connection_was_cut_wherever_that_was() {
+    goes_on_after(Cut::Close);
+}
+
+#[test]
+fn a_file_goes_on_where_its_connection_was_reset_wherever_that_was() {
+    goes_on_after(Cut::Reset);
+}
+
+#[track_caller]
+fn goes_on_after(cut: Cut) {
     let data = content(1_300_000);
     let home = support::folder();
     let path = home.path().join("data.bin");
@@ -536,7 +546,7 @@ fn a_file_goes_on_where_its_connection_was_cut_wherever_that_was() {
             Way::ToClient => tap.received().len(),
         };
         let before = passed(tap);
-        tap.cuts_after(way, at);
+        tap.cuts_after(way, at, cut);
         let (folder, from) = match way {
             Way::ToServer => {
                 bob.types(&share);
@@ -553,7 +563,10 @@ fn a_file_goes_on_where_its_connection_was_cut_wherever_that_was() {
         let received = std::fs::read_dir(folder.path()).unwrap();
         let received: Vec<_> = received.map(|it| it.unwrap().path()).collect();
         assert_eq!(received.len(), 1, "{n}: {received:?} {from}");
-        assert!(std::fs::read(&received[0]).unwrap() == data, "{way:?} {at}");
+        assert!(
+            std::fs::read(&received[0]).unwrap() == data,
+            "{cut:?} {way:?} {at}"
+        );
         std::fs::remove_file(&received[0]).unwrap();
         // Both ends hear that it has arrived, and lines pass.
         match way {
@@ -571,6 +584,43 @@ fn a_file_goes_on_where_its_connection_was_cut_wherever_that_was() {
             body_len * 2
         };
         let passed = passed(tap) - before;
-        assert!(passed < most, "{way:?} {at}: {passed} of {body_len}");
+        assert!(
+            passed < most,
+            "{cut:?} {way:?} {at}: {passed} of {body_len}"
+        );
+    }
+}
+
+#[test]
+fn a_file_that_changed_while_the_connection_was_broken_is_refused_in_words() {
+    let home = support::folder();
+    let path = home.path().join("data.bin");
+    let data = content(1_300_000);
+    let mut friends = Friends::meet();
+    let Friends {
+        tap,
+        alice,
+        bob,
+        folders,
+        ..
+    } = &mut friends;
+    // It grows, or has other bytes of the same number.
+    for grows in [true, false] {
+        std::fs::write(&path, &data).unwrap();
+        tap.cuts_after(Way::ToServer, 900_000, Cut::Close);
+        bob.types(&format!("/9 {}", path.display()));
+        bob.hears("Connection lost: ");
+        tap.shuts(true);
+        bob.hears("Still no connection: ");
+        let mut changed = data.clone();
+        changed[0] ^= 1;
+        changed.extend(vec![0; usize::from(grows)]);
+        std::fs::write(&path, &changed).unwrap();
+        tap.shuts(false);
+        bob.hears("The file data.bin was not shared: the file has changed since.");
+        alice.hears("data.bin from bob was not received: ");
+        bob.types(&format!("it grew: {grows}"));
+        alice.hears(&format!("bob: it grew: {grows}"));
+        assert_eq!(std::fs::read_dir(folders[0].path()).unwrap().count(), 0);
     }
 }

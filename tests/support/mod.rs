@@ -821,8 +821,20 @@ pub struct Tap {
     sockets: Arc<Mutex<Vec<TcpStream>>>,
     /// No connection passes.
     is_shut: Arc<AtomicBool>,
-    /// The connections are cut when so much has passed in each direction.
+    /// The connections are cut when so much has passed in each direction, and how.
     cut_at: [Arc<AtomicUsize>; 2],
+    cut: Arc<Mutex<Cut>>,
+}
+
+/// How a [`Tap`] cuts a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cut {
+    /// Both ends read to the end of what has passed.
+    Close,
+    /// Both ends hear that the connection is reset.
+    Reset,
+    /// Nothing more passes this way, and neither end hears why.
+    Silence,
 }
 
 /// Which way bytes pass a [`Tap`].
@@ -843,12 +855,14 @@ impl Tap {
             sockets: Arc::default(),
             is_shut: Arc::default(),
             cut_at: [usize::MAX; 2].map(|n| Arc::new(AtomicUsize::new(n))),
+            cut: Arc::new(Mutex::new(Cut::Close)),
         };
-        let (heard, sockets, is_shut, cut_at) = (
+        let (heard, sockets, is_shut, cut_at, cut) = (
             tap.heard.clone(),
             Arc::clone(&tap.sockets),
             Arc::clone(&tap.is_shut),
             tap.cut_at.clone(),
+            Arc::clone(&tap.cut),
         );
         thread::spawn(move || {
             for client in listener.incoming() {
@@ -869,7 +883,27 @@ impl Tap {
                 ];
                 let marks = heard.clone().into_iter().zip(cut_at.clone());
                 for ((from, to), (heard, cut_at)) in ways.into_iter().zip(marks) {
-                    thread::spawn(move || pass_on(from, to, &heard, &cut_at));
+                    let (sockets, cut) = (Arc::clone(&sockets), Arc::clone(&cut));
+                    thread::spawn(move || {
+                        let is_cut = pass_on(&from, &to, &heard, &cut_at);
+                        let cut = *cut.lock().unwrap();
+                        match cut {
+                            Cut::Silence if is_cut => {}
+                            Cut::Reset => {
+                                // The other direction ends, too. When nobody holds the sockets, they are reset.
+                                sockets.lock().unwrap().clear();
+                                for socket in [&from, &to] {
+                                    let linger = Some(Duration::ZERO);
+                                    socket2::SockRef::from(socket).set_linger(linger).unwrap();
+                                    let _ = socket.shutdown(std::net::Shutdown::Read);
+                                }
+                            }
+                            Cut::Close | Cut::Silence => {
+                                let _ = from.shutdown(std::net::Shutdown::Both);
+                                let _ = to.shutdown(std::net::Shutdown::Write);
+                            }
+                        }
+                    });
                 }
             }
         });
@@ -885,7 +919,8 @@ impl Tap {
     }
 
     /// Cuts the connection, once, when so many more bytes have passed this way: exactly those, and no more.
-    pub fn cuts_after(&self, way: Way, n: usize) {
+    pub fn cuts_after(&self, way: Way, n: usize, cut: Cut) {
+        *self.cut.lock().unwrap() = cut;
         let passed = self.heard[way as usize].lock().unwrap().len();
         self.cut_at[way as usize].store(passed + n, Ordering::SeqCst);
     }
@@ -916,7 +951,13 @@ impl Tap {
     }
 }
 
-fn pass_on(mut from: TcpStream, mut to: TcpStream, heard: &Mutex<Vec<u8>>, cut_at: &AtomicUsize) {
+/// Returns whether the connection is to be cut.
+fn pass_on(
+    mut from: &TcpStream,
+    mut to: &TcpStream,
+    heard: &Mutex<Vec<u8>>,
+    cut_at: &AtomicUsize,
+) -> bool {
     let mut bytes = [0; 4096];
     while let Ok(n @ 1..) = from.read(&mut bytes) {
         let mut heard = heard.lock().unwrap();
@@ -929,11 +970,10 @@ fn pass_on(mut from: TcpStream, mut to: TcpStream, heard: &Mutex<Vec<u8>>, cut_a
             cut_at.store(usize::MAX, Ordering::SeqCst);
         }
         if to.write_all(bytes).is_err() || is_cut {
-            break;
+            return is_cut;
         }
     }
-    let _ = from.shutdown(std::net::Shutdown::Both);
-    let _ = to.shutdown(std::net::Shutdown::Write);
+    false
 }
 
 /// The texts of the frames in these bytes that this key opens, in one.
