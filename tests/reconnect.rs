@@ -624,3 +624,46 @@ fn a_file_that_changed_while_the_connection_was_broken_is_refused_in_words() {
         assert_eq!(std::fs::read_dir(folders[0].path()).unwrap().count(), 0);
     }
 }
+
+#[test]
+fn a_receiver_that_is_killed_leaves_no_part_of_a_file_and_its_next_client_gets_it_whole() {
+    let home = support::folder();
+    let path = home.path().join("data.bin");
+    let data = content(1_300_000);
+    std::fs::write(&path, &data).unwrap();
+    let mut friends = Friends::meet();
+    let Friends {
+        tap,
+        alice,
+        bob,
+        folders,
+        ..
+    } = &mut friends;
+    let folder = folders[1].path();
+    let is_at = tap.received().len() + 900_000;
+    tap.cuts_after(Way::ToClient, 900_000, Cut::Silence);
+    alice.types(&format!("/9 {}", path.display()));
+    // Bob has a part of it, in a file without a name.
+    let fds = format!("/proc/{}/fd", bob.id());
+    let has_part = || {
+        std::fs::read_dir(&fds).unwrap().any(|fd| {
+            let fd = fd.unwrap().path();
+            let is_there = std::fs::read_link(&fd).is_ok_and(|it| it.starts_with(folder));
+            is_there && std::fs::metadata(&fd).is_ok_and(|it| it.len() > 500_000)
+        })
+    };
+    let until = Instant::now() + support::DEADLINE;
+    while tap.received().len() < is_at || !has_part() {
+        assert!(Instant::now() < until, "nothing has come");
+        std::thread::yield_now();
+    }
+    bob.signal("KILL");
+    bob.ends();
+    assert_eq!(std::fs::read_dir(folder).unwrap().count(), 0);
+    let options = ["--downloads", folder.to_str().unwrap()];
+    let mut bob = lasting_client(tap.port, "bob", &options);
+    bob.hears("Received data.bin from alice");
+    alice.hears("PyChat: bob has data.bin.");
+    assert!(std::fs::read(folder.join("data.bin")).unwrap() == data);
+    assert_eq!(std::fs::read_dir(folder).unwrap().count(), 1);
+}
