@@ -85,6 +85,13 @@ fn lines_come_back_with_the_arrow_keys_and_with_ctrl_r_also_after_a_new_start() 
     }
     bob.presses(&["Up", "Up", "Enter"]);
     alice.hears("bob: first words");
+    // The editor is there again. Before that, the terminal itself takes the key.
+    bob.shows_in_order(&[
+        "bob: first words",
+        "bob: second words",
+        "bob: first words",
+        "team>",
+    ]);
     bob.presses(&["C-d"]);
     bob.shows("ended with 0");
     let bob = Screen::client(server.port, "bob", &["--history", &history]);
