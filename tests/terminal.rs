@@ -540,6 +540,45 @@ fn both_ends_see_how_far_a_file_has_come_and_ctrl_c_stops_it_in_step() {
 }
 
 #[test]
+fn ctrl_c_asks_which_of_two_files_is_to_stop() {
+    let Some(server) = server() else { return };
+    let home = folder();
+    let into = home.path().display().to_string();
+    let options = [
+        "--downloads",
+        &into,
+        "--max-receive",
+        "4G",
+        "--accept",
+        "all",
+    ];
+    let alice = Screen::client(server.port, "alice", &options);
+    alice.ends_in("team>");
+    let bob = Screen::client(server.port, "bob", &options);
+    bob.shows("(waiting; /1 leaves)");
+    alice.types("/2 bob");
+    bob.shows("You have been approved");
+    for (screen, name) in [(&alice, "down.bin"), (&bob, "up.bin")] {
+        let path = large_file(home.path(), name, 2 << 30);
+        screen.types(&format!("/9 {path}"));
+    }
+    bob.shows("left: down.bin from alice");
+    bob.shows("left: up.bin");
+    bob.presses(&["C-c"]);
+    bob.shows_broken(
+        "Two files are on their way: /stop up ends what you share, /stop down what you receive.",
+    );
+    bob.types("/stop up");
+    bob.shows("up.bin was not shared: it was stopped.");
+    alice.shows("up.bin from bob was not received: ");
+    // Only one is left.
+    bob.presses(&["C-c"]);
+    bob.shows("down.bin from alice was not received: it was stopped.");
+    bob.types("still here");
+    alice.shows("bob: still here");
+}
+
+#[test]
 fn an_upload_to_a_python_server_is_stopped_in_step_and_spoiled() {
     let Some(_) = server() else { return };
     let home = folder();
