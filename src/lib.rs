@@ -56,7 +56,7 @@
 //! | [`typed`] | the commands of both clients, and what a typed line means | |
 //! | [`configuration`] | two small files: what the person has set, and where the person was last | |
 //! | [`discovery`] | servers that are found on the network without an address | the protocol, server and client |
-//! | [`window`] | the screen that is a page in the browser: its server on loopback, its form | what the clients do |
+//! | [`window`] | the screen that is a page in the browser: its server on loopback, its form, which offers what was found | what the clients do |
 //! | [`log_queue`] | the log, which makes nobody wait | |
 //! | [`machine`] | what is asked of the operating system beyond the standard library | |
 //!

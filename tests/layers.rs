@@ -32,7 +32,7 @@ const ARROWS: [(&str, &str); 16] = [
     ("relay/", "machine wire net"),
     (
         "window/",
-        "machine wire seal net screen terminal client relay",
+        "machine wire seal net screen terminal discovery client relay",
     ),
 ];
 

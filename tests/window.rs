@@ -465,6 +465,57 @@ fn a_group_is_joined_on_the_form_and_talks_with_a_pipe_and_a_python_client() {
     alice.shows("You are in the group team.");
 }
 
+#[cfg(feature = "discovery")]
+#[test]
+fn the_form_offers_the_servers_of_the_network_and_fills_in_their_addresses() {
+    let window = Window::start(&[]);
+    let Some(mut alice) = Browser::open(&window.address) else {
+        return;
+    };
+    // Nobody waits for the search: the form can be filled in before.
+    alice.types("#chat [name=name]", "alice");
+    alice.types("#chat [name=group]", "team");
+    alice.waits("!document.getElementById('found').hidden");
+    let mut server = fernchat();
+    server.args(["server", "0.0.0.0", "0"]);
+    let mut server = Program::start(server);
+    let line = server.hears("listening on 0.0.0.0:");
+    let port = line.split(['.', ':', ',']).nth(4).unwrap().to_owned();
+    let mut relay = fernchat();
+    relay.args(["relay", "0.0.0.0", "0"]);
+    let mut relay = Program::start(relay);
+    let line = relay.hears("listening on 0.0.0.0:");
+    let relay_port = line.split(['.', ':', ',']).nth(4).unwrap().to_owned();
+    let found = fernchat().arg("find").output().unwrap();
+    if !String::from_utf8_lossy(&found.stdout).contains(&port) {
+        return skipped("this network has no multicast");
+    }
+    alice.clicks("#find");
+    let find = |kind: &str, port: &str| {
+        format!(
+            "[...document.querySelectorAll('#servers button')].find((button) => button.textContent.startsWith('{kind} ') && \
+             button.textContent.endsWith(' {port}'))"
+        )
+    };
+    // A click chooses the tab, too.
+    alice.waits(&find("relay", &relay_port));
+    alice.says(&format!("{}.click()", find("relay", &relay_port)));
+    alice.waits("document.getElementById('chat').hidden");
+    let ends = |form: &str, port: &str| {
+        format!("document.querySelector('#{form} [name=server]').value.endsWith(':{port}')")
+    };
+    alice.waits(&ends("relay", &relay_port));
+    alice.says(&format!("{}.click()", find("chat", &port)));
+    alice.waits("document.getElementById('relay').hidden");
+    alice.waits(&ends("chat", &port));
+    alice.waits("document.activeElement.name === 'name'");
+    alice.waits("document.getElementById('n-found').textContent.startsWith('Found')");
+    alice.is_drawn("form-found");
+    alice.fits();
+    alice.clicks("#chat button.main");
+    alice.shows("The group team is new");
+}
+
 #[test]
 fn what_a_hostile_member_says_is_shown_as_text() {
     let server = Server::start();

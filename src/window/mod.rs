@@ -34,10 +34,11 @@ use log::debug;
 use self::conversation::Face;
 use self::door::{Door, Visit, give_file, refuse};
 use self::form::{Form, Problem, Start};
-use self::pages::{Pages, message};
+use self::pages::{Pages, list, message};
 use self::socket::Said;
 use self::upload::Upload;
 use crate::client::ClientSettings;
+use crate::discovery::mdns;
 use crate::machine;
 
 /// How the window is set up.
@@ -184,6 +185,14 @@ impl Window {
                 Ok(path) => self.pages.answer(page, message("made", &[&path])),
                 Err(problem) => self.start(Err(problem)),
             },
+            ("find", []) => {
+                let pages = Arc::clone(&self.pages);
+                // Without a thread the page offers nothing.
+                let _ = machine::spawn("finding", move || match mdns::find() {
+                    Ok(found) => pages.answer(page, list("found", &found)),
+                    Err(error) => debug!("no servers are offered: {error}"),
+                });
+            }
             ("say", lines) => self.face.say(lines.join("\n")),
             ("ask", [command]) => self.face.ask(command),
             ("stop", []) => self.face.stop(),

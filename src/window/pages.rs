@@ -10,6 +10,7 @@
 //! | --- | --- |
 //! | `reset` | |
 //! | `form` | values of the form, `FIELD=VALUE` each |
+//! | `found` | servers on the network, as `fernchat find` lists them |
 //! | `error` | which field, what is wrong |
 //! | `room` | its name, the person's name, then the commands that can be typed |
 //! | `state` | `connecting`, `waiting`, `connected`, `lost` or `ended`; the seconds to the next try |
@@ -28,6 +29,7 @@
 //! | --- | --- |
 //! | `join` | values of the form, `FIELD=VALUE` each |
 //! | `key` | path of a key file to be made |
+//! | `find` | |
 //! | `say` | what was typed: a line, or several if they were pasted |
 //! | `ask` | a command whose answer goes into the lists |
 //! | `stop` | |

@@ -58,6 +58,24 @@ const shows = {
       if (value && ["secret", "roomkey"].includes(name)) document.querySelector("#chat details").open = true;
     }
     place();
+    tell("find");
+  },
+  // A server's line: what it is, where it is, and the name that it says.
+  found(...lines) {
+    $("found").hidden = false;
+    $("n-found").textContent = lines.length ? "Found on this network:" : "No server was found on this network.";
+    fill($("servers"), lines, (line) => {
+      const [, kind, host, port, name] = /^(.*?) {2,}(\S+) (\d+) +(.*)$/.exec(line);
+      const button = make("button", "", `${kind} `);
+      button.append(make("bdi", "", name), ` at ${host} ${port}`);
+      button.onclick = () => {
+        const form = kind === "relay" ? "relay" : "chat";
+        choose($(`tab-${form}`));
+        $(form).elements.server.value = host.includes(":") ? `[${host}]:${port}` : `${host}:${port}`;
+        $(form).elements.name.focus();
+      };
+      return [button];
+    });
   },
   error(field, text) {
     const form = document.querySelector("#start form:not([hidden])");
@@ -393,6 +411,7 @@ for (const tab of ["chat", "relay"]) {
   $(tab).onsubmit = (event) => { event.preventDefault(); submit($(tab), "join", `tab=${tab}`, ...values()); };
   $(`tab-${tab}`).onclick = (event) => choose(event.currentTarget);
 }
+$("find").onclick = () => { if (tell("find")) $("n-found").textContent = "Looking for two seconds."; };
 $("make").onclick = () => submit($("relay"), "key", $("relay").elements.key.value.trim());
 
 // ---- writing ----
