@@ -473,6 +473,7 @@ fn the_form_offers_the_servers_of_the_network_and_fills_in_their_addresses() {
         return;
     };
     // Nobody waits for the search: the form can be filled in before.
+    alice.waits("!document.getElementById('start').hidden");
     alice.types("#chat [name=name]", "alice");
     alice.types("#chat [name=group]", "team");
     alice.waits("!document.getElementById('found').hidden");
@@ -656,7 +657,7 @@ fn files_travel_both_ways_and_a_received_one_can_be_saved() {
             .map(|entry| entry.path())
             .filter(|path| path.to_string_lossy().contains("fernchat-"))
             .flat_map(|folder| std::fs::read_dir(folder).into_iter().flatten().flatten())
-            .any(|inner| inner.path().join(name).exists())
+            .any(|file| file.file_name() == name)
     };
     assert!(temporary("my plan.bin"));
     let mut program = window.program;

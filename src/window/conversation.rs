@@ -4,7 +4,6 @@
 //! Who is here, and who asks to join, a page asks for with commands that nobody typed. The answer goes into the lists at the side of all
 //! pages, and not among the lines.
 
-use std::fmt::Display;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -45,8 +44,8 @@ struct State {
     leave: Option<Box<dyn FnMut() + Send>>,
     conversation: Option<Conversation>,
     typed: Option<Sender<String>>,
-    /// Where the files lie that come from pages.
-    folder: Option<Arc<TempDir>>,
+    /// Where the files lie that came from pages.
+    folders: Vec<TempDir>,
     is_entered: bool,
     /// What the pages show of the connection.
     stage: &'static str,
@@ -116,14 +115,14 @@ impl Face {
         }
     }
 
-    /// The folder for files that come from pages. It goes with the conversation.
-    pub(super) fn folder(&self) -> io::Result<Arc<TempDir>> {
+    /// Shares a file that has come from a page. It goes with the conversation.
+    pub(super) fn share(&self, (line, folder): (String, TempDir)) {
         let mut state = self.state.lock();
-        if state.folder.is_none() {
-            let folder = tempfile::Builder::new().prefix("fernchat-").tempdir()?;
-            state.folder = Some(Arc::new(folder));
+        if state.typed.is_some() {
+            state.folders.push(folder);
         }
-        state.folder.clone().ok_or(io::ErrorKind::NotFound.into())
+        drop(state);
+        self.say(line);
     }
 
     /// The path of a received file.
@@ -160,25 +159,20 @@ impl Face {
                 is_earlier,
                 text,
             } => {
-                let mark = match (order, &when) {
-                    (Order::Repeated, _) => "repeated".to_owned(),
-                    (Order::Late, _) => "late or repeated".to_owned(),
-                    (
-                        Order::Next,
-                        When::Time {
-                            time,
-                            zone: Some(zone),
-                        },
-                    ) => format!("{time} UTC{zone}"),
-                    (Order::Next, _) => String::new(),
+                // Where the clock shows another time, the mark is what it shows.
+                let (at, mark) = match when {
+                    When::Date(date) => (Some(date.timestamp()), String::new()),
+                    When::Time { time, zone } => match zone {
+                        None => (today_at(&time), String::new()),
+                        Some(zone) => (None, format!("{time} UTC{zone}")),
+                    },
                 };
-                let at = match when {
-                    When::Date(date) => Some(date.timestamp()),
-                    When::Time { time, zone: None } => today_at(&time),
-                    // What the clock shows here is not the time of day there.
-                    When::Time { .. } => None,
+                let mark = match order {
+                    Order::Next => mark.as_str(),
+                    Order::Repeated => "repeated",
+                    Order::Late => "late or repeated",
                 };
-                self.line(at, who.raw(), &mark, how(is_earlier), text.raw());
+                self.line(at, who.raw(), mark, how(is_earlier), text.raw());
             }
             Event::Unsealed {
                 who,
@@ -186,10 +180,8 @@ impl Face {
                 text,
                 trust,
             } => {
-                let mark = match trust {
-                    Trust::NoKey => "",
-                    Trust::Unproven => "not sealed",
-                };
+                let is_unproven = trust == Trust::Unproven;
+                let mark = if is_unproven { "not sealed" } else { "" };
                 // A time to come is not taken for an earlier one.
                 let at = earlier.and_then(|at| i64::try_from(at).ok());
                 let at = at.filter(|at| *at <= now());
@@ -206,9 +198,9 @@ impl Face {
             Event::Progress(progress) => {
                 self.state.lock().progress_at = Some(Instant::now());
                 let words = progress.sentence();
-                let (n_done, len) = (progress.n_done, progress.len);
-                let fields: [&dyn Display; 4] = [&progress.title, &n_done, &len, &words];
-                self.pages.send(message("transfer", &fields));
+                let (title, n_done, len) = (progress.title, progress.n_done, progress.len);
+                let transfer = message("transfer", &[&title, &n_done, &len, &words]);
+                self.pages.send(transfer);
             }
             Event::Received(ref received) => self.received(&received.path.clone(), event),
             Event::Names {
@@ -243,8 +235,8 @@ impl Face {
         let is_loud = how.is_empty() && mentions(text, self.state.lock().me());
         let how = if is_loud { "loud" } else { how };
         let at = at.unwrap_or_else(now);
-        self.pages
-            .show(message("line", &[&at, &who, &mark, &how, &text]));
+        let line = message("line", &[&at, &who, &mark, &how, &text]);
+        self.pages.show(line);
     }
 
     /// Shows what is no line, in the words of the terminal.
@@ -255,8 +247,8 @@ impl Face {
         for Row { mark, logged, .. } in self.rows(event).into_iter().take(n_rows) {
             let is_marked = may_be_unproven && !mark.is_empty();
             let mark = if is_marked { "not proven" } else { "" };
-            self.pages
-                .show(message("notice", &[&now(), &mark, &logged]));
+            let notice = message("notice", &[&now(), &mark, &logged]);
+            self.pages.show(notice);
         }
     }
 
@@ -279,23 +271,25 @@ impl Face {
         let text = rows.pop().map_or(String::new(), |row| row.logged);
         let name = path.file_name().unwrap_or_default().to_string_lossy();
         let files = &mut self.state.lock().files;
-        let fields: [&dyn Display; 4] = [&now(), &files.len(), &name, &text];
-        self.pages.show(message("file", &fields));
+        let file = message("file", &[&now(), &files.len(), &name, &text]);
+        self.pages.show(file);
         if files.len() < MAX_FILES {
             files.push(path.to_owned());
         }
     }
 
     fn connection(&self, connection: &Connection) {
-        let waiting = Standing::Waiting;
-        let (stage, seconds) = match connection {
-            Connection::Connecting | Connection::Deriving => ("connecting", 0),
-            Connection::Joined { standing, .. } if *standing == waiting => ("waiting", 0),
-            Connection::Joined { .. } | Connection::Back => ("connected", 0),
-            Connection::Approved => ("connected", 0),
-            Connection::Lost { .. } | Connection::StillLost { .. } => ("lost", 0),
-            Connection::TryingIn(time) => ("lost", time.as_secs()),
-            Connection::Removed => ("ended", 0),
+        let mut seconds = 0;
+        let stage = match connection {
+            Connection::Connecting | Connection::Deriving => "connecting",
+            Connection::Joined { standing, .. } if *standing == Standing::Waiting => "waiting",
+            Connection::Joined { .. } | Connection::Back | Connection::Approved => "connected",
+            Connection::Lost { .. } | Connection::StillLost { .. } => "lost",
+            Connection::TryingIn(time) => {
+                seconds = time.as_secs();
+                "lost"
+            }
+            Connection::Removed => "ended",
         };
         self.state.lock().stage = stage;
         self.pages.set(message("state", &[&stage, &seconds]));
@@ -339,7 +333,8 @@ impl Screen for Arc<Face> {
 
     fn end(&self) {
         let mut state = self.state.lock();
-        (state.conversation, state.typed, state.folder) = (None, None, None);
+        (state.conversation, state.typed) = (None, None);
+        state.folders.clear();
     }
 
     fn lines(&self) -> io::Result<Receiver<String>> {

@@ -213,12 +213,8 @@ pub(super) fn give_file(mut socket: &TcpStream, file: File) -> io::Result<()> {
 pub(super) fn refuse(mut socket: &TcpStream) -> io::Result<()> {
     let words =
         "fernchat: this address is not valid here, or not any more. Start fernchat window again.\n";
-    reply(
-        socket,
-        "403 Forbidden",
-        "Content-Type: text/plain",
-        words.len() as u64,
-    )?;
+    let (headers, len) = ("Content-Type: text/plain", words.len() as u64);
+    reply(socket, "403 Forbidden", headers, len)?;
     socket.write_all(words.as_bytes())
 }
 
@@ -243,9 +239,8 @@ fn read_head(mut socket: &TcpStream) -> io::Result<String> {
         let n = socket.read(&mut bytes)?;
         head.extend_from_slice(&bytes[..n]);
         if n == 0 || left.is_zero() || head.len() > MAX_HEAD {
-            return Err(io::Error::other(
-                "its head is too long, too slow or cut off",
-            ));
+            let what = "its head is too long, too slow or cut off";
+            return Err(io::Error::other(what));
         }
     }
     socket.set_read_timeout(None)?;

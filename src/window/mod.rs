@@ -98,8 +98,7 @@ fn open(
         left.pages.wait_until_left(|| left.face.is_busy());
         left.end();
     })?;
-    let is_open = opens_browser && open::that_detached(&address).is_ok();
-    let what = if is_open {
+    let what = if opens_browser && open::that_detached(&address).is_ok() {
         "the browser shows"
     } else {
         "open this address in one browser:"
@@ -173,8 +172,10 @@ impl Window {
         let text = match said {
             Said::Text(text) => text,
             Said::Piece(piece) => {
-                let begun = upload.take().map(|begun| begun.take(&piece));
-                return self.upload(page, upload, begun);
+                if let Some(begun) = upload.take() {
+                    self.upload(page, upload, begun.take(&piece));
+                }
+                return;
             }
             Said::Closed => return *upload = None,
         };
@@ -204,14 +205,12 @@ impl Window {
                 let path = self.face.file(number);
                 let folder = path.as_deref().and_then(Path::parent);
                 if let Some(Err(error)) = folder.map(open::that_detached) {
-                    self.face
-                        .notice(&format!("The folder cannot be opened: {error}."));
+                    let what = format!("The folder cannot be opened: {error}.");
+                    self.face.notice(&what);
                 }
             }
             ("upload", [name, len, to]) => {
-                let folder = self.face.folder();
-                let begun = folder.and_then(|folder| Upload::begin(folder, name, len, to));
-                self.upload(page, upload, Some(begun));
+                self.upload(page, upload, Upload::begin(name, len, to));
             }
             ("cancel", []) => *upload = None,
             (kind, _) => debug!("a page says {kind:?}, which is not known here"),
@@ -219,20 +218,17 @@ impl Window {
     }
 
     /// Goes on with a file that comes from a page: asks for its next piece, or shares it.
-    fn upload(&self, page: u64, slot: &mut Option<Upload>, begun: Option<io::Result<Upload>>) {
+    fn upload(&self, page: u64, slot: &mut Option<Upload>, begun: io::Result<Upload>) {
         let answer = match begun {
-            None => return,
-            Some(Err(error)) => message("refused", &[&error]),
-            Some(Ok(begun)) => match begun.typed() {
-                Some(line) => {
-                    self.face.say(line);
-                    message("taken", &[])
-                }
-                None => {
-                    *slot = Some(begun);
-                    message("more", &[])
-                }
-            },
+            Err(error) => message("refused", &[&error]),
+            Ok(begun) if begun.is_whole() => {
+                self.face.share(begun.typed());
+                message("taken", &[])
+            }
+            Ok(begun) => {
+                *slot = Some(begun);
+                message("more", &[])
+            }
         };
         self.pages.answer(page, answer);
     }

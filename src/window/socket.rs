@@ -1,6 +1,6 @@
 //! The WebSocket of one page: two threads, one that reads and one that writes.
 
-use std::io::{self, Read, Write};
+use std::io;
 use std::net::{Shutdown, TcpStream};
 use std::sync::Arc;
 
@@ -35,7 +35,8 @@ pub(super) fn serve(
     let writing = WebSocket::from_raw_socket(socket.try_clone()?, Role::Server, Some(config));
     let (page, messages) = pages.open();
     let begun = machine::spawn("page writing", move || writing_loop(writing, messages));
-    let mut reading = WebSocket::from_raw_socket(ReadOnly(&socket), Role::Server, Some(config));
+    // A browser sends no pings, and the end of this loop is the answer to a close. So only the other thread writes.
+    let mut reading = WebSocket::from_raw_socket(&socket, Role::Server, Some(config));
     while begun.is_ok() {
         match reading.read() {
             Ok(Frame::Text(text)) => hear(page, Said::Text(text.as_str().to_owned())),
@@ -60,24 +61,4 @@ fn writing_loop(mut socket: WebSocket<TcpStream>, messages: impl Iterator<Item =
     }
     // It wakes the reading thread.
     let _ = socket.get_ref().shutdown(Shutdown::Both);
-}
-
-/// The reading half. A browser sends no pings, and a close needs no answer: the connection ends. So what would be answered is dropped, and only
-/// one thread writes.
-struct ReadOnly<'a>(&'a TcpStream);
-
-impl Read for ReadOnly<'_> {
-    fn read(&mut self, bytes: &mut [u8]) -> io::Result<usize> {
-        self.0.read(bytes)
-    }
-}
-
-impl Write for ReadOnly<'_> {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
 }

@@ -5,7 +5,6 @@
 use std::fs::File;
 use std::io::{self, Write};
 use std::path::PathBuf;
-use std::sync::Arc;
 
 use tempfile::TempDir;
 
@@ -20,37 +19,29 @@ pub(super) struct Upload {
     path: PathBuf,
     /// The one member whom it is for. Empty: everybody.
     to: String,
-    /// Its folder goes with the conversation, and not before the file is there.
-    _folder: Arc<TempDir>,
+    /// The file goes with it.
+    folder: TempDir,
 }
 
 impl Upload {
-    /// Begins a file of this name, in a folder of its own below `folder`.
+    /// Begins a file of this name, in a folder of its own.
     ///
     /// # Errors
     /// The disk has no room for it, or it cannot be written.
-    pub(super) fn begin(
-        folder: Arc<TempDir>,
-        name: &str,
-        len: &str,
-        to: &str,
-    ) -> io::Result<Upload> {
-        let len = len.parse().map_err(io::Error::other)?;
-        if machine::free_space(folder.path()).is_some_and(|room| room < len) {
-            return Err(io::Error::other(
-                "the disk for temporary files has no room for it",
-            ));
+    pub(super) fn begin(name: &str, len: &str, to: &str) -> io::Result<Upload> {
+        let left = len.parse().map_err(io::Error::other)?;
+        let folder = tempfile::Builder::new().prefix("fernchat-").tempdir()?;
+        if machine::free_space(folder.path()).is_some_and(|room| room < left) {
+            let what = "the disk for temporary files has no room for it";
+            return Err(io::Error::other(what));
         }
-        let own = tempfile::Builder::new()
-            .disable_cleanup(true)
-            .tempdir_in(folder.path())?;
-        let path = own.path().join(FileName::from_peer(name).as_str());
+        let path = folder.path().join(FileName::from_peer(name).as_str());
         Ok(Upload {
             file: File::create_new(&path)?,
-            left: len,
+            left,
             path,
             to: to.to_owned(),
-            _folder: folder,
+            folder,
         })
     }
 
@@ -66,13 +57,18 @@ impl Upload {
         Ok(self)
     }
 
-    /// What the person would type to share the file, if it is whole.
-    pub(super) fn typed(&self) -> Option<String> {
-        let to = if self.to.is_empty() {
-            String::new()
-        } else {
-            format!("@{} ", self.to)
+    /// Whether it has come whole.
+    pub(super) fn is_whole(&self) -> bool {
+        self.left == 0
+    }
+
+    /// What the person would type to share the file, and the folder that it is in.
+    pub(super) fn typed(self) -> (String, TempDir) {
+        let to = match self.to.as_str() {
+            "" => String::new(),
+            to => format!("@{to} "),
         };
-        (self.left == 0).then(|| format!("/file {to}{}", self.path.display()))
+        let line = format!("/file {to}{}", self.path.display());
+        (line, self.folder)
     }
 }
