@@ -33,8 +33,10 @@ const ANSWER_TIME: Duration = Duration::from_secs(10);
 const MAX_FILES: usize = 1000;
 
 /// See the module's page.
+#[derive(Default)]
 pub(super) struct Face {
-    pages: Arc<Pages>,
+    /// What shows it.
+    pub(super) pages: Arc<Pages>,
     state: Mutex<State>,
 }
 
@@ -64,11 +66,6 @@ impl State {
 }
 
 impl Face {
-    pub(super) fn new(pages: Arc<Pages>) -> Face {
-        let state = Mutex::default();
-        Face { pages, state }
-    }
-
     /// Whether a file is on its way.
     pub(super) fn is_busy(&self) -> bool {
         let progress_at = self.state.lock().progress_at;

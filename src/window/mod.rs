@@ -34,7 +34,7 @@ use log::debug;
 use self::conversation::Face;
 use self::door::{Door, Visit, give_file, refuse};
 use self::form::{Form, Problem, Start};
-use self::pages::{Pages, list, message};
+use self::pages::{list, message};
 use self::socket::Said;
 use self::upload::Upload;
 use crate::client::ClientSettings;
@@ -51,7 +51,6 @@ pub(crate) struct WindowSettings {
 
 /// What all threads of the window share.
 struct Window {
-    pages: Arc<Pages>,
     face: Arc<Face>,
     form: Form,
     /// To the main thread, which runs the clients. `None`: the program ends.
@@ -78,11 +77,9 @@ fn open(
     // Who reads where a file lies does not see in which folder the program was started.
     // An empty path stands for the usual folder.
     client.downloads = std::path::absolute(&client.downloads).unwrap_or_default();
-    let pages = Arc::new(Pages::default());
     let (starts, to_start) = bounded(1);
     let window = Arc::new(Window {
-        face: Arc::new(Face::new(Arc::clone(&pages))),
-        pages,
+        face: Arc::default(),
         form: Form::load(client),
         starts,
         is_ending: AtomicBool::new(false),
@@ -95,7 +92,7 @@ fn open(
         door.accept_loop(move |visit| entered.enter(visit))
     })?;
     machine::spawn("leaving", move || {
-        left.pages.wait_until_left(|| left.face.is_busy());
+        left.face.pages.wait_until_left(|| left.face.is_busy());
         left.end();
     })?;
     let what = if opens_browser && open::that_detached(&address).is_ok() {
@@ -127,8 +124,8 @@ impl Window {
 
     /// Shows the form.
     fn back(&self) {
-        self.pages.reset();
-        self.pages.set(self.form.message());
+        self.face.pages.reset();
+        self.face.pages.set(self.form.message());
     }
 
     /// Has the main thread run a client, or shows why it cannot.
@@ -136,7 +133,7 @@ impl Window {
         match start {
             // Full: another page has been faster.
             Ok(start) => drop(self.starts.try_send(Some(start))),
-            Err(Problem(field, text)) => self.pages.send(message("error", &[&field, &text])),
+            Err(Problem(field, text)) => self.face.pages.send(message("error", &[&field, &text])),
         }
     }
 
@@ -155,7 +152,7 @@ impl Window {
             Visit::Socket(socket) => {
                 let mut upload = None;
                 let hear = |page, said| self.hear(page, said, &mut upload);
-                socket::serve(socket, &self.pages, hear)
+                socket::serve(socket, &self.face.pages, hear)
             }
             Visit::Download(socket, number) => match self.face.file(&number).map(File::open) {
                 Some(Ok(file)) => give_file(&socket, file),
@@ -183,11 +180,11 @@ impl Window {
         match (fields.remove(0), fields.as_slice()) {
             ("join", values) => self.start(self.form.start(values)),
             ("key", [path]) => match form::make_key(path) {
-                Ok(path) => self.pages.answer(page, message("made", &[&path])),
+                Ok(path) => self.face.pages.answer(page, message("made", &[&path])),
                 Err(problem) => self.start(Err(problem)),
             },
             ("find", []) => {
-                let pages = Arc::clone(&self.pages);
+                let pages = Arc::clone(&self.face.pages);
                 // Without a thread the page offers nothing.
                 let _ = machine::spawn("finding", move || match mdns::find() {
                     Ok(found) => pages.answer(page, list("found", &found)),
@@ -230,6 +227,6 @@ impl Window {
                 message("more", &[])
             }
         };
-        self.pages.answer(page, answer);
+        self.face.pages.answer(page, answer);
     }
 }
