@@ -416,13 +416,13 @@ fn a_group_is_joined_on_the_form_and_talks_with_a_pipe_and_a_python_client() {
     // A private line, both ways. Carl hears neither.
     bob.types("/msg alice psst");
     alice.hears("bob", "psst");
-    alice.waits("document.querySelector('#log .private .mark').textContent === 'to you'");
+    alice.waits("document.querySelector('#log .private .mark')?.textContent === 'to you'");
     alice.clicks("#people li:nth-child(2) button");
     alice.clicks("#menu button:first-child");
     alice.waits("document.getElementById('text').value === '/msg bob '");
     alice.enters("what is it?");
     bob.hears("alice (to you): what is it?");
-    alice.waits("document.querySelector('#log .own.private .mark').textContent === 'to bob'");
+    alice.waits("document.querySelector('#log .own.private .mark')?.textContent === 'to bob'");
     alice.enters("to everybody");
     carl.hears("alice: to everybody");
     assert!(
@@ -849,7 +849,7 @@ fn unread_lines_are_counted_and_a_mention_notifies() {
     alice.waits("document.title === '(2) team – fernchat'");
     alice.waits("notified.join() === 'bob: two for Alice'");
     // Where the unread lines begin can be seen.
-    alice.waits("document.querySelector('#log .unread .text').textContent === 'one'");
+    alice.waits("document.querySelector('#log .unread .text')?.textContent === 'one'");
     alice.waits("document.querySelectorAll('#log .loud').length === 1");
     alice.says(&hide(false));
     alice.waits("document.title === 'team – fernchat'");
