@@ -573,6 +573,9 @@ fn goes_on_after(cut: Cut) {
         let line = format!("line {n}");
         bob.types(&line);
         alice.hears(&format!("bob: {line}"));
+        // Nothing else is on its way to bob, so the next cut is where it is to be.
+        bob.types("/members");
+        bob.hears("members: ");
         let most = match cut {
             _ if !is_far => body_len * 2,
             // What the receiver had not read yet is lost with the connection, and passes again.
