@@ -501,6 +501,11 @@ fn a_file_goes_on_where_its_connection_was_cut_wherever_that_was() {
     goes_on_after(Cut::Close);
 }
 
+#[test]
+fn a_file_goes_on_where_its_connection_was_reset_wherever_that_was() {
+    goes_on_after(Cut::Reset);
+}
+
 #[track_caller]
 fn goes_on_after(cut: Cut) {
     let data = content(1_300_000);
