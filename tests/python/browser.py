@@ -26,8 +26,8 @@ def request(method, url, value=None):
 
 
 def main():
-    # On a busy machine the browser may not be there in time. Then it is started once more.
-    for _ in range(3):
+    # On a busy machine the browser may not be there in time. Then it is started again.
+    for _ in range(10):
         with tempfile.TemporaryDirectory(prefix="fernchat-browser-", ignore_cleanup_errors=True) as folder:
             driver = subprocess.Popen(["chromedriver", "--port=0"], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
             try:
