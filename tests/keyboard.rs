@@ -330,7 +330,7 @@ fn the_state_of_the_connection_stands_behind_the_prompt_and_what_was_typed_is_se
 }
 
 #[test]
-fn a_resize_while_a_wrapped_line_is_typed_loses_nothing() {
+fn a_resize_while_a_wrapped_line_is_typed_keeps_that_line() {
     let Some((_server, alice, mut bob)) = alice_and_bob(60) else {
         return;
     };
