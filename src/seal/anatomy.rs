@@ -4,10 +4,10 @@ use std::fmt::Write;
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE;
-use hmac::{Hmac, Mac};
-use sha2::Sha256;
+use hmac::Mac;
 
 use super::Key;
+use super::body::new_hmac;
 use super::token::{BLOCK_LEN, HEAD_LEN, HMAC_LEN, VERSION};
 
 /// A token, taken apart (Fernet specification, "Token Format").
@@ -78,8 +78,7 @@ impl Anatomy {
 
     /// Whether the HMAC was made with this key.
     pub fn holds(&self, key: &Key) -> bool {
-        let mut hmac: Hmac<Sha256> =
-            Hmac::new_from_slice(&*key.signing).expect("an HMAC takes keys of any length");
+        let mut hmac = new_hmac(key);
         hmac.update(&self.bytes[..self.bytes.len() - HMAC_LEN]);
         hmac.verify_slice(self.hmac()).is_ok()
     }

@@ -366,7 +366,7 @@ fn iv_of(head: &[u8; HEAD_LEN]) -> &[u8; BLOCK_LEN] {
         .expect("a head is longer than the IV it ends with")
 }
 
-fn new_hmac(key: &Key) -> Hmac<Sha256> {
+pub(super) fn new_hmac(key: &Key) -> Hmac<Sha256> {
     Hmac::new_from_slice(&*key.signing).expect("an HMAC takes keys of any length")
 }
 
