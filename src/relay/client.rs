@@ -64,7 +64,6 @@ struct Chat {
     changed: Condvar,
 }
 
-#[derive(Default)]
 struct Connected {
     /// The connection. `None`: it is lost, and another is to be made.
     socket: Option<Arc<TcpStream>>,
@@ -108,6 +107,7 @@ pub(crate) fn run(
         screen.show(Event::Notice(format!("Connecting to {place} ...")));
     }
     let socket = connect(&settings.host, settings.port).map_err(|error| error.to_string())?;
+    let socket = Arc::new(socket);
     screen.show(Event::Notice(if screen.is_interactive() {
         format!("{name} joined {place}. /help lists the commands.")
     } else {
@@ -120,7 +120,10 @@ pub(crate) fn run(
         settings,
         screen,
         names: Arc::default(),
-        connection: Mutex::default(),
+        connection: Mutex::new(Connected {
+            socket: Some(Arc::clone(&socket)),
+            is_leaving: false,
+        }),
         changed: Condvar::new(),
     });
     let at_signal = Arc::clone(&chat);
@@ -143,10 +146,13 @@ pub(crate) fn run(
     machine::spawn("sending", move || sending.sending_loop(lines))
         .map_err(|error| error.to_string())?;
     let end = chat.chat(socket);
-    if chat.connection.lock().is_leaving {
-        return chat.screen.check_output();
+    match end {
+        // What a script said to a full relay reached nobody, also if its input has ended since.
+        End::Closed | End::Lost(_) | End::Connect(_) if chat.connection.lock().is_leaving => {
+            chat.screen.check_output()
+        }
+        end => Err(end.to_string()),
     }
-    Err(end.to_string())
 }
 
 fn name(text: &str) -> Result<UserName, NameError> {
@@ -159,16 +165,8 @@ fn name(text: &str) -> Result<UserName, NameError> {
 
 impl Chat {
     /// Receives over one connection after the other. Returns why there is no other one.
-    fn chat(&self, socket: TcpStream) -> End {
-        let mut socket = Arc::new(socket);
+    fn chat(&self, mut socket: Arc<TcpStream>) -> End {
         loop {
-            let mut connection = self.connection.lock();
-            if connection.is_leaving {
-                return End::Closed;
-            }
-            connection.socket = Some(Arc::clone(&socket));
-            drop(connection);
-            self.changed.notify_all();
             let Err(end) = self.receiving_loop(&socket);
             self.connection.lock().socket = None;
             let is_passing = matches!(end, End::Closed | End::Lost(_));
@@ -179,6 +177,13 @@ impl Chat {
                 Ok(socket) => Arc::new(socket),
                 Err(end) => return end,
             };
+            let mut connection = self.connection.lock();
+            if connection.is_leaving {
+                return End::Closed;
+            }
+            connection.socket = Some(Arc::clone(&socket));
+            drop(connection);
+            self.changed.notify_all();
         }
     }
 
