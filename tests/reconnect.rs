@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use fernchat::seal::token_len;
 use support::faults::End;
-use support::python::{Python, approves};
+use support::python::{Python, approves, content};
 use support::{
     Cut, Peer, Program, Server, Tap, Way, ends_well, fernchat, folder, lasting_client, status_of,
 };
@@ -447,18 +447,6 @@ fn a_connection_that_is_reset_is_said_in_one_clause() {
 }
 
 // ---- files ----
-
-/// Bytes that do not repeat.
-fn content(len: usize) -> Vec<u8> {
-    let mut state = 88_172_645_463_325_252_u64;
-    let next = || {
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        state as u8
-    };
-    std::iter::repeat_with(next).take(len).collect()
-}
 
 /// The frame of a text with this length, in bytes.
 fn frame_len(text_len: usize) -> usize {

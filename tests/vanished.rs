@@ -19,13 +19,18 @@
 //!
 //! Beside them another link is down for 30 s only, as when a cable is put in again, while somebody writes on. What our client and a Python
 //! one have heard of it afterwards is counted: ours must have all.
+//!
+//! More links are slow. Each goes down while a file passes, until both ends have given the connection up: just after its offer, in the
+//! middle, in its last 64 KiB and after its last byte, up and down. When the link is up again, the file must go on where it stopped.
 
 mod support;
 
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use support::{Peer, Program, fernchat, home_of, lasting_client, set};
+use fernchat::seal::token_len;
+use support::python::{approves, content};
+use support::{Peer, Program, Way, fernchat, home_of, lasting_client, set};
 
 /// How long a vanished peer may go unnoticed.
 const LIMIT: Duration = Duration::from_secs(90);
@@ -38,8 +43,21 @@ fn main() {
         eprintln!("SKIPPED: no root here, or no ip of iproute2: nobody can vanish");
         return;
     };
+    let body_len = token_len(FILE_LEN);
+    let places = [
+        ("after the offer", 20_000),
+        ("in the middle", body_len / 2),
+        ("in the last 64 KiB", body_len - 40_000),
+        ("after the last byte", body_len),
+    ];
+    let ways = [(Way::ToServer, 10), (Way::ToClient, 20)];
     std::thread::scope(|scope| {
         scope.spawn(|| who_comes_back_after_half_a_minute_has_missed_nothing(&short));
+        for (way, first) in ways {
+            for (n, (place, at)) in (first..).zip(places) {
+                scope.spawn(move || a_file_goes_on_after_the_link_was_down(n, way, place, at));
+            }
+        }
         those_who_vanish_are_noticed_by_both_ends_and_disturb_nobody(&link);
     });
 }
@@ -115,6 +133,75 @@ fn who_comes_back_after_half_a_minute_has_missed_nothing(link: &Link) {
         while Instant::now() < until && !python.tries_to_hear("carl: the end") {}
         println!("a Python client lost {}", n_said - lines(&python));
     }
+}
+
+/// How long a file is that passes over a slow link.
+const FILE_LEN: u64 = 1_300_000;
+
+/// Bob is behind a link of 250 kB/s. It goes down when so many bytes of a file have passed, which he shares or receives.
+fn a_file_goes_on_after_the_link_was_down(n: u8, way: Way, place: &str, at: u64) {
+    let link = Link::make(n).expect("another link");
+    link.is_slow();
+    let (mut server, port) = server();
+    let folders = [support::folder(), support::folder()];
+    let [of_alice, of_bob] = [0, 1].map(|n: usize| folders[n].path().to_str().unwrap());
+    let mut alice = lasting_client(port, &format!("alice{n}"), &["--downloads", of_alice]);
+    alice.hears("The group team is new");
+    let bob_s = format!("bob{n}");
+    let mut bob = link.client(port, &bob_s, "team", &["--downloads", of_bob]);
+    approves(&mut alice, &bob_s);
+    bob.hears("You have been approved");
+    let home = support::folder();
+    let path = home.path().join("data.bin");
+    let data = content(FILE_LEN as usize);
+    std::fs::write(&path, &data).unwrap();
+
+    let begin = link.n_passed(port, way).expect("bob's connection");
+    let share = format!("/9 {}", path.display());
+    let (from, to, folder) = match way {
+        Way::ToServer => (&mut bob, &mut alice, &folders[0]),
+        Way::ToClient => (&mut alice, &mut bob, &folders[1]),
+    };
+    from.types(&share);
+    let until = Instant::now() + LIMIT;
+    while link.n_passed(port, way).expect("still connected") < begin + at {
+        assert!(
+            Instant::now() < until,
+            "{way:?} {place}: the file does not pass"
+        );
+    }
+    link.set("down");
+    let n_before = link.n_passed(port, way).expect("nobody knows yet") - begin;
+    let start = Instant::now();
+    // Both ends give the connection up: the client says so, and the server lets the file wait for its next one.
+    let departed = format!(" {bob_s} in ");
+    let until = Instant::now() + LIMIT;
+    while !server
+        .tries_to_log("departed")
+        .is_some_and(|line| line.contains(&departed))
+    {
+        assert!(Instant::now() < until, "{way:?} {place}: not noticed");
+    }
+    let n_seconds = start.elapsed().as_secs();
+    link.set("up");
+    to.hears_within(LIMIT, "Received data.bin from ");
+    bob.types("here again");
+    alice.hears_within(LIMIT, &format!("{bob_s}: here again"));
+    let n_after = link.n_passed(port, way).expect("connected again");
+    println!(
+        "a link that went down {place}, {way:?}: the server noticed after {n_seconds} s; {n_before} bytes had passed, then {n_after}"
+    );
+    assert!(
+        std::fs::read(folder.path().join("data.bin")).unwrap() == data,
+        "{way:?} {place}"
+    );
+    assert_eq!(folder.path().read_dir().unwrap().count(), 1);
+    let body_len = token_len(FILE_LEN);
+    // What the kernel had sent but the other end had not read passes again, and the words of joining.
+    assert!(
+        n_before + n_after < body_len + 100_000,
+        "{way:?} {place}: {n_before} + {n_after} of {body_len}"
+    );
 }
 
 fn those_who_vanish_are_noticed_by_both_ends_and_disturb_nobody(link: &Link) {
@@ -355,6 +442,43 @@ impl Link {
         let mut command = self.program(support::python("pychat_client.py")?);
         command.args([&self.address(1), &port.to_string()]);
         Some(Program::start(command))
+    }
+
+    /// From now on 250 kB pass in a second, each way.
+    fn is_slow(&self) {
+        let limit = "root tbf rate 2mbit burst 8kb limit 32kb";
+        let (here, tc) = (
+            format!("{}a", &self.there[..self.there.len() - 1]),
+            "tc qdisc add dev",
+        );
+        for line in [
+            format!("{tc} {here} {limit}"),
+            format!("ip netns exec {} {tc} {} {limit}", self.name, self.there),
+        ] {
+            let mut words = line.split(' ');
+            let status = Command::new(words.next().unwrap()).args(words).status();
+            assert!(status.is_ok_and(|status| status.success()), "{line}");
+        }
+    }
+
+    /// How many bytes have passed over the newest connection through this link to a server, and were acknowledged.
+    fn n_passed(&self, port: u16, way: Way) -> Option<u64> {
+        let filter = format!("sport = :{port} and dst {}", self.address(2));
+        let ss = Command::new("ss")
+            .args(["-tinH", "state", "established", &filter])
+            .output();
+        let ss = String::from_utf8(ss.unwrap().stdout).unwrap();
+        let field = match way {
+            Way::ToServer => "bytes_received:",
+            Way::ToClient => "bytes_acked:",
+        };
+        ss.split_once(field)?
+            .1
+            .split(' ')
+            .next()?
+            .trim()
+            .parse()
+            .ok()
     }
 
     /// Down, what is sent from either end is lost, until it is up.

@@ -130,9 +130,16 @@ pub struct PythonServer {
     pub port: u16,
 }
 
-/// Bytes that repeat late, so that what is lost or swapped shows.
-pub fn content(size: usize) -> Vec<u8> {
-    (0..size).map(|at| (at * 7 + at / 251) as u8).collect()
+/// Bytes that do not repeat, so that what is lost or swapped shows.
+pub fn content(len: usize) -> Vec<u8> {
+    let mut state = 88_172_645_463_325_252_u64;
+    let next = || {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        state as u8
+    };
+    std::iter::repeat_with(next).take(len).collect()
 }
 
 /// An admin with our client lets somebody in.
