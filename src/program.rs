@@ -197,9 +197,11 @@ fn fail(code: u8, error: &str) -> ExitCode {
     ExitCode::from(code)
 }
 
+/// Prints in one write, so that a script may close the pipe when it has read the first line.
 fn print_line(line: &str) -> Result<(), String> {
     let mut stdout = std::io::stdout();
-    writeln!(stdout, "{line}")
+    stdout
+        .write_all(format!("{line}\n").as_bytes())
         .and_then(|()| stdout.flush())
         .map_err(|error| format!("cannot print: {error}"))
 }

@@ -2,9 +2,10 @@
 
 mod support;
 
+use std::io::Read;
 use std::net::{SocketAddr, TcpStream};
 use std::path::Path;
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 use socket2::{Domain, Socket, Type};
 use support::{Peer, Program, Server, ends_well, fernchat, folder, joins, skipped};
@@ -74,6 +75,23 @@ fn a_server_whose_log_stands_still_ends_at_a_signal() {
     server.program.signal("TERM");
     alice.hears("PyChat: The server stops.");
     ends_well(&mut server.program);
+}
+
+#[test]
+fn a_script_may_read_the_first_line_of_a_server_and_close_the_pipe() {
+    for service in ["server", "relay"] {
+        let mut command = fernchat();
+        command.args([service, "127.0.0.1", "0"]);
+        let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
+        let mut banner = [0; 4096];
+        // One read brings both lines, so none is written to a closed pipe.
+        let n = child.stdout.take().unwrap().read(&mut banner).unwrap();
+        child.kill().unwrap();
+        child.wait().unwrap();
+        let banner = String::from_utf8_lossy(&banner[..n]);
+        assert_eq!(banner.lines().count(), 2, "{banner}");
+        assert!(banner.ends_with('\n'), "{banner}");
+    }
 }
 
 #[test]
