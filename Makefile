@@ -29,7 +29,7 @@ CHECK_PREFIX = @case "$$PREFIX" in \
   *[\"\'\\%\$$\|\&]*) echo "error: a PREFIX has none of the characters \" ' \\ % \$$ | &" >&2; exit 1 ;; \
   /*) ;; *) echo "error: PREFIX is a path from the root on, such as /usr/local, and not '$$PREFIX'" >&2; exit 1 ;; esac
 
-.PHONY: run install uninstall test check bench idle guesses burst slow bigfile vanished discovery soak fuzz build \
+.PHONY: run install uninstall test check bench idle restart guesses burst slow bigfile vanished discovery soak fuzz build \
   static msrv cross small packages packages-test dist
 
 # Starts a server on this machine and a client in this terminal. The server stops when the client does.
@@ -97,6 +97,10 @@ bench: $(PYTHON)
 # Measures the memory and the CPU time of clients that do nothing.
 idle:
 	cargo bench --locked --bench fanout -- --idle
+
+# Measures how long it takes until 1,000 clients are back after the server was killed, and what that costs it.
+restart:
+	cargo bench --locked --bench fanout -- --restart
 
 # Measures how many phrases of a closed server one core can try in a second.
 guesses:

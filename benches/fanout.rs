@@ -18,7 +18,8 @@
 //! with exit 1.
 //!
 //! `cargo bench --bench fanout` takes ten minutes; with `-- --quick` every row is one short run;
-//! `-- --idle` measures something else, clients that do nothing, and `-- --guesses` what it costs to guess a phrase.
+//! the others measure something else: `-- --idle` clients that do nothing, `-- --restart` clients that come back to a server that was
+//! killed, and `-- --guesses` what it costs to guess a phrase.
 //! Reads `/proc` and waits with epoll, so it measures on Linux and says so elsewhere.
 
 use std::collections::hash_map::Entry;
@@ -46,6 +47,9 @@ mod idle;
 #[path = "fanout/peers.rs"]
 mod peers;
 
+#[path = "fanout/restart.rs"]
+mod restart;
+
 #[path = "fanout/talk.rs"]
 mod talk;
 
@@ -64,6 +68,17 @@ const PATIENCE: Duration = Duration::from_secs(20);
 /// How long is listened after a run for what nobody should hear.
 const QUIET: Duration = Duration::from_millis(50);
 
+/// How long a run is that is not counted.
+const WARM_UP: Duration = Duration::from_millis(100);
+
+/// Groups of more members are started anew for each run: all of them at once would be more sockets than one process may have.
+const MOST_TO_KEEP: usize = 1100;
+
+/// The most receivers at the Python server. To let more in takes it too long.
+const MOST_FOR_PYTHON: usize = 100;
+
+const PYTHON: &str = "Python with cryptography";
+
 /// What is asked of a group of `n_receivers` and `n_senders`.
 struct Load {
     n_receivers: usize,
@@ -75,13 +90,15 @@ struct Load {
 }
 
 /// The rows of the table: receivers, senders, window, pace in ms.
-const LOADS: [(usize, usize, usize, u64); 8] = [
+const LOADS: [(usize, usize, usize, u64); 10] = [
     (10, 1, 1, 0),
     (10, 16, 16, 0),
     (100, 1, 1, 0),
     (100, 16, 16, 0),
-    (500, 1, 1, 0),
-    (500, 16, 16, 0),
+    (1000, 1, 1, 0),
+    (1000, 16, 16, 0),
+    (5000, 1, 1, 0),
+    (5000, 16, 16, 0),
     (1, 1, 100, 10),
     (100, 1, 100, 10),
 ];
@@ -99,6 +116,7 @@ fn main() -> ExitCode {
         Some(at) => relay(args[at + 1].parse().unwrap_or_default()),
         None if has("--idle") => idle::measure(),
         None if has("--guesses") => guesses::measure(),
+        None if has("--restart") => restart::measure(),
         // Only `cargo bench` says --bench: somebody who runs all targets as tests wants to know that it works.
         None => measure(has("--quick") || !has("--bench")),
     };
@@ -147,33 +165,15 @@ fn measure(is_quick: bool) -> Outcome<()> {
             (false, true) => 1000,
             (false, false) => 2000,
         });
-        let mut rows = vec![
-            Row::new("group chat", Group::of_fernchat(load)?),
-            Row::new("limit", Group::of_limit(load)?),
-            Row::new("blind relay", Group::of_blind_relay(load)?),
-        ];
-        for broker in [REDIS, MOSQUITTO, MOSQUITTO_TLS] {
-            match Group::of_broker(load, &broker)? {
-                Some(group) => rows.push(Row::new(broker.name, group)),
-                None => skipped.push(broker.name),
-            }
-        }
-        // With several senders its frames are torn, as each of its threads writes length and token apart.
-        if load.n_senders == 1 {
-            match Group::of_python(load)? {
-                Some(group) => rows.push(Row::new("Python", group)),
-                None => skipped.push("Python with cryptography"),
-            }
-        }
-        for row in &mut rows {
-            row.run(load, Duration::from_millis(100))?; // to warm up
-            row.runs.clear();
-        }
+        let mut rows = contenders(load);
         for _ in 0..n_runs {
             for row in &mut rows {
                 row.run(load, time)?;
             }
         }
+        let (rows, left_out): (Vec<_>, Vec<_>) =
+            rows.into_iter().partition(|row| !row.runs.is_empty());
+        skipped.extend(left_out.into_iter().map(|row| row.through));
         print_rows(load, &rows);
     }
     println!(
@@ -197,25 +197,62 @@ type Figures = [f64; 5];
 /// Something that lines go through, and what its runs came to.
 struct Row {
     through: &'static str,
-    group: Group,
+    /// Starts it, if it can be had here.
+    start: Box<Start>,
+    group: Option<Group>,
     runs: Vec<Figures>,
 }
 
+/// What starts a group for a load, if it can be had here.
+type Start = dyn Fn(&Load) -> Outcome<Option<Group>>;
+
+/// All that this load is put on, in turn.
+fn contenders(load: &Load) -> Vec<Row> {
+    let mut rows = vec![
+        Row::new("group chat", |load| Group::of_fernchat(load).map(Some)),
+        Row::new("limit", |load| Group::of_limit(load).map(Some)),
+        Row::new("blind relay", |load| Group::of_blind_relay(load).map(Some)),
+    ];
+    rows.extend(
+        [REDIS, MOSQUITTO, MOSQUITTO_TLS]
+            .map(|broker| Row::new(broker.name, move |load| Group::of_broker(load, &broker))),
+    );
+    // With several senders its frames are torn, as each of its threads writes length and token apart.
+    if load.n_senders == 1 && load.n_receivers <= MOST_FOR_PYTHON {
+        rows.push(Row::new(PYTHON, Group::of_python));
+    }
+    rows
+}
+
 impl Row {
-    fn new(through: &'static str, group: Group) -> Row {
+    fn new(
+        through: &'static str,
+        start: impl Fn(&Load) -> Outcome<Option<Group>> + 'static,
+    ) -> Row {
         Row {
             through,
-            group,
+            start: Box::new(start),
+            group: None,
             runs: Vec::new(),
         }
     }
 
+    /// A run, if it can be had.
     fn run(&mut self, load: &Load, time: Duration) -> Outcome<()> {
-        let figures = self
-            .group
-            .run(load, time)
-            .map_err(|error| format!("{}: {error}", self.through))?;
-        self.runs.push(figures);
+        let named = |error| format!("{}: {error}", self.through);
+        if self.group.is_none() {
+            self.group = (self.start)(load).map_err(named)?;
+            // To warm up.
+            if let Some(group) = &mut self.group {
+                group.run(load, WARM_UP).map_err(named)?;
+            }
+        }
+        if let Some(group) = &mut self.group {
+            self.runs.push(group.run(load, time).map_err(named)?);
+        }
+        if load.n_members() > MOST_TO_KEEP {
+            self.group = None;
+        }
         Ok(())
     }
 
@@ -314,7 +351,7 @@ impl Group {
     fn of_fernchat(load: &Load) -> Outcome<Group> {
         let mut server = Program::new(env!("CARGO_BIN_EXE_fernchat"));
         server
-            .args(["server", "127.0.0.1", "0"])
+            .args(["server", "127.0.0.1", "0", "--max-clients", "6000"])
             .env("RUST_LOG", "warn");
         let process = Process::start(server)?;
         let (key, members) = join(process.port, load.n_members())?;
@@ -328,9 +365,11 @@ impl Group {
         let mut relay = Program::new(env!("CARGO_BIN_EXE_fernchat"));
         relay
             .args(["relay", "127.0.0.1", "0", "--pause", "0"])
+            .args(["--max-clients", "6000"])
             .env("RUST_LOG", "warn");
         let process = Process::start(relay)?;
-        let members = connect(process.port, load.n_members())?;
+        let mut members = connect(process.port, load.n_members())?;
+        await_all(&mut members)?;
         let utter =
             |key: &Key, me, text: &str| key.seal(line(name(me), text).as_bytes()).into_bytes();
         Group::new(load, process, Key::generate(), members, utter, 0)
@@ -617,6 +656,29 @@ fn connect(port: u16, n_members: usize) -> Outcome<Vec<TcpStream>> {
         .collect::<Result<_, _>>()?)
 }
 
+/// Waits until the blind relay has taken all connections. It takes them in their order, so the last one tells.
+fn await_all(members: &mut [TcpStream]) -> Outcome<()> {
+    let token = Key::generate().seal(b"is everybody here?");
+    let [first, .., last] = members else {
+        return Err("there are at least two members".into());
+    };
+    last.set_read_timeout(Some(QUIET))?;
+    let until = Instant::now() + PATIENCE;
+    loop {
+        first.write_all(token.as_bytes())?;
+        match last.read_exact(&mut vec![0; token.len()]) {
+            Ok(()) => break,
+            Err(error) if Instant::now() > until => return Err(error.into()),
+            Err(_) => {}
+        }
+    }
+    for member in members {
+        member.set_read_timeout(Some(QUIET))?;
+        while member.read(&mut [0; 4096]).is_ok_and(|n| n > 0) {}
+    }
+    Ok(())
+}
+
 /// Joins `n_members` fernchat clients to one group. The first administers it. First all ask and then all are approved, so that nobody but
 /// the admin hears of the requests.
 fn join(port: u16, n_members: usize) -> Outcome<(Key, Vec<TcpStream>)> {
@@ -639,16 +701,6 @@ fn join(port: u16, n_members: usize) -> Outcome<(Key, Vec<TcpStream>)> {
     }
     let key = Key::parse(std::str::from_utf8(&key)?)?;
     let (admin, others) = members.split_first_mut().ok_or("a group has members")?;
-    let mut n_told = 0;
-    while n_told < others.len() {
-        // Somebody has requested to join, or: so many more have.
-        let notice = hear_text(admin, &key)?;
-        let words = notice.split_whitespace();
-        n_told += words
-            .filter_map(|word| word.parse().ok())
-            .next()
-            .unwrap_or(1);
-    }
     for (at, socket) in others.iter_mut().enumerate() {
         let approve = Command::ApproveRequest.word();
         admin.write_all(&seal(&key, approve))?;
@@ -656,15 +708,19 @@ fn join(port: u16, n_members: usize) -> Outcome<(Key, Vec<TcpStream>)> {
         admin.write_all(&seal(&key, ACKNOWLEDGEMENT))?;
         expect(admin, &key, PROCEED)?;
         admin.write_all(&seal(&key, &name(at + 1)))?;
-        hear_text(admin, &key)?; // the result
         expect(socket, &key, ACCEPTED)?;
+    }
+    // The first of them have heard who came after them.
+    for socket in &mut members {
+        socket.set_read_timeout(Some(QUIET))?;
+        while hear_text(socket, &key).is_ok() {}
     }
     Ok((key, members))
 }
 
 /// The name of a member; all are equally long, and so are all deliveries.
 fn name(member: usize) -> String {
-    format!("m{member:03}")
+    format!("m{member:04}")
 }
 
 /// The length of a delivery's frame, in bytes.
@@ -684,9 +740,12 @@ fn hear_text(socket: &mut TcpStream, key: &Key) -> Outcome<String> {
     Ok(String::from_utf8(key.open(&token)?)?)
 }
 
+/// Hears until this text comes. What else comes are notices of who asked to join, or has joined.
 fn expect(socket: &mut TcpStream, key: &Key, text: &str) -> Outcome<()> {
-    match hear_text(socket, key)? {
-        heard if heard == text => Ok(()),
-        heard => Err(format!("{text} was due, not {heard}").into()),
+    loop {
+        let heard = hear_text(socket, key).map_err(|error| format!("{text} was due: {error}"))?;
+        if heard == text {
+            return Ok(());
+        }
     }
 }

@@ -127,7 +127,7 @@ impl Stream {
 
 /// A program that says where it listens. Killed when dropped.
 pub struct Process {
-    child: Child,
+    pub child: Child,
     pub port: u16,
 }
 
@@ -166,10 +166,19 @@ impl Process {
 
     /// Its resident memory, in KiB.
     pub fn resident(&self) -> Outcome<f64> {
+        self.memory("VmRSS:")
+    }
+
+    /// The most resident memory that it has had, in KiB.
+    pub fn peak(&self) -> Outcome<f64> {
+        self.memory("VmHWM:")
+    }
+
+    fn memory(&self, what: &str) -> Outcome<f64> {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id()))?;
         let value = status
             .lines()
-            .find_map(|line| line.strip_prefix("VmRSS:")?.trim().strip_suffix(" kB"));
+            .find_map(|line| line.strip_prefix(what)?.trim().strip_suffix(" kB"));
         Ok(value
             .ok_or("/proc does not tell the resident memory")?
             .parse()?)
