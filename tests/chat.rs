@@ -710,7 +710,7 @@ fn a_name_is_as_good_as_an_address() {
     let mut server = Program::start(command);
     let banner = server.hears("listening on 127.0.0.1:");
     assert!(
-        banner.contains("everyone on the network can read the key"),
+        banner.contains("everyone who reaches it can read what is said"),
         "{banner}"
     );
     let port = banner["listening on 127.0.0.1:".len()..]

@@ -217,7 +217,9 @@ impl Service for Server {
 
     fn who_reads(&self) -> &'static str {
         match self.shared.salt {
-            None => "everyone on the network can read the key, and so all that is said",
+            None => {
+                "everyone who reaches it can read what is said; --secret-file FILE prevents that"
+            }
             Some(_) => "closed: only those who have the secret can join and read",
         }
     }
