@@ -77,7 +77,7 @@ struct ScreenState {
     is_progress: bool,
     /// The last lines that were shown.
     recent: VecDeque<String>,
-    /// How wide the terminal is.
+    /// How wide the terminal was when the editor last asked.
     columns: usize,
     /// All is to be drawn again: the terminal has another width.
     is_stale: bool,
@@ -380,7 +380,7 @@ impl Editing {
         let mut begun = (String::new(), 0);
         loop {
             let mut state = screen.state.lock();
-            (state.need, state.notice) = (need, notice);
+            (state.need, state.notice, state.columns) = (need, notice, columns());
             drop(state);
             let prompt = self.prompt(need);
             let (left, right) = begun.0.split_at(begun.1);
@@ -545,15 +545,12 @@ impl Hinter for OnScreen {
 
     fn hint(&self, line: &str, at: usize, _: &rustyline::Context<'_>) -> Option<OnScreen> {
         let mut state = self.0.state.lock();
-        let columns = columns() + 1;
-        let old_columns = std::mem::replace(&mut state.columns, columns);
-        let is_wrapped = |columns| n_rows(&format!("{:MAX_NAME$}> {line}", ""), columns) > 1;
-        if columns != old_columns
-            && old_columns > 0
-            && (is_wrapped(columns) || is_wrapped(old_columns))
-        {
-            // The editor takes the rows of the old width for those of the new one, and may have erased others' lines.
+        let columns = columns();
+        // The editor learns a new width only after all keys that came before. Then it draws the same line again, if that is or was
+        // wrapped. Until then it counts the rows of the old width, and each key may erase a row of others' lines.
+        if line == state.line.0 && columns != state.columns {
             state.is_stale = true;
+            state.columns = columns;
             self.0.changed.notify_all();
         }
         state.line = (line.to_owned(), at);
