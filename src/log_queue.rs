@@ -47,7 +47,8 @@ pub(crate) fn set_up(default: &str) {
         .target(Target::Pipe(Box::new(lines)))
         .format(|line, record| {
             let time = machine::local_time();
-            writeln!(line, "{time} {:5} {}", record.level(), record.args())
+            let text = machine::without_numbers(&record.args().to_string());
+            writeln!(line, "{time} {:5} {text}", record.level())
         })
         .build();
     log::set_max_level(logger.filter());

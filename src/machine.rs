@@ -503,6 +503,15 @@ pub(crate) fn interrupt() {
     }
 }
 
+/// A text for a person, without the numbers that the system has for its errors: `(os error 111)`.
+pub(crate) fn without_numbers(text: &str) -> String {
+    let mut parts = text.split(" (os error ");
+    let before = parts.next().unwrap_or_default().to_owned();
+    parts.fold(before, |text, part| {
+        text + part.split_once(')').map_or(part, |(_, rest)| rest)
+    })
+}
+
 /// How many characters a row of the terminal holds, with the cursor behind them. `None`: this system does not say.
 pub(crate) fn columns() -> Option<usize> {
     #[cfg(unix)]

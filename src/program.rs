@@ -193,7 +193,11 @@ fn reach(service: &dyn Service) -> String {
 
 fn fail(code: u8, error: &str) -> ExitCode {
     // If nobody reads the errors, there is nobody to tell.
-    let _ = writeln!(std::io::stderr(), "error: {error}");
+    let _ = writeln!(
+        std::io::stderr(),
+        "error: {}",
+        machine::without_numbers(error)
+    );
     ExitCode::from(code)
 }
 

@@ -388,6 +388,7 @@ fn rejoin(
 ) -> Result<Joined, ClientError> {
     let why = match &error {
         ClientError::Lost(error) => error.to_string(),
+        ClientError::Closed(reason) => shortened(reason, MAX_WORDS).into_owned(),
         error => error.to_string(),
     };
     let why = why.trim_end_matches('.').to_owned();

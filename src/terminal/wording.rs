@@ -16,7 +16,7 @@ use std::collections::BTreeSet;
 use chrono::{DateTime, Local, NaiveDateTime};
 
 use super::style::{Style, harmless, mentions};
-use crate::machine;
+use crate::machine::{self, without_numbers};
 use crate::screen::{
     Connection, Event, FileSeal, MAX_NAMES, Name, News, NotOpened, Order, Proof, Received, Right,
     Said, Trust, When, Words, shortened,
@@ -112,7 +112,8 @@ impl Reader<'_> {
                 trust,
             } => self.news(&name, what, by.as_ref(), trust),
             Event::Unsigned { text, trust } => {
-                let text = first(&shortened(text.raw(), MAX_WORDS));
+                let text = without_numbers(text.raw());
+                let text = first(&shortened(&text, MAX_WORDS));
                 let row = self.quiet(&text);
                 let mark = mark(trust);
                 Row { mark, ..row }
@@ -128,9 +129,9 @@ impl Reader<'_> {
                 names,
                 admin,
             } => self.quiet(&self.list(title, &names, admin.as_deref())),
-            Event::Notice(notice) => self.quiet(&notice),
+            Event::Notice(notice) => self.quiet(&without_numbers(&notice)),
             Event::Connection(connection) => match connection.sentence() {
-                Some(sentence) => self.quiet(&sentence),
+                Some(sentence) => self.quiet(&without_numbers(&sentence)),
                 None => return Vec::new(),
             },
             Event::Progress(progress) => self.quiet(&progress.sentence()),
