@@ -204,7 +204,9 @@ fn people_are_told_ignored_and_greeted() {
     alice.shows("carol has requested to join");
     alice.types("/approve carol");
     carol.ends_in("team>");
-    alice.shows(" carol joined.");
+    // Who decides reads one sentence of it.
+    let text = alice.shows(" carol is now a member of the group.");
+    assert!(!text.contains("carol joined."), "{text}");
     bob.hears("PyChat: carol has requested to join the group.");
     // One member hears it, Python or not, and in the right name.
     alice.types("/msg BOB psst");
@@ -239,11 +241,14 @@ fn people_are_told_ignored_and_greeted() {
     alice.shows("dan has requested to join");
     alice.types("/approve dan");
     dan.ends_in("team>");
+    carol.shows(" dan joined.");
     alice.types("/transfer carol");
     dan.shows(" carol is the admin now.");
     carol.shows(" PyChat: alice made you the admin of the group.");
     carol.types("/kick bob");
     alice.shows(" bob was removed by carol.");
+    let text = carol.shows(" bob is not a member of the group any more.");
+    assert!(!text.contains("bob was removed"), "{text}");
     carol.types("/quit");
     alice.shows(" carol left.");
     alice.types("/msg carol are you there");

@@ -374,6 +374,7 @@ impl Dialogues {
             // A fernchat server says who it is, before the result.
             *self.link.shared.known.admin.lock() = None;
         }
+        self.link.dialogue.lock().about = Some(name.to_owned());
         let result = self.send_and_wait(answer, Expected::Result(String::new()))?;
         self.link.shared.known.names.lock().requests.remove(name);
         if command == Command::KickMember {

@@ -103,7 +103,7 @@ impl Link {
     pub fn end_dialogue(&self) -> io::Result<()> {
         loop {
             let mut dialogue = self.dialogue.lock();
-            dialogue.expected = None;
+            (dialogue.expected, dialogue.about) = (None, None);
             let Some(word) = dialogue.answers_due.pop_front() else {
                 dialogue.is_open = false;
                 return Ok(());

@@ -162,7 +162,8 @@ impl Receiving {
             return self.told(name, said, token);
         }
         if let Some((what, name)) = after(NEWS, text).and_then(|rest| rest.split_once(' ')) {
-            shared.news(what, name);
+            let is_told = self.link.dialogue.lock().about.as_deref() == Some(name);
+            shared.news(what, name, is_told);
             return Ok(());
         }
         if self.link.server == Dialect::Fernchat {
@@ -227,8 +228,8 @@ impl Receiving {
 }
 
 impl Shared {
-    /// The server says what has become of a member.
-    fn news(&self, what: &str, name: &str) {
+    /// The server says what has become of a member. `is_told`: the person need not be told.
+    fn news(&self, what: &str, name: &str, is_told: bool) {
         let mut names = self.known.names.lock();
         let what = match what {
             JOINED => News::Joined,
@@ -248,6 +249,9 @@ impl Shared {
             *admin = Some(name.to_owned());
         }
         drop(admin);
+        if is_told {
+            return;
+        }
         self.screen.show(Event::News {
             name: Name::of_peer(name),
             what,

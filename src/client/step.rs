@@ -13,6 +13,8 @@ pub struct Dialogue {
     pub is_receiving: bool,
     /// The expected step.
     pub expected: Option<Expected>,
+    /// The name on which the user decides. The result says what became of it.
+    pub about: Option<String>,
     /// The last answer to a delivery that is in progress.
     pub last_answer: Option<&'static str>,
     /// The answers that deliveries get when the dialogue is over.
