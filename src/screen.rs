@@ -105,7 +105,7 @@ pub enum Event {
     Told(Box<Event>),
     /// A line that the person says, as soon as it is typed: for a person only.
     Typed(Said),
-    /// A line that the person said. A person who typed it has seen it.
+    /// A line that the person said. A person who typed it has seen it, unless it is for one member.
     Own {
         /// What the person said, and to whom.
         said: Said,

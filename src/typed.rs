@@ -259,6 +259,8 @@ impl Typist<'_> {
     /// What the screen does with a person's text at once.
     pub(crate) fn meaning(&self, text: &str) -> Meaning {
         match self.person_means(text) {
+            // A line to one person is shown when the server has passed it on.
+            Typed::Say(lines) if lines.iter().any(|said| said.to.is_some()) => Meaning::Other,
             Typed::Say(lines) => Meaning::Said(lines),
             Typed::SayIf(question, _) | Typed::ShareIf(question, ..) => {
                 Meaning::Asks(Need::Yes(question))

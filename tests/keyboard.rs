@@ -211,7 +211,7 @@ fn people_are_told_ignored_and_greeted() {
     // One member hears it, Python or not, and in the right name.
     alice.types("/msg BOB psst");
     bob.hears("alice (to you): psst");
-    alice.shows(" alice (to BOB): psst");
+    alice.shows(" alice (to bob): psst");
     alice.types("/msg carol you, too");
     carol.shows(" alice (to you): you, too");
     carol.types("/reply and you");
@@ -221,7 +221,8 @@ fn people_are_told_ignored_and_greeted() {
     carol.shows(" * alice waves");
     alice.shows(" * alice waves");
     alice.types("/msg carl hi");
-    alice.shows("Nobody is called carl: did you mean carol?");
+    let text = alice.shows("Nobody is called carl: did you mean carol?");
+    assert!(!text.contains("(to carl)"), "{text}");
     carol.types("/ignore bob");
     carol.shows("You ignore bob from now on");
     bob.tells("can you hear me");
@@ -252,7 +253,8 @@ fn people_are_told_ignored_and_greeted() {
     carol.types("/quit");
     alice.shows(" carol left.");
     alice.types("/msg carol are you there");
-    alice.shows_broken("carol is not online, so nobody has heard your line.");
+    let text = alice.shows_broken("carol is not online, so nobody has heard your line.");
+    assert!(!text.contains("(to carol): are you there"), "{text}");
 }
 
 #[test]

@@ -203,11 +203,21 @@ impl Dialogues {
             self.show(LINE_TOO_LONG);
             return Ok(());
         }
-        self.expect(Expected::Words(vec![expected]));
+        self.expect(match self.link.server {
+            Dialect::Fernchat => Expected::WordOrResult(expected),
+            Dialect::Python => Expected::Words(vec![expected]),
+        });
         self.link.send(&[Command::MessageSend.word(), &text])?;
-        self.step(StepTimeout::Usual)?;
+        let answer = self.step(StepTimeout::Usual)?;
+        if !answer.starts_with(expected.as_bytes()) {
+            self.show_result(&answer);
+            return Ok(());
+        }
         self.link.shared.screen.show(Event::Own {
-            said: said.clone(),
+            said: Said {
+                to,
+                text: said.text.clone(),
+            },
             echo: None,
         });
         Ok(())

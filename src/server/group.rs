@@ -364,14 +364,14 @@ impl Group {
         [for_python, for_fernchat]: [&Frame; 2],
     ) -> Result<Option<Arc<Outbox>>, Refusal> {
         by.check_member()?;
+        let member = self.members.get(name);
+        let member = member.ok_or_else(|| Refusal::NoMember(name.to_owned()))?;
+        let client = member.holder.client.clone();
+        let client = client.ok_or_else(|| Refusal::NotOnline(name.to_owned()))?;
         let member = self.members.get_mut(&by.name);
         if !member.ok_or(Refusal::NotMember)?.takes(number) {
             return Ok(None);
         }
-        let member = self.members.get(name);
-        let member = member.ok_or_else(|| Refusal::NoMember(name.to_owned()))?;
-        let client = member.holder.client.as_ref();
-        let client = client.ok_or_else(|| Refusal::NotOnline(name.to_owned()))?;
         let frame = match client.dialect {
             Dialect::Python => for_python,
             Dialect::Fernchat => for_fernchat,

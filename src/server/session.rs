@@ -196,14 +196,11 @@ impl<R: Read> Session<'_, R> {
         };
         let full = match said {
             Ok(full) => full,
-            Err(refusal @ (Refusal::NoMember(_) | Refusal::NotOnline(_))) => {
-                self.client.tell(refusal);
-                None
-            }
-            Err(_) => {
+            Err(Refusal::NotMember) => {
                 debug!("{} was kicked before the text came", self.client);
                 return Ok(());
             }
+            Err(refusal) => return Err(refusal.into()),
         };
         if let Some(number) = number {
             self.reply(format!("{TAKEN} {number}"));

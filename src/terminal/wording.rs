@@ -231,9 +231,11 @@ impl Reader<'_> {
     }
 
     fn own(&self, said: &Said, echo: Option<(String, &'static str)>) -> Row {
+        let is_new = self.is_interactive && said.to.is_some();
         let (to, text) = (to(said), &said.text);
         match echo.filter(|_| !self.is_interactive) {
             None => Row {
+                shown: self.typed(said).shown.filter(|_| is_new),
                 logged: harmless(&format!("{}{to}: {text}", self.me)),
                 ..Row::default()
             },

@@ -120,7 +120,7 @@
 //! | the byte `!`, without a length | both | the rest of a body; the body ends there |
 //!
 //! **A line to one person** has a number and is confirmed, as every line. A Python member reads it as `SENDER (to you): TEXT`. It is not kept: if
-//! NAME is not online, a line from `PyChat` says so to the sender. There is no news in groups with more than 100 members online, because each
+//! NAME is not online, `/result TEXT` says so in place of `/taken NUMBER`. There is no news in groups with more than 100 members online, because each
 //! member that comes or goes would cost a frame for each of the others.
 //!
 //! **What somebody does** is a line as any other, also at a relay: `* NAME waves`, said by NAME. A fernchat client shows it without the name in
