@@ -6,8 +6,9 @@ mod support;
 
 use std::fs;
 
+use support::python::approves;
 use support::screen::{Screen, Setup, USUAL, has_tmux};
-use support::{Peer, Server, folder};
+use support::{Peer, Server, Tap, folder, lasting_client, waits_for_the_next_second};
 
 // ---- before the chat ----
 
@@ -334,6 +335,46 @@ fn the_state_of_the_connection_stands_behind_the_prompt_and_what_was_typed_is_se
     let _server = Server::start_at(port);
     alice.shows("Connected again");
     alice.ends_in("team>");
+}
+
+#[test]
+fn after_a_short_cut_nobody_joins_again_and_no_line_is_called_an_earlier_one() {
+    if !has_tmux() {
+        return;
+    }
+    let mut server = Server::start();
+    let taps = [Tap::before(server.port), Tap::before(server.port)];
+    let mut alice = lasting_client(taps[0].port, "alice", &[]);
+    alice.hears("The group team is new");
+    let bob = Screen::client(taps[1].port, "bob", &[]);
+    approves(&mut alice, "bob");
+    bob.shows("You have been approved");
+    let mut carol = Peer::greet(server.port, "carol", "team");
+    carol.hears("/wait");
+    approves(&mut alice, "carol");
+    carol.hears("/accepted");
+    bob.shows(" carol joined.");
+    alice.types("hello");
+    bob.shows(" alice: hello");
+    carol.hears("alice: hello");
+    for tap in &taps {
+        tap.shuts(true);
+        tap.cuts();
+    }
+    bob.shows("Connection lost");
+    server.program.logs("departed: hung up");
+    server.program.logs("departed: hung up");
+    carol.tells("said meanwhile");
+    waits_for_the_next_second();
+    taps[1].shuts(false);
+    bob.shows("Connected again");
+    let text = bob.shows("carol: said meanwhile");
+    assert!(!text.contains("(earlier)"), "{text}");
+    taps[0].shuts(false);
+    alice.hears("Connected again");
+    alice.types("back again");
+    let text = bob.shows(" alice: back again");
+    assert!(!text.contains("alice joined"), "{text}");
 }
 
 #[test]

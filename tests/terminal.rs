@@ -5,11 +5,10 @@
 mod support;
 
 use std::net::TcpListener;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use support::screen::{Screen, Setup, USUAL, has_tmux};
 use support::sealed::{Sealed, mutations};
-use support::{Peer, Server, folder, frame};
+use support::{Peer, Server, folder, frame, waits_for_the_next_second};
 
 /// A server, or `None` where tmux cannot be had: said loudly, and a failure in CI.
 fn server() -> Option<Server> {
@@ -688,19 +687,7 @@ fn lines_that_were_said_before_are_marked_as_earlier_ones() {
     let mut sealed = Sealed::by_bob(1, "hello with the room key");
     sealed.name = "alice".into();
     alice.tells(&room_key.encrypt(sealed.line().as_bytes()));
-    let said = SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .unwrap()
-        .as_secs();
-    // Stamps are seconds: wait for the next one.
-    while SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .unwrap()
-        .as_secs()
-        == said
-    {
-        std::thread::yield_now();
-    }
+    waits_for_the_next_second();
     let bob = Screen::client(server.port, "bob", &options);
     bob.shows(" (earlier) (not sealed) > alice: hello bob");
     bob.shows(" (earlier) alice: hello with the room key");

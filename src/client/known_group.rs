@@ -46,6 +46,11 @@ impl KnownGroup {
         self.names.lock().is_waiting
     }
 
+    /// Whether the client has heard of a member of this name.
+    pub fn has_member(&self, name: &str) -> bool {
+        self.names.lock().members.contains(name)
+    }
+
     /// Learns from a notice of the server.
     pub fn learn(&self, notice: &str) {
         if notice.ends_with(MADE_ADMIN) {

@@ -10,6 +10,7 @@
 
 use std::convert::Infallible;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Sender, bounded};
 use log::debug;
@@ -34,10 +35,18 @@ use crate::wire::frame::{Piece, WireError, mark};
 use crate::wire::transfer::FileOffer;
 use crate::wire::watch;
 
+/// After a cut, a member that the client knew before and that joins within this time was cut off, too: that is no news.
+const RETURN_TIME: Duration = Duration::from_secs(10);
+
+/// After a cut, a line that was said less than this long before the return is not marked as an earlier one. In seconds.
+const RECENT: u64 = 60;
+
 /// The half that receives. See the module's page.
 pub(crate) struct Receiving {
     pub(super) link: Arc<Link>,
     frames: Frames,
+    /// When this connection took the place of one that was lost.
+    back_at: Option<Instant>,
     /// Steps, to the sending thread.
     steps: Sender<Vec<u8>>,
     /// The other half.
@@ -57,6 +66,7 @@ impl Receiving {
         joined: Connection,
         sending: &Arc<Sending>,
     ) -> Receiving {
+        let is_again = matches!(joined, Connection::Joined { is_again: true, .. });
         let (steps, steps_due) = bounded(1);
         link.shared.offers.lock().connected(&link.key);
         sending.connected(Dialogues::new(Arc::clone(&link), steps_due));
@@ -66,6 +76,7 @@ impl Receiving {
         Receiving {
             link,
             frames,
+            back_at: is_again.then(Instant::now),
             steps,
             sending: Arc::clone(sending),
             offers: PythonOffers::default(),
@@ -162,8 +173,10 @@ impl Receiving {
             return self.told(name, said, token);
         }
         if let Some((what, name)) = after(NEWS, text).and_then(|rest| rest.split_once(' ')) {
-            let is_told = self.link.dialogue.lock().about.as_deref() == Some(name);
-            shared.news(what, name, is_told);
+            let is_back = self.back_at.is_some_and(|at| at.elapsed() < RETURN_TIME);
+            let is_return = is_back && what == JOINED && shared.known.has_member(name);
+            let is_decided = self.link.dialogue.lock().about.as_deref() == Some(name);
+            shared.news(what, name, is_return || is_decided);
             return Ok(());
         }
         if self.link.server == Dialect::Fernchat {
@@ -194,7 +207,7 @@ impl Receiving {
         if speaker_of(text).is_some_and(|name| name != PYCHAT) {
             *shared.last_mark.lock() = mark(token);
         }
-        let earlier = stamp_of(token).filter(|said_at| *said_at < self.link.joined_at);
+        let earlier = self.earlier(token);
         heard(&shared, text, earlier);
         Ok(())
     }
@@ -209,6 +222,13 @@ impl Drop for Receiving {
 }
 
 impl Receiving {
+    /// If a line was said before the user joined: when, in seconds since 1970.
+    fn earlier(&self, token: &[u8]) -> Option<u64> {
+        let recent = self.back_at.map_or(0, |_| RECENT);
+        let until = self.link.joined_at.saturating_sub(recent);
+        stamp_of(token).filter(|said_at| *said_at < until)
+    }
+
     /// A member tells this one something that nobody else hears.
     fn told(&self, name: &str, said: &str, token: &[u8]) -> Result<(), ClientError> {
         let shared = &self.link.shared;
@@ -219,7 +239,7 @@ impl Receiving {
         names.add_member(name);
         names.teller = Some(name.to_owned());
         drop(names);
-        let earlier = stamp_of(token).filter(|said_at| *said_at < self.link.joined_at);
+        let earlier = self.earlier(token);
         let text = line(name, said);
         let event = room_key::open_told(&text, earlier, shared.room_key.as_ref());
         shared.screen.show(Event::Told(Box::new(event)));

@@ -17,7 +17,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, channel};
 use std::sync::{Arc, Mutex};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use fernchat::wire::transfer::FileOffer;
 use fernet::Fernet;
@@ -974,6 +974,15 @@ fn pass_on(
         }
     }
     false
+}
+
+/// Waits until stamps, which are seconds, are later ones than now.
+pub fn waits_for_the_next_second() {
+    let second = || SystemTime::UNIX_EPOCH.elapsed().unwrap().as_secs();
+    let now = second();
+    while second() == now {
+        thread::yield_now();
+    }
 }
 
 /// The texts of the frames in these bytes that this key opens, in one.
