@@ -65,16 +65,35 @@ for architecture in x86_64 aarch64; do
   run=(chroot "$folder" /fernchat)
   if [ $architecture != "$(uname -m)" ]; then
     has qemu-$architecture || { skip "${archive##*/}, because there is no qemu-$architecture"; continue; }
-    run=(qemu-$architecture "$folder/fernchat")
+    run=("qemu-$architecture" "$folder/fernchat")
   fi
   [ "$("${run[@]}" --version)" = "fernchat $VERSION" ]
   talks "${run[@]}"
   proven "${archive##*/}: unpacked and run where nothing else is"
 done
+# The wheel for ARM64, in a system of that kind which has Python and nothing else. pip is the one of the environment above.
 wheel=$(echo "$OUT"/fernchat-"$VERSION"-*aarch64.whl)
-python3 -m zipfile -e "$wheel" "$PLACE/arm-wheel"
-cmp "$PLACE/aarch64/fernchat" "$PLACE"/arm-wheel/*.data/scripts/fernchat
-proven "${wheel##*/}: has the program of the tar"
+emulator=$(command -v qemu-aarch64-static || true)
+release=$(sed -n 's/^VERSION_CODENAME=//p' /etc/os-release)
+if [ ! -f "$wheel" ]; then
+  skip "no wheel for ARM64 was made"
+elif ! has mmdebstrap || [ -z "$emulator" ]; then
+  skip "${wheel##*/}, because mmdebstrap or qemu-aarch64-static is not here"
+else
+  system=$OUT/arm64
+  [ -d "$system" ] || { mmdebstrap --quiet --variant=extract --arch=arm64 --include=python3 "$release" "$system.new" && mv "$system.new" "$system"; }
+  cp -a "$system" "$PLACE/arm"
+  cp "$emulator" "$PLACE/arm/emulator"
+  cp -r "$wheel" "$PLACE"/venv/lib/python3*/site-packages/pip "$PLACE/arm"
+  run=(chroot "$PLACE/arm" /emulator)
+  pip=("${run[@]}" /usr/bin/python3 /pip --quiet --disable-pip-version-check)
+  "${pip[@]}" install --no-index --break-system-packages --root-user-action=ignore "/${wheel##*/}"
+  [ "$("${run[@]}" /usr/local/bin/fernchat --version)" = "fernchat $VERSION" ]
+  talks "${run[@]}" /usr/local/bin/fernchat
+  "${pip[@]}" uninstall --yes --break-system-packages --root-user-action=ignore fernchat
+  [ ! -e "$PLACE/arm/usr/local/bin/fernchat" ]
+  proven "${wheel##*/}: installed, run and removed in an ARM64 system, under qemu-aarch64"
+fi
 
 # The program for Windows. A wheel for Windows cannot be installed here, so it is unpacked.
 zip=$OUT/fernchat-$VERSION-x86_64-windows.zip
@@ -115,8 +134,7 @@ else
   system=$OUT/debian
   # A fresh one takes some minutes, so it is kept; each test has a copy.
   [ -d "$system" ] || {
-    release=$(sed -n 's/^VERSION_CODENAME=//p' /etc/os-release)
-    mirror=$(apt-get indextargets --format '$(REPO_URI)' "Codename: $release" | head -n 1)
+    mirror=$(apt-get indextargets --format '$(REPO_URI)' "Codename: $release" | sed -n 1p)
     mmdebstrap --quiet --variant=apt --include=systemd,systemd-sysv,dbus "$release" "$system.new" "$mirror" && mv "$system.new" "$system"
   }
   cp -a "$system" "$PLACE/debian"
