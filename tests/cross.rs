@@ -79,7 +79,7 @@ fn exchange(
     let huge = away.path().join("huge.bin");
     fs::File::create(&huge).unwrap().set_len(5 << 30).unwrap();
     bob.types(&format!("/file {}", huge.display()));
-    bob.hears("more than this server takes");
+    bob.hears("this server takes files of at most 4 GiB");
 
     bob.types("/quit");
     ends_well(&mut bob);
