@@ -8,8 +8,7 @@
 #   fernchat_VERSION_ARCH.deb            for Debian, and what comes from it
 #   SHA256SUMS                           their checksums
 #
-# It is all made from the last commit. Two runs give the same bytes: times are those of the commit, and paths are not in the programs. Only the
-# program for Windows differs, in its time stamp and its table of imports.
+# It is all made from the last commit. Two runs give the same bytes: times are those of the commit, and paths are not in the programs.
 set -euo pipefail
 cd "$(dirname "$0")/../../.."
 
@@ -78,7 +77,8 @@ done
 if ! command -v x86_64-w64-mingw32-gcc >/dev/null; then
   skip "the wheel and the zip for Windows, because there is no x86_64-w64-mingw32-gcc: apt install gcc-mingw-w64-x86-64"
 elif has_std x86_64-pc-windows-gnu; then
-  program x86_64-pc-windows-gnu --compatibility pypi
+  # Without this the linker writes the time of the build into the program.
+  RUSTFLAGS="$RUSTFLAGS -C link-arg=-Wl,--no-insert-timestamp" program x86_64-pc-windows-gnu --compatibility pypi
   name=fernchat-$VERSION-x86_64-windows
   folder=$(stage "$name")
   install -m 755 "$CARGO_TARGET_DIR/x86_64-pc-windows-gnu/release/fernchat.exe" "$folder"
