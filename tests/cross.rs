@@ -1,15 +1,17 @@
 //! This program and one that was built for another machine talk to each other: `cargo test --test cross -- COMMAND...`, where `COMMAND...`
 //! starts the other one, perhaps through what stands for its machine: `wine fernchat.exe`, `qemu-arm -L ROOT fernchat`.
 //!
-//! Each is the server once and the client once; lines and a file pass both ways, a file of 5 GiB is refused in words, and Ctrl-C stops the
-//! server. Started by `make cross`.
+//! Each is the server once and the client once; lines, a file and a folder pass both ways, a file of 5 GiB is refused in words, the window of
+//! each joins, each finds the other's server on the network, and Ctrl-C stops a server. Started by `make cross`.
 
 mod support;
 
 use std::fs;
+use std::io::{Read, Write};
+use std::net::TcpStream;
 use std::process::Command;
 
-use support::{Server, ends_well, fernchat, folder};
+use support::{DEADLINE, Program, Server, ends_well, fernchat, folder};
 
 /// More than one piece of a file's body, and no multiple of anything.
 const FILE_LEN: usize = 1_234_567;
@@ -28,10 +30,40 @@ fn main() {
     // For Windows this is a device, with any extension.
     exchange(fernchat, other, ["nul.txt", "_nul.txt"]);
     exchange(other, fernchat, ["plan.txt", "plan.txt"]);
+    match std::env::var("NO_MULTICAST") {
+        Ok(why) => eprintln!("NOT TRIED: who finds whom on the network, because {why}"),
+        Err(_) if !finds(fernchat, fernchat) => {
+            support::skipped("this network has no multicast, so nobody finds anybody");
+        }
+        Err(_) => {
+            assert!(finds(fernchat, other), "our server is not found");
+            assert!(finds(other, fernchat), "the other server is not found");
+        }
+    }
     println!(
-        "lines and a file both ways, as a client and as a server: {}",
+        "lines and files both ways, as a client and as a server: {}",
         command.join(" ")
     );
+}
+
+/// Whether the second program finds a server that the first one announces.
+fn finds(servers: impl Fn() -> Command, others: impl Fn() -> Command) -> bool {
+    let mut command = servers();
+    command.args(["server", "0.0.0.0", "0"]);
+    let mut server = Program::start(command);
+    let line = server.hears("listening on 0.0.0.0:");
+    let port = &line["listening on 0.0.0.0:".len()..]
+        .split(',')
+        .next()
+        .unwrap();
+    server.logs("announced on the network");
+    let found = others().arg("find").output().unwrap();
+    let is_found = String::from_utf8_lossy(&found.stdout)
+        .lines()
+        .any(|line| line.split_whitespace().nth(2) == Some(port));
+    server.signal("INT");
+    ends_well(&mut server);
+    is_found
 }
 
 /// Somebody on the server's machine, who administers the group and shares a file, and somebody on the other one, who gets it under the
@@ -80,6 +112,39 @@ fn exchange(
     fs::File::create(&huge).unwrap().set_len(5 << 30).unwrap();
     bob.types(&format!("/file {}", huge.display()));
     bob.hears("this server takes files of at most 4 GiB");
+
+    let photos = away.path().join("photos");
+    fs::create_dir_all(photos.join("août")).unwrap();
+    fs::write(photos.join("août").join("été.txt"), &body).unwrap();
+    bob.types(&format!("/pack {}", photos.display()));
+    alice.hears("Received photos.tar from bob");
+    let archive = fs::File::open(home.path().join("photos.tar")).unwrap();
+    tar::Archive::new(archive).unpack(home.path()).unwrap();
+    assert!(fs::read(home.path().join("photos/août/été.txt")).unwrap() == body);
+
+    let mut command = others();
+    command
+        .env("XDG_CONFIG_HOME", away.path())
+        .args(["window", "127.0.0.1", &server.port.to_string()])
+        .args(["--no-open", "--name", "carl", "--group", "team"]);
+    let mut window = Program::start(command);
+    let line = window.hears("http://127.0.0.1:");
+    alice.hears("carl has requested");
+    let (host, path) = line
+        .rsplit_once("http://")
+        .unwrap()
+        .1
+        .split_once('/')
+        .unwrap();
+    let mut page = TcpStream::connect(host).unwrap();
+    page.set_read_timeout(Some(DEADLINE)).unwrap();
+    write!(page, "GET /{path} HTTP/1.1\r\nHost: {host}\r\n\r\n").unwrap();
+    let mut answer = String::new();
+    page.read_to_string(&mut answer).unwrap();
+    assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
+    assert!(answer.contains("<title>"), "{answer}");
+    window.signal("INT");
+    ends_well(&mut window);
 
     bob.types("/quit");
     ends_well(&mut bob);
