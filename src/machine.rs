@@ -161,12 +161,23 @@ pub(crate) fn free_space(_folder: &Path) -> Option<u64> {
     None
 }
 
-/// Reads from `offset` on. The file's own position stays, so several threads can read one file.
+/// Reads from `offset` on, so several threads can read one file. On Windows this moves the file's own position: see [`write_all_at`].
 pub(crate) fn read_at(file: &File, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
     #[cfg(unix)]
     return std::os::unix::fs::FileExt::read_at(file, buffer, offset);
     #[cfg(windows)]
     return std::os::windows::fs::FileExt::seek_read(file, buffer, offset);
+}
+
+/// Writes all bytes from `offset` on, wherever others read in the file.
+pub(crate) fn write_all_at(file: &File, bytes: &[u8], offset: u64) -> io::Result<()> {
+    #[cfg(unix)]
+    return std::os::unix::fs::FileExt::write_all_at(file, bytes, offset);
+    #[cfg(windows)]
+    return match std::os::windows::fs::FileExt::seek_write(file, bytes, offset)? {
+        n if n == bytes.len() => Ok(()),
+        _ => Err(io::ErrorKind::WriteZero.into()),
+    };
 }
 
 /// Writes as much as the socket takes without waiting. If it takes nothing now, that is an error.

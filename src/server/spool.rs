@@ -8,7 +8,7 @@
 //! Invariant: the bodies in the spool never take more space than the limit. A body that is dropped gives its space back.
 
 use std::fs::File;
-use std::io::{self, Write};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 
 use parking_lot::{Mutex, RwLock};
 
-use crate::machine::{body_ceiling, free_space, read_at};
+use crate::machine::{body_ceiling, free_space, read_at, write_all_at};
 use crate::net::fairness::{Source, who_makes_room};
 use crate::seal::{BodyCheck, Key, SealError};
 use crate::wire::size;
@@ -180,8 +180,9 @@ impl Upload {
     fn store(&mut self, bytes: &[u8]) -> Result<(), SpoolError> {
         self.take_space(bytes.len() as u64)?;
         self.check.update(bytes);
+        let offset = self.n_arrived - bytes.len() as u64;
         match self.body().file.read().as_ref() {
-            Some(mut file) => file.write_all(bytes).map_err(SpoolError::NotStored),
+            Some(file) => write_all_at(file, bytes, offset).map_err(SpoolError::NotStored),
             None => Err(SpoolError::MadeRoom),
         }
     }
@@ -461,10 +462,13 @@ mod tests {
             let mut all = vec![0; bytes.len()];
             assert_eq!(body.read_at(&mut all, 0).unwrap(), 1000);
             assert_eq!(body.read_at(&mut all, 1000).unwrap(), 0);
+            // Where somebody reads is not where the next bytes go.
+            assert_eq!(body.read_at(&mut all[..10], 0).unwrap(), 10);
             waits(999);
             assert_eq!(is_woken.try_recv(), Ok(999), "there is more already");
             let upload = upload.write(&bytes[1000..]).unwrap();
             assert_eq!(body.read_at(&mut all, 0).unwrap(), open_len);
+            assert!(all[..open_len] == bytes[..open_len]);
             waits(open_len as u64);
             assert!(is_woken.is_empty());
             assert_eq!(upload.finish().is_ok(), is_whole);
