@@ -8,6 +8,7 @@ use std::net::TcpListener;
 use std::path::Path;
 
 use support::python::{Python, PythonServer, approves, content};
+use support::screen::{Screen, has_tmux};
 use support::{Peer, Program, Server, client, ends_badly, ends_well, set};
 
 /// Sizes around the blocks of the cipher and of base64, and the largest that Python can be trusted with.
@@ -1217,6 +1218,42 @@ mod python_server {
             path.join("x").exists(),
             "what the Python programs do themselves"
         );
+    }
+
+    #[test]
+    fn what_it_cannot_do_is_said_in_a_sentence_and_the_chat_goes_on() {
+        let Some((_python, server, mut alice, mut bob)) = our_team(&[]) else {
+            return;
+        };
+        let no_msg = "Not sent: a Python server cannot tell one member something, only all.";
+        alice.pastes(&["/msg bob psst", "/who", "/me waves", "/ignore", "said"]);
+        alice.hears_next(no_msg);
+        alice.hears_next("online: alice, bob");
+        alice.hears_next("You ignore nobody.");
+        bob.hears_next("alice: * alice waves");
+        bob.hears_next("alice: said");
+        // And at a terminal.
+        if !has_tmux() || cfg!(not(feature = "editor")) {
+            return;
+        }
+        let carol = Screen::client(server.port, "carol", &[]);
+        approves(&mut alice, "carol");
+        carol.ends_in("team>");
+        carol.types("/msg bob psst");
+        let text = carol.shows(no_msg);
+        assert!(!text.contains("(to bob)"), "{text}");
+        carol.types("/who");
+        carol.shows("online (3): alice, bob, carol");
+        carol.types("/whois bob");
+        carol.shows("A Python server has no such command.");
+        carol.types("/reply hello");
+        carol.shows("Nobody has told you anything yet: /msg NAME TEXT.");
+        carol.types("/me waves");
+        bob.hears("carol: * carol waves");
+        carol.shows(" * carol waves");
+        carol.types("/quit bye");
+        bob.hears_next("carol: bye");
+        carol.shows("ended with 0");
     }
 
     #[test]

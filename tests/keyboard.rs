@@ -289,7 +289,128 @@ fn who_and_what_a_command_is_about_is_found_or_asked_for() {
     alice.shows("Nobody else is online: not shared.");
 }
 
+/// Waits until somebody asks to join, and approves.
+fn lets_in(alice: &Screen, name: &str) {
+    alice.shows_broken(&format!("{name} has requested to join"));
+    alice.types(&format!("/approve {name}"));
+    alice.shows_broken(&format!("{name} is now a member of the group."));
+}
+
+#[test]
+fn the_newer_commands_do_their_work_on_plain_terminals_and_in_other_locales() {
+    for (term, locale) in [("dumb", "C.UTF-8"), ("xterm-256color", "C"), ("dumb", "C")] {
+        if !has_tmux() {
+            return;
+        }
+        let server = Server::start();
+        let setup = Setup {
+            environment: &[("TERM", term), ("LC_ALL", locale)],
+            ..USUAL
+        };
+        let port = server.port.to_string();
+        let join = [
+            "client",
+            "127.0.0.1",
+            &port,
+            "--name",
+            "alice",
+            "--group",
+            "team",
+        ];
+        let alice = Screen::with(&setup, &join);
+        alice.shows("The group team is new");
+        let bob = Screen::client(server.port, "bob", &[]);
+        lets_in(&alice, "bob");
+        bob.ends_in("team>");
+        alice.types("/who");
+        alice.shows("online (2): alice (admin), bob");
+        alice.types("/msg bob Grüße");
+        bob.shows(" alice (to you): Grüße");
+        alice.shows(" alice (to bob): Grüße");
+        bob.types("/reply and 語");
+        alice.shows(" bob (to you): and 語");
+        alice.types("/me waves");
+        bob.shows(" * alice waves");
+        alice.types("/msg bub hi");
+        alice.shows("Nobody is called bub: did you mean bob?");
+        alice.types("/ignore bob");
+        alice.shows("You ignore bob from now on");
+        bob.types("unheard");
+        bob.shows(" bob: unheard");
+        alice.types("/ignore bob");
+        alice.shows("You hear bob again.");
+        bob.types("heard");
+        let text = alice.shows(" bob: heard");
+        assert!(!text.contains("unheard"), "{text}");
+    }
+}
+
+#[test]
+fn who_wants_no_news_is_not_told_who_comes_and_goes() {
+    if !has_tmux() {
+        return;
+    }
+    let server = Server::start();
+    let alice = Screen::client(server.port, "alice", &["--no-news"]);
+    alice.shows("The group team is new");
+    let bob = Screen::client(server.port, "bob", &[]);
+    lets_in(&alice, "bob");
+    bob.ends_in("team>");
+    let mut carol = Peer::greet(server.port, "carol", "team");
+    carol.hears("/wait");
+    lets_in(&alice, "carol");
+    bob.shows(" carol joined.");
+    drop(carol);
+    bob.shows(" carol left.");
+    alice.types("/transfer bob");
+    bob.shows(" alice made you the admin of the group.");
+    bob.types("/kick carol");
+    bob.types("the end");
+    let text = alice.shows(" bob: the end");
+    for news in ["joined.", "left.", "is the admin now.", "was removed"] {
+        assert!(!text.contains(news), "{text}");
+    }
+}
+
 // ---- the screen ----
+
+#[test]
+fn help_and_lists_keep_their_words_whole_at_any_width() {
+    for columns in [40, 120] {
+        let Some((server, alice, _bob)) = alice_and_bob(columns) else {
+            return;
+        };
+        let names: Vec<String> = (0..12).map(|n| format!("member-number-{n}")).collect();
+        let mut members = Vec::new();
+        for name in &names {
+            let mut member = Peer::greet(server.port, name, "team");
+            member.hears("/wait");
+            alice.types(&format!("/approve {name}"));
+            member.hears("/accepted");
+            members.push(member);
+        }
+        alice.types("/clear");
+        alice.ends_in("team>");
+        alice.types("/who");
+        let text = alice.shows_broken("member-number-9");
+        assert!(names.iter().all(|name| text.contains(name)), "{text}");
+        alice.shows_broken("online (14): alice (admin), bob, member-number-0,");
+        alice.types("/help");
+        alice.shows_broken("more on a command; //word says /word");
+        let text = alice.text();
+        for words in [
+            "/requests",
+            "/ban-address",
+            "somebody",
+            "several,",
+            "address",
+        ] {
+            assert!(text.contains(words), "{words} is broken in:\n{text}");
+        }
+        let is_wide = |row: &str| row.chars().count() > columns as usize;
+        assert!(!text.lines().any(is_wide), "{text}");
+    }
+}
 
 #[test]
 fn own_lines_look_like_everybody_s_and_words_stay_whole() {

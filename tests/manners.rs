@@ -215,6 +215,31 @@ fn in_shell(server: &Server, script: &str, more: &str) -> Program {
 }
 
 #[test]
+fn a_listener_hears_everything_and_leaves_at_a_signal() {
+    let server = Server::start();
+    let mut alice = support::Peer::join(server.port, "alice", None);
+    // As the manual page has it.
+    let script = "tail -f /dev/null | $0 client 127.0.0.1 $1 --name ear --group team & \
+        echo started $!; wait $!; echo code $?; kill %1";
+    let mut shell = in_shell(&server, script, "");
+    let started = shell.hears("started ");
+    alice.hears("PyChat: ear has requested to join the group.");
+    alice.decides("/approveRequest", "ear");
+    shell.hears("You have been approved");
+    for n in 0..100 {
+        alice.tells(&format!("line {n}"));
+    }
+    for n in 0..100 {
+        shell.hears_next(&format!("alice: line {n}"));
+    }
+    let process = started.rsplit(' ').next().unwrap();
+    let killed = Command::new("kill").arg(process).status().unwrap();
+    assert!(killed.success());
+    shell.hears("code 0");
+    assert_eq!(alice.asks_for_set("/onlineMembers").len(), 1);
+}
+
+#[test]
 fn a_client_whose_output_nobody_reads_any_more_leaves_and_fails() {
     let server = Server::start();
     let mut alice = support::Peer::join(server.port, "alice", None);
