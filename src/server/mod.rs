@@ -193,11 +193,13 @@ impl Shared {
         for group in self.table.all() {
             let mut guard = group.lock();
             let count = guard.announcer.take_count(now);
+            // The admin may have decided about some of them meanwhile.
+            let count = count.map(|n| n.min(guard.requests.len()));
             if guard.announcer.is_counting() {
                 to_tell.store(true, Ordering::Relaxed);
             }
             drop(guard);
-            if let Some(n) = count {
+            if let Some(n) = count.filter(|n| *n > 0) {
                 let requests = if n == 1 { "request" } else { "requests" };
                 let text = format!("{n} more {requests} to join the group; /1 lists them.");
                 let frame = sealed_frame(&self.key, notice(text));

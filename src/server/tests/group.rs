@@ -609,6 +609,30 @@ fn many_requests_are_counted_in_one_line() {
 }
 
 #[test]
+fn a_request_that_was_answered_meanwhile_is_not_counted_any_more() {
+    for (n_left, told) in [
+        (
+            1,
+            Some("PyChat: 1 more request to join the group; /1 lists them."),
+        ),
+        (0, None),
+    ] {
+        let kit = Kit::new();
+        let alice = kit.joins("alice");
+        for n in 0..8 {
+            kit.joins(&format!("bob {n}")).leaves();
+        }
+        for n in n_left..8 {
+            alice.approves(&format!("bob {n}")).unwrap();
+        }
+        alice.output.heard();
+        kit.shared
+            .tell_counts(Instant::now() + Duration::from_secs(10));
+        alice.hears(told.as_slice());
+    }
+}
+
+#[test]
 fn who_is_banned_stays_out_by_name_key_and_address_until_it_is_lifted() {
     let (kit, bobs) = (Kit::new(), key());
     let alice = kit.joins("alice");
