@@ -20,7 +20,6 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use chrono::{DateTime, FixedOffset};
-use crossbeam_channel::Receiver;
 use parking_lot::Mutex;
 
 use crate::wire::name::{MAX_NAME_CHARACTERS, NameError};
@@ -38,16 +37,13 @@ pub trait Screen: Send + Sync {
     fn ask(&self, question: &str) -> Option<String>;
 
     /// The person has joined. From here on, what is typed and shown belongs to this conversation.
-    fn enter(&self, conversation: Conversation);
-
-    /// The conversation is over. All that was to be shown is shown.
-    fn end(&self);
-
-    /// The lines that are typed from now on, without their ends. The channel ends when the input does.
     ///
     /// # Errors
     /// The system has no thread.
-    fn lines(&self) -> io::Result<Receiver<String>>;
+    fn enter(&self, conversation: Conversation, typed: OnTyped) -> io::Result<()>;
+
+    /// The conversation is over. All that was to be shown is shown.
+    fn end(&self);
 
     /// A command waits for the answer to this question, which the next line is.
     fn prompt(&self, question: &str);
@@ -103,8 +99,6 @@ pub enum Event {
     },
     /// A line that only the person hears. What it is, the event in it says.
     Told(Box<Event>),
-    /// A line that the person says, as soon as it is typed: for a person only.
-    Typed(Said),
     /// A line that the person said. A person who typed it has seen it, unless it is for one member.
     Own {
         /// What the person said, and to whom.
@@ -489,8 +483,6 @@ pub struct Conversation {
     pub names: Arc<Mutex<Names>>,
     /// The words that are commands, and what each needs.
     pub commands: Vec<(&'static str, Need)>,
-    /// What a person's text means.
-    pub meaning: Box<dyn Fn(&str) -> Meaning + Send + Sync>,
     /// Stops what is going on. Returns whether something was.
     pub stop: Box<dyn Fn() -> bool + Send + Sync>,
     /// Leaves without a command, or because nobody reads what is shown. A thread of the screen calls it.
@@ -499,7 +491,10 @@ pub struct Conversation {
 
 impl Conversation {
     /// Enters the conversation. When the returned value is dropped, it is over.
-    pub fn enter(self, screen: &dyn Screen) -> impl Drop {
+    ///
+    /// # Errors
+    /// The system has no thread.
+    pub fn enter(self, typed: OnTyped, screen: &dyn Screen) -> io::Result<impl Drop> {
         struct Visit<'a>(&'a dyn Screen);
         impl Drop for Visit<'_> {
             fn drop(&mut self) {
@@ -507,12 +502,18 @@ impl Conversation {
             }
         }
 
-        screen.enter(self);
-        Visit(screen)
+        screen.enter(self, typed)?;
+        Ok(Visit(screen))
     }
 }
 
-/// What a screen does at once with a text that a person has typed.
+/// Takes each text that is typed, without its end, and returns what the screen does at once. It is dropped when the input has ended.
+pub(crate) type OnTyped = Arc<dyn Fn(&str) -> Meaning + Send + Sync>;
+
+/// What is said of a text for which [`Meaning::NotTaken`] is the answer.
+pub(crate) const NOT_TAKEN: &str = "Not sent: too many lines wait already.";
+
+/// What a screen does at once with a text that has been typed.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Meaning {
     /// These lines are said: they are shown as everybody's are.
@@ -523,6 +524,8 @@ pub enum Meaning {
     Clear,
     /// Nothing.
     Other,
+    /// Nothing comes of the text: too many wait already, or the client has left.
+    NotTaken,
 }
 
 /// A line that the person says.
@@ -700,13 +703,11 @@ impl Screen for Recorder {
         None
     }
 
-    fn enter(&self, _: Conversation) {}
+    fn enter(&self, _: Conversation, _: OnTyped) -> io::Result<()> {
+        Ok(())
+    }
 
     fn end(&self) {}
-
-    fn lines(&self) -> io::Result<Receiver<String>> {
-        Ok(crossbeam_channel::never())
-    }
 
     fn prompt(&self, _: &str) {}
 

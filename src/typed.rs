@@ -1,14 +1,26 @@
 //! What can be typed in both clients: the commands and their words, and what a line means.
 //!
+//! ```text
+//!   Enter ─▶ what it means ─┬─▶ the screen: a line of one's own, a question
+//!                           └─▶ the sending thread, when its turn comes
+//! ```
+//!
+//! What a person types is interpreted once, at Enter. So the screen and the client take it for the same, whatever the names are when its turn
+//! comes. A script's line is interpreted when its turn comes, because the lines before it tell the client names.
+//!
 //! A person makes mistakes. So at a terminal a word that is no command is not sent, and the nearest command is named. `//word` says it. What
 //! looks like a path, or a paste of many lines, is asked about. A paste is said and never obeyed, because nobody reads each of its lines.
 //!
 //! A script makes none, and the Python scripts have no such rules: from a pipe a line is a command only if it is one exactly.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use crossbeam_channel::{Receiver, bounded, unbounded};
+use parking_lot::Mutex;
 
 use crate::machine;
-use crate::screen::{Meaning, Names, Need, Said, split_word};
+use crate::screen::{Meaning, Names, Need, OnTyped, Said, Screen, split_word};
 use crate::wire::name::UserName;
 
 /// What a person can do beside saying something.
@@ -166,20 +178,98 @@ pub(crate) struct Typist<'a> {
 }
 
 /// What a typed text means.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Typed {
+    /// A script's line, as it came.
+    Line(String),
     /// Do this, with what follows the word.
     Do(Action, String),
-    /// Ask for what this needs, and do it then.
+    /// Ask for what this needs. It is done when the answer has been typed.
     Ask(Action),
+    /// Ask this. The other is meant if the answer is yes.
+    If(&'static str, Box<Typed>),
     /// Say these lines.
     Say(Vec<Said>),
-    /// Ask this, and say the lines if the answer is yes.
-    SayIf(&'static str, Vec<Said>),
-    /// Ask this, and share the file or the folder if the answer is yes.
-    ShareIf(&'static str, Action, String),
-    /// Show this and do nothing.
-    Show(String),
+    /// Show these sentences and do nothing.
+    Show(Vec<String>),
+}
+
+/// How many typed texts wait for the sending thread. A person's next one is not taken.
+const MAX_TYPED: usize = 10_000;
+
+/// Interprets what is typed at a screen. Returns what the screen hands its texts to, and what comes of them, for the sending thread.
+pub(crate) fn channel(
+    screen: &dyn Screen,
+    commands: &'static [Row],
+    me: &UserName,
+    names: &Arc<Mutex<Names>>,
+) -> (OnTyped, Receiver<Typed>) {
+    if !screen.is_interactive() {
+        // One line is read ahead, and no more.
+        let (sender, typed) = bounded(0);
+        let pass_on = move |line: &str| match sender.send(Typed::Line(line.to_owned())) {
+            Ok(()) => Meaning::Other,
+            Err(_) => Meaning::NotTaken,
+        };
+        return (Arc::new(pass_on), typed);
+    }
+    let (sender, typed) = unbounded();
+    let (me, names) = (me.to_string(), Arc::clone(names));
+    // The open question: the next text is the answer.
+    let asked: Mutex<Option<Typed>> = Mutex::default();
+    let interpret = move |text: &str| {
+        let mut asked = asked.lock();
+        if sender.len() >= MAX_TYPED {
+            return Meaning::NotTaken;
+        }
+        let typist = |names: &Names| {
+            let me = me.as_str();
+            Typist {
+                commands,
+                me,
+                names,
+            }
+            .person_means(text)
+        };
+        let typed = match asked.take() {
+            None => typist(&names.lock()),
+            Some(Typed::Ask(action)) => Typed::Do(action, text.trim().to_owned()),
+            Some(Typed::If(_, typed)) if is_yes(text) => *typed,
+            Some(_) => show("Not done."),
+        };
+        let meaning = typed.meaning();
+        if let Meaning::Asks(_) = meaning {
+            *asked = Some(typed.clone());
+        }
+        // Fails only at the end.
+        let _ = sender.send(typed);
+        meaning
+    };
+    (Arc::new(interpret), typed)
+}
+
+impl Typed {
+    /// What the screen does at once.
+    fn meaning(&self) -> Meaning {
+        match self {
+            // A line to one person is shown when the server has passed it on.
+            Typed::Say(lines) if lines.iter().any(|said| said.to.is_some()) => Meaning::Other,
+            Typed::Say(lines) => Meaning::Said(lines.clone()),
+            Typed::Ask(action) => Meaning::Asks(action.need()),
+            Typed::If(question, _) => Meaning::Asks(Need::Yes(question)),
+            Typed::Do(Action::Clear, _) => Meaning::Clear,
+            Typed::Do(..) | Typed::Show(_) | Typed::Line(_) => Meaning::Other,
+        }
+    }
+
+    /// What the person is asked.
+    pub(crate) fn question(&self) -> Option<&'static str> {
+        match self {
+            Typed::Ask(action) => action.need().question(),
+            Typed::If(question, _) => Some(question),
+            _ => None,
+        }
+    }
 }
 
 /// From this many lines on, a paste is asked about.
@@ -190,8 +280,10 @@ const SAY_ALL: &str = "Say all these lines to everybody (y/n)";
 const SHARE: &str = "Share this file with everybody (y/n)";
 const PACK: &str = "This is a folder. Share it as one file, a .tar (y/n)";
 
+const WAITS: &str = "You wait for the admin to approve you; nothing is sent until then. /1 leaves.";
+
 /// Whether an answer to such a question is yes.
-pub(crate) fn is_yes(answer: &str) -> bool {
+fn is_yes(answer: &str) -> bool {
     matches!(answer.trim().to_lowercase().as_str(), "y" | "yes")
 }
 
@@ -200,6 +292,8 @@ impl Typist<'_> {
     pub(crate) fn script_means(&self, line: &str) -> Typed {
         let (word, argument) = split_word(line);
         match self.action(word) {
+            action if self.names.is_waiting => while_waiting(line, action),
+            Some(Action::Help) if argument.is_empty() => Typed::Show(self.help("")),
             Some(Action::Msg) => match self.member_in(argument) {
                 (name, text) if !text.is_empty() => say(Some(name), text),
                 _ => say(None, line),
@@ -217,8 +311,12 @@ impl Typist<'_> {
     }
 
     /// What a person's text means. It has several lines if it was pasted.
-    pub(crate) fn person_means(&self, text: &str) -> Typed {
+    fn person_means(&self, text: &str) -> Typed {
         let text = text.trim_end_matches('\n');
+        if self.names.is_waiting {
+            let (word, _) = split_word(text.trim());
+            return while_waiting(text, self.action(&word.to_lowercase()));
+        }
         if text.contains('\n') {
             // A line without anything would not be passed on.
             let lines = text.split('\n');
@@ -228,7 +326,7 @@ impl Typist<'_> {
             return if lines.len() < MANY_LINES {
                 Typed::Say(lines)
             } else {
-                Typed::SayIf(SAY_ALL, lines)
+                ask(SAY_ALL, Typed::Say(lines))
             };
         }
         let line = text.trim();
@@ -237,7 +335,7 @@ impl Typist<'_> {
         }
         if !line.starts_with('/') {
             return if is_dropped_file(line) {
-                Typed::ShareIf(SHARE, Action::File, line.to_owned())
+                self.dropped(line)
             } else {
                 say(None, text)
             };
@@ -247,33 +345,27 @@ impl Typist<'_> {
         match self.action(&word.to_lowercase()) {
             // Such as "/3 things to do".
             Some(action) if is_digit && !argument.is_empty() && action.need() == Need::Nothing => {
-                Typed::SayIf(SAY, vec![said(None, line)])
+                ask(SAY, say(None, line))
             }
             Some(action) => self.command(action, argument),
-            None if is_dropped_file(line) => Typed::ShareIf(SHARE, Action::File, line.to_owned()),
-            None if word[1..].contains('/') => Typed::SayIf(SAY, vec![said(None, line)]),
-            None => Typed::Show(self.unknown(word)),
+            None if is_dropped_file(line) => self.dropped(line),
+            None if word[1..].contains('/') => ask(SAY, say(None, line)),
+            None => show(self.unknown(word)),
         }
     }
 
-    /// What the screen does with a person's text at once.
-    pub(crate) fn meaning(&self, text: &str) -> Meaning {
-        match self.person_means(text) {
-            // A line to one person is shown when the server has passed it on.
-            Typed::Say(lines) if lines.iter().any(|said| said.to.is_some()) => Meaning::Other,
-            Typed::Say(lines) => Meaning::Said(lines),
-            Typed::SayIf(question, _) | Typed::ShareIf(question, ..) => {
-                Meaning::Asks(Need::Yes(question))
-            }
-            Typed::Ask(action) => Meaning::Asks(action.need()),
-            Typed::Do(Action::Clear, _) => Meaning::Clear,
-            Typed::Do(..) | Typed::Show(_) => Meaning::Other,
+    /// What the path of a file means that stands alone.
+    fn dropped(&self, path: &str) -> Typed {
+        match self.action("/file") {
+            Some(action) => ask(SHARE, Typed::Do(action, path.to_owned())),
+            None => show("A relay passes on no files."),
         }
     }
 
     fn command(&self, action: Action, argument: &str) -> Typed {
-        let usage = || Typed::Show(self.usage(action));
+        let usage = || show(self.usage(action));
         match action {
+            Action::Help => Typed::Show(self.help(argument)),
             Action::Msg => match self.member_in(argument) {
                 (name, text) if !text.is_empty() => say(Some(name), text),
                 _ => usage(),
@@ -281,20 +373,18 @@ impl Typist<'_> {
             Action::Reply => match (&self.names.teller, argument) {
                 (_, "") => usage(),
                 (Some(teller), text) => say(Some(teller), text),
-                (None, _) => {
-                    Typed::Show("Nobody has told you anything yet: /msg NAME TEXT.".into())
-                }
+                (None, _) => show("Nobody has told you anything yet: /msg NAME TEXT."),
             },
             Action::Ignore if !argument.is_empty() => match self.member_meant(argument) {
                 Ok(name) => Typed::Do(action, name),
-                Err(question) => Typed::Show(question),
+                Err(question) => show(question),
             },
             Action::File if is_folder(argument) => {
-                Typed::ShareIf(PACK, Action::Pack, argument.to_owned())
+                ask(PACK, Typed::Do(Action::Pack, argument.to_owned()))
             }
             Action::Me if argument.is_empty() => usage(),
             Action::Me => say(None, &self.doing(argument)),
-            Action::Nick => Typed::Show(format!(
+            Action::Nick => show(format!(
                 "You are {} as long as you are here: a name belongs to a key and a connection. /quit, and come back with --name NAME.",
                 self.me
             )),
@@ -357,7 +447,7 @@ impl Typist<'_> {
     }
 
     /// What `/help` shows, or `/help` with a command.
-    pub(crate) fn help(&self, argument: &str) -> Vec<String> {
+    fn help(&self, argument: &str) -> Vec<String> {
         if argument.is_empty() {
             // Others are named in the rows of those they belong to.
             let is_listed =
@@ -458,6 +548,23 @@ fn say(to: Option<&str>, text: &str) -> Typed {
     Typed::Say(vec![said(to, text)])
 }
 
+fn show(sentence: impl Into<String>) -> Typed {
+    Typed::Show(vec![sentence.into()])
+}
+
+fn ask(question: &'static str, typed: Typed) -> Typed {
+    Typed::If(question, Box::new(typed))
+}
+
+/// What a text means before an admin has approved the user: only to leave has an effect.
+fn while_waiting(text: &str, action: Option<Action>) -> Typed {
+    match action {
+        Some(Action::Quit) => Typed::Do(Action::Quit, String::new()),
+        _ if text.trim() == "/1" => Typed::Do(Action::Quit, String::new()),
+        _ => show(WAITS),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -523,8 +630,7 @@ mod tests {
             me: "alice",
             names: &names(),
         };
-        let show = |text: &str| Typed::Show(text.to_owned());
-        let ask_to_say = |text: &str| Typed::SayIf(SAY, vec![said(None, text)]);
+        let ask_to_say = |text: &str| ask(SAY, say(None, text));
         let lines = |lines: &[&str]| lines.iter().map(|line| said(None, line)).collect();
         for (text, typed) in [
             ("hello", say(None, "hello")),
@@ -532,7 +638,7 @@ mod tests {
             ("", say(None, "")),
             (" /quit", act(Action::Quit, "")),
             ("/QUIT bye all", act(Action::Quit, "bye all")),
-            ("/help me", act(Action::Help, "me")),
+            ("/help me", Typed::Show(typist.help("me"))),
             ("/8", Typed::Ask(Action::Kick)),
             ("/2", act(Action::Requests, "")),
             ("/3 things to do", ask_to_say("/3 things to do")),
@@ -582,20 +688,17 @@ mod tests {
             assert_eq!(typist.person_means(text), typed, "{text:?}");
         }
         let many = vec!["x"; MANY_LINES].join("\n");
-        assert!(matches!(
-            typist.person_means(&many),
-            Typed::SayIf(SAY_ALL, _)
-        ));
+        assert!(matches!(typist.person_means(&many), Typed::If(SAY_ALL, _)));
         let file = tempfile::NamedTempFile::new().unwrap();
         let path = file.path().display().to_string();
         for dropped in [path.clone(), format!("'{path}' ")] {
-            let shared = Typed::ShareIf(SHARE, Action::File, dropped.trim().to_owned());
+            let shared = ask(SHARE, act(Action::File, dropped.trim()));
             assert_eq!(typist.person_means(&dropped), shared);
         }
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().display().to_string();
         for argument in [path.clone(), format!("@bob {path}")] {
-            let packed = Typed::ShareIf(PACK, Action::Pack, argument.clone());
+            let packed = ask(PACK, act(Action::Pack, &argument));
             assert_eq!(typist.person_means(&format!("/file {argument}")), packed);
         }
     }

@@ -372,6 +372,27 @@ fn who_wants_no_news_is_not_told_who_comes_and_goes() {
     }
 }
 
+#[test]
+fn an_answer_that_is_typed_ahead_of_a_slow_server_is_no_line() {
+    let Some((server, alice, mut bob)) = alice_and_bob(80) else {
+        return;
+    };
+    let mut carol = Peer::greet(server.port, "carol", "team");
+    carol.hears("/wait");
+    bob.hears("PyChat: carol has requested to join the group.");
+    alice.shows_broken("or /deny carol.");
+    // When the second command is typed, a request is open. When its turn comes, none is.
+    server.program.stands_still();
+    alice.types("/approve carol");
+    alice.types("/approve");
+    alice.ends_in("Who is to be approved:");
+    alice.types("dan");
+    alice.types("well");
+    server.program.signal("CONT");
+    carol.hears("/accepted");
+    bob.hears("alice: well");
+}
+
 // ---- the screen ----
 
 #[test]

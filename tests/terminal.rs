@@ -469,6 +469,14 @@ fn friends_at_a_relay_have_the_same_terminal() {
         .unwrap();
     assert_eq!(line.len(), "00:00 > alice: hello bob".len(), "{line}");
     bob.ends_in("relay> half a line");
+    // The path of a file is no question there, so the next line is no answer.
+    alice.types(&key);
+    alice.shows("A relay passes on no files.");
+    alice.ends_in("relay>");
+    alice.types("/etc/hosts is empty");
+    alice.ends_in("Say this to everybody (y/n):");
+    alice.types("y");
+    bob.shows("alice: /etc/hosts is empty");
     bob.presses(&["C-u"]);
     bob.presses_text("ask al\t");
     bob.ends_in("relay> ask alice");

@@ -56,7 +56,7 @@ use crate::net::{
     ConnectError, MAX_RETRY_DELAY, Pauses, RECONNECT_TIMEOUT, one_word, parse_address,
 };
 use crate::screen::{
-    Connection, Conversation, Event, Meaning, Screen, Standing, Trust, Words, ask_name, shortened,
+    Connection, Conversation, Event, Screen, Standing, Trust, Words, ask_name, shortened,
 };
 use crate::seal::{Identity, Key, Secret, random_text};
 use crate::typed::{self, GROUP, Typed, Typist};
@@ -120,37 +120,14 @@ pub struct Shared {
 }
 
 impl Shared {
-    /// What a typed text means.
-    pub(crate) fn understand(&self, text: &str) -> Typed {
-        self.with_typist(|typist| {
-            if self.screen.is_interactive() {
-                typist.person_means(text)
-            } else {
-                typist.script_means(text)
-            }
-        })
-    }
-
-    /// What the screen does at once with a text that a person has typed. Who waits can say nothing.
-    fn meaning(&self, text: &str) -> Meaning {
-        if self.known.is_waiting() {
-            return Meaning::Other;
-        }
-        self.with_typist(|typist| typist.meaning(text))
-    }
-
-    /// Shows the commands, or more on one.
-    pub(crate) fn help(&self, command: &str) {
-        let lines = self.with_typist(|typist| typist.help(command));
-        lines.iter().for_each(|line| self.show(line));
-    }
-
-    fn with_typist<T>(&self, ask: impl FnOnce(Typist) -> T) -> T {
-        ask(Typist {
+    /// What a script's line means.
+    pub(crate) fn script_means(&self, line: &str) -> Typed {
+        let typist = Typist {
             commands: GROUP,
             me: self.name.as_str(),
             names: &self.known.names.lock(),
-        })
+        };
+        typist.script_means(line)
     }
 
     /// Shows a notice, which is a sentence of this program.
@@ -279,25 +256,24 @@ fn chat(shared: Shared) -> Result<(), ClientError> {
         let _ = Last::write(&one_word(host, *port), name, group);
     }
     let (at_ctrl_c, at_second_ctrl_c) = (Arc::clone(sending), Arc::clone(sending));
-    let at_enter = Arc::clone(shared);
+    let names = &shared.known.names;
+    let (typed, lines) = typed::channel(&*shared.screen, GROUP, &shared.name, names);
     let conversation = Conversation {
         name: shared.group.to_string(),
         prompt: shared.group.to_string(),
         me: shared.name.to_string(),
-        names: Arc::clone(&shared.known.names),
-        commands: typed::words(typed::GROUP),
-        meaning: Box::new(move |text| at_enter.meaning(text)),
+        names: Arc::clone(names),
+        commands: typed::words(GROUP),
         stop: Box::new(move || at_ctrl_c.stop()),
         leave: Arc::new(move || at_second_ctrl_c.leave_at_signal()),
     };
-    let _visit = conversation.enter(&*shared.screen);
+    let _visit = conversation.enter(typed, &*shared.screen)?;
     let joined = |standing, is_again| Connection::Joined {
         group: shared.group.to_string(),
         standing,
         is_again,
     };
     let mut receiving = Receiving::begin(link, frames, joined(standing, false), sending);
-    let lines = shared.screen.lines()?;
     let sender = Arc::clone(sending);
     machine::spawn("sending", move || sender.sending_loop(lines))?;
     let mut pauses = Pauses::default();

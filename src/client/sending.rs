@@ -29,8 +29,8 @@ use super::link::Link;
 use super::offers::Answer;
 use super::paths;
 use super::upload::{FileToShare, Next, Upload};
-use crate::screen::{Event, Said};
-use crate::typed::{Action, Typed, is_yes};
+use crate::screen::Said;
+use crate::typed::{Action, Typed};
 use crate::wire::command::Dialect;
 
 /// How many tasks wait for a connection. Then no more lines are read until there is one.
@@ -75,35 +75,14 @@ struct Queue {
     uploads: VecDeque<Upload>,
     /// The connection over which it is.
     link: Option<Arc<Link>>,
-    /// The next line is the answer to this question.
-    asked: Option<Asked>,
+    /// The person is to be asked this.
+    question: Option<&'static str>,
     /// In a pipe: the name that the first task has asked for. It stays until the task is done, also over another connection.
     answer: RefCell<Option<String>>,
-    /// The person has been asked.
-    is_prompted: bool,
     /// How many lines the user has said.
     n_said: u64,
     /// The input has ended, or the user wants to leave.
     is_at_end: bool,
-}
-
-/// What a person is asked.
-enum Asked {
-    /// The name or path that a command needs.
-    For(Action),
-    /// Whether these lines are to be said.
-    ToSay(&'static str, Vec<Said>),
-    /// Whether this file or folder is to be shared.
-    ToShare(&'static str, Action, String),
-}
-
-impl Asked {
-    fn question(&self) -> Option<&'static str> {
-        match self {
-            Asked::For(action) => action.need().question(),
-            Asked::ToSay(question, _) | Asked::ToShare(question, ..) => Some(question),
-        }
-    }
 }
 
 /// What a typed line asks for.
@@ -229,17 +208,15 @@ impl Sending {
     }
 
     /// Does what the typed lines say, until the user leaves. The body of the sending thread.
-    pub(crate) fn sending_loop(&self, lines: Receiver<String>) {
+    pub(crate) fn sending_loop(&self, lines: Receiver<Typed>) {
         let mut queue = Queue::default();
         let no_lines = never();
         while self.do_tasks(&mut queue, &lines).is_continue() {
             let next = self.go_on(&mut queue);
-            let question = queue.asked.as_ref().and_then(Asked::question);
-            if let Some(question) = question.filter(|_| !queue.is_prompted) {
+            if let Some(question) = queue.question.take() {
                 self.shared.screen.prompt(question);
-                queue.is_prompted = true;
             }
-            let is_full = queue.is_at_end || queue.tasks.len() == MAX_TASKS;
+            let is_full = queue.is_at_end || queue.tasks.len() >= MAX_TASKS;
             let time = match next {
                 Next::Go | Next::Over => Duration::ZERO,
                 Next::Wait if self.shared.offers.lock().awaits_lost() => LOOK_TIME,
@@ -247,7 +224,7 @@ impl Sending {
             };
             select! {
                 recv(if is_full { &no_lines } else { &lines }) -> line => match line {
-                    Ok(line) => self.take(&line, &mut queue),
+                    Ok(typed) => self.take(typed, &mut queue),
                     Err(_) => queue.is_at_end = true,
                 },
                 recv(self.answers) -> text => self.take_answer(&text.unwrap_or_default(), &mut queue),
@@ -382,52 +359,22 @@ impl Sending {
         Ok(())
     }
 
-    /// Takes a typed text into the queue.
-    fn take(&self, text: &str, queue: &mut Queue) {
+    /// Takes what was typed into the queue.
+    fn take(&self, typed: Typed, queue: &mut Queue) {
         let shared = &self.shared;
-        queue.is_prompted = false;
-        match queue.asked.take() {
-            None => {}
-            Some(Asked::For(action)) => {
-                return self.push(Task::Do(action, text.trim().to_owned()), queue);
-            }
-            Some(_) if !is_yes(text) => return shared.show("Not done."),
-            Some(Asked::ToSay(_, lines)) => {
-                let echo = |said: &Said| shared.screen.show(Event::Typed(said.clone()));
-                lines.iter().for_each(echo);
-                return self.say(lines, queue);
-            }
-            Some(Asked::ToShare(_, action, path)) => {
-                return self.push(Task::Do(action, path), queue);
-            }
-        }
-        let typed = shared.understand(text);
-        let is_waiting = shared.known.is_waiting();
+        queue.question = typed.question();
         match typed {
-            Typed::Do(Action::Quit, words) => {
-                if !is_waiting && !words.is_empty() {
-                    let (to, text) = (None, words);
-                    self.say(vec![Said { to, text }], queue);
-                }
+            Typed::Line(line) => self.take(shared.script_means(&line), queue),
+            Typed::Do(Action::Quit, text) => {
+                self.say(vec![Said { to: None, text }], queue);
                 queue.is_at_end = true
             }
-            _ if is_waiting && text.trim() == "/1" => queue.is_at_end = true,
-            _ if is_waiting => shared.show(
-                "You wait for the admin to approve you; nothing is sent until then. /1 leaves.",
-            ),
-            Typed::Ask(action) => {
-                queue.asked = Some(Asked::For(action));
-                if matches!(action, Action::Approve | Action::Deny) {
-                    self.push(Task::Do(Action::Requests, String::new()), queue);
-                }
+            Typed::Ask(Action::Approve | Action::Deny) => {
+                self.push(Task::Do(Action::Requests, String::new()), queue);
             }
-            Typed::SayIf(question, lines) => queue.asked = Some(Asked::ToSay(question, lines)),
-            Typed::ShareIf(question, action, path) => {
-                queue.asked = Some(Asked::ToShare(question, action, path));
-            }
+            Typed::Ask(_) | Typed::If(..) => {}
             // These need no connection.
-            Typed::Show(notice) => shared.show(&notice),
-            Typed::Do(Action::Help, command) => shared.help(&command),
+            Typed::Show(sentences) => sentences.iter().for_each(|text| shared.show(text)),
             Typed::Do(Action::Stop, which) => {
                 let is_stopped = match which.as_str() {
                     "" => self.stop(),
@@ -468,7 +415,7 @@ impl Sending {
     }
 
     /// Does what can be done now of what is in the queue. Breaks when the user has left.
-    fn do_tasks(&self, queue: &mut Queue, lines: &Receiver<String>) -> ControlFlow<()> {
+    fn do_tasks(&self, queue: &mut Queue, lines: &Receiver<Typed>) -> ControlFlow<()> {
         loop {
             let dialogues = self.state.lock().dialogues.clone();
             let is_interactive = self.shared.screen.is_interactive();
@@ -541,10 +488,13 @@ impl Sending {
     }
 
     /// The next line of a pipe, in the middle of a dialogue. It is empty if there is none, or if the user is leaving.
-    fn next_line(&self, lines: &Receiver<String>) -> String {
+    fn next_line(&self, lines: &Receiver<Typed>) -> String {
         loop {
             select! {
-                recv(lines) -> line => return line.unwrap_or_default(),
+                recv(lines) -> typed => return match typed {
+                    Ok(Typed::Line(line)) => line,
+                    _ => String::new(),
+                },
                 recv(self.woken) -> _ => {
                     if self.is_leaving() {
                         return String::new();

@@ -24,7 +24,7 @@ use crate::screen::{
     Connection, Conversation, Event, Name, Names, Order, Said, Screen, Trust, When, Words, ask_name,
 };
 use crate::seal::{Key, StampedLine, stamp_of};
-use crate::typed::{self, Action, Typed, Typist, is_yes};
+use crate::typed::{self, Action, RELAY, Typed};
 use crate::wire::name::{NameError, UserName};
 
 /// The longest text that is sealed into one token, in bytes. Its token has 1024, which is what a Python peer reads at once.
@@ -129,20 +129,20 @@ pub(crate) fn run(
     let at_signal = Arc::clone(&chat);
     let leave = Box::new(move || at_signal.leave(Shutdown::Both));
     chat.screen.at_signal(leave);
-    let (at_second_ctrl_c, at_enter) = (Arc::clone(&chat), Arc::clone(&chat));
+    let at_second_ctrl_c = Arc::clone(&chat);
+    let (typed, lines) = typed::channel(&*chat.screen, RELAY, &chat.name, &chat.names);
     let conversation = Conversation {
         name: chat.settings.host.clone(),
         prompt: "relay".into(),
         me: chat.name.to_string(),
         names: Arc::clone(&chat.names),
-        commands: typed::words(typed::RELAY),
-        meaning: Box::new(move |text| at_enter.with_typist(|typist| typist.meaning(text))),
+        commands: typed::words(RELAY),
         stop: Box::new(|| false),
         leave: Arc::new(move || at_second_ctrl_c.leave(Shutdown::Both)),
     };
-    let _visit = conversation.enter(&*chat.screen);
+    let visit = conversation.enter(typed, &*chat.screen);
+    let _visit = visit.map_err(|error| error.to_string())?;
     let sending = Arc::clone(&chat);
-    let lines = chat.screen.lines().map_err(|error| error.to_string())?;
     machine::spawn("sending", move || sending.sending_loop(lines))
         .map_err(|error| error.to_string())?;
     let end = chat.chat(socket);
@@ -220,42 +220,19 @@ impl Chat {
     }
 
     /// Does what the typed lines say, until the input ends.
-    fn sending_loop(&self, lines: Receiver<String>) {
-        let mut asked: Option<Vec<Said>> = None;
-        for text in lines {
-            let is_person = self.screen.is_interactive();
-            let typed = match asked.take() {
-                Some(lines) if is_yes(&text) => {
-                    for said in &lines {
-                        self.screen.show(Event::Typed(said.clone()));
-                    }
-                    Typed::Say(lines)
-                }
-                Some(_) => Typed::Show("Not done.".into()),
-                // A relay's script says every line.
-                None if !is_person => Typed::Say(vec![Said {
-                    to: None,
-                    text: text.clone(),
-                }]),
-                None => self.with_typist(|typist| typist.person_means(&text)),
-            };
+    fn sending_loop(&self, lines: Receiver<Typed>) {
+        for typed in lines {
             match typed {
+                // A relay's script says every line.
+                Typed::Line(text) => self.say_all(&[Said { to: None, text }]),
                 Typed::Do(Action::Quit, words) => {
                     let (to, text) = (None, words);
                     self.say_all(&[Said { to, text }]);
                     break;
                 }
                 Typed::Say(lines) => self.say_all(&lines),
-                Typed::SayIf(question, lines) => {
-                    self.screen.prompt(question);
-                    asked = Some(lines);
-                }
-                Typed::ShareIf(..) => self.show("A relay passes on no files."),
-                Typed::Show(notice) => self.show(&notice),
-                Typed::Do(Action::Help, command) => {
-                    let lines = self.with_typist(|typist| typist.help(&command));
-                    lines.iter().for_each(|line| self.show(line));
-                }
+                Typed::If(question, _) => self.screen.prompt(question),
+                Typed::Show(sentences) => sentences.iter().for_each(|text| self.show(text)),
                 Typed::Do(Action::Ignore, name) => {
                     let notice = self.names.lock().ignore(&name);
                     self.show(&notice);
@@ -283,14 +260,6 @@ impl Chat {
 
     fn show(&self, notice: &str) {
         self.screen.show(Event::Notice(notice.to_owned()));
-    }
-
-    fn with_typist<T>(&self, ask: impl FnOnce(Typist) -> T) -> T {
-        ask(Typist {
-            commands: typed::RELAY,
-            me: self.name.as_str(),
-            names: &self.names.lock(),
-        })
     }
 
     fn leave(&self, how: Shutdown) {

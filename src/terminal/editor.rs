@@ -1,15 +1,15 @@
 //! The line that is being typed, while others talk.
 //!
 //! ```text
-//!   keyboard ─▶ editing thread ─▶ channel of typed lines
+//!   keyboard ─▶ editing thread ─▶ what takes typed texts
 //!                 ▲ the editor's printer
 //!               showing thread ◀─ queue of lines to be shown
 //! ```
 //!
 //! The editing thread is always in the editor, because only there can a line be shown above the one that is being typed. The showing
 //! thread gives the printer one line, and waits until it is shown: the editor has drawn the prompt again. While there is no prompt, no
-//! line is shown. Typed lines go into a channel, so the editing thread waits for nobody. It is ahead of the dialogues, so it finds out by
-//! itself which question follows a command.
+//! line is shown. What is typed is interpreted at Enter and goes into a channel, so the editing thread waits for nobody. It is ahead of the
+//! dialogues: the next prompt is the question that follows a command.
 
 use std::borrow::Cow;
 use std::collections::VecDeque;
@@ -18,7 +18,6 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crossbeam_channel::{Receiver, Sender, unbounded};
 use parking_lot::{Condvar, Mutex};
 use rustyline::completion::Completer;
 use rustyline::config::{BellStyle, ColorMode, CompletionType, Config};
@@ -33,7 +32,7 @@ use unicode_width::UnicodeWidthChar;
 use super::style::{harmless, in_rows};
 use super::{completion, print};
 use crate::machine;
-use crate::screen::{Conversation, Meaning, Need, Said};
+use crate::screen::{Conversation, Meaning, NOT_TAKEN, Need, OnTyped, Said};
 
 /// How many lines wait to be shown, for example while the person searches the history. If there are more, the receiving thread waits. The
 /// server then sees a client that is slow.
@@ -58,7 +57,6 @@ const END_TIME: Duration = Duration::from_millis(200);
 /// The line editor.
 pub(crate) struct Editor {
     screen: Arc<Screen>,
-    typed: Receiver<String>,
     restore_mode: Box<dyn Fn() + Send + Sync>,
 }
 
@@ -112,6 +110,7 @@ impl Editor {
     /// Starts editing. `None`: the terminal is too plain for it.
     pub(crate) fn start(
         conversation: Conversation,
+        typed: OnTyped,
         history: Option<PathBuf>,
         color: bool,
         own: Box<dyn Fn(&Said) -> String + Send>,
@@ -141,12 +140,10 @@ impl Editor {
             changed: Condvar::new(),
         });
         editor.set_helper(Some(OnScreen(Arc::clone(&screen))));
-        // Without a limit: it holds what a person typed. To wait here would be to show nothing.
-        let (sender, typed) = unbounded();
         let editing = Editing {
             editor,
             history,
-            typed: sender,
+            typed,
             own,
             screen: Arc::clone(&screen),
         };
@@ -158,7 +155,6 @@ impl Editor {
         machine::spawn("editing", move || editing.editing_loop()).ok()?;
         Some(Editor {
             screen,
-            typed,
             restore_mode,
         })
     }
@@ -193,11 +189,6 @@ impl Editor {
         state.is_prompt_stale |= state.connection != connection;
         state.connection = connection;
         self.screen.changed.notify_all();
-    }
-
-    /// The lines that are typed.
-    pub(crate) fn lines(&self) -> Receiver<String> {
-        self.typed.clone()
     }
 
     /// Ends the editing. The lines in the queue are shown, and the terminal is as it was.
@@ -364,7 +355,7 @@ fn erase(typed: &str) {
 struct Editing {
     editor: rustyline::Editor<OnScreen, FileHistory>,
     history: Option<PathBuf>,
-    typed: Sender<String>,
+    typed: OnTyped,
     /// How a line is shown that the person says.
     own: Box<dyn Fn(&Said) -> String + Send>,
     screen: Arc<Screen>,
@@ -393,9 +384,7 @@ impl Editing {
                 Ok(text) => {
                     notice = "";
                     self.remember(&text);
-                    need = self.typed(&prompt.text, &text, need);
-                    // Fails only at the end.
-                    let _ = self.typed.send(text);
+                    need = self.typed(&prompt.text, &text);
                     continue;
                 }
                 Err(ReadlineError::Io(error)) if error.kind() == io::ErrorKind::InvalidData => {
@@ -408,10 +397,9 @@ impl Editing {
                     erase(&format!("{}{}", prompt.text, begun.0));
                     continue;
                 }
+                // An empty answer: nothing is done.
                 Err(ReadlineError::Interrupted) if need != Need::Nothing => {
-                    need = Need::Nothing;
-                    // An empty answer: nothing is done. It fails only at the end.
-                    let _ = self.typed.send(String::new());
+                    need = self.typed(&prompt.text, "");
                 }
                 Err(ReadlineError::Interrupted) if stop() => notice = "(stopped)",
                 Err(ReadlineError::Interrupted) if notice != LEAVES => notice = LEAVES,
@@ -427,12 +415,9 @@ impl Editing {
         }
     }
 
-    /// Does on the screen what a typed text means. Returns what the person is asked for next.
-    fn typed(&self, prompt: &str, text: &str, need: Need) -> Need {
-        let meaning = match need {
-            Need::Nothing => (self.screen.conversation.meaning)(text),
-            _ => Meaning::Other,
-        };
+    /// Hands on a typed text, and does on the screen what it means. Returns what the person is asked for next.
+    fn typed(&self, prompt: &str, text: &str) -> Need {
+        let meaning = (self.typed)(text);
         let mut state = self.screen.state.lock();
         match meaning {
             Meaning::Said(lines) => {
@@ -452,6 +437,10 @@ impl Editing {
             Meaning::Clear => {
                 state.recent.clear();
                 let _ = super::write("\x1b[H\x1b[J");
+            }
+            Meaning::NotTaken => {
+                let (text, is_progress) = (NOT_TAKEN.to_owned(), false);
+                state.queue.push_back(QueuedLine { text, is_progress });
             }
             Meaning::Other => {}
         }

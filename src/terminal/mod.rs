@@ -32,7 +32,6 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::{Receiver, bounded};
 use parking_lot::Mutex;
 
 use self::editor::Editor;
@@ -40,7 +39,7 @@ use self::log::Log;
 use self::style::{Day, Style, harmless};
 use self::wording::{Reader, Row, minute};
 use crate::machine;
-use crate::screen::{Conversation, Event, Progress, Said, Screen};
+use crate::screen::{Conversation, Event, Meaning, OnTyped, Progress, Said, Screen};
 
 /// How the terminal looks, and what it keeps.
 #[derive(Default)]
@@ -155,7 +154,7 @@ impl Terminal {
         });
     }
 
-    fn start_editor(&self, conversation: Conversation) -> Option<Editor> {
+    fn start_editor(&self, conversation: Conversation, typed: &OnTyped) -> Option<Editor> {
         if !self.is_interactive {
             return None;
         }
@@ -178,7 +177,8 @@ impl Terminal {
                 text
             }
         };
-        Editor::start(conversation, history, self.style.color, Box::new(own))
+        let (typed, color) = (Arc::clone(typed), self.style.color);
+        Editor::start(conversation, typed, history, color, Box::new(own))
     }
 
     fn editor(&self) -> Option<&Editor> {
@@ -275,10 +275,6 @@ impl Screen for Terminal {
         if let Event::Progress(progress) = &event {
             return self.show_progress(progress);
         }
-        if matches!(event, Event::Typed(_)) && self.editor().is_none() {
-            // A plain terminal shows it as it was typed.
-            return;
-        }
         if let (Event::Connection(connection), Some(editor)) = (&event, self.editor()) {
             editor.show_connection(wording::behind_prompt(connection));
         }
@@ -296,7 +292,7 @@ impl Screen for Terminal {
     }
 
     /// From here on lines are edited, where that is possible, and logged. The last lines of the log are shown first.
-    fn enter(&self, conversation: Conversation) {
+    fn enter(&self, conversation: Conversation, typed: OnTyped) -> io::Result<()> {
         let name = harmless(&conversation.name);
         let earlier = self.shown.lock().log.as_mut().map(|log| log.earlier(&name));
         match earlier.unwrap_or(Ok(Vec::new())) {
@@ -306,15 +302,23 @@ impl Screen for Terminal {
                 .for_each(|line| self.write(line)),
             Err(error) => self.show(Event::Notice(format!("The log cannot be read: {error}."))),
         }
-        self.entered.get_or_init(|| Entered {
+        let entered = self.entered.get_or_init(|| Entered {
             name,
             me: conversation.me.clone(),
             leave: Arc::clone(&conversation.leave),
-            editor: self.start_editor(conversation),
+            editor: self.start_editor(conversation, &typed),
         });
         if !self.is_interactive {
             self.leave_at_end_of_output();
         }
+        if entered.editor.is_some() {
+            return Ok(());
+        }
+        let is_taken = move |line: String| typed(&line) != Meaning::NotTaken;
+        machine::spawn(
+            "reading",
+            move || while read_line().is_some_and(&is_taken) {},
+        )
     }
 
     fn check_output(&self) -> Result<(), String> {
@@ -329,18 +333,6 @@ impl Screen for Terminal {
         if let Some(editor) = self.editor() {
             editor.end();
         }
-    }
-
-    fn lines(&self) -> io::Result<Receiver<String>> {
-        if let Some(editor) = self.editor() {
-            return Ok(editor.lines());
-        }
-        // One line is read ahead, and no more.
-        let (typed, lines) = bounded(0);
-        let reading_loop =
-            move || while read_line().is_some_and(|line| typed.send(line).is_ok()) {};
-        machine::spawn("reading", reading_loop)?;
-        Ok(lines)
     }
 
     /// Shows it to a person whose terminal has no editor. The editor shows questions by itself, and a pipe shows none.

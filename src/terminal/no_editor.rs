@@ -3,9 +3,7 @@
 use std::convert::Infallible;
 use std::path::PathBuf;
 
-use crossbeam_channel::Receiver;
-
-use crate::screen::{Conversation, Said};
+use crate::screen::{Conversation, OnTyped, Said};
 
 /// There is none.
 pub(crate) struct Editor(Infallible);
@@ -14,6 +12,7 @@ impl Editor {
     /// Never.
     pub(crate) fn start(
         _: Conversation,
+        _: OnTyped,
         _: Option<PathBuf>,
         _: bool,
         _: Box<dyn Fn(&Said) -> String + Send>,
@@ -33,11 +32,6 @@ impl Editor {
 
     /// Never called.
     pub(crate) fn show_connection(&self, _: &'static str) {
-        match self.0 {}
-    }
-
-    /// Never called.
-    pub(crate) fn lines(&self) -> Receiver<String> {
         match self.0 {}
     }
 

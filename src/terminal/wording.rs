@@ -103,7 +103,6 @@ impl Reader<'_> {
                 };
                 return reader.rows(*event);
             }
-            Event::Typed(said) => self.typed(&said),
             Event::Own { said, echo } => self.own(&said, echo),
             Event::News {
                 name,

@@ -1,5 +1,5 @@
 //! The face that a client sees in place of a terminal: what the client says becomes messages to the pages, and what is typed on a page comes
-//! back through the channel of typed lines.
+//! back to the client.
 //!
 //! Who is here, and who asks to join, a page asks for with commands that nobody typed. The answer goes into the lists at the side of all
 //! pages, and not among the lines.
@@ -10,18 +10,17 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use chrono::{Local, Utc};
-use crossbeam_channel::{Receiver, Sender, bounded};
 use parking_lot::Mutex;
 use tempfile::TempDir;
 
 use super::pages::{Pages, list, message};
 use crate::machine;
-use crate::screen::{Connection, Conversation, Event, Order, Screen, Standing, Trust, When};
+use crate::screen::{
+    Connection, Conversation, Event, Meaning, NOT_TAKEN, OnTyped, Order, Screen, Standing, Trust,
+    When,
+};
 use crate::terminal::style::{Style, mentions};
 use crate::terminal::wording::{Reader, Row};
-
-/// How many typed lines may wait for the client.
-const MAX_TYPED: usize = 1000;
 
 /// A file that has made no progress for this time is not on its way any more.
 const STALLED: Duration = Duration::from_secs(10);
@@ -45,7 +44,9 @@ struct State {
     /// What leaves, from the start of a client on.
     leave: Option<Box<dyn FnMut() + Send>>,
     conversation: Option<Conversation>,
-    typed: Option<Sender<String>>,
+    typed: Option<OnTyped>,
+    /// The next line that is typed is an answer.
+    is_asked: bool,
     /// Where the files lie that came from pages.
     folders: Vec<TempDir>,
     is_entered: bool,
@@ -87,8 +88,10 @@ impl Face {
     /// Hands a typed line to the client.
     pub(super) fn say(&self, line: String) {
         let typed = self.state.lock().typed.clone();
-        if typed.is_some_and(|typed| typed.try_send(line).is_err()) {
-            self.notice("Not sent: too many lines wait already.");
+        let meaning = typed.map_or(Meaning::Other, |typed| typed(&line));
+        self.state.lock().is_asked = matches!(meaning, Meaning::Asks(_));
+        if meaning == Meaning::NotTaken {
+            self.notice(NOT_TAKEN);
         }
     }
 
@@ -133,11 +136,13 @@ impl Face {
         self.show_rows(Event::Notice(text.to_owned()));
     }
 
-    /// Asks the server for a list that nobody typed a command for. If another one is due, the page asks again later.
+    /// Asks the server for a list that nobody typed a command for. If another one is due, or the person is to answer something, the page
+    /// asks again later.
     pub(super) fn ask(&self, command: &str) {
         let mut state = self.state.lock();
         let is_due = |(_, at): &(String, Instant)| at.elapsed() < ANSWER_TIME;
-        if state.stage == "connected" && !state.asked.as_ref().is_some_and(is_due) {
+        let is_busy = state.is_asked || state.asked.as_ref().is_some_and(is_due);
+        if state.stage == "connected" && !is_busy {
             let title = command.trim_start_matches('/').to_owned();
             state.asked = Some((title, Instant::now()));
             drop(state);
@@ -297,8 +302,6 @@ impl Screen for Arc<Face> {
     fn show(&self, event: Event) {
         match event {
             Event::Told(event) => self.show_event(*event, "private"),
-            // It is shown when it has been said.
-            Event::Typed(_) => {}
             event => self.show_event(event, ""),
         }
     }
@@ -312,7 +315,7 @@ impl Screen for Arc<Face> {
         None
     }
 
-    fn enter(&self, conversation: Conversation) {
+    fn enter(&self, conversation: Conversation, typed: OnTyped) -> io::Result<()> {
         let commands = conversation.commands.iter().map(|(word, _)| *word);
         let names = [conversation.name.as_str(), &conversation.me];
         let fields: Vec<&str> = names.into_iter().chain(commands).collect();
@@ -323,21 +326,17 @@ impl Screen for Arc<Face> {
         *state = State {
             leave: state.leave.take(),
             conversation: Some(conversation),
+            typed: Some(typed),
             is_entered: true,
             ..State::default()
         };
+        Ok(())
     }
 
     fn end(&self) {
         let mut state = self.state.lock();
         (state.conversation, state.typed) = (None, None);
         state.folders.clear();
-    }
-
-    fn lines(&self) -> io::Result<Receiver<String>> {
-        let (typed, lines) = bounded(MAX_TYPED);
-        self.state.lock().typed = Some(typed);
-        Ok(lines)
     }
 
     fn prompt(&self, question: &str) {
