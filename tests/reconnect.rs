@@ -453,6 +453,38 @@ fn a_connection_that_is_reset_is_said_in_one_clause() {
 
 // ---- files ----
 
+#[test]
+fn a_file_that_is_accepted_while_there_is_no_connection_comes_over_the_next() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let home = folder();
+    let options = [
+        "--accept",
+        "none",
+        "--downloads",
+        home.path().to_str().unwrap(),
+    ];
+    let port = listener.local_addr().unwrap().port();
+    let mut alice = lasting_client(port, "alice", &options);
+    let mut server = Peer::host_fernchat(&listener);
+    let offer = format!("/receiveFile 1 {}\nplan.txt\nbob", token_len(6));
+    server.says(&offer);
+    alice.hears("plan.txt: it has ");
+    drop(server);
+    alice.hears("Connection lost");
+    alice.types("/accept");
+    alice.hears("There is no connection: it is done as soon as there is one again.");
+    let mut server = Peer::host_fernchat(&listener);
+    // The answer comes before the server has offered the file again, so it may know no such file yet.
+    server.hears("/sendFile 1 0");
+    server.says(&offer);
+    server.hears("/sendFile 1 0");
+    server.says("/sendFile 1 0");
+    let body = server.fernet.encrypt(b"a plan");
+    server.says_raw(body.as_bytes());
+    server.hears("/haveFile 1");
+    alice.hears("Received plan.txt from bob");
+}
+
 /// The frame of a text with this length, in bytes.
 fn frame_len(text_len: usize) -> usize {
     4 + token_len(text_len as u64) as usize

@@ -521,11 +521,12 @@ impl Dialogues {
     /// Shows the names in a set, and returns them.
     fn show_names(&self, title: &'static str, pickle: &[u8]) -> BTreeSet<String> {
         let names = name_set::decode(pickle);
+        let admin = self.link.shared.known.admin.lock().clone();
         match &names {
             Ok(names) => self.link.shared.screen.show(Event::Names {
                 title,
                 names: names.clone(),
-                admin: self.link.shared.known.admin.lock().clone(),
+                admin,
             }),
             Err(error) => self.show(&format!("The server's list cannot be read: {error}.")),
         }

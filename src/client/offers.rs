@@ -7,7 +7,7 @@
 //! ```
 //!
 //! The list survives the connection. If that breaks, the server offers its files again, and what has come of a file is kept for ten minutes:
-//! the body goes on where it stopped. Both threads use the list; nothing is sent while it is locked.
+//! the body goes on where it stopped. Both threads use the list, and so does Ctrl-C. Nothing is sent or shown while it is locked.
 
 use std::io;
 use std::sync::Arc;
@@ -100,6 +100,18 @@ impl Offer {
     fn title(&self) -> String {
         title(&self.name, &self.from)
     }
+
+    /// What the server gets if it offers the file once more. A file that was accepted while there was no connection is wanted already.
+    fn offered_again(&mut self) -> Option<String> {
+        match self.stage {
+            Stage::Stored => Some(format!("{HAVE_FILE} {}", self.id)),
+            Stage::Lost | Stage::Wanted => {
+                self.stage = Stage::Wanted;
+                Some(format!("{SEND_FILE} {} {}", self.id, self.have))
+            }
+            Stage::Asked | Stage::Arriving | Stage::Stopped(_) => None,
+        }
+    }
 }
 
 impl Offers {
@@ -110,6 +122,15 @@ impl Offers {
     fn remove(&mut self, id: &str) -> Option<Offer> {
         let at = self.list.iter().position(|offer| offer.id == id)?;
         Some(self.list.remove(at))
+    }
+
+    /// Whether one more is remembered. What is stored is remembered only until the server knows. If there is no space, that has been long
+    /// ago.
+    fn has_space(&mut self) -> bool {
+        if self.list.len() >= MAX_OFFERS {
+            self.list.retain(|offer| offer.stage != Stage::Stored);
+        }
+        self.list.len() < MAX_OFFERS
     }
 
     /// The connection is lost, perhaps inside a body.
@@ -220,42 +241,21 @@ impl Link {
     /// The server offers a file.
     pub(super) fn offered(&self, offer: &FileOffer) -> io::Result<()> {
         let mut offers = self.shared.offers.lock();
-        let answer = match offers.find(offer.id) {
-            Some(Offer {
-                stage: Stage::Stored,
-                ..
-            }) => format!("{HAVE_FILE} {}", offer.id),
-            Some(
-                known @ Offer {
-                    stage: Stage::Lost, ..
-                },
-            ) => {
-                known.stage = Stage::Wanted;
-                format!("{SEND_FILE} {} {}", offer.id, known.have)
-            }
-            Some(_) => return Ok(()),
-            None => match self.consider(&mut offers, offer) {
-                Some(answer) => answer,
-                None => return Ok(()),
-            },
-        };
+        let known = offers.find(offer.id).map(Offer::offered_again);
         drop(offers);
-        self.send(&[&answer])
+        let answer = known.unwrap_or_else(|| self.consider(offer));
+        answer.map_or(Ok(()), |answer| self.send(&[&answer]))
     }
 
     /// Takes a new offer into the list, unless it cannot be received. `None`: the person is asked.
-    fn consider(&self, offers: &mut Offers, offer: &FileOffer) -> Option<String> {
+    fn consider(&self, offer: &FileOffer) -> Option<String> {
         let FileOffer { id, len, name, who } = offer;
-        // What is stored is remembered only until the server knows. If there is no space, that has been long ago.
-        if offers.list.len() >= MAX_OFFERS {
-            offers.list.retain(|offer| offer.stage != Stage::Stored);
-        }
-        if offers.list.len() >= MAX_OFFERS {
+        let shared: &Shared = &self.shared;
+        if !shared.offers.lock().has_space() {
             return Some(format!(
                 "{STOP_FILE} {id} too many files are on offer there"
             ));
         }
-        let shared: &Shared = &self.shared;
         let name = FileName::from_peer(name);
         let from = shortened(who, MAX_NAME_CHARACTERS).into_owned();
         let title = title(&name, &from);
@@ -267,6 +267,15 @@ impl Link {
         let asks = shared
             .asks_above()
             .is_some_and(|limit| *len > token_len(limit) || limit == 0);
+        shared.offers.lock().list.push(Offer {
+            id: (*id).to_owned(),
+            name: name.clone(),
+            from: from.clone(),
+            len: *len,
+            stage: if asks { Stage::Asked } else { Stage::Wanted },
+            have: 0,
+            download: None,
+        });
         if asks {
             let size = size::in_words(file_len);
             let free = machine::free_space(&shared.settings.downloads);
@@ -277,15 +286,6 @@ impl Link {
                 "A file is on offer from {from}, {name}: it has {size}{free}. /accept or /decline?"
             ));
         }
-        offers.list.push(Offer {
-            id: (*id).to_owned(),
-            name,
-            from,
-            len: *len,
-            stage: if asks { Stage::Asked } else { Stage::Wanted },
-            have: 0,
-            download: None,
-        });
         (!asks).then(|| format!("{SEND_FILE} {id} 0"))
     }
 

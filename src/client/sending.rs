@@ -236,7 +236,8 @@ impl Sending {
 
     /// Does the next bit of the upload that is on its way.
     fn go_on(&self, queue: &mut Queue) -> Next {
-        for title in self.shared.offers.lock().give_up_lost() {
+        let lost = self.shared.offers.lock().give_up_lost();
+        for title in lost {
             let text = format!(
                 "The file {title} did not arrive: the connection broke, and it is not offered again."
             );
@@ -348,7 +349,8 @@ impl Sending {
     fn answer_offer(&self, name: &str, wants: Answer, link: &Link) -> Outcome {
         let answer = self.shared.offers.lock().answer(name, wants);
         match answer {
-            Ok(word) => link.send(&[&word])?,
+            // If it fails, the connection is lost, and the server offers the file again.
+            Ok(word) => drop(link.send(&[&word])),
             Err(titles) if titles.is_empty() => self.shared.show("No file is on offer."),
             Err(titles) => {
                 let titles = titles.join(", ");
