@@ -6,7 +6,7 @@ use std::fs;
 use std::net::TcpListener;
 use std::process::{Command, Output};
 
-use support::{Program, Server, ends_well, fernchat, folder};
+use support::{Peer, Program, Server, ends_well, fernchat, folder};
 
 // ---- the command line ----
 
@@ -204,6 +204,32 @@ fn in_a_pipe_a_client_that_is_asked_for_a_name_leaves_at_a_signal() {
 }
 
 /// Runs a client of the group `team` in a pipe that a shell makes: `$1` is the port.
+#[test]
+fn a_script_ends_although_the_system_does_not_let_it_read_a_file() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let folder = folder();
+    let plan = folder.path().join("plan.txt");
+    fs::write(&plan, "a plan").unwrap();
+    let mut alice = support::client(listener.local_addr().unwrap().port(), "alice", &[]);
+    let mut server = Peer::host_fernchat(&listener);
+    alice.types(&format!("/9 {}", plan.display()));
+    alice.ends_input();
+    let (id, _) = server.hears_offer("plan.txt", "");
+    // It has opened the file, and can open nothing more.
+    let lowered = Command::new("prlimit")
+        .args(["--pid", &alice.id().to_string(), "--nofile=4:4"])
+        .status();
+    if !lowered.is_ok_and(|status| status.success()) {
+        return support::skipped("there is no prlimit");
+    }
+    server.says(&format!("/sendFile {id} 0"));
+    let word = server.hears_text();
+    let start = format!("/stopFile {id} Too many open files");
+    assert!(word.starts_with(&start), "{word}");
+    alice.hears("The file plan.txt was not shared: Too many open files");
+    server.hears("/disconnect");
+}
+
 fn in_shell(server: &Server, script: &str, more: &str) -> Program {
     let mut command = Command::new("bash");
     command

@@ -292,13 +292,17 @@ impl Upload {
         Ok(Next::Wait)
     }
 
-    /// Takes what the server says about a file. If it is about another one, nothing happens.
+    /// Takes what the server says about a file. If it is about another one, nothing happens. An error means that the connection is gone.
     pub(super) fn answered(&mut self, link: &Link, text: &str) -> io::Result<Next> {
         let name = &self.file.name;
         let about = |word| about_file(word, text).filter(|(id, _)| *id == self.id);
         if let Some((_, have)) = about(SEND_FILE) {
             if let (Stage::Offered, Ok(from)) = (&self.stage, have.parse()) {
-                self.stage = Stage::Sending(Box::new(self.sending(link, from)?));
+                let sending = match self.sending(link, from) {
+                    Ok(sending) => sending,
+                    Err(error) => return self.give_up(link, &error.to_string()),
+                };
+                self.stage = Stage::Sending(Box::new(sending));
                 return Ok(Next::Go);
             }
         } else if let Some((_, result)) = about(HAVE_FILE) {
