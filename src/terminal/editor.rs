@@ -162,13 +162,12 @@ impl Editor {
     /// Shows a line above the one that is being typed.
     pub(crate) fn show(&self, text: String) {
         let mut state = self.screen.state.lock();
-        let is_full = |state: &mut ScreenState| state.queue.len() == MAX_LINES && !state.is_over;
+        let is_full = |state: &mut ScreenState| state.queue.len() >= MAX_LINES && !state.is_over;
         self.screen.changed.wait_while(&mut state, is_full);
         if state.is_over {
             return print(&in_rows(&text, columns()));
         }
-        let is_progress = false;
-        state.queue.push_back(QueuedLine { text, is_progress });
+        state.push(text);
         self.screen.changed.notify_all();
     }
 
@@ -278,6 +277,12 @@ const UP_AND_DOWN: &str = "\x1b[A\n";
 const MAX_RECENT: usize = 200;
 
 impl ScreenState {
+    /// Puts a line into the queue. What the person types may make it longer than [`MAX_LINES`]. Then others wait until it is shorter.
+    fn push(&mut self, text: String) {
+        let is_progress = false;
+        self.queue.push_back(QueuedLine { text, is_progress });
+    }
+
     /// The first line of the queue, for the printer.
     fn next_text(&mut self) -> String {
         let Some(line) = self.queue.front() else {
@@ -392,8 +397,7 @@ impl Editing {
                     machine::drop_input();
                     let mut state = screen.state.lock();
                     begun = state.line.clone();
-                    let (text, is_progress) = (NOT_UTF_8.to_owned(), false);
-                    state.queue.push_back(QueuedLine { text, is_progress });
+                    state.push(NOT_UTF_8.to_owned());
                     erase(&format!("{}{}", prompt.text, begun.0));
                     continue;
                 }
@@ -424,8 +428,7 @@ impl Editing {
                 // The cursor stands below the rows of what was typed. They make room for the line as everybody's lines look.
                 erase(&format!("{prompt}{text}"));
                 for said in lines.iter().filter(|said| !said.text.is_empty()) {
-                    let (text, is_progress) = ((self.own)(said), false);
-                    state.queue.push_back(QueuedLine { text, is_progress });
+                    state.push((self.own)(said));
                 }
                 self.screen.changed.notify_all();
                 return Need::Nothing;
@@ -438,10 +441,7 @@ impl Editing {
                 state.recent.clear();
                 let _ = super::write("\x1b[H\x1b[J");
             }
-            Meaning::NotTaken => {
-                let (text, is_progress) = (NOT_TAKEN.to_owned(), false);
-                state.queue.push_back(QueuedLine { text, is_progress });
-            }
+            Meaning::NotTaken => state.push(NOT_TAKEN.to_owned()),
             Meaning::Other => {}
         }
         state.is_progress = false;
