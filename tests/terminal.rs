@@ -488,6 +488,49 @@ fn friends_at_a_relay_have_the_same_terminal() {
     alice.shows("ended with 0\ncooked");
 }
 
+#[test]
+fn a_signal_ends_a_friend_at_a_relay_who_holds_the_screen_up() {
+    let Some(_) = server() else { return };
+    let home = folder();
+    let key = home.path().join("key").display().to_string();
+    let made = support::fernchat().args(["keygen", &key]).output();
+    assert!(made.unwrap().status.success());
+    let mut relay = support::fernchat();
+    relay.args(["relay", "127.0.0.1", "0", "--pause", "0"]);
+    let relay = Server::of(relay);
+    let port = relay.port.to_string();
+    let arguments = |name| {
+        let to = ["relay-client", "127.0.0.1", &port, "--key-file", &key];
+        [to.as_slice(), &["--name", name]].concat()
+    };
+    let in_pipe = |name| {
+        let mut command = support::fernchat();
+        command.args(arguments(name));
+        let mut friend = support::Program::start(command);
+        friend.hears("joined");
+        friend
+    };
+    let alice = Screen::with(&USUAL, &arguments("alice"));
+    alice.ends_in("relay>");
+    alice.types("hello");
+    alice.shows("alice: hello");
+    // While she searches what she typed, nothing is shown.
+    alice.presses(&["C-r"]);
+    alice.shows("(reverse-i-search)");
+    let (mut bob, mut carol) = (in_pipe("bob"), in_pipe("carol"));
+    let lines: Vec<String> = (0..1500).map(|n| format!("line {n}")).collect();
+    bob.pastes(&lines.iter().map(String::as_str).collect::<Vec<_>>());
+    carol.hears("line 1499");
+    let output = alice.tmux(&["display-message", "-p", "-t", ":0", "#{pane_pid}"]);
+    let shell = String::from_utf8(output.stdout).unwrap();
+    let shell = shell.trim();
+    let children = std::fs::read_to_string(format!("/proc/{shell}/task/{shell}/children"));
+    let client = children.unwrap().trim().to_owned();
+    let killed = std::process::Command::new("kill").arg(&client).status();
+    assert!(killed.unwrap().success());
+    alice.shows("ended with 0\ncooked");
+}
+
 // ---- files ----
 
 /// A file of this length, which takes no room on the disk.

@@ -127,7 +127,11 @@ pub(crate) fn run(
         changed: Condvar::new(),
     });
     let at_signal = Arc::clone(&chat);
-    let leave = Box::new(move || at_signal.leave(Shutdown::Both));
+    let leave = Box::new(move || {
+        at_signal.leave(Shutdown::Both);
+        // The receiving thread may be waiting for the screen, which a person can hold up.
+        at_signal.screen.end();
+    });
     chat.screen.at_signal(leave);
     let at_second_ctrl_c = Arc::clone(&chat);
     let (typed, lines) = typed::channel(&*chat.screen, RELAY, &chat.name, &chat.names);
