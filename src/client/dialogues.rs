@@ -456,9 +456,10 @@ impl Dialogues {
 
     /// Says what is expected, before it is asked for: the answer may come at once.
     pub(super) fn expect(&self, expected: Expected) {
+        let mut dialogue = self.link.dialogue.lock();
         // A step that came too late for its own dialogue must not be taken for one of this.
         while self.steps.try_recv().is_ok() {}
-        self.link.dialogue.lock().expected = Some(expected);
+        dialogue.expected = Some(expected);
     }
 
     /// Waits for the step, as [`StepTimeout`] says.

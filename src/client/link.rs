@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
+use crossbeam_channel::Sender;
 use parking_lot::{Condvar, Mutex};
 
 use super::Shared;
@@ -83,13 +84,18 @@ impl Link {
         Ok(())
     }
 
-    /// The expected step, without the mark of a result, if these bytes are that step. Then it is not expected any more.
-    pub fn step<'a>(&self, bytes: &'a [u8]) -> Option<&'a [u8]> {
+    /// If these bytes are the expected step, hands them to the sending thread, without the mark of a result. Then that step is not expected any
+    /// more. All of it happens under one lock, so a step that is late never gets to the next dialogue.
+    pub fn step<'a>(&self, bytes: &'a [u8], steps: &Sender<Vec<u8>>) -> Option<&'a [u8]> {
         let is_step = |expected: &mut Expected| expected.is(bytes, self.server);
-        self.dialogue.lock().expected.take_if(is_step)?;
+        let mut dialogue = self.dialogue.lock();
+        dialogue.expected.take_if(is_step)?;
         let text = std::str::from_utf8(bytes).ok();
         let result = text.and_then(|text| after(RESULT, text)).map(str::as_bytes);
-        Some(result.unwrap_or(bytes))
+        let step = result.unwrap_or(bytes);
+        // The sending thread may have given up on it meanwhile.
+        let _ = steps.try_send(step.to_vec());
+        Some(step)
     }
 
     /// Gives the last answer again. A Python server may have missed it.

@@ -119,12 +119,10 @@ impl Receiving {
         let bytes = self.link.key.open(token);
         let bytes = bytes.map_err(|_| WireError::NotOpened)?;
         watch::came(SERVER, token.len(), &bytes);
-        if let Some(step) = self.link.step(&bytes) {
+        if let Some(step) = self.link.step(&bytes, &self.steps) {
             if self.link.server == Dialect::Python {
                 self.offers.note_step(step);
             }
-            // The sending thread may have given up on it meanwhile.
-            let _ = self.steps.try_send(step.to_vec());
             return Ok(());
         }
         match String::from_utf8(bytes) {
