@@ -1149,42 +1149,53 @@ fn with_small_disk(
 fn a_full_disk_on_either_end_is_said_and_nothing_half_written_has_a_name() {
     let (home, disk) = (folder(), folder());
     let path = home.path().join("big.bin");
-    fs::write(&path, vec![7; 300_000]).unwrap();
     let share = format!("/9 {}", path.display());
-
-    let server = Server::start();
-    let mut alice = server.client("alice");
-    alice.hears("is new");
-    let mut command = fernchat();
-    let port = server.port.to_string();
-    command
-        .args([
-            "client",
-            "127.0.0.1",
-            &port,
-            "--name",
-            "bob",
-            "--group",
-            "team",
-            "--downloads",
-        ])
-        .arg(disk.path());
-    let Some(command) = with_small_disk(disk.path(), command) else {
-        return;
-    };
-    let mut bob = Program::start(command);
-    alice.hears("bob has requested");
-    alice.types("/2 bob");
-    bob.hears("approved");
-    alice.types(&share);
-    alice.hears("big.bin is on its way to 1 member.");
-    let line = bob.hears("big.bin from alice was not received");
-    assert!(line.contains("the disk has room for 256 KiB"), "{line}");
-    let seen_by_bob =
-        fs::read_dir(format!("/proc/{}/root{}", bob.id(), disk.path().display())).unwrap();
-    assert_eq!(seen_by_bob.count(), 0);
-    bob.types("still here");
-    alice.hears_next("bob: still here");
+    let key = home.path().join("key").display().to_string();
+    assert!(
+        fernchat()
+            .args(["keygen", &key])
+            .output()
+            .unwrap()
+            .status
+            .success()
+    );
+    // Under a room key a file lies on the disk twice, until it is opened.
+    let with_key = ["--room-key-file", key.as_str()];
+    for (len, options, why) in [
+        (150_000, with_key.as_slice(), "it takes 342"),
+        (300_000, &[], "it has 29"),
+    ] {
+        fs::write(&path, vec![7; len]).unwrap();
+        let server = Server::start();
+        let mut alice = server.client_with("alice", options);
+        alice.hears("is new");
+        let mut command = fernchat();
+        let port = server.port.to_string();
+        let arguments = ["client", "127.0.0.1", &port, "--name", "bob"];
+        command
+            .args(arguments)
+            .args(["--group", "team"])
+            .args(options)
+            .arg("--downloads")
+            .arg(disk.path());
+        let Some(command) = with_small_disk(disk.path(), command) else {
+            return;
+        };
+        let mut bob = Program::start(command);
+        alice.hears("bob has requested");
+        alice.types("/2 bob");
+        bob.hears("approved");
+        alice.types(&share);
+        alice.hears("big.bin is on its way to 1 member.");
+        let line = bob.hears("big.bin from alice was not received");
+        let room = ", and the disk has room for 256 KiB";
+        assert!(line.contains(why) && line.contains(room), "{line}");
+        let seen_by_bob =
+            fs::read_dir(format!("/proc/{}/root{}", bob.id(), disk.path().display())).unwrap();
+        assert_eq!(seen_by_bob.count(), 0);
+        bob.types("still here");
+        alice.hears("bob: still here");
+    }
 
     let mut command = fernchat();
     command

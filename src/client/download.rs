@@ -21,7 +21,7 @@ use super::offers::Arrival;
 use super::receiving::Receiving;
 use super::room_key::RoomKey;
 use super::step::is_line;
-use super::{ClientError, ClientSettings, Shared};
+use super::{ClientError, Shared};
 use crate::machine::{self, TemporaryFile};
 use crate::screen::{Event, FileSeal, NotOpened, Received, Transfer, Trust, shortened};
 use crate::seal::{BodyOpener, Key, RoomFile, SealError, is_token_len, token_len};
@@ -125,7 +125,7 @@ impl Receiving {
             return Ok(());
         }
         // Its body must be taken off the stream all the same: a Python server cannot stop.
-        let download = match obstacle(&shared.settings, len) {
+        let download = match obstacle(&shared, len) {
             None => {
                 let (folder, room_key) = (&shared.settings.downloads, shared.room_key.as_ref());
                 Some(Download::begin(folder, key, room_key))
@@ -189,8 +189,8 @@ impl Receiving {
 }
 
 /// Why a file whose body has this length is not kept, if so.
-pub(super) fn obstacle(settings: &ClientSettings, length: u64) -> Option<String> {
-    let size = length / 4 * 3;
+pub(super) fn obstacle(shared: &Shared, length: u64) -> Option<String> {
+    let (settings, size) = (&shared.settings, length / 4 * 3);
     let in_words = size::in_words;
     if let Some(limit) = settings
         .max_receive
@@ -201,9 +201,16 @@ pub(super) fn obstacle(settings: &ClientSettings, length: u64) -> Option<String>
             "{size} is above the limit of {limit}; --max-receive raises it"
         ));
     }
-    let room = machine::free_space(&settings.downloads).filter(|room| *room < size)?;
-    let (size, room) = (in_words(size), in_words(room));
-    Some(format!("it has {size}, and the disk has room for {room}"))
+    // Under a room key it lies there sealed and opened, until it is known which of the two is the file.
+    let (verb, needed) = match &shared.room_key {
+        None => ("has", size),
+        Some(_) => ("takes", size + size / 4 * 3),
+    };
+    let room = machine::free_space(&settings.downloads).filter(|room| *room < needed)?;
+    let (needed, room) = (in_words(needed), in_words(room));
+    Some(format!(
+        "it {verb} {needed}, and the disk has room for {room}"
+    ))
 }
 
 /// Whether an opened token has the form of something that a server says of its own accord, of an echo, or of a set.

@@ -259,7 +259,7 @@ impl Link {
         let name = FileName::from_peer(name);
         let from = shortened(who, MAX_NAME_CHARACTERS).into_owned();
         let title = title(&name, &from);
-        if let Some(obstacle) = obstacle(&shared.settings, *len) {
+        if let Some(obstacle) = obstacle(shared, *len) {
             shared.show(&format!("The file {title} was not received: {obstacle}."));
             return Some(format!("{STOP_FILE} {id} {obstacle}"));
         }
