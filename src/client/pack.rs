@@ -37,6 +37,11 @@ struct Entry {
 impl Folder {
     /// Looks at everything in a folder.
     pub(crate) fn open(path: &Path) -> io::Result<Folder> {
+        Folder::open_up_to(path, MAX_ENTRIES)
+    }
+
+    /// The same with at most this many files. An error comes as soon as there are more.
+    fn open_up_to(path: &Path, most: usize) -> io::Result<Folder> {
         let name = path.canonicalize()?;
         let name = name
             .file_name()
@@ -49,13 +54,9 @@ impl Folder {
         let mut at = 0;
         while at < entries.len() {
             if entries[at].metadata.is_dir() {
-                let mut found = entries[at].children()?;
+                let mut found = entries[at].children(most - entries.len())?;
                 found.sort_by(|one, other| one.name.cmp(&other.name));
                 entries.append(&mut found);
-            }
-            if entries.len() > MAX_ENTRIES {
-                let reason = format!("it has more than {MAX_ENTRIES} files");
-                return Err(io::Error::other(reason));
             }
             at += 1;
         }
@@ -94,12 +95,16 @@ impl Folder {
 }
 
 impl Entry {
-    fn children(&self) -> io::Result<Vec<Entry>> {
+    fn children(&self, most: usize) -> io::Result<Vec<Entry>> {
         let mut children = Vec::new();
         for child in fs::read_dir(&self.path)? {
             let child = child?;
             let metadata = child.metadata()?;
             if metadata.is_file() || metadata.is_dir() || metadata.is_symlink() {
+                if children.len() == most {
+                    let reason = format!("it has more than {MAX_ENTRIES} files");
+                    return Err(io::Error::other(reason));
+                }
                 children.push(Entry {
                     path: child.path(),
                     name: self.name.join(child.file_name()),
@@ -260,6 +265,10 @@ mod tests {
         #[cfg(unix)]
         assert!(out.join("photos/link").is_symlink());
         assert!(packed.is_unchanged());
+        let n_entries = packed.entries.len();
+        assert!(Folder::open_up_to(&folder, n_entries).is_ok());
+        let error = Folder::open_up_to(&folder, n_entries - 1).err().unwrap();
+        assert!(error.to_string().contains("it has more than"), "{error}");
         fs::write(folder.join("sub/c.bin"), "changed").unwrap();
         assert!(!packed.is_unchanged());
         let error = packed.read().read_to_end(&mut Vec::new()).unwrap_err();
