@@ -267,7 +267,8 @@ fn chat(shared: Shared) -> Result<(), ClientError> {
         stop: Box::new(move || at_ctrl_c.stop()),
         leave: Arc::new(move || at_second_ctrl_c.leave_at_signal()),
     };
-    let _visit = conversation.enter(typed, &*shared.screen)?;
+    let visit = conversation.enter(typed, &*shared.screen);
+    let _visit = visit.map_err(ClientError::NoThread)?;
     let joined = |standing, is_again| Connection::Joined {
         group: shared.group.to_string(),
         standing,
@@ -275,7 +276,7 @@ fn chat(shared: Shared) -> Result<(), ClientError> {
     };
     let mut receiving = Receiving::begin(link, frames, joined(standing, false), sending);
     let sender = Arc::clone(sending);
-    machine::spawn("sending", move || sender.sending_loop(lines))?;
+    machine::spawn("sending", move || sender.sending_loop(lines)).map_err(ClientError::NoThread)?;
     let mut pauses = Pauses::default();
     loop {
         let joined_at = Instant::now();
@@ -434,6 +435,11 @@ pub(crate) enum ClientError {
     /// What is shown has no reader.
     #[error("{0}")]
     Output(String),
+    /// The client needs a thread, and the system has none.
+    #[error(
+        "the system lets this program start no thread: {0}; end other programs, or raise their limit (ulimit -u)"
+    )]
+    NoThread(io::Error),
     /// The connection failed, or the server broke the protocol.
     #[error("the connection to the server is lost: {0}")]
     Lost(WireError),
@@ -466,7 +472,8 @@ impl ClientError {
             | ClientError::SecretMissing
             | ClientError::Kicked
             | ClientError::TakenOver
-            | ClientError::Output(_) => false,
+            | ClientError::Output(_)
+            | ClientError::NoThread(_) => false,
             ClientError::Connect(_)
             | ClientError::NotAChat
             | ClientError::NoAnswer(_)
