@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 
-use super::deliveries::Deliveries;
+use super::deliveries::{Deliveries, stop};
 use super::frame::{Frame, farewell, sealed_frame};
 use super::refusal::Refusal;
 use super::turn::{Event, Line, MAX_PARKED, Outgoing, Turn};
@@ -109,6 +109,16 @@ impl Client {
         frame.send(self, &self.outbox);
     }
 
+    /// Seals a text, and sends it as a reply.
+    pub(crate) fn reply_text(&self, text: impl AsRef<[u8]>) {
+        self.reply(&sealed_frame(&self.key, text));
+    }
+
+    /// Sends the word that ends the transfer of a file.
+    pub(crate) fn reply_stop(&self, id: &str, reason: impl fmt::Display) {
+        self.reply_text(stop(id, reason));
+    }
+
     /// Sends a notice when its turn comes.
     pub(crate) fn send_notice(&self, frame: Frame) {
         self.send_line(Line { frame, number: 0 });
@@ -178,7 +188,7 @@ impl Client {
     /// Disconnects a client that waits for approval. A Python client understands one word there, and no reason.
     pub(crate) fn close_waiting(&self, reason: &str, departure: Departure) {
         match self.dialect {
-            Dialect::Python => self.reply(&sealed_frame(&self.key, WAIT_DISCONNECT)),
+            Dialect::Python => self.reply_text(WAIT_DISCONNECT),
             Dialect::Fernchat => return self.close(reason, departure),
         }
         self.outbox.end(departure, END_TIME);
@@ -231,11 +241,9 @@ impl Client {
             match pass {
                 Outgoing::Frame(frame) => self.reply(&frame),
                 Outgoing::Line(line) => self.push_line(line),
-                Outgoing::Lost(n) => {
-                    self.reply(&sealed_frame(&self.key, command::notice(lost(n))));
-                }
+                Outgoing::Lost(n) => self.reply_text(command::notice(lost(n))),
                 Outgoing::Body(download) => self.outbox.push_job(download.job(Arc::clone(self))),
-                Outgoing::NoBody => self.reply(&sealed_frame(&self.key, NO_BODY)),
+                Outgoing::NoBody => self.reply_text(NO_BODY),
                 Outgoing::End(frames, reason) => {
                     frames.iter().for_each(|frame| self.reply(frame));
                     self.outbox.end(reason, END_TIME);

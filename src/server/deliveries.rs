@@ -112,7 +112,7 @@ impl Client {
         let entry = deliveries.remove(id);
         drop(deliveries);
         entry.inspect(|entry| entry.download.ends(Outcome::NotSent));
-        self.reply(&sealed_frame(&self.key, stop(id, reason)));
+        self.reply_stop(id, reason);
     }
 
     /// The client comes with what was on its way over its last connection.
@@ -137,10 +137,7 @@ impl Client {
         let mut deliveries = self.deliveries.lock();
         let Some(entry) = deliveries.find(id) else {
             drop(deliveries);
-            self.reply(&sealed_frame(
-                &self.key,
-                stop(id, "it is not on offer any more"),
-            ));
+            self.reply_stop(id, "it is not on offer any more");
             return Ok(());
         };
         let len = entry.download.body.token_len();
@@ -220,8 +217,7 @@ impl Client {
         let late = self.deliveries.lock().tick();
         for download in late {
             download.ends(Outcome::Failed("no answer came for ten minutes".into()));
-            let word = stop(&download.id, "you did not answer for ten minutes");
-            self.reply(&sealed_frame(&self.key, word));
+            self.reply_stop(&download.id, "you did not answer for ten minutes");
         }
     }
 }

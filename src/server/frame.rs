@@ -19,17 +19,14 @@ use crate::wire::watch;
 pub(crate) struct Frame {
     /// The length and the token.
     pub bytes: Bytes,
-    token_len: usize,
     kind: &'static str,
 }
 
 /// Seals a text and puts it in a frame.
 pub(crate) fn sealed_frame(key: &Key, text: impl AsRef<[u8]>) -> Frame {
     let text = text.as_ref();
-    let token = key.seal(text);
     Frame {
-        bytes: frame::encode(token.as_bytes()).into(),
-        token_len: token.len(),
+        bytes: frame::encode(key.seal(text).as_bytes()).into(),
         kind: watch::kind(text),
     }
 }
@@ -69,7 +66,8 @@ impl Frame {
 
     /// Shows in the log that this frame goes out to a client.
     pub(crate) fn goes_to(&self, client: impl Display) {
-        watch::goes(client, self.token_len, self.kind);
+        // The length in front of the token has 4 bytes.
+        watch::goes(client, self.bytes.len().saturating_sub(4), self.kind);
     }
 
     /// A frame whose bytes are this text, not sealed.
@@ -77,7 +75,6 @@ impl Frame {
     pub fn plain(text: impl AsRef<[u8]>) -> Frame {
         Frame {
             bytes: text.as_ref().into(),
-            token_len: 0,
             kind: "",
         }
     }

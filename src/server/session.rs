@@ -285,7 +285,7 @@ impl<R: Read> Session<'_, R> {
     }
 
     pub(crate) fn reply(&self, text: impl AsRef<[u8]>) {
-        self.client.reply(&self.frame(text));
+        self.client.reply_text(text);
     }
 
     /// Replies with a result in words. A fernchat client gets it marked, so that it cannot take an event for it.

@@ -10,8 +10,6 @@
 use std::io::Read;
 use std::time::Duration;
 
-use super::deliveries::stop;
-use super::frame::sealed_frame;
 use super::refusal::Refusal;
 use super::session::{EarlyEnd, Session};
 use super::share::{Share, ShareError, Slot};
@@ -73,7 +71,8 @@ impl<R: Read> Session<'_, R> {
     fn begin_upload(&mut self, offer: FileOffer) {
         let file = FileName::from_peer(offer.name);
         if self.incoming.is_some() {
-            return self.reply(stop(offer.id, "another file is on its way; one at a time"));
+            let reason = "another file is on its way; one at a time";
+            return self.client.reply_stop(offer.id, reason);
         }
         let (shares, by) = (&self.shared.shares, &self.client.name);
         if let Some(result) = shares.result(&self.group_name, by, offer.id) {
@@ -85,7 +84,7 @@ impl<R: Read> Session<'_, R> {
             None => self.begin_share(file.clone(), offer),
         };
         match share {
-            Err(error) => self.reply(stop(offer.id, error)),
+            Err(error) => self.client.reply_stop(offer.id, error),
             Ok(share) => {
                 let have = share.upload.n_arrived;
                 self.reply(format!("{SEND_FILE} {} {have}", offer.id));
@@ -182,8 +181,7 @@ impl<R: Read> Session<'_, R> {
                 Err(error) => {
                     let failure = incoming.failure.insert(error.to_string());
                     if self.client.dialect == Dialect::Fernchat {
-                        let word = sealed_frame(&self.shared.key, stop(&incoming.id, failure));
-                        self.client.reply(&word);
+                        self.client.reply_stop(&incoming.id, failure);
                     }
                 }
             }
@@ -232,7 +230,7 @@ impl<R: Read> Session<'_, R> {
             Err(error) if is_python => {
                 self.reply_result(format!("{file} was not shared: {error}."))
             }
-            Err(error) => self.reply(stop(&id, error)),
+            Err(error) => self.client.reply_stop(&id, error),
         }
     }
 
