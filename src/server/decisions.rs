@@ -11,6 +11,7 @@ use log::info;
 use super::client::Client;
 use super::frame::farewell;
 use super::group::Banned;
+use super::member::Member;
 use super::refusal::Refusal;
 use super::session::{EarlyEnd, Session};
 use crate::wire::command::{
@@ -70,16 +71,15 @@ impl<R: Read> Session<'_, R> {
         let name = self.name_to_decide_on()?;
         let kicked = self.group.lock().kick(&self.client, &name)?;
         info!("{}: kicked {name}", self.who());
-        self.spread(REMOVED, &name);
-        self.throw_out(&name, kicked);
+        self.throw_out(&name, *kicked);
         self.reply_result(format!("{name} is not a member of the group any more."));
         Ok(())
     }
 
-    /// Disconnects a client that is no member any more.
-    fn throw_out(&self, name: &str, kicked: Option<Arc<Client>>) {
-        self.shared.shares.end_of(&self.group_name, name);
-        if let Some(client) = kicked {
+    /// Disconnects somebody who is no member any more. What was on its way ends.
+    fn throw_out(&self, name: &str, kicked: Member) {
+        self.spread(REMOVED, name);
+        if let Some(client) = kicked.holder.client {
             client.end(vec![self.frame(KICKED)], "kicked");
         }
     }
@@ -94,10 +94,7 @@ impl<R: Read> Session<'_, R> {
             .ban(&self.client, name.clone(), with_address)?;
         info!("{}: banned {name}", self.who());
         match banned {
-            Banned::Member(client) => {
-                self.spread(REMOVED, name.as_str());
-                self.throw_out(name.as_str(), client);
-            }
+            Banned::Member(member) => self.throw_out(name.as_str(), *member),
             Banned::Other(client) => {
                 self.turn_away(client, "The admin of the group has banned you.")
             }

@@ -19,14 +19,11 @@ use super::client::Client;
 use super::download::{Download, Outcome};
 use super::frame::{Frame, sealed_frame};
 use super::spool::SpoolError;
-use super::turn::ANSWER_TICKS;
+use super::turn::MAX_OFFERS;
 use crate::net::departure::Departure;
 use crate::net::outbox::Job;
-use crate::wire::command::{BODY_END, SEND_FILE, STOP_FILE};
+use crate::wire::command::{BODY_END, Dialect, SEND_FILE, STOP_FILE};
 use crate::wire::frame::{PieceLen, WireError};
-
-/// How many files may be on their way to one client.
-const MAX_DELIVERIES: usize = 64;
 
 /// See the module's page.
 #[derive(Default)]
@@ -35,11 +32,9 @@ pub(crate) struct Deliveries {
     is_sending: bool,
 }
 
-struct Delivery {
+pub(crate) struct Delivery {
     download: Arc<Download>,
     stage: Stage,
-    /// For how many ticks of the server's clock it has been at a stage where the client is to answer.
-    n_ticks: u64,
 }
 
 #[derive(Clone, Copy, PartialEq)]
@@ -54,65 +49,47 @@ enum Stage {
 impl Deliveries {
     fn find(&mut self, id: &str) -> Option<&mut Delivery> {
         let mut entries = self.entries.iter_mut();
-        entries.find(|entry| *entry.download.id == *id)
+        entries.find(|entry| entry.download.file.id == id)
     }
 
     fn remove(&mut self, id: &str) -> Option<Delivery> {
-        let at = self.entries.iter().position(|it| *it.download.id == *id)?;
+        let mut entries = self.entries.iter();
+        let at = entries.position(|entry| entry.download.file.id == id)?;
         Some(self.entries.remove(at))
     }
 
-    /// The clock has ticked. Returns those whose client takes too long to answer.
-    pub(crate) fn tick(&mut self) -> Vec<Arc<Download>> {
-        let mut late = Vec::new();
-        self.entries.retain_mut(|entry| {
-            entry.n_ticks += 1;
-            let is_due = matches!(entry.stage, Stage::Offered | Stage::Sent);
-            let is_late = is_due && entry.n_ticks >= ANSWER_TICKS;
-            if is_late {
-                late.push(Arc::clone(&entry.download));
-            }
-            !is_late
-        });
-        late
+    /// The clock has ticked. Returns those whose client takes too long to answer, and those that do not come and have not begun.
+    pub(crate) fn tick(&mut self) -> Vec<Delivery> {
+        let is_over = |Delivery { download, stage }: &Delivery| match stage {
+            Stage::Offered => download.tick() || download.body.failure().is_some(),
+            Stage::Wanted(_) => download.body.failure().is_some(),
+            // Its job says so if the rest does not come.
+            Stage::Sending => false,
+            Stage::Sent => download.tick(),
+        };
+        let entries = std::mem::take(&mut self.entries).into_iter();
+        let (over, left) = entries.partition(is_over);
+        self.entries = left;
+        over
     }
 }
 
 impl Client {
     /// Offers a file. `false`: too many are on their way already.
     pub(crate) fn offer(self: &Arc<Client>, download: Arc<Download>) -> bool {
-        let mut deliveries = self.deliveries.lock();
-        if deliveries.entries.len() >= MAX_DELIVERIES {
-            return false;
+        if self.dialect == Dialect::Python {
+            return self.with_turn(|turn| turn.offer(download));
         }
-        self.reply(&download.offer);
-        deliveries.entries.push(Delivery {
-            download: Arc::clone(&download),
-            stage: Stage::Offered,
-            n_ticks: 0,
-        });
-        drop(deliveries);
-        let (client, id) = (Arc::downgrade(self), Arc::clone(&download.id));
-        download.body.if_it_fails(move |reason| {
-            if let Some(client) = client.upgrade() {
-                client.withdraw(&id, reason);
-            }
-        });
-        true
-    }
-
-    /// A file that the client has not begun to receive does not come.
-    fn withdraw(&self, id: &str, reason: &str) {
         let mut deliveries = self.deliveries.lock();
-        let stage = deliveries.find(id).map(|entry| entry.stage);
-        if !matches!(stage, Some(Stage::Offered | Stage::Wanted(_))) {
-            // Its job says so, or it is gone.
-            return;
+        let has_space = deliveries.entries.len() < MAX_OFFERS;
+        if has_space {
+            self.reply(&download.file.for_fernchat);
+            deliveries.entries.push(Delivery {
+                download,
+                stage: Stage::Offered,
+            });
         }
-        let entry = deliveries.remove(id);
-        drop(deliveries);
-        entry.inspect(|entry| entry.download.ends(Outcome::NotSent));
-        self.reply_stop(id, reason);
+        has_space
     }
 
     /// The client comes with what was on its way over its last connection.
@@ -127,7 +104,8 @@ impl Client {
         let mut left = std::mem::take(&mut *self.deliveries.lock());
         left.is_sending = false;
         for entry in &mut left.entries {
-            (entry.stage, entry.n_ticks) = (Stage::Offered, 0);
+            entry.stage = Stage::Offered;
+            entry.download.waits_anew();
         }
         left
     }
@@ -206,18 +184,28 @@ impl Client {
         let mut deliveries = self.deliveries.lock();
         deliveries.is_sending = false;
         match deliveries.find(id) {
-            Some(entry) if is_sent => (entry.stage, entry.n_ticks) = (Stage::Sent, 0),
+            Some(entry) if is_sent => {
+                entry.stage = Stage::Sent;
+                entry.download.waits_anew();
+            }
             _ => drop(deliveries.remove(id)),
         }
         self.send_next(&mut deliveries);
     }
 
-    /// What takes too long is withdrawn. Called by the clock.
+    /// What takes too long, or does not come, is withdrawn. Called by the clock.
     pub(crate) fn withdraw_late(&self) {
-        let late = self.deliveries.lock().tick();
-        for download in late {
-            download.ends(Outcome::Failed("no answer came for ten minutes".into()));
-            self.reply_stop(&download.id, "you did not answer for ten minutes");
+        let over = self.deliveries.lock().tick();
+        for Delivery { download, .. } in over {
+            let (outcome, reason) = match download.body.failure() {
+                Some(failure) => (Outcome::NotSent, failure.to_string()),
+                None => (
+                    Outcome::Failed("no answer came for ten minutes".into()),
+                    "you did not answer for ten minutes".into(),
+                ),
+            };
+            download.ends(outcome);
+            self.reply_stop(&download.file.id, reason);
         }
     }
 }
@@ -237,7 +225,7 @@ struct Course {
 
 impl Course {
     fn begin(self) -> Job {
-        let word = format!("{SEND_FILE} {} {}", self.download.id, self.at);
+        let word = format!("{SEND_FILE} {} {}", self.download.file.id, self.at);
         let word = sealed_frame(&self.client.key, word);
         Job(Box::new(move |stream| {
             self.writes_frame(stream, &word)?;
@@ -256,8 +244,8 @@ impl Course {
 
     /// Writes the next piece. Returns the job for the rest, if there is a rest and more of it is there.
     fn go_on(mut self, stream: &mut dyn Write) -> io::Result<Option<Job>> {
-        let (client, id) = (Arc::clone(&self.client), Arc::clone(&self.download));
-        let id = &id.id;
+        let (client, file) = (Arc::clone(&self.client), Arc::clone(&self.download.file));
+        let id = &file.id;
         if self.at == self.download.body.token_len() {
             client.body_over(id, true);
             return Ok(None);

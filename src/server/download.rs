@@ -7,7 +7,7 @@
 //! Invariant: a download reaches its member, or the uploader is told that it did not.
 
 use std::io::{self, Write};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 
 use log::error;
@@ -26,30 +26,33 @@ use crate::wire::name::{FileName, UserName};
 /// What stands in a body in place of what the spool cannot read. Any letter of base64 would do: the body's HMAC fails.
 const FILLER: u8 = b'A';
 
-/// A stored file on its way to one member. If it is dropped before it comes to an end, its uploader is told that it did not arrive.
-pub(crate) struct Download {
-    /// How a fernchat client calls it.
-    pub id: Arc<str>,
-    pub file: FileName,
-    pub body: Arc<Body>,
-    /// The frame that offers it to a fernchat client, or tells a Python client the length of the body.
-    pub offer: Frame,
-    /// Who gets it.
-    pub to: UserName,
-    /// Who hears of it. `None`: nobody.
-    pub uploader: Option<Uploader>,
-    pub is_over: AtomicBool,
-}
-
-/// Whom the news of a file are for.
-#[derive(Clone)]
-pub(crate) struct Uploader {
-    pub name: UserName,
+/// A file that is shared, and who hears what became of it.
+pub(crate) struct SharedFile {
+    /// How fernchat clients call it.
+    pub id: String,
+    pub name: FileName,
+    /// The frame that offers it to a fernchat client.
+    pub for_fernchat: Frame,
+    /// The frames that offer it to a Python client, say its name, and say the length of the body.
+    pub for_python: [Frame; 3],
+    /// Who shares it.
+    pub by: UserName,
     /// Weak, because a member holds the offers to it: two members that offer each other files would keep both for ever.
     pub group: Weak<Mutex<Group>>,
     pub news: Arc<Mutex<Vec<News>>>,
     /// A Python user hears of failures only.
     pub hears_all: bool,
+}
+
+/// A stored file on its way to one member. If it is dropped before it comes to an end, its uploader is told that it did not arrive.
+pub(crate) struct Download {
+    pub file: Arc<SharedFile>,
+    pub body: Arc<Body>,
+    /// Who gets it.
+    to: UserName,
+    is_over: AtomicBool,
+    /// For how many ticks of the server's clock its client has owed an answer.
+    n_ticks: AtomicU64,
 }
 
 /// What became of a download.
@@ -69,8 +72,7 @@ pub(crate) enum Outcome {
 
 /// An outcome, on its way to the uploader.
 pub(crate) struct News {
-    uploader: Uploader,
-    file: FileName,
+    file: Arc<SharedFile>,
     outcome: Outcome,
     /// The members of whom this is so.
     members: Vec<UserName>,
@@ -79,29 +81,43 @@ pub(crate) struct News {
 }
 
 impl Download {
+    pub(crate) fn new(file: &Arc<SharedFile>, body: &Arc<Body>, to: &UserName) -> Arc<Download> {
+        Arc::new(Download {
+            file: Arc::clone(file),
+            body: Arc::clone(body),
+            to: to.clone(),
+            is_over: AtomicBool::new(false),
+            n_ticks: AtomicU64::new(0),
+        })
+    }
+
+    /// The clock has ticked while the client owed an answer. Returns whether it takes too long.
+    pub(crate) fn tick(&self) -> bool {
+        self.n_ticks.fetch_add(1, Ordering::Relaxed) + 1 >= ANSWER_TICKS
+    }
+
+    /// The client has as much time again for its next answer.
+    pub(crate) fn waits_anew(&self) {
+        self.n_ticks.store(0, Ordering::Relaxed);
+    }
+
     /// The download has come to its end. The first one counts.
     pub(crate) fn ends(&self, outcome: Outcome) {
-        if self.is_over.swap(true, Ordering::Relaxed) {
-            return;
-        }
-        let is_news = |uploader: &&Uploader| match outcome {
+        let is_news = match outcome {
             Outcome::NotSent => false,
-            Outcome::Has => uploader.hears_all,
+            Outcome::Has => self.file.hears_all,
             _ => true,
         };
-        let Some(uploader) = self.uploader.as_ref().filter(is_news) else {
+        if self.is_over.swap(true, Ordering::Relaxed) || !is_news {
             return;
-        };
-        let mut news = uploader.news.lock();
-        let is_same = |one: &&mut News| {
-            (&one.uploader.name, &one.file, &one.outcome) == (&uploader.name, &self.file, &outcome)
-                && one.uploader.group.ptr_eq(&uploader.group)
-        };
+        }
+        let mut news = self.file.news.lock();
+        let is_same =
+            |one: &&mut News| Arc::ptr_eq(&one.file, &self.file) && one.outcome == outcome;
         match news.iter_mut().find(is_same) {
             Some(one) => one.members.push(self.to.clone()),
             None => news.push(News {
-                uploader: uploader.clone(),
-                file: self.file.clone(),
+                file: Arc::clone(&self.file),
                 outcome,
                 members: vec![self.to.clone()],
                 n_ticks: 0,
@@ -115,13 +131,14 @@ impl Download {
     }
 
     /// The job that writes the length and the whole body to a Python client, in its writer thread.
-    pub(crate) fn job(self: Box<Self>, member: Arc<Client>) -> Job {
+    pub(crate) fn job(self: Arc<Self>, member: Arc<Client>) -> Job {
         Job(Box::new(move |stream| {
             match self.write(&member, stream)? {
                 None => self.ends(Outcome::Has),
                 Some(error) => {
-                    error!("{} did not reach {member}: {error}", self.file);
-                    member.tell(format!("{} did not arrive: {error}.", self.file));
+                    let file = &self.file.name;
+                    error!("{file} did not reach {member}: {error}");
+                    member.tell(format!("{file} did not arrive: {error}."));
                     self.ends(Outcome::Failed(error.to_string()));
                 }
             }
@@ -134,8 +151,9 @@ impl Download {
     ///
     /// If the spool fails at the beginning, the delivery is called off. If it fails later, the rest is filled: both ends stay in sync.
     fn write(&self, member: &Client, stream: &mut dyn Write) -> io::Result<Option<SpoolError>> {
-        self.offer.goes_to(member);
-        let (length, len) = (&self.offer.bytes, self.body.token_len());
+        let [_, _, length] = &self.file.for_python;
+        length.goes_to(member);
+        let (length, len) = (&length.bytes, self.body.token_len());
         let mut fault = None;
         let account = member.outbox.account();
         account.hold(BODY_STEP);
@@ -166,10 +184,10 @@ impl Drop for Download {
 pub(crate) fn tell_news(all: &Mutex<Vec<News>>) {
     let mut untold = std::mem::take(&mut *all.lock());
     untold.retain_mut(|news| {
-        let Some(group) = news.uploader.group.upgrade() else {
+        let Some(group) = news.file.group.upgrade() else {
             return false;
         };
-        let client = group.lock().client_of(&news.uploader.name);
+        let client = group.lock().client_of(&news.file.by);
         news.n_ticks += 1;
         match client {
             Some(client) => client.tell(news.text()),
@@ -184,7 +202,7 @@ impl News {
     /// The news in words.
     fn text(&self) -> String {
         let names: Vec<&str> = self.members.iter().map(UserName::as_str).collect();
-        let (file, names) = (&self.file, names.join(", "));
+        let (file, names) = (&self.file.name, names.join(", "));
         match &self.outcome {
             Outcome::Has if self.members.len() == 1 => format!("{names} has {file}."),
             Outcome::Has => format!("{names} have {file}."),
@@ -195,10 +213,10 @@ impl News {
     }
 }
 
-/// A download that nobody uploaded.
+/// A download whose uploader is gone.
 #[cfg(test)]
 impl Download {
-    pub fn of(file: &str) -> Download {
+    pub fn of(file: &str) -> Arc<Download> {
         use std::sync::LazyLock;
 
         use crate::net::fairness::tests::source;
@@ -212,15 +230,18 @@ impl Download {
             let upload = spool.begin(&key, source(1), token.len() as u64).unwrap();
             upload.write(token.as_bytes()).unwrap().finish().unwrap()
         });
-        Download {
+        let bob = UserName::parse("bob").unwrap();
+        let file = SharedFile {
             id: "7".into(),
-            file: FileName::from_peer(file),
-            body: Arc::clone(&BODY),
-            offer: Frame::plain(""),
-            to: UserName::parse("bob").unwrap(),
-            uploader: None,
-            is_over: AtomicBool::new(false),
-        }
+            name: FileName::from_peer(file),
+            for_fernchat: Frame::plain(""),
+            for_python: [format!("{file}?"), format!("name:{file}"), "".into()].map(Frame::plain),
+            by: bob.clone(),
+            group: Weak::new(),
+            news: Arc::default(),
+            hears_all: false,
+        };
+        Download::new(&Arc::new(file), &BODY, &bob)
     }
 }
 

@@ -15,11 +15,12 @@ use super::announcer::Announcer;
 use super::backlog::Backlog;
 use super::bans::Bans;
 use super::client::Client;
-use super::download::Download;
+use super::deliveries::Delivery;
 use super::frame::Frame;
 use super::joining::JoinFrames;
 use super::member::{Holder, Member, WhoIs};
 use super::refusal::Refusal;
+use super::share::LastUpload;
 use super::table::Changes;
 use crate::net::fairness::{Source, who_makes_room};
 use crate::net::outbox::Outbox;
@@ -234,8 +235,8 @@ impl Group {
         Ok(())
     }
 
-    /// Takes a member out of the group. Returns its client if it is online: the caller ends it.
-    pub(crate) fn kick(&mut self, by: &Client, name: &str) -> Result<Option<Arc<Client>>, Refusal> {
+    /// Takes a member out of the group. The caller ends its client, if it is online.
+    pub(crate) fn kick(&mut self, by: &Client, name: &str) -> Result<Box<Member>, Refusal> {
         self.may_decide(by)?;
         if self.admin.as_str() == name {
             return Err(Refusal::AdminStays);
@@ -247,7 +248,7 @@ impl Group {
             client.set_member(false);
         }
         self.note_change();
-        Ok(member.holder.client)
+        Ok(member)
     }
 
     /// Keeps a user out for good: the name, the key that came with it, and the address if that is wanted. A member is kicked, and a request
@@ -402,12 +403,20 @@ impl Group {
         self.members.get(name)?.holder.client.clone()
     }
 
-    /// Takes the deliveries whose members have been offline for too long. They are dropped without the lock.
-    pub(crate) fn drop_late_deliveries(&mut self) -> Vec<Arc<Download>> {
-        let members = self.members.values_mut();
-        members
-            .flat_map(|member| member.deliveries.tick())
-            .collect()
+    /// Takes the files whose members have been offline for too long. They are dropped without the lock.
+    pub(crate) fn take_late_files(&mut self, now: Instant) -> (Vec<Delivery>, Vec<LastUpload>) {
+        let mut late = (Vec::new(), Vec::new());
+        for member in self.members.values_mut() {
+            late.0.extend(member.deliveries.tick());
+            late.1.extend(member.upload.take_if(|it| it.is_old(now)));
+        }
+        late
+    }
+
+    /// The member whose last client this is.
+    pub(crate) fn member_of(&mut self, client: &Client) -> Option<&mut Member> {
+        let member = self.members.get_mut(&client.name)?;
+        (member.holder.id == client.id).then_some(member)
     }
 
     /// The clients of all members online.
@@ -444,10 +453,10 @@ impl Group {
     }
 }
 
-/// Who was banned, with the client that is there.
+/// Who was banned.
 pub(crate) enum Banned {
-    Member(Option<Arc<Client>>),
-    /// It has asked to join, or was not known.
+    Member(Box<Member>),
+    /// Somebody who has asked to join, with the client if it waits, or somebody who was not known.
     Other(Option<Arc<Client>>),
 }
 

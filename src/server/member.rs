@@ -7,12 +7,14 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::time::Instant;
 
 use super::backlog::Backlog;
 use super::client::Client;
 use super::deliveries::Deliveries;
 use super::frame::Frame;
 use super::refusal::Refusal;
+use super::share::LastUpload;
 use crate::net::connection::ClientId;
 use crate::net::fairness::Source;
 use crate::seal::PublicKey;
@@ -31,6 +33,7 @@ pub(crate) struct Member {
     last_taken: u64,
     /// The files that were on their way to its last client, while it is offline.
     pub deliveries: Deliveries,
+    pub upload: Option<LastUpload>,
 }
 
 impl Member {
@@ -43,6 +46,7 @@ impl Member {
             run: Arc::default(),
             last_taken: 0,
             deliveries: Deliveries::default(),
+            upload: None,
         })
     }
 
@@ -81,6 +85,9 @@ impl Member {
             if client.numbers_messages() {
                 self.deliveries = left;
             }
+            self.upload
+                .iter_mut()
+                .for_each(|it| it.left_at = Some(Instant::now()));
         }
         its_client.is_some()
     }

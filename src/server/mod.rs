@@ -57,7 +57,6 @@ use self::frame::sealed_frame;
 use self::group::Group;
 use self::joining::join;
 use self::places::Places;
-use self::share::Shares;
 use self::spool::Spool;
 use self::state::StateFile;
 use self::table::GroupTable;
@@ -131,8 +130,6 @@ pub(crate) struct Shared {
     salt: Option<Key>,
     table: GroupTable,
     spool: Spool,
-    /// The files that fernchat clients upload.
-    shares: Shares,
     /// What became of shared files, for their uploaders.
     news: Arc<Mutex<Vec<News>>>,
     /// Who has joined.
@@ -167,7 +164,6 @@ impl Server {
             salt,
             table: GroupTable::new(settings.backlog, memory),
             spool,
-            shares: Shares::default(),
             news: Arc::default(),
             places: Places::default(),
             probe_time: PROBE_TIME,
@@ -257,12 +253,11 @@ impl Service for Server {
     fn tick(&self) {
         self.shared.tell_counts(Instant::now());
         // Only files wait for a tick, and only their uploaders are told something at one.
-        if !self.shared.spool.take_was_used() {
+        if self.shared.spool.is_empty() && self.shared.news.lock().is_empty() {
             return;
         }
-        self.shared.shares.drop_old(Instant::now());
         for group in self.shared.table.all() {
-            let late = group.lock().drop_late_deliveries();
+            let late = group.lock().take_late_files(Instant::now());
             drop(late);
         }
         let online = |group: &Group| group.online().cloned().collect();

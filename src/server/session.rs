@@ -66,8 +66,7 @@ impl<R: Read> Session<'_, R> {
         if departure == Departure::Left {
             // It does not come back for its files.
             drop(self.client.take_deliveries());
-            let name = self.client.name.as_str();
-            self.shared.shares.end_of(&self.group_name, name);
+            self.replace_upload(None);
         }
         if let Departure::Broke(reason) = &departure {
             let reason = format!("The connection is closed: {reason}.");
@@ -332,8 +331,11 @@ impl<R> Session<'_, R> {
 
 impl<R> Drop for Session<'_, R> {
     fn drop(&mut self) {
-        if let Some(incoming) = &self.incoming {
-            self.shared.shares.leave(&incoming.slot, &self.client);
+        if let Some(incoming) = self.incoming.take() {
+            if !self.client.numbers_messages() {
+                // It cannot come back for it.
+                drop(incoming.slot.lock().take());
+            }
         }
         let is_offline = self.group.lock().leave(&self.client);
         if is_offline {

@@ -1,10 +1,10 @@
 //! Shares: a file that a member uploads, and to whom it is offered.
 //!
 //! Fernchat members are offered a long file as soon as it begins to come. A short file, and any file for Python members, is offered when it is
-//! whole. If the connection of the uploader breaks, what has come is kept for ten minutes ([`Shares`]), and the upload goes on over the next one.
+//! whole. If the connection of the uploader breaks, the group keeps what has come for ten minutes ([`LastUpload`]), and the upload goes on
+//! over the next one.
 
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
 use log::info;
@@ -12,20 +12,16 @@ use parking_lot::Mutex;
 
 use super::Shared;
 use super::client::Client;
-use super::download::{Download, Uploader};
+use super::download::{Download, SharedFile};
 use super::frame::sealed_frame;
 use super::group::Group;
 use super::refusal::Refusal;
-use super::spool::{Body, SpoolError, Upload};
-use super::turn::Offer;
+use super::spool::{Body, Upload};
 use crate::seal::{random_text, token_len};
 use crate::wire::command::{Dialect, RECEIVE_FILE, notice};
-use crate::wire::name::{FileName, GroupName, UserName};
+use crate::wire::name::{FileName, UserName};
 use crate::wire::size;
 use crate::wire::transfer::FileOffer;
-
-/// A longer body is offered before it is whole, in bytes.
-const EARLY_LEN: u64 = 1 << 20;
 
 /// How long an upload is kept whose connection has broken.
 const KEPT_TIME: Duration = Duration::from_secs(600);
@@ -36,66 +32,13 @@ pub(crate) struct Share {
     pub upload: Upload,
 }
 
-impl Share {
-    /// Begins to share a file, with everybody or with one member.
-    pub(crate) fn begin(
-        shared: &Shared,
-        group: &Arc<Mutex<Group>>,
-        uploader: &Arc<Client>,
-        what: (FileName, Option<UserName>),
-        len: u64,
-    ) -> Result<Share, ShareError> {
-        let (file, to) = what;
-        let limit = shared.settings.max_file;
-        if len > token_len(limit) {
-            return Err(SpoolError::TooLarge { limit }.into());
-        }
-        if let Some(name) = &to {
-            let is_there = group.lock().client_of(name).is_some();
-            is_there
-                .then_some(())
-                .ok_or(Refusal::NotThere(name.clone()))?;
-        }
-        let upload = shared.spool.begin(&shared.key, uploader.source, len)?;
-        let mut offers = Offers::new(file, to);
-        if len > EARLY_LEN {
-            offers.offer_to(Dialect::Fernchat, shared, group, uploader, upload.body())?;
-        }
-        Ok(Share { offers, upload })
-    }
-
-    /// All bytes have come. Returns the result in words.
-    pub(crate) fn finish(
-        self,
-        shared: &Shared,
-        group: &Arc<Mutex<Group>>,
-        uploader: &Arc<Client>,
-    ) -> Result<String, ShareError> {
-        let Share { mut offers, upload } = self;
-        if let Err(refusal) = uploader.check_member() {
-            upload.fail("its sender is no member any more");
-            return Err(refusal.into());
-        }
-        let body = upload.finish()?;
-        Ok(offers.offer_whole(shared, group, uploader, &body)?)
-    }
-}
-
-/// Why a file is not shared.
-#[derive(Debug, thiserror::Error)]
-#[error(transparent)]
-pub(crate) enum ShareError {
-    Spool(#[from] SpoolError),
-    Refusal(#[from] Refusal),
-}
-
 /// To whom a file is offered.
 pub(crate) struct Offers {
-    pub file: FileName,
+    file: Arc<SharedFile>,
     /// `None`: everybody.
     to: Option<UserName>,
-    /// How fernchat clients call the file.
-    id: Arc<str>,
+    /// How large a file may be that is offered to a Python client, in bytes. `None`: any.
+    python_limit: Option<u64>,
     /// Those with fernchat clients have their offers.
     fernchat_is_served: bool,
     n_offered: usize,
@@ -104,12 +47,36 @@ pub(crate) struct Offers {
 }
 
 impl Offers {
-    /// Nobody is offered the file yet.
-    pub(crate) fn new(file: FileName, to: Option<UserName>) -> Offers {
+    /// Nobody is offered the file yet, whose body has this length.
+    pub(crate) fn new(
+        shared: &Shared,
+        group: &Arc<Mutex<Group>>,
+        uploader: &Client,
+        (name, to): (FileName, Option<UserName>),
+        len: u64,
+    ) -> Offers {
+        let seal = |text: &str| sealed_frame(&shared.key, text);
+        let id = random_text();
+        let offer = FileOffer {
+            id: &id,
+            len,
+            name: name.as_str(),
+            who: uploader.name.as_str(),
+        };
+        let file = SharedFile {
+            for_fernchat: seal(&offer.text()),
+            for_python: [RECEIVE_FILE, name.as_str(), &len.to_string()].map(seal),
+            id,
+            name,
+            by: uploader.name.clone(),
+            group: Arc::downgrade(group),
+            news: Arc::clone(&shared.news),
+            hears_all: uploader.dialect == Dialect::Fernchat,
+        };
         Offers {
-            file,
+            file: Arc::new(file),
             to,
-            id: random_text().into(),
+            python_limit: shared.settings.python_file_limit,
             fernchat_is_served: false,
             n_offered: 0,
             n_told: 0,
@@ -119,16 +86,15 @@ impl Offers {
     /// Offers a whole file to those who are not offered it yet. Returns the result in words, which begin with the file's name.
     pub(crate) fn offer_whole(
         &mut self,
-        shared: &Shared,
-        group: &Arc<Mutex<Group>>,
-        uploader: &Arc<Client>,
+        group: &Mutex<Group>,
+        uploader: &Client,
         body: &Arc<Body>,
     ) -> Result<String, Refusal> {
         if !self.fernchat_is_served {
-            self.offer_to(Dialect::Fernchat, shared, group, uploader, body)?;
+            self.offer_to(Dialect::Fernchat, group, uploader, body)?;
         }
-        self.offer_to(Dialect::Python, shared, group, uploader, body)?;
-        let (file, n_offered) = (&self.file, self.n_offered);
+        self.offer_to(Dialect::Python, group, uploader, body)?;
+        let (file, n_offered) = (&self.file.name, self.n_offered);
         let members = if n_offered == 1 { "member" } else { "members" };
         let told = match self.n_told {
             0 => String::new(),
@@ -142,78 +108,35 @@ impl Offers {
     }
 
     /// Offers the file to every other member online whose client is of this kind, or to the one whom it is for.
-    fn offer_to(
+    pub(crate) fn offer_to(
         &mut self,
         dialect: Dialect,
-        shared: &Shared,
-        group: &Arc<Mutex<Group>>,
-        uploader: &Arc<Client>,
+        group: &Mutex<Group>,
+        uploader: &Client,
         body: &Arc<Body>,
     ) -> Result<(), Refusal> {
         self.fernchat_is_served |= dialect == Dialect::Fernchat;
-        let (name, file) = (&uploader.name, &self.file);
-        let seal = |text: String| sealed_frame(&shared.key, text);
-        let ask_python = seal(RECEIVE_FILE.to_owned());
-        let file_name = seal(file.to_string());
-        let offer = match dialect {
-            Dialect::Python => seal(body.token_len().to_string()),
-            Dialect::Fernchat => seal(
-                FileOffer {
-                    id: &self.id,
-                    len: body.token_len(),
-                    name: file.as_str(),
-                    who: name.as_str(),
-                }
-                .text(),
-            ),
+        let (name, file, to) = (&uploader.name, &self.file, &self.to);
+        let limit = self.python_limit.filter(|_| dialect == Dialect::Python);
+        let too_large = limit.filter(|limit| body.token_len() > token_len(*limit));
+        let too_large = too_large.map(|_| {
+            let (file, size) = (&file.name, file_size(body));
+            let text = format!("{name} shared {file} ({size}), too large for this program.");
+            sealed_frame(&uploader.key, notice(text))
+        });
+        let is_for = |client: &&Arc<Client>| {
+            client.dialect == dialect && to.as_ref().is_none_or(|to| *to == client.name)
         };
-        let too_large = seal(notice(format!(
-            "{name} shared {file} ({}), too large for this program.",
-            file_size(body)
-        )));
-        let limit = shared.settings.python_file_limit;
-        let is_for_python = limit.is_none_or(|limit| body.token_len() <= token_len(limit));
-        let news_for = Uploader {
-            name: name.clone(),
-            group: Arc::downgrade(group),
-            news: Arc::clone(&shared.news),
-            hears_all: uploader.dialect == Dialect::Fernchat,
-        };
-
         let group = group.lock();
         uploader.check_member()?;
-        for client in group.others(uploader) {
-            if client.dialect != dialect || self.to.as_ref().is_some_and(|to| *to != client.name) {
-                continue;
-            }
-            if dialect == Dialect::Python && !is_for_python {
-                client.send_notice(too_large.clone());
+        for client in group.others(uploader).filter(is_for) {
+            if let Some(notice) = &too_large {
+                client.send_notice(notice.clone());
                 self.n_told += 1;
-                continue;
+            } else {
+                let is_offered = client.offer(Download::new(file, body, &client.name));
+                self.n_offered += usize::from(is_offered);
             }
-            let download = Download {
-                id: Arc::clone(&self.id),
-                file: file.clone(),
-                body: Arc::clone(body),
-                offer: offer.clone(),
-                to: client.name.clone(),
-                uploader: Some(news_for.clone()),
-                is_over: AtomicBool::new(false),
-            };
-            let is_offered = match dialect {
-                Dialect::Fernchat => client.offer(Arc::new(download)),
-                Dialect::Python => {
-                    let (ask, name) = (ask_python.clone(), file_name.clone());
-                    let download = Box::new(download);
-                    let offer = Offer {
-                        ask,
-                        name,
-                        download,
-                    };
-                    client.with_turn(|turn| turn.offer(offer))
-                }
-            };
-            self.n_offered += usize::from(is_offered);
         }
         Ok(())
     }
@@ -227,103 +150,27 @@ fn file_size(body: &Body) -> String {
 /// What has come of a file. Empty: it was refused, or another connection has taken it up.
 pub(crate) type Slot = Arc<Mutex<Option<Share>>>;
 
-/// The files that fernchat clients are uploading, also those whose connection has broken.
-#[derive(Default)]
-pub(crate) struct Shares(Mutex<Vec<Kept>>);
-
-struct Kept {
-    group: GroupName,
-    by: UserName,
-    /// How the client calls the upload.
-    id: String,
-    slot: Slot,
-    /// When the connection broke, or the upload was over.
-    left_at: Option<Instant>,
-    /// What the client was told, if the upload is over.
-    result: Option<String>,
+/// The last upload of a member, also if its connection has broken. If this is dropped, the upload ends. So it is dropped without any lock.
+pub(crate) struct LastUpload {
+    /// How the client calls it.
+    pub id: String,
+    pub slot: Slot,
+    /// What a fernchat client was told, if it is over. The client may not get it over the connection that there is.
+    pub result: Option<String>,
+    /// When the member went offline.
+    pub left_at: Option<Instant>,
 }
 
-impl Shares {
-    /// A client begins to upload.
-    pub(crate) fn enter(&self, group: &GroupName, by: &UserName, id: &str, share: Share) -> Slot {
-        let slot = Arc::new(Mutex::new(Some(share)));
-        self.0.lock().push(Kept {
-            group: group.clone(),
-            by: by.clone(),
-            id: id.to_owned(),
-            slot: Arc::clone(&slot),
-            left_at: None,
-            result: None,
-        });
-        slot
+impl LastUpload {
+    /// Whether it has been kept for too long.
+    pub(crate) fn is_old(&self, now: Instant) -> bool {
+        self.left_at.is_some_and(|at| now - at >= KEPT_TIME)
     }
+}
 
-    /// Takes what has come of an upload of this user, also from a connection that is dead and does not know it yet.
-    pub(crate) fn take_up(&self, group: &GroupName, by: &UserName, id: &str) -> Option<Share> {
-        let mut all = self.0.lock();
-        let is_it =
-            |it: &Kept| it.id == id && it.by == *by && it.group == *group && it.result.is_none();
-        let at = all.iter().position(is_it)?;
-        let kept = all.remove(at);
-        drop(all);
-        kept.slot.lock().take()
-    }
-
-    /// The connection has broken: keeps what has come, if the client can come back for it.
-    pub(crate) fn leave(&self, slot: &Slot, client: &Client) {
-        if !client.numbers_messages() {
-            drop(self.end(slot));
-        }
-        let mut all = self.0.lock();
-        let its = all.iter_mut().filter(|it| Arc::ptr_eq(&it.slot, slot));
-        its.for_each(|it| it.left_at = Some(Instant::now()));
-    }
-
-    /// The upload is over.
-    pub(crate) fn end(&self, slot: &Slot) -> Option<Share> {
-        self.0.lock().retain(|it| !Arc::ptr_eq(&it.slot, slot));
-        slot.lock().take()
-    }
-
-    /// This user uploads nothing more.
-    pub(crate) fn end_of(&self, group: &GroupName, by: &str) {
-        self.remove(|it| it.by.as_str() == by && it.group == *group);
-    }
-
-    /// Remembers the result of an upload, in place of the one before. The client may not get it over the connection that there is.
-    pub(crate) fn note_result(&self, group: &GroupName, by: &UserName, id: &str, result: &str) {
-        self.remove(|it| it.by == *by && it.group == *group && it.result.is_some());
-        self.0.lock().push(Kept {
-            group: group.clone(),
-            by: by.clone(),
-            id: id.to_owned(),
-            slot: Slot::default(),
-            left_at: Some(Instant::now()),
-            result: Some(result.to_owned()),
-        });
-    }
-
-    /// The result of an upload, if it is over.
-    pub(crate) fn result(&self, group: &GroupName, by: &UserName, id: &str) -> Option<String> {
-        let all = self.0.lock();
-        let is_it = |it: &&Kept| it.id == id && it.by == *by && it.group == *group;
-        all.iter().find(is_it)?.result.clone()
-    }
-
-    /// Drops what has been kept for too long. Called by the clock.
-    pub(crate) fn drop_old(&self, now: Instant) {
-        self.remove(|it| {
-            let time = it.left_at.map(|at| now.duration_since(at));
-            time.is_some_and(|time| time >= KEPT_TIME)
-        });
-    }
-
-    fn remove(&self, is_it: impl Fn(&Kept) -> bool) {
-        let mut all = self.0.lock();
-        let (its, others): (Vec<_>, _) = std::mem::take(&mut *all).into_iter().partition(is_it);
-        *all = others;
-        drop(all);
-        // Those who read them are told.
-        its.into_iter().for_each(|it| drop(it.slot.lock().take()));
+impl Drop for LastUpload {
+    fn drop(&mut self) {
+        // Those who read the file are told.
+        drop(self.slot.lock().take());
     }
 }

@@ -11,11 +11,11 @@ use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use parking_lot::{Mutex, RwLock};
 
+use super::refusal::Refusal;
 use crate::machine::{body_ceiling, free_space, read_at, write_all_at};
 use crate::net::fairness::{Source, who_makes_room};
 use crate::seal::{BodyCheck, Key, SealError};
@@ -40,8 +40,6 @@ pub(crate) struct Spool {
     /// The most bodies at one time: each takes a descriptor.
     max_bodies: usize,
     bodies: Arc<Bodies>,
-    /// Whether there was a body since the clock asked last.
-    was_used: AtomicBool,
 }
 
 /// The bodies that take space, in the order in which they came.
@@ -69,25 +67,16 @@ impl Spool {
             limit: MAX_SPOOL.min(free / 2),
             max_bodies: body_ceiling(),
             bodies: Arc::default(),
-            was_used: AtomicBool::new(false),
         })
     }
 
-    /// Whether there is no body at all.
-    #[cfg(test)]
-    pub fn is_empty(&self) -> bool {
-        self.bodies.lock().is_empty()
-    }
-
-    /// Whether there was any body since the last call. Called by the clock.
-    pub(crate) fn take_was_used(&self) -> bool {
-        let has_bodies = !self.bodies.lock().is_empty();
-        self.was_used.swap(has_bodies, Ordering::Relaxed)
+    /// Whether nobody has a body, not even one that made room.
+    pub(crate) fn is_empty(&self) -> bool {
+        Arc::strong_count(&self.bodies) == 1
     }
 
     /// Begins to store a body of `len` bytes that comes from this source.
     pub(crate) fn begin(&self, key: &Key, source: Source, len: u64) -> Result<Upload, SpoolError> {
-        self.was_used.store(true, Ordering::Relaxed);
         let mut bodies = self.bodies.lock();
         let most = self.max_bodies;
         while bodies.len() >= most {
@@ -109,7 +98,6 @@ impl Spool {
                 growth: Mutex::new(Growth {
                     state: State::Arriving(0),
                     waiters: Vec::new(),
-                    if_it_fails: Vec::new(),
                 }),
             })),
             n_arrived: 0,
@@ -243,11 +231,7 @@ pub(crate) struct Body {
 struct Growth {
     state: State,
     waiters: Vec<Waiter>,
-    if_it_fails: Vec<Box<Tell>>,
 }
-
-/// What is to be done with the reason for which a body fails.
-type Tell = dyn FnOnce(&str) + Send;
 
 enum State {
     /// So many bytes are there.
@@ -319,30 +303,13 @@ impl Body {
             return;
         }
         growth.state = state;
-        let failure = growth.readable(self.len).err();
-        let if_it_fails = match growth.state {
-            State::Arriving(_) => Vec::new(),
-            State::Whole | State::Failed(_) => std::mem::take(&mut growth.if_it_fails),
-        };
         drop(growth);
         self.wake();
-        if let Some(failure) = failure {
-            let reason = failure.to_string();
-            if_it_fails.into_iter().for_each(|tell| tell(&reason));
-        }
     }
 
-    /// Calls `tell` with the reason if the body fails, now or later.
-    pub(crate) fn if_it_fails(&self, tell: impl FnOnce(&str) + Send + 'static) {
-        let mut growth = self.growth.lock();
-        match growth.readable(self.len) {
-            Err(failure) => {
-                drop(growth);
-                tell(&failure.to_string());
-            }
-            Ok(_) if matches!(growth.state, State::Whole) => {}
-            Ok(_) => growth.if_it_fails.push(Box::new(tell)),
-        }
+    /// Why the rest does not come, if that is so.
+    pub(crate) fn failure(&self) -> Option<SpoolError> {
+        self.growth.lock().readable(self.len).err()
     }
 
     /// What this body takes, if it did not make room.
@@ -386,6 +353,8 @@ pub(crate) enum SpoolError {
     /// The rest of a body does not come, for this reason.
     #[error("{0}")]
     Failed(String),
+    #[error(transparent)]
+    Refused(#[from] Refusal),
 }
 
 #[cfg(test)]
@@ -401,7 +370,6 @@ mod tests {
             limit: LIMIT,
             max_bodies: 96,
             bodies: Arc::default(),
-            was_used: AtomicBool::new(false),
         }
     }
 
@@ -635,22 +603,6 @@ mod tests {
             spool.begin(&key, source(1), LIMIT),
             Err(SpoolError::TooMany { .. })
         ));
-    }
-
-    #[test]
-    fn the_clock_hears_of_each_body_also_of_one_that_is_gone() {
-        let folder = tempfile::tempdir().unwrap();
-        let (spool, key) = (spool(folder.path()), Key::generate());
-        assert!(!spool.take_was_used());
-        drop(spool.begin(&key, source(1), LIMIT).unwrap());
-        assert!(spool.take_was_used(), "it came and went between two ticks");
-        assert!(!spool.take_was_used());
-        let upload = spool.begin(&key, source(1), LIMIT).unwrap();
-        assert!(spool.take_was_used());
-        assert!(spool.take_was_used());
-        drop(upload);
-        assert!(spool.take_was_used(), "once more, for what it left to say");
-        assert!(!spool.take_was_used());
     }
 
     #[test]

@@ -20,7 +20,7 @@ use super::frame::{Frame, sealed_frame};
 use super::group::Group;
 use super::joining::{JoinFrames, join};
 use super::refusal::Refusal;
-use super::share::{Offers, Shares};
+use super::share::Offers;
 use super::spool::{Body, Spool};
 use super::table::GroupTable;
 use super::turn::Turn;
@@ -66,7 +66,6 @@ impl Kit {
                 salt: None,
                 table: GroupTable::new(3, Arc::default()),
                 spool: Spool::new(folder.path()).unwrap(),
-                shares: Shares::default(),
                 news: Arc::default(),
                 places: Mutex::default(),
                 probe_time: Duration::ZERO,
@@ -386,7 +385,8 @@ impl<'a> Person<'a> {
     }
 
     pub fn kicks(&self, name: &str) -> Result<Option<Arc<Client>>, Refusal> {
-        self.group.lock().kick(&self.client, name)
+        let kicked = self.group.lock().kick(&self.client, name)?;
+        Ok(kicked.holder.client)
     }
 
     /// Kicks somebody who is online, who is told.
@@ -412,8 +412,9 @@ impl<'a> Person<'a> {
     /// Offers a stored file to every other member online.
     pub fn shares_body(&self, file: &str, body: Arc<Body>) {
         let (shared, file) = (&self.kit.shared, FileName::from_peer(file));
-        let mut offers = Offers::new(file, None);
-        let result = offers.offer_whole(shared, &self.group, &self.client, &body);
+        let (what, len) = ((file, None), body.token_len());
+        let mut offers = Offers::new(shared, &self.group, &self.client, what, len);
+        let result = offers.offer_whole(&self.group, &self.client, &body);
         result.unwrap();
     }
 

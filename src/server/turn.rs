@@ -17,6 +17,7 @@
 //! Invariant: what went in comes out once, in order, except for lines that gave way to [`Outgoing::Lost`] and what follows an end.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 
 use super::download::Download;
 use super::frame::Frame;
@@ -28,10 +29,10 @@ use crate::net::listener::TICK;
 pub(crate) const MAX_PARKED: usize = 8 << 20;
 
 /// What an entry costs in a queue that may be half empty.
-const ENTRY_COST: usize = 2 * size_of::<(u64, Event)>();
+const ENTRY_COST: usize = 2 * size_of::<Event>();
 
-/// How many offers may wait for one client, without the one under way.
-const MAX_OFFERS: usize = 64;
+/// How many offers may wait for one client. For a Python client the one under way comes on top.
+pub(crate) const MAX_OFFERS: usize = 64;
 
 /// How many ticks of the server's clock a delivery may wait for an answer: those of 10 minutes. A Python client reads nothing between
 /// `/accepted` and the next Enter.
@@ -46,11 +47,10 @@ pub(crate) struct Turn {
     wanted: Option<Outgoing>,
     /// A body is on its way through the outbox.
     is_sending: bool,
-    /// What waits, with the tick at which it came.
-    parked: VecDeque<(u64, Event)>,
+    /// What waits.
+    parked: VecDeque<Event>,
     parked_len: usize,
     n_lost: u64,
-    n_ticks: u64,
     is_ended: bool,
 }
 
@@ -63,22 +63,12 @@ pub(crate) struct Line {
     pub number: u64,
 }
 
-/// A file that is offered to one client.
-pub(crate) struct Offer {
-    /// The frame that begins the delivery.
-    pub ask: Frame,
-    /// The frame with the file's name.
-    pub name: Frame,
-    /// The length and the body.
-    pub download: Box<Download>,
-}
-
 /// Something that reaches a client outside the dialogues that it started.
 pub(crate) enum Event {
     /// A chat line or a notice.
     Line(Line),
     /// A file.
-    Offer(Box<Offer>),
+    Offer(Arc<Download>),
     /// The last frames for this client, and why its connection ends.
     End(Vec<Frame>, Departure),
 }
@@ -92,7 +82,7 @@ pub(crate) enum Outgoing {
     /// A notice: up to this many older lines were not kept.
     Lost(u64),
     /// The length and the body of the delivery; [`Turn::body_out`] is due when it is written.
-    Body(Box<Download>),
+    Body(Arc<Download>),
     /// In place of length and body: nothing follows.
     NoBody,
     /// These frames, and then the connection ends for this reason.
@@ -104,9 +94,7 @@ struct Delivery {
     /// The file's name, until the client has asked for it.
     name: Option<Frame>,
     /// `None`: the delivery was called off.
-    download: Option<Box<Download>>,
-    /// The tick since which it waits.
-    since: u64,
+    download: Option<Arc<Download>>,
 }
 
 impl Turn {
@@ -144,7 +132,7 @@ impl Turn {
             self.parked_len += line.frame.bytes.len();
         }
         self.is_ended = matches!(event, Event::End(..));
-        self.parked.push_back((self.n_ticks, event));
+        self.parked.push_back(event);
         self.lose_above(MAX_PARKED);
     }
 
@@ -160,11 +148,11 @@ impl Turn {
 
     /// If what is parked costs more than this, in bytes with its entries, the oldest lines are lost.
     pub(crate) fn lose_above(&mut self, most: usize) {
-        let is_line = |(_, event): &(u64, Event)| matches!(event, Event::Line(_));
+        let is_line = |event: &Event| matches!(event, Event::Line(_));
         while self.parked_len + self.entries_cost() > most {
             let oldest = self.parked.iter().position(is_line);
             let removed = oldest.and_then(|at| self.parked.remove(at));
-            let Some((_, Event::Line(line))) = removed else {
+            let Some(Event::Line(line)) = removed else {
                 return;
             };
             self.parked_len -= line.frame.bytes.len();
@@ -173,11 +161,11 @@ impl Turn {
     }
 
     /// A file for the client. `false`: too many files wait already, or the client is ending.
-    pub(crate) fn offer(&mut self, offer: Offer) -> bool {
-        let is_offer = |(_, event): &&(u64, Event)| matches!(event, Event::Offer(_));
+    pub(crate) fn offer(&mut self, download: Arc<Download>) -> bool {
+        let is_offer = |event: &&Event| matches!(event, Event::Offer(_));
         let has_space = !self.is_ended && self.parked.iter().filter(is_offer).count() < MAX_OFFERS;
         if has_space {
-            self.event(Event::Offer(Box::new(offer)));
+            self.event(Event::Offer(download));
         }
         has_space
     }
@@ -193,7 +181,7 @@ impl Turn {
         let Some(delivery) = delivery.filter(|delivery| delivery.name.is_some()) else {
             return false;
         };
-        delivery.since = self.n_ticks;
+        delivery.download.iter().for_each(|it| it.waits_anew());
         self.wanted = delivery.name.take().map(Outgoing::Frame);
         true
     }
@@ -216,21 +204,19 @@ impl Turn {
 
     /// The server's clock has ticked. If the client takes too long to answer, the delivery is called off; if an offer has waited as long,
     /// it is withdrawn. Returns their downloads. If the client answers after all, the steps go on, without a body.
-    pub(crate) fn tick(&mut self) -> Vec<Download> {
-        self.n_ticks += 1;
-        let is_late = |at: u64| self.n_ticks - at >= ANSWER_TICKS;
-        let mut downloads = Vec::new();
+    pub(crate) fn tick(&mut self) -> Vec<Arc<Download>> {
+        let mut late = Vec::new();
         if let Some(delivery) = &mut self.delivery {
-            let late = delivery.download.take_if(|_| is_late(delivery.since));
-            downloads.extend(late.map(|download| *download));
+            late.extend(delivery.download.take_if(|download| download.tick()));
         }
-        let is_old = |(at, event): &(u64, Event)| matches!(event, Event::Offer(_)) && is_late(*at);
-        while let Some(at) = self.parked.iter().position(is_old) {
-            if let Some((_, Event::Offer(offer))) = self.parked.remove(at) {
-                downloads.push(*offer.download);
+        self.parked.retain(|event| match event {
+            Event::Offer(download) if download.tick() => {
+                late.push(Arc::clone(download));
+                false
             }
-        }
-        downloads
+            _ => true,
+        });
+        late
     }
 
     /// What goes out next.
@@ -244,19 +230,19 @@ impl Turn {
         if self.n_lost > 0 {
             return Some(Outgoing::Lost(std::mem::take(&mut self.n_lost)));
         }
-        let (_, event) = self.parked.pop_front()?;
-        Some(match event {
+        Some(match self.parked.pop_front()? {
             Event::Line(line) => {
                 self.parked_len -= line.frame.bytes.len();
                 Outgoing::Line(line)
             }
-            Event::Offer(offer) => {
+            Event::Offer(download) => {
+                download.waits_anew();
+                let [ask, name, _] = download.file.for_python.clone();
                 self.delivery = Some(Delivery {
-                    name: Some(offer.name),
-                    download: Some(offer.download),
-                    since: self.n_ticks,
+                    name: Some(name),
+                    download: Some(download),
                 });
-                Outgoing::Frame(offer.ask)
+                Outgoing::Frame(ask)
             }
             Event::End(frames, reason) => Outgoing::End(frames, reason),
         })

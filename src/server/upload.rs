@@ -8,13 +8,18 @@
 //! What comes goes into a [share](super::share).
 
 use std::io::Read;
+use std::sync::Arc;
 use std::time::Duration;
+
+use parking_lot::Mutex;
 
 use super::refusal::Refusal;
 use super::session::{EarlyEnd, Session};
-use super::share::{Share, ShareError, Slot};
+use super::share::{LastUpload, Offers, Share, Slot};
+use super::spool::SpoolError;
 use crate::net::deadlines::Awaited;
 use crate::net::departure::Departure;
+use crate::seal::token_len;
 use crate::wire::command::{BODY_END, Dialect, FILE_ERROR, HAVE_FILE, SEND_FILE, STOP_FILE};
 use crate::wire::frame::{BODY_STEP, Piece, WireError};
 use crate::wire::name::{FileName, UserName};
@@ -22,6 +27,9 @@ use crate::wire::transfer::{FileOffer, about_file};
 
 /// How long an upload may stand still before its client is disconnected. Until then it keeps space in the spool from others.
 const PROGRESS_LIMIT: Duration = Duration::from_secs(60);
+
+/// A longer body is offered before it is whole, in bytes.
+const EARLY_LEN: u64 = 1 << 20;
 
 /// How many bytes an old machine seals in a second.
 const SEALED_IN_A_SECOND: u64 = 10_000_000;
@@ -35,8 +43,8 @@ pub(crate) struct Incoming {
     left: u64,
     piece: Vec<u8>,
     pub slot: Slot,
-    /// Why the file is not shared, if that is so already.
-    failure: Option<String>,
+    /// Why the file is not shared, if that is so and the client does not know it.
+    failure: Option<SpoolError>,
 }
 
 impl<R: Read> Session<'_, R> {
@@ -54,8 +62,7 @@ impl<R: Read> Session<'_, R> {
             self.reply_result(format!("{file} was not shared."));
             return Ok(());
         }
-        let what = (file.clone(), None);
-        let share = Share::begin(self.shared, &self.group, &self.client, what, length);
+        let share = self.begin_share(file.clone(), "", length);
         self.expect_body("", file, length, share);
         while self.incoming.is_some() {
             if let Some(text) = self.next_in_body()? {
@@ -74,14 +81,10 @@ impl<R: Read> Session<'_, R> {
             let reason = "another file is on its way; one at a time";
             return self.client.reply_stop(offer.id, reason);
         }
-        let (shares, by) = (&self.shared.shares, &self.client.name);
-        if let Some(result) = shares.result(&self.group_name, by, offer.id) {
-            return self.reply(format!("{HAVE_FILE} {} {result}", offer.id));
-        }
-        let kept = shares.take_up(&self.group_name, by, offer.id);
-        let share = match kept.filter(|kept| kept.upload.body().token_len() == offer.len) {
-            Some(share) => Ok(share),
-            None => self.begin_share(file.clone(), offer),
+        let share = match self.kept(offer.id) {
+            Some(Err(result)) => return self.reply(format!("{HAVE_FILE} {} {result}", offer.id)),
+            Some(Ok(share)) if share.upload.body().token_len() == offer.len => Ok(share),
+            _ => self.begin_share(file.clone(), offer.who, offer.len),
         };
         match share {
             Err(error) => self.client.reply_stop(offer.id, error),
@@ -93,18 +96,59 @@ impl<R: Read> Session<'_, R> {
         }
     }
 
-    fn begin_share(&self, file: FileName, offer: FileOffer) -> Result<Share, ShareError> {
-        let to = match offer.who {
+    /// What has come of an upload of this user, also over a connection that is dead and does not know it yet; or its result, if it is over.
+    fn kept(&self, id: &str) -> Option<Result<Share, String>> {
+        let mut group = self.group.lock();
+        let kept = group.member_of(&self.client)?.upload.as_ref();
+        let kept = kept.filter(|kept| kept.id == id)?;
+        if let Some(result) = &kept.result {
+            return Some(Err(result.clone()));
+        }
+        let slot = Arc::clone(&kept.slot);
+        drop(group);
+        let share = slot.lock().take()?;
+        Some(Ok(share))
+    }
+
+    /// The member's last upload is this one from now on. The one before ends.
+    pub(crate) fn replace_upload(&self, mut upload: Option<LastUpload>) {
+        if let Some(member) = self.group.lock().member_of(&self.client) {
+            std::mem::swap(&mut member.upload, &mut upload);
+        }
+    }
+
+    /// Begins to share a file, with everybody or with one member.
+    fn begin_share(&self, file: FileName, to: &str, len: u64) -> Result<Share, SpoolError> {
+        let (shared, group, client) = (self.shared, &self.group, &self.client);
+        let limit = shared.settings.max_file;
+        if len > token_len(limit) {
+            return Err(SpoolError::TooLarge { limit });
+        }
+        let to = match to {
             "" => None,
-            who => Some(UserName::parse(who).map_err(Refusal::from)?),
+            name => Some(UserName::parse(name).map_err(Refusal::from)?),
         };
-        Share::begin(
-            self.shared,
-            &self.group,
-            &self.client,
-            (file, to),
-            offer.len,
-        )
+        if let Some(name) = &to {
+            let receiver = group.lock().client_of(name);
+            receiver.ok_or_else(|| Refusal::NotThere(name.clone()))?;
+        }
+        let upload = shared.spool.begin(&shared.key, client.source, len)?;
+        let mut offers = Offers::new(shared, group, client, (file, to), len);
+        if len > EARLY_LEN {
+            offers.offer_to(Dialect::Fernchat, group, client, upload.body())?;
+        }
+        Ok(Share { offers, upload })
+    }
+
+    /// All bytes of a file have come. Returns the result in words.
+    fn finish_share(&self, share: Share) -> Result<String, SpoolError> {
+        let Share { mut offers, upload } = share;
+        if let Err(refusal) = self.client.check_member() {
+            upload.fail("its sender is no member any more");
+            return Err(refusal.into());
+        }
+        let body = upload.finish()?;
+        Ok(offers.offer_whole(&self.group, &self.client, &body)?)
     }
 
     /// So many bytes of a body are due. If the file is refused, they are dropped.
@@ -113,14 +157,20 @@ impl<R: Read> Session<'_, R> {
         id: &str,
         file: FileName,
         left: u64,
-        share: Result<Share, ShareError>,
+        share: Result<Share, SpoolError>,
     ) {
-        let (shares, by) = (&self.shared.shares, &self.client.name);
         let have = share.as_ref().map_or(0, |share| share.upload.n_arrived);
-        let (slot, failure) = match share {
-            Ok(share) => (shares.enter(&self.group_name, by, id, share), None),
-            Err(error) => (Slot::default(), Some(error.to_string())),
+        let (share, failure) = match share {
+            Ok(share) => (Some(share), None),
+            Err(error) => (None, Some(error)),
         };
+        let slot = Slot::new(Mutex::new(share));
+        self.replace_upload(Some(LastUpload {
+            id: id.to_owned(),
+            slot: Arc::clone(&slot),
+            result: None,
+            left_at: None,
+        }));
         let account = self.client.outbox.account();
         let piece = vec![0; account.memory.share(2 * BODY_STEP) / 2];
         account.hold(piece.len());
@@ -178,12 +228,10 @@ impl<R: Read> Session<'_, R> {
         } else if let Some(Share { offers, upload }) = slot.take() {
             match upload.write(piece) {
                 Ok(upload) => *slot = Some(Share { offers, upload }),
-                Err(error) => {
-                    let failure = incoming.failure.insert(error.to_string());
-                    if self.client.dialect == Dialect::Fernchat {
-                        self.client.reply_stop(&incoming.id, failure);
-                    }
-                }
+                Err(error) => match self.client.dialect {
+                    Dialect::Python => incoming.failure = Some(error),
+                    Dialect::Fernchat => self.client.reply_stop(&incoming.id, error),
+                },
             }
         }
         drop(slot);
@@ -207,28 +255,31 @@ impl<R: Read> Session<'_, R> {
         } = incoming;
         self.client.outbox.expect_no_more(Awaited::Progress);
         self.client.outbox.account().release(piece.len());
-        let share = self.shared.shares.end(&slot);
         let is_python = self.client.dialect == Dialect::Python;
-        let result = match (share, failure) {
-            (Some(share), None) => share.finish(self.shared, &self.group, &self.client),
-            (_, Some(failure)) if is_python => {
-                return self.reply_result(format!("{file} was not shared: {failure}."));
-            }
-            // The client knows.
-            _ => return,
+        let result = match (slot.lock().take(), failure) {
+            (Some(share), None) => self.finish_share(share),
+            (_, Some(failure)) => Err(failure),
+            // Its member was kicked.
+            (None, None) if is_python => Err(Refusal::NotMember.into()),
+            // The client knows, or goes on over another connection.
+            (None, None) => return,
         };
         match result {
             Ok(text) if is_python => self.reply_result(text),
             Ok(text) => {
-                let (shares, by) = (&self.shared.shares, &self.client.name);
-                shares.note_result(&self.group_name, by, &id, &text);
                 self.reply(format!("{HAVE_FILE} {id} {text}"));
+                self.replace_upload(Some(LastUpload {
+                    id,
+                    slot,
+                    result: Some(text),
+                    left_at: None,
+                }));
             }
-            Err(ShareError::Refusal(refusal)) if is_python => {
-                self.reply_result(refusal.to_string())
+            Err(SpoolError::Refused(refusal)) if is_python => {
+                self.reply_result(refusal.to_string());
             }
             Err(error) if is_python => {
-                self.reply_result(format!("{file} was not shared: {error}."))
+                self.reply_result(format!("{file} was not shared: {error}."));
             }
             Err(error) => self.client.reply_stop(&id, error),
         }
@@ -244,10 +295,9 @@ impl<R: Read> Session<'_, R> {
             self.client.has_file(id);
         } else if let Some((id, reason)) = about_file(STOP_FILE, text) {
             // What has come of its own upload is not needed any more, or a file is not wanted.
-            let (shares, by) = (&self.shared.shares, &self.client.name);
-            match shares.take_up(&self.group_name, by, id) {
-                Some(share) => share.upload.fail("its sender stopped it"),
-                None => self.client.stops_file(id, reason),
+            match self.kept(id) {
+                Some(Ok(share)) => share.upload.fail("its sender stopped it"),
+                _ => self.client.stops_file(id, reason),
             }
         } else {
             return Ok(false);

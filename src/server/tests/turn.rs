@@ -17,7 +17,7 @@ impl Script {
     }
 
     fn offer(&mut self, file: &'static str) -> String {
-        self.0.offer(offer(file));
+        self.0.offer(Download::of(file));
         self.words()
     }
 
@@ -67,7 +67,7 @@ impl Script {
         self.0
             .tick()
             .pop()
-            .map(|download| download.file.to_string())
+            .map(|download| download.file.name.to_string())
     }
 
     /// What passes now.
@@ -84,7 +84,7 @@ fn word(pass: Outgoing) -> String {
     match pass {
         Outgoing::Frame(frame) | Outgoing::Line(Line { frame, .. }) => text(&frame),
         Outgoing::Lost(n) => format!("lost:{n}"),
-        Outgoing::Body(download) => format!("body:{}", download.file),
+        Outgoing::Body(download) => format!("body:{}", download.file.name),
         Outgoing::NoBody => "no-body".into(),
         Outgoing::End(frames, reason) => format!("{}:{reason}", text(&frames[0])),
     }
@@ -98,14 +98,6 @@ fn line(text: &str) -> Line {
     Line {
         frame: frame(text),
         number: 1,
-    }
-}
-
-fn offer(file: &str) -> Offer {
-    Offer {
-        ask: frame(&format!("{file}?")),
-        name: frame(&format!("name:{file}")),
-        download: Box::new(Download::of(file)),
     }
 }
 
@@ -150,7 +142,7 @@ fn kicked_member_gets_the_file_under_way_first() {
     let mut bob = Script::default();
     assert_eq!(bob.offer("a.txt"), "a.txt?");
     assert_eq!(bob.kick(), "");
-    assert!(!bob.0.offer(offer("b.txt")));
+    assert!(!bob.0.offer(Download::of("b.txt")));
     assert_eq!(
         (bob.name(), bob.body()),
         ("name:a.txt".into(), "body:a.txt".into())
@@ -280,7 +272,7 @@ fn beyond_eight_mebibytes_the_oldest_lines_give_way_to_one_notice() {
 fn more_offers_than_sixty_four_do_not_wait() {
     let mut bob = Script::default();
     bob.offer("a.txt");
-    let file = || offer("b.txt");
+    let file = || Download::of("b.txt");
     assert!((0..MAX_OFFERS).all(|_| bob.0.offer(file())));
     assert!(!bob.0.offer(file()));
     bob.name();
@@ -446,7 +438,8 @@ impl Model {
         let has_space = n_offers < MAX_OFFERS && !self.is_ended;
         self.n_files += 1;
         let file = self.n_files;
-        assert_eq!(self.turn.offer(offer(&file.to_string())), has_space);
+        let download = Download::of(&file.to_string());
+        assert_eq!(self.turn.offer(download), has_space);
         if has_space {
             self.waits(Waiting::Offer(file, 0));
             self.hears();
@@ -468,7 +461,7 @@ impl Model {
             Waiting::Line(_) | Waiting::End(_) => true,
         });
         let files = self.turn.tick();
-        let files: Vec<_> = files.iter().map(|file| file.file.to_string()).collect();
+        let files: Vec<_> = files.iter().map(|it| it.file.name.to_string()).collect();
         let due: Vec<_> = due.iter().map(ToString::to_string).collect();
         assert_eq!(files, due);
     }
