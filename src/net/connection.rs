@@ -16,6 +16,7 @@ use std::io::{self, BufReader, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, OnceLock};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use log::{Level, log};
@@ -34,6 +35,12 @@ pub(crate) const STACK_LEN: usize = if cfg!(target_pointer_width = "64") {
 } else {
     64 << 10
 };
+
+/// A thread of this name, with a stack of that size.
+pub(super) fn named_thread(name: &str) -> thread::Builder {
+    let thread = thread::Builder::new().name(name.into());
+    thread.stack_size(STACK_LEN)
+}
 
 /// How long one write may take without any progress.
 const WRITE_TIME: Duration = Duration::from_secs(30);

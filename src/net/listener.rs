@@ -20,7 +20,7 @@ use log::{debug, error, info, warn};
 use parking_lot::{Condvar, Mutex, MutexGuard};
 use socket2::SockRef;
 
-use super::connection::{ClientId, Connection, STACK_LEN, tune};
+use super::connection::{ClientId, Connection, named_thread, tune};
 use super::deadlines::Awaited;
 use super::departure::Departure;
 use super::fairness::{Source, who_makes_room};
@@ -164,14 +164,10 @@ impl Listener {
     pub(crate) fn run(&self, service: &dyn Service) -> io::Result<()> {
         let (stop, stopped) = bounded(0);
         thread::scope(|scope| {
-            let thread = |name: &str| {
-                thread::Builder::new()
-                    .name(name.into())
-                    .stack_size(STACK_LEN)
-            };
-            thread("clock").spawn_scoped(scope, || self.clock_loop(&stopped, service))?;
-            thread("beside").spawn_scoped(scope, || service.run_beside(&stopped))?;
-            thread("fan-out").spawn_scoped(scope, || self.fanout.fanout_loop(&stopped))?;
+            let clock = || self.clock_loop(&stopped, service);
+            named_thread("clock").spawn_scoped(scope, clock)?;
+            named_thread("beside").spawn_scoped(scope, || service.run_beside(&stopped))?;
+            named_thread("fan-out").spawn_scoped(scope, || self.fanout.fanout_loop(&stopped))?;
             self.accept_loop(scope, service);
             service.say_goodbye();
             for connection in self.connections().iter() {
@@ -251,9 +247,7 @@ impl Listener {
             connections.push(Arc::clone(&connection));
             self.fanout.memory.share_among(connections.len());
             drop(connections);
-            let reader = thread::Builder::new()
-                .name(format!("client {id}"))
-                .stack_size(STACK_LEN);
+            let reader = named_thread(&format!("client {id}"));
             let body = move || {
                 connection.run(|| service.serve(&connection));
                 self.remove(id);
@@ -372,7 +366,7 @@ impl Listener {
                     let _ = catch_unwind(AssertUnwindSafe(relieve));
                     for connection in self.connections().iter() {
                         // Those that wait for memory look again.
-                        connection.outbox().space_freed();
+                        connection.outbox().flow.notify();
                     }
                     continue;
                 }

@@ -26,7 +26,7 @@ use crossbeam_channel::{Receiver, Sender, unbounded};
 use log::error;
 use parking_lot::Mutex;
 
-use super::connection::STACK_LEN;
+use super::connection::named_thread;
 use super::deadlines::{Awaited, Deadlines};
 use super::departure::Departure;
 use super::fanout::Fanout;
@@ -163,11 +163,6 @@ impl Outbox {
         self.account().held() + self.account().parked() + self.flow.queued()
     }
 
-    /// Wakes the threads that wait for space, so that they look again.
-    pub(super) fn space_freed(&self) {
-        self.flow.notify();
-    }
-
     /// What is held for the client.
     pub(crate) fn account(&self) -> &Account {
         &self.flow.account
@@ -197,10 +192,7 @@ impl Outbox {
 
     fn start_writer(self: &Arc<Self>, items: Receiver<Item>) {
         let outbox = Arc::clone(self);
-        let thread = thread::Builder::new()
-            .name("writer".into())
-            .stack_size(STACK_LEN);
-        match thread.spawn(move || outbox.writer_loop(&items)) {
+        match named_thread("writer").spawn(move || outbox.writer_loop(&items)) {
             Ok(thread) => *self.writer.lock() = Some(thread),
             Err(error) => {
                 error!("no thread to write to a client: {error}");

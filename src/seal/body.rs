@@ -151,9 +151,12 @@ impl<R: Read> BodySealer<R> {
 pub struct BodyHead([u8; HEAD_LEN]);
 
 impl BodyHead {
-    /// A new one, with the present time.
+    /// A new one, with the present time: that of a new token of no text.
     pub fn fresh(key: &Key) -> BodyHead {
-        BodyHead(fresh_head(key))
+        let token = URL_SAFE
+            .decode(key.seal(b""))
+            .expect("a new token is base64url");
+        BodyHead(*token.first_chunk().expect("a new token begins with a head"))
     }
 }
 
@@ -353,14 +356,6 @@ impl BodyOpener {
     }
 }
 
-/// Version, present time and a new random IV: the head of a new token of no text.
-fn fresh_head(key: &Key) -> [u8; HEAD_LEN] {
-    let token = URL_SAFE
-        .decode(key.seal(b""))
-        .expect("a new token is base64url");
-    *token.first_chunk().expect("a new token begins with a head")
-}
-
 fn iv_of(head: &[u8; HEAD_LEN]) -> &[u8; BLOCK_LEN] {
     head.last_chunk()
         .expect("a head is longer than the IV it ends with")
@@ -520,7 +515,7 @@ mod tests {
     #[test]
     fn sealer_gives_the_same_body_by_reads_of_any_length() {
         let key = key();
-        let head = fresh_head(&key);
+        let head = BodyHead::fresh(&key).0;
         for plain_len in [0, 40, PIECE_LEN + 1] {
             let plain = plain_of(plain_len);
             let sealer =
@@ -710,7 +705,7 @@ mod tests {
 
     #[test]
     fn other_version_is_refused_though_its_hmac_fits() {
-        let mut head = fresh_head(&key());
+        let mut head = BodyHead::fresh(&key()).0;
         head[0] = 0x81;
         let mut body = Vec::new();
         BodySealer::again(&key(), BodyHead(head), &b"hello"[..], 5)

@@ -59,6 +59,7 @@ pub(crate) struct Client {
     pub outbox: Arc<Outbox>,
     /// It changes under the group's lock only.
     is_member: AtomicBool,
+    was_member: AtomicBool,
 }
 
 impl Client {
@@ -85,6 +86,7 @@ impl Client {
             deliveries: Mutex::default(),
             outbox: Arc::clone(outbox),
             is_member: AtomicBool::new(false),
+            was_member: AtomicBool::new(false),
         })
     }
 
@@ -102,6 +104,7 @@ impl Client {
     /// The client becomes a member, or is none any more. Called under the group's lock.
     pub(crate) fn set_member(&self, is_member: bool) {
         self.is_member.store(is_member, Ordering::Relaxed);
+        self.was_member.fetch_or(is_member, Ordering::Relaxed);
     }
 
     /// Sends a reply inside a dialogue, or something else that need not wait for its turn.
@@ -170,37 +173,17 @@ impl Client {
         self.with_turn(|turn| turn.event(Event::End(frames, reason)));
     }
 
-    /// Disconnects a member at once, and tells it why. What is pushed later is not sent.
-    pub(crate) fn close(&self, reason: &str, departure: Departure) {
-        for frame in farewell(&self.key, self.dialect, &[], CLOSING, reason) {
-            self.reply(&frame);
-        }
-        self.outbox.end(departure, END_TIME);
-    }
-
-    /// Disconnects the client, because its user has connected again. Called under the group's lock.
-    pub(crate) fn end_as_taken_over(&self, taken_over: &Frame) {
-        self.reply(taken_over);
-        let reason = "its user has connected again".to_owned();
-        self.outbox.end(Departure::Ended(reason), END_TIME);
-    }
-
-    /// Disconnects a client that waits for approval. A Python client understands one word there, and no reason.
-    pub(crate) fn close_waiting(&self, reason: &str, departure: Departure) {
-        match self.dialect {
-            Dialect::Python => self.reply_text(WAIT_DISCONNECT),
-            Dialect::Fernchat => return self.close(reason, departure),
-        }
-        self.outbox.end(departure, END_TIME);
-    }
-
-    /// Disconnects the client at once, whether it is a member or waits, and tells it why.
+    /// Disconnects the client at once, and tells it why. What is pushed later is not sent.
     pub(crate) fn disconnect(&self, reason: &str, departure: Departure) {
-        if self.check_member().is_ok() {
-            self.close(reason, departure);
+        if self.dialect == Dialect::Python && !self.was_member.load(Ordering::Relaxed) {
+            // While it waits for approval, it understands one word, and no reason.
+            self.reply_text(WAIT_DISCONNECT);
         } else {
-            self.close_waiting(reason, departure);
+            for frame in farewell(&self.key, self.dialect, &[], CLOSING, reason) {
+                self.reply(&frame);
+            }
         }
+        self.outbox.end(departure, END_TIME);
     }
 
     /// Disconnects the client, so that another gets its place.

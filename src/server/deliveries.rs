@@ -198,7 +198,7 @@ impl Client {
         let over = self.deliveries.lock().tick();
         for Delivery { download, .. } in over {
             let (outcome, reason) = match download.body.failure() {
-                Some(failure) => (Outcome::NotSent, failure.to_string()),
+                Some(failure) => (Outcome::NotSent, failure),
                 None => (
                     Outcome::Failed("no answer came for ten minutes".into()),
                     "you did not answer for ten minutes".into(),

@@ -18,7 +18,7 @@ use super::client::Client;
 use super::deliveries::Delivery;
 use super::frame::Frame;
 use super::joining::JoinFrames;
-use super::member::{Holder, Member, WhoIs};
+use super::member::{Holder, Member};
 use super::refusal::Refusal;
 use super::share::LastUpload;
 use super::table::Changes;
@@ -32,6 +32,9 @@ const MAX_MEMBERS: usize = 10_000;
 
 /// The most members online of a group whose members hear who comes and goes.
 const MAX_NEWS: usize = 100;
+
+/// Why a client ends whose user has joined with another one.
+const TAKEN_OVER: &str = "its user has connected again";
 
 /// The most pending requests of a group.
 const MAX_REQUESTS: usize = 10_000;
@@ -81,7 +84,7 @@ impl Group {
             let old = member.holder.admit(client)?;
             let is_again = old.is_some();
             if let Some(old) = old {
-                old.end_as_taken_over(&frames.taken_over);
+                old.end(vec![frames.taken_over.clone()], TAKEN_OVER);
                 member.go_offline(&old);
             }
             member.come_online(client, &frames.ready, &self.backlog);
@@ -94,7 +97,7 @@ impl Group {
         let is_new = match self.requests.get(&client.name) {
             Some(request) => {
                 if let Some(old) = request.admit(client)? {
-                    old.end_as_taken_over(&frames.taken_over);
+                    old.end(vec![frames.taken_over.clone()], TAKEN_OVER);
                 }
                 // The same name without the same key may be another person.
                 let is_elsewhere = request.source != client.source;
@@ -290,23 +293,24 @@ impl Group {
         Ok(self.bans.names())
     }
 
-    /// What the group knows of a name.
-    pub(crate) fn who_is(&self, by: &Client, name: &str) -> Result<WhoIs, Refusal> {
+    /// What the group knows of a name, in words.
+    pub(crate) fn who_is(&self, by: &Client, name: &str) -> Result<String, Refusal> {
         by.check_member()?;
-        let (name, holder, role) = match self.members.get_key_value(name) {
-            Some((name, member)) if *name == self.admin => (name, &member.holder, "the admin"),
-            Some((name, member)) => (name, &member.holder, "a member"),
-            None => match self.requests.get_key_value(name) {
-                Some((name, request)) => (name, request, "asks to join"),
+        let (holder, role) = match self.members.get(name) {
+            Some(member) if self.admin.as_str() == name => (&member.holder, "the admin"),
+            Some(member) => (&member.holder, "a member"),
+            None => match self.requests.get(name) {
+                Some(request) => (request, "asks to join"),
                 None => return Err(Refusal::NoMember(name.to_owned())),
             },
         };
-        Ok(WhoIs {
-            name: name.clone(),
-            role,
-            is_online: holder.client.is_some(),
-            key: holder.key,
-        })
+        let is_online = holder.client.is_some();
+        let online = if is_online { "online" } else { "offline" };
+        let proof = match &holder.key {
+            Some(key) => format!("name proven by the key {}", key.fingerprint()),
+            None => "name not proven: it came without a key".to_owned(),
+        };
+        Ok(format!("{name}: {role}, {online}, {proof}"))
     }
 
     /// The names of all members.

@@ -1,6 +1,6 @@
 //! Joining: the five steps by which a client comes into a group.
 //!
-//! The steps are those of the table in [`wire`](crate::wire), and [`join`] goes through them in order. A client whose key is wrong is
+//! The steps are those of the table in [`wire`](crate::wire), and [`Joining::join`] goes through them in order. A client whose key is wrong is
 //! refused after step 2. Everything else is refused at step 5, because a Python client understands a refusal nowhere else.
 
 use std::collections::VecDeque;
@@ -32,42 +32,29 @@ use crate::wire::name::{GroupName, UserName};
 /// How often a client that waits for a name looks whether it is free.
 const NAME_TIME: Duration = Duration::from_millis(100);
 
-/// Goes through the five steps. Returns the session of a client that is a member, or waits for approval.
-pub(crate) fn join<'a, R: Read>(
-    shared: &'a Shared,
-    id: ClientId,
-    source: Source,
-    outbox: &'a Arc<Outbox>,
-    stream: R,
-) -> Result<Session<'a, R>, Departure> {
-    let joining = Joining {
-        shared,
-        id,
-        source,
-        outbox,
-    };
-    let mut inbox = Inbox::new(stream, &shared.key, outbox, joining.who());
-    joining.send_key(); // 1
-    let user = joining.user_name(&mut inbox)?; // 2
-    let challenge = joining.ask_for_group(); // 3
-    let answer = inbox.text()?; // 4
-    let (group, introduction) = Introduction::parse(&answer);
-    joining
-        .proven_key(&challenge, &user, group, introduction)
-        .and_then(|key| joining.enter_group(&user, group, introduction, key, inbox)) // 5
-        .map_err(|refusal| joining.refuse(&refusal, dialect(introduction)))
-}
-
 /// A client that is joining.
 #[derive(Clone, Copy)]
-struct Joining<'a> {
-    shared: &'a Shared,
-    id: ClientId,
-    source: Source,
-    outbox: &'a Arc<Outbox>,
+pub(crate) struct Joining<'a> {
+    pub shared: &'a Shared,
+    pub id: ClientId,
+    pub source: Source,
+    pub outbox: &'a Arc<Outbox>,
 }
 
 impl<'a> Joining<'a> {
+    /// Goes through the five steps. Returns the session of a client that is a member, or waits for approval.
+    pub(crate) fn join<R: Read>(self, stream: R) -> Result<Session<'a, R>, Departure> {
+        let mut inbox = Inbox::new(stream, &self.shared.key, self.outbox, self.who());
+        self.send_key(); // 1
+        let user = self.user_name(&mut inbox)?; // 2
+        let challenge = self.ask_for_group(); // 3
+        let answer = inbox.text()?; // 4
+        let (group, introduction) = Introduction::parse(&answer);
+        self.proven_key(&challenge, &user, group, introduction)
+            .and_then(|key| self.enter_group(&user, group, introduction, key, inbox)) // 5
+            .map_err(|refusal| self.refuse(&refusal, dialect(introduction)))
+    }
+
     /// What the log calls the client.
     fn who(self) -> String {
         format!("client {}", self.id)
@@ -143,18 +130,16 @@ impl<'a> Joining<'a> {
         let name = UserName::parse(user)?;
         let group_name = GroupName::parse(group)?;
         let place = shared.take_place(self.id, self.source)?;
-        let challenge = introduction.map_or("", |its| its.challenge);
-        let (key, source) = (&shared.key, self.source);
-        let frames = JoinFrames::new(key, &name, challenge, user_key, source);
         let client = Client::new(
             self.id,
-            source,
+            self.source,
             name,
             introduction,
             user_key,
-            key,
+            &shared.key,
             self.outbox,
         );
+        let frames = JoinFrames::new(&client, introduction.map_or("", |its| its.challenge));
         let deadline = Instant::now() + shared.probe_time;
         let (group, verb) = loop {
             match shared.table.join(&group_name, &client, &frames) {
@@ -240,18 +225,13 @@ pub(crate) struct JoinFrames {
 }
 
 impl JoinFrames {
-    /// The frames for this user. They repeat the client's challenge.
-    pub(crate) fn new(
-        key: &Key,
-        user: &UserName,
-        challenge: &str,
-        user_key: Option<PublicKey>,
-        source: Source,
-    ) -> JoinFrames {
+    /// The frames for this client. They repeat its challenge.
+    pub(crate) fn new(client: &Client, challenge: &str) -> JoinFrames {
+        let (key, user) = (&client.key, &client.name);
         let step_5 = |word| sealed_frame(key, with(word, challenge));
-        let proof = match user_key {
+        let proof = match client.user_key {
             Some(key) => format!("key:{}", key.fingerprint()),
-            None => format!("from:{source}"),
+            None => format!("from:{}", client.source),
         };
         JoinFrames {
             admin_ready: step_5(ADMIN_READY),

@@ -5,7 +5,6 @@
 //!
 //! Each member has the number of its last line. So what it missed while it was offline is found in the [backlog](super::backlog).
 
-use std::fmt;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -19,7 +18,6 @@ use crate::net::connection::ClientId;
 use crate::net::fairness::Source;
 use crate::seal::PublicKey;
 use crate::wire::command::Dialect;
-use crate::wire::name::UserName;
 
 /// What a group knows of a member, online or not.
 pub(crate) struct Member {
@@ -85,9 +83,9 @@ impl Member {
             if client.numbers_messages() {
                 self.deliveries = left;
             }
-            self.upload
-                .iter_mut()
-                .for_each(|it| it.left_at = Some(Instant::now()));
+            if let Some(upload) = &mut self.upload {
+                upload.left_at = Some(Instant::now());
+            }
         }
         its_client.is_some()
     }
@@ -158,24 +156,6 @@ impl Holder {
             // If its connection is dead, the name is free soon.
             (None, Some(old)) if old.outbox.probe() => Err(Refusal::NameProbed(name)),
             (None, Some(_)) => Err(Refusal::NameTaken(name)),
-        }
-    }
-}
-/// What a group knows of a name. It is displayed in words.
-pub(crate) struct WhoIs {
-    pub name: UserName,
-    pub role: &'static str,
-    pub is_online: bool,
-    pub key: Option<PublicKey>,
-}
-
-impl fmt::Display for WhoIs {
-    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
-        let online = if self.is_online { "online" } else { "offline" };
-        write!(f, "{}: {}, {online}, ", self.name, self.role)?;
-        match &self.key {
-            Some(key) => write!(f, "name proven by the key {}", key.fingerprint()),
-            None => write!(f, "name not proven: it came without a key"),
         }
     }
 }

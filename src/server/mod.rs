@@ -55,7 +55,7 @@ use parking_lot::Mutex;
 use self::download::{News, tell_news};
 use self::frame::sealed_frame;
 use self::group::Group;
-use self::joining::join;
+use self::joining::Joining;
 use self::places::Places;
 use self::spool::Spool;
 use self::state::StateFile;
@@ -186,7 +186,7 @@ impl Shared {
         if !to_tell.swap(false, Ordering::Relaxed) {
             return;
         }
-        for group in self.table.all() {
+        for (_, group) in self.table.all() {
             let mut guard = group.lock();
             let count = guard.announcer.take_count(now);
             // The admin may have decided about some of them meanwhile.
@@ -234,14 +234,13 @@ impl Service for Server {
     }
 
     fn serve(&self, connection: &Connection) -> Departure {
-        let (id, source) = (connection.id, connection.source());
-        match join(
-            &self.shared,
-            id,
-            source,
-            connection.outbox(),
-            connection.stream(),
-        ) {
+        let joining = Joining {
+            shared: &self.shared,
+            id: connection.id,
+            source: connection.source(),
+            outbox: connection.outbox(),
+        };
+        match joining.join(connection.stream()) {
             Ok(session) => {
                 connection.introduced(Some(session.who()));
                 session.run()
@@ -256,7 +255,7 @@ impl Service for Server {
         if self.shared.spool.is_empty() && self.shared.news.lock().is_empty() {
             return;
         }
-        for group in self.shared.table.all() {
+        for (_, group) in self.shared.table.all() {
             let late = group.lock().take_late_files(Instant::now());
             drop(late);
         }

@@ -41,21 +41,17 @@ impl Shared {
 
     /// One client makes room for another from this source.
     fn make_room(&self, newcomer: Source) -> Result<(), Refusal> {
-        let mut waiting = self
-            .table
-            .clients(|group| group.waiting().cloned().collect());
-        let mut alone = self.table.clients(|group| {
-            let is_shared = is_shared(group);
-            group.online().filter(|_| !is_shared).cloned().collect()
+        let mut clients = self.table.clients(|group| {
+            let alone = group.online().filter(|_| !is_shared(group));
+            group.waiting().chain(alone).cloned().collect()
         });
         let taken = self.places.lock();
-        for clients in [&mut waiting, &mut alone] {
-            clients.retain(|client| taken.contains(&client.id));
-            clients.sort_by_key(|client| client.id);
-        }
+        clients.retain(|client| taken.contains(&client.id));
         drop(taken);
-        let client = who_makes_room(waiting.iter().map(one), Some(newcomer))
-            .or_else(|| who_makes_room(waiting.iter().chain(&alone).map(one), Some(newcomer)))
+        clients.sort_by_key(|client| (client.check_member().is_ok(), client.id));
+        let waiting = clients.iter().filter(|it| it.check_member().is_err());
+        let client = who_makes_room(waiting.map(one), Some(newcomer))
+            .or_else(|| who_makes_room(clients.iter().map(one), Some(newcomer)))
             .ok_or(Refusal::ServerFull)?;
         if self.places.lock().remove(&client.id) {
             client.make_room();

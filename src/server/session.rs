@@ -70,11 +70,7 @@ impl<R: Read> Session<'_, R> {
         }
         if let Departure::Broke(reason) = &departure {
             let reason = format!("The connection is closed: {reason}.");
-            if self.group.lock().stop_waiting(&self.client) {
-                self.client.close_waiting(&reason, departure.clone());
-            } else {
-                self.client.close(&reason, departure.clone());
-            }
+            self.client.disconnect(&reason, departure.clone());
         }
         departure
     }
@@ -165,7 +161,7 @@ impl<R: Read> Session<'_, R> {
     fn who_is(&mut self) -> Result<(), EarlyEnd> {
         let name = self.next_answer()?;
         let who_is = self.group.lock().who_is(&self.client, &name)?;
-        self.reply_result(who_is.to_string());
+        self.reply_result(who_is);
         Ok(())
     }
 

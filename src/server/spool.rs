@@ -96,7 +96,7 @@ impl Spool {
                 len,
                 bodies: Arc::clone(&self.bodies),
                 growth: Mutex::new(Growth {
-                    state: State::Arriving(0),
+                    readable: Ok(0),
                     waiters: Vec::new(),
                 }),
             })),
@@ -145,7 +145,7 @@ struct Arriving(Arc<Body>);
 
 impl Drop for Arriving {
     fn drop(&mut self) {
-        self.0.becomes(State::Failed("its sender is gone".into()));
+        self.0.becomes(Err("its sender is gone".into()));
     }
 }
 
@@ -159,7 +159,10 @@ impl Upload {
     pub(crate) fn write(mut self, bytes: &[u8]) -> Result<Upload, SpoolError> {
         let stored = self.store(bytes);
         match &stored {
-            Ok(()) => self.body().becomes(State::Arriving(self.n_arrived)),
+            Ok(()) => {
+                let open_len = self.body().len.saturating_sub(HELD_BACK);
+                self.body().becomes(Ok(self.n_arrived.min(open_len)));
+            }
             Err(error) => self.fail(error),
         }
         stored.map(|()| self)
@@ -196,25 +199,21 @@ impl Upload {
 
     /// The rest does not come. Those who read the body are told why.
     pub(crate) fn fail(&self, reason: impl ToString) {
-        self.body().becomes(State::Failed(reason.to_string()));
+        self.body().becomes(Err(reason.to_string()));
     }
 
     /// All bytes have come: returns the body, if it is a token of the server's key.
     pub(crate) fn finish(self) -> Result<Arc<Body>, SpoolError> {
         let body = Arc::clone(self.body());
-        let mut is_whole = self.check.finish().map_err(SpoolError::NotOpened);
-        if is_whole.is_ok() {
+        let is_whole = self.check.finish().map_err(SpoolError::NotOpened);
+        let is_whole = is_whole.and_then(|()| {
             let mut bodies = body.bodies.lock();
-            match body.find(&mut bodies) {
-                Some(own) => own.progress = None,
-                None => is_whole = Err(SpoolError::MadeRoom),
-            }
-        }
-        body.becomes(match &is_whole {
-            Ok(()) => State::Whole,
-            Err(error) => State::Failed(error.to_string()),
+            let own = body.find(&mut bodies).ok_or(SpoolError::MadeRoom)?;
+            own.progress = None;
+            Ok(body.len)
         });
-        is_whole.map(|()| body)
+        body.becomes(is_whole.as_ref().copied().map_err(ToString::to_string));
+        is_whole.map(|_| body)
     }
 }
 
@@ -229,28 +228,9 @@ pub(crate) struct Body {
 
 /// How far a body has come, and who waits for more of it.
 struct Growth {
-    state: State,
+    /// How many bytes may be read now, or why the rest does not come.
+    readable: Result<u64, String>,
     waiters: Vec<Waiter>,
-}
-
-enum State {
-    /// So many bytes are there.
-    Arriving(u64),
-    /// All are there, and the HMAC has held.
-    Whole,
-    /// The rest will not come.
-    Failed(String),
-}
-
-impl Growth {
-    /// How many bytes may be read now, of `len`.
-    fn readable(&self, len: u64) -> Result<u64, SpoolError> {
-        match &self.state {
-            State::Arriving(n) => Ok((*n).min(len.saturating_sub(HELD_BACK))),
-            State::Whole => Ok(len),
-            State::Failed(reason) => Err(SpoolError::Failed(reason.clone())),
-        }
-    }
 }
 
 /// What is to be done when there is more of a body.
@@ -264,11 +244,8 @@ impl Body {
 
     /// Reads from `offset` on. Several threads may do so at once. 0: no more has come yet.
     pub(crate) fn read_at(&self, buffer: &mut [u8], offset: u64) -> Result<usize, SpoolError> {
-        let n = self
-            .growth
-            .lock()
-            .readable(self.len)?
-            .saturating_sub(offset);
+        let readable = self.growth.lock().readable.clone();
+        let n = readable.map_err(SpoolError::Failed)?.saturating_sub(offset);
         let n = buffer.len().min(usize::try_from(n).unwrap_or(usize::MAX));
         let file = self.file.read();
         match read_at(
@@ -284,7 +261,7 @@ impl Body {
     /// Calls `waiter` when more can be read than up to `offset`, or the body has failed, or [`Body::wake`] is called.
     pub(crate) fn wait(&self, offset: u64, waiter: Waiter) {
         let mut growth = self.growth.lock();
-        if growth.readable(self.len).is_ok_and(|n| n <= offset) {
+        if growth.readable.as_ref().is_ok_and(|n| *n <= offset) {
             return growth.waiters.push(waiter);
         }
         drop(growth);
@@ -297,19 +274,19 @@ impl Body {
         waiters.into_iter().for_each(|waiter| waiter());
     }
 
-    fn becomes(&self, state: State) {
+    /// More of it can be read, or the rest does not come. A body that is whole or has failed stays so.
+    fn becomes(&self, readable: Result<u64, String>) {
         let mut growth = self.growth.lock();
-        if !matches!(growth.state, State::Arriving(_)) {
-            return;
+        if growth.readable.as_ref().is_ok_and(|n| *n < self.len) {
+            growth.readable = readable;
         }
-        growth.state = state;
         drop(growth);
         self.wake();
     }
 
     /// Why the rest does not come, if that is so.
-    pub(crate) fn failure(&self) -> Option<SpoolError> {
-        self.growth.lock().readable(self.len).err()
+    pub(crate) fn failure(&self) -> Option<String> {
+        self.growth.lock().readable.clone().err()
     }
 
     /// What this body takes, if it did not make room.

@@ -14,12 +14,11 @@
 //! The server writes the whole file beside the old one and swaps it in. So a server that is killed leaves the old state or the new one.
 //! A file that cannot be understood is an error at the start, and stays as it is.
 
-use std::fmt::Write as _;
 use std::fs;
-use std::io::{self, Write as _};
+use std::io::{self, Write};
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::{Path, PathBuf};
-use std::str::{FromStr, Split};
+use std::str::FromStr;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
@@ -108,55 +107,31 @@ impl StateFile {
 /// The content of the file.
 fn in_lines(table: &GroupTable) -> String {
     let mut text = format!("{TITLE}\n");
-    for (name, group) in table.by_name() {
+    for (name, group) in table.all() {
         let group = group.lock();
-        let admin = group.members.get_key_value(&group.admin);
-        let members = group
-            .members
-            .iter()
-            .filter(|(name, _)| **name != group.admin);
-        // Writing to a string does not fail.
-        let _ = writeln!(text, "group\t{name}");
-        for (word, (name, member)) in admin
-            .map(|admin| ("admin", admin))
-            .into_iter()
-            .chain(members.map(|member| ("member", member)))
-        {
-            add_record(
-                &mut text,
-                word,
-                name,
-                &member.holder.key,
-                Some(member.holder.source),
-            );
+        text += &format!("group\t{name}\n");
+        let mut add = |word, name: &UserName, key: Option<PublicKey>, source: Option<Source>| {
+            let key = key.map_or(UNKNOWN.to_owned(), |key| key.to_string());
+            let source = source.map_or(UNKNOWN.to_owned(), |source| source.to_string());
+            text += &format!("{word}\t{name}\t{key}\t{source}\n");
+        };
+        // The admin comes first.
+        let mut members: Vec<_> = group.members.iter().collect();
+        members.sort_by_key(|(name, _)| **name != group.admin);
+        for (name, member) in members {
+            let holder = &member.holder;
+            let is_admin = *name == group.admin;
+            let word = if is_admin { "admin" } else { "member" };
+            add(word, name, holder.key, Some(holder.source));
         }
-        for (name, request) in &group.requests {
-            add_record(
-                &mut text,
-                "request",
-                name,
-                &request.key,
-                Some(request.source),
-            );
+        for (name, holder) in &group.requests {
+            add("request", name, holder.key, Some(holder.source));
         }
         for ban in &group.bans.0 {
-            add_record(&mut text, "ban", &ban.name, &ban.key, ban.source);
+            add("ban", &ban.name, ban.key, ban.source);
         }
     }
     text
-}
-
-fn add_record(
-    text: &mut String,
-    word: &str,
-    name: &UserName,
-    key: &Option<PublicKey>,
-    source: Option<Source>,
-) {
-    let key = key.map_or(UNKNOWN.to_owned(), |key| key.to_string());
-    let source = source.map_or(UNKNOWN.to_owned(), |source| source.to_string());
-    // As above.
-    let _ = writeln!(text, "{word}\t{name}\t{key}\t{source}");
 }
 
 /// Puts the groups of the file into the table.
@@ -178,22 +153,27 @@ fn parse_line(
     group: &mut Option<(GroupName, Group)>,
     table: &GroupTable,
 ) -> Result<(), String> {
-    let mut fields = line.split('\t');
-    let word = fields.next().unwrap_or_default();
-    let name = fields.next().ok_or("a name is missing")?;
-    if word == "group" {
-        finish(group.take(), table)?;
-        let name = GroupName::parse(name).map_err(|error| error.to_string())?;
-        // The next line says who the admin is. Until then, nobody is.
-        let nobody = UserName::parse(UNKNOWN).map_err(|error| error.to_string())?;
-        *group = Some((name, table.new_group(nobody)));
-        return is_over(fields);
-    }
+    let fields: Vec<&str> = line.split('\t').collect();
+    let (word, name, key, source) = match fields[..] {
+        ["group", name] => {
+            finish(group.take(), table)?;
+            let name = GroupName::parse(name).map_err(|error| error.to_string())?;
+            // The next line says who the admin is. Until then, nobody is.
+            let nobody = UserName::parse(UNKNOWN).map_err(|error| error.to_string())?;
+            *group = Some((name, table.new_group(nobody)));
+            return Ok(());
+        }
+        [word, name, key, source] => (word, name, key, source),
+        _ => {
+            return Err(
+                "a record is a word, a name, a key and an address, with tabs between".into(),
+            );
+        }
+    };
     let (_, group) = group.as_mut().ok_or("there is no group above")?;
     let name = UserName::parse(name).map_err(|error| error.to_string())?;
-    let key: Option<PublicKey> = field(fields.next(), "key")?;
-    let source: Option<Source> = field(fields.next(), "address")?;
-    is_over(fields)?;
+    let key: Option<PublicKey> = field(key, "key")?;
+    let source: Option<Source> = field(source, "address")?;
     let holder = Holder {
         id: 0,
         source: source.unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED).into()),
@@ -220,21 +200,12 @@ fn parse_line(
 }
 
 /// A field that may be unknown.
-fn field<T: FromStr>(text: Option<&str>, what: &str) -> Result<Option<T>, String> {
-    match text {
-        Some(UNKNOWN) => Ok(None),
-        Some(text) => match text.parse() {
-            Ok(value) => Ok(Some(value)),
-            Err(_) => Err(format!("this is no {what}")),
-        },
-        None => Err(format!("the {what} is missing")),
+fn field<T: FromStr>(text: &str, what: &str) -> Result<Option<T>, String> {
+    if text == UNKNOWN {
+        return Ok(None);
     }
-}
-
-fn is_over(mut fields: Split<char>) -> Result<(), String> {
-    fields
-        .next()
-        .map_or(Ok(()), |_| Err("there are too many fields".into()))
+    let value = text.parse().map_err(|_| format!("this is no {what}"))?;
+    Ok(Some(value))
 }
 
 /// All lines of a group have been read.

@@ -25,7 +25,7 @@ const MAX_GROUPS: usize = 10_000;
 
 /// All groups of a server.
 pub(crate) struct GroupTable {
-    groups: RwLock<HashMap<GroupName, Founded>>,
+    groups: RwLock<BTreeMap<GroupName, Founded>>,
     /// How many lines each keeps for members that are offline.
     backlog: usize,
     memory: Arc<Memory>,
@@ -120,7 +120,7 @@ impl GroupTable {
     }
 
     /// All groups, in the order of their names.
-    pub(crate) fn by_name(&self) -> BTreeMap<GroupName, Arc<Mutex<Group>>> {
+    pub(crate) fn all(&self) -> Vec<(GroupName, Arc<Mutex<Group>>)> {
         let groups = self.groups.read();
         let all = groups.iter();
         all.map(|(name, it)| (name.clone(), Arc::clone(&it.group)))
@@ -131,7 +131,7 @@ impl GroupTable {
     pub(crate) fn clients(&self, of: impl Fn(&Group) -> Vec<Arc<Client>>) -> Vec<Arc<Client>> {
         self.all()
             .iter()
-            .flat_map(|group| of(&group.lock()))
+            .flat_map(|(_, group)| of(&group.lock()))
             .collect()
     }
 
@@ -152,18 +152,11 @@ impl GroupTable {
         let its = groups.values().filter(|it| it.source == source);
         its.for_each(|it| it.group.lock().forget_lines());
     }
-
-    /// All groups.
-    pub(crate) fn all(&self) -> Vec<Arc<Mutex<Group>>> {
-        let groups = self.groups.read();
-        let groups = groups.values();
-        groups.map(|it| Arc::clone(&it.group)).collect()
-    }
 }
 
 /// The group that makes room for one from this source: nobody is online in it, and it is the oldest of the source that founded most such
 /// groups. If that is the newcomer's own source, it is the oldest of that one.
-fn who_is_forgotten(groups: &HashMap<GroupName, Founded>, newcomer: Source) -> Option<GroupName> {
+fn who_is_forgotten(groups: &BTreeMap<GroupName, Founded>, newcomer: Source) -> Option<GroupName> {
     let is_left = |(_, it): &(&GroupName, &Founded)| it.group.lock().clients().next().is_none();
     let mut left: Vec<_> = groups.iter().filter(is_left).collect();
     left.sort_by_key(|(_, it)| it.by);

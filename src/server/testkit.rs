@@ -18,7 +18,7 @@ use super::client::Client;
 use super::download::tell_news;
 use super::frame::{Frame, sealed_frame};
 use super::group::Group;
-use super::joining::{JoinFrames, join};
+use super::joining::{JoinFrames, Joining};
 use super::refusal::Refusal;
 use super::share::Offers;
 use super::spool::{Body, Spool};
@@ -172,7 +172,6 @@ impl Kit {
     ) -> Result<Person<'_>, Refusal> {
         let output = self.output();
         let (key, name) = (&self.shared.key, UserName::parse(name).unwrap());
-        let frames = JoinFrames::new(key, &name, "", user_key, source);
         let client = Client::new(
             self.id(),
             source,
@@ -182,6 +181,7 @@ impl Kit {
             key,
             &output.outbox,
         );
+        let frames = JoinFrames::new(&client, "");
         let name = GroupName::parse(group).unwrap();
         let (group, _) = self.shared.table.join(&name, &client, &frames)?;
         Ok(Person {
@@ -528,14 +528,13 @@ impl<'a> Script<'a> {
     pub fn departs(self, reason: Departure) -> Rc<Output> {
         let steps = Steps(RefCell::new(self.steps));
         let outbox = &self.output.outbox;
-        let shared = &self.kit.shared;
-        let departure = match join(
-            shared,
-            self.kit.id(),
-            *self.kit.source.lock(),
+        let joining = Joining {
+            shared: &self.kit.shared,
+            id: self.kit.id(),
+            source: *self.kit.source.lock(),
             outbox,
-            &steps,
-        ) {
+        };
+        let departure = match joining.join(&steps) {
             Ok(session) => session.run(),
             Err(departure) => departure,
         };

@@ -613,6 +613,7 @@ fn admin_who_loses_the_role_while_a_name_is_due_is_refused() {
         .hears(&["/kickMember", "/proceed"])
         .then(|| {
             let alice = kit.shared.table.all()[0]
+                .1
                 .lock()
                 .online()
                 .next()
