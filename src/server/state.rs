@@ -164,11 +164,10 @@ fn parse_line(
             return Ok(());
         }
         [word, name, key, source] => (word, name, key, source),
-        _ => {
-            return Err(
-                "a record is a word, a name, a key and an address, with tabs between".into(),
-            );
-        }
+        [_] => return Err("a name is missing".into()),
+        [_, _] => return Err("the key is missing".into()),
+        [_, _, _] => return Err("the address is missing".into()),
+        _ => return Err("there are too many fields".into()),
     };
     let (_, group) = group.as_mut().ok_or("there is no group above")?;
     let name = UserName::parse(name).map_err(|error| error.to_string())?;

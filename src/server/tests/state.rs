@@ -64,11 +64,11 @@ fn what_cannot_be_understood_is_an_error_that_names_the_line_and_stays_as_it_is(
         ),
         (
             format!("{good}member\tbob\t-\n"),
-            "line 4: a record is a word, a name, a key and an address",
+            "line 4: the address is missing",
         ),
         (
             format!("{good}member\tbob\t-\t-\t-\n"),
-            "line 4: a record is a word, a name, a key and an address",
+            "line 4: there are too many fields",
         ),
         (
             format!("{good}admin\tbob\t-\t-\n"),
@@ -94,7 +94,7 @@ fn what_cannot_be_understood_is_an_error_that_names_the_line_and_stays_as_it_is(
             "fernchat state 1\nmember\tbob\t-\t-\n".into(),
             "line 2: there is no group above",
         ),
-        (format!("{good}\n"), "line 4: a record is"),
+        (format!("{good}\n"), "line 4: a name is missing"),
     ] {
         fs::write(&path, &lines).unwrap();
         let refused = load(&path).err().expect(error);
