@@ -157,7 +157,7 @@ impl Connection {
             departure,
             Departure::HungUp | Departure::TooSlow | Departure::Panicked
         ) {
-            self.outbox.shut();
+            self.outbox.transport.shut();
         } else {
             // Until the peer closes, or the clock shuts the socket. An error is an end, too. Not by io::copy: its buffer would lie on the
             // stack of each client as long as it is there.

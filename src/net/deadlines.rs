@@ -111,7 +111,7 @@ impl Outbox {
         };
         if let Some(reason) = reason {
             self.end(reason, Duration::ZERO);
-            self.shut();
+            self.transport.shut();
         }
     }
 }

@@ -273,7 +273,7 @@ impl Listener {
             return false;
         };
         oldest.outbox().end(Departure::MadeRoom, Duration::ZERO);
-        oldest.outbox().shut();
+        oldest.outbox().transport.shut();
         let deadline = Instant::now() + ROOM_TIME;
         while connections.len() >= self.places {
             if self.gone.wait_until(&mut connections, deadline).timed_out() {
@@ -302,7 +302,7 @@ impl Listener {
                 .filter(|one| one.outbox().held() > 0)
                 .partition(|one| one.outbox().is_ending());
             // What they hold is free when they are gone, and that is now.
-            ending.iter().for_each(|one| one.outbox().shut());
+            ending.iter().for_each(|one| one.outbox().transport.shut());
             let n_ending: usize = ending.iter().map(|one| one.outbox().held()).sum();
             let mut excess = memory.excess().saturating_sub(n_ending);
             left.sort_by_key(|one| Reverse(one.outbox().held()));
@@ -340,7 +340,7 @@ impl Listener {
         let outbox = client.outbox();
         outbox.end(Departure::ShortOfMemory, Duration::ZERO);
         self.fanout.flush_now();
-        outbox.shut();
+        outbox.transport.shut();
     }
 
     /// Waits until there is memory, or those are gone that are ending.

@@ -306,11 +306,6 @@ impl Outbox {
         self.ending.get().is_some()
     }
 
-    /// Ends both directions, which wakes all threads of the client.
-    pub(super) fn shut(&self) {
-        self.transport.shut();
-    }
-
     /// Waits until the end has been written, or cannot be. Called by the client's own thread, once, after [`Outbox::end`].
     pub(super) fn join_writer(&self) {
         let writer = self.writer.lock().take();

@@ -196,12 +196,7 @@ impl Client {
 
     /// The server's clock has ticked. Called without any lock: if a download takes too long, it is dropped here, perhaps with its file.
     pub(crate) fn tick(self: &Arc<Client>) {
-        let mut turn = self.turn.lock();
-        let before = turn.entries_cost();
-        let called_off = turn.tick();
-        self.count_parked(&mut turn, before);
-        drop(turn);
-        drop(called_off);
+        drop(self.with_turn(Turn::tick));
         self.withdraw_late();
     }
 

@@ -27,10 +27,7 @@ use crate::wire::frame::{PieceLen, WireError};
 
 /// See the module's page.
 #[derive(Default)]
-pub(crate) struct Deliveries {
-    entries: Vec<Delivery>,
-    is_sending: bool,
-}
+pub(crate) struct Deliveries(Vec<Delivery>);
 
 pub(crate) struct Delivery {
     download: Arc<Download>,
@@ -42,20 +39,15 @@ enum Stage {
     Offered,
     /// From this byte on.
     Wanted(u64),
+    /// At most one. Its job takes it out if it was stopped.
     Sending,
     Sent,
 }
 
 impl Deliveries {
     fn find(&mut self, id: &str) -> Option<&mut Delivery> {
-        let mut entries = self.entries.iter_mut();
+        let mut entries = self.0.iter_mut();
         entries.find(|entry| entry.download.file.id == id)
-    }
-
-    fn remove(&mut self, id: &str) -> Option<Delivery> {
-        let mut entries = self.entries.iter();
-        let at = entries.position(|entry| entry.download.file.id == id)?;
-        Some(self.entries.remove(at))
     }
 
     /// The clock has ticked. Returns those whose client takes too long to answer, and those that do not come and have not begun.
@@ -67,9 +59,8 @@ impl Deliveries {
             Stage::Sending => false,
             Stage::Sent => download.tick(),
         };
-        let entries = std::mem::take(&mut self.entries).into_iter();
-        let (over, left) = entries.partition(is_over);
-        self.entries = left;
+        let (over, left) = std::mem::take(&mut self.0).into_iter().partition(is_over);
+        self.0 = left;
         over
     }
 }
@@ -81,10 +72,10 @@ impl Client {
             return self.with_turn(|turn| turn.offer(download));
         }
         let mut deliveries = self.deliveries.lock();
-        let has_space = deliveries.entries.len() < MAX_OFFERS;
+        let has_space = deliveries.0.len() < MAX_OFFERS;
         if has_space {
             self.reply(&download.file.for_fernchat);
-            deliveries.entries.push(Delivery {
+            deliveries.0.push(Delivery {
                 download,
                 stage: Stage::Offered,
             });
@@ -94,7 +85,7 @@ impl Client {
 
     /// The client comes with what was on its way over its last connection.
     pub(crate) fn offer_again(self: &Arc<Client>, left: Deliveries) {
-        for entry in left.entries {
+        for entry in left.0 {
             self.offer(entry.download);
         }
     }
@@ -102,8 +93,8 @@ impl Client {
     /// The connection is gone: takes what was on its way.
     pub(crate) fn take_deliveries(&self) -> Deliveries {
         let mut left = std::mem::take(&mut *self.deliveries.lock());
-        left.is_sending = false;
-        for entry in &mut left.entries {
+        left.0.retain(|entry| !entry.download.is_over());
+        for entry in &mut left.0 {
             entry.stage = Stage::Offered;
             entry.download.waits_anew();
         }
@@ -132,13 +123,13 @@ impl Client {
 
     /// If no body is on its way, the next one begins.
     fn send_next(self: &Arc<Client>, deliveries: &mut Deliveries) {
-        if deliveries.is_sending {
+        let mut entries = deliveries.0.iter();
+        if entries.any(|entry| entry.stage == Stage::Sending) {
             return;
         }
-        for entry in &mut deliveries.entries {
+        for entry in &mut deliveries.0 {
             if let Stage::Wanted(at) = entry.stage {
                 entry.stage = Stage::Sending;
-                deliveries.is_sending = true;
                 let course = Course {
                     client: Arc::clone(self),
                     download: Arc::clone(&entry.download),
@@ -150,45 +141,32 @@ impl Client {
         }
     }
 
-    /// The client has the whole file. It may say so before the writer thread has noted that the last piece is written.
-    pub(crate) fn has_file(&self, id: &str) {
+    /// The client has the whole file, does not want it, or could not keep it. It may have it before the writer thread has noted that the last
+    /// piece is written.
+    pub(crate) fn ends_file(&self, id: &str, outcome: Outcome) {
         let mut deliveries = self.deliveries.lock();
-        let stage = deliveries.find(id).map(|entry| entry.stage);
-        if matches!(stage, Some(Stage::Sending | Stage::Sent)) {
-            let entry = deliveries.remove(id);
-            drop(deliveries);
-            entry.inspect(|entry| entry.download.ends(Outcome::Has));
-        }
-    }
-
-    /// The client does not want a file, not any more, or could not keep it.
-    pub(crate) fn stops_file(&self, id: &str, reason: &str) {
-        let mut deliveries = self.deliveries.lock();
-        let stage = deliveries.find(id).map(|entry| entry.stage);
-        let Some(Delivery { download, .. }) = deliveries.remove(id) else {
+        let Some(Delivery { download, stage }) = deliveries.find(id) else {
             return;
         };
-        drop(deliveries);
-        download.ends(match reason {
-            "" => Outcome::Declined,
-            reason => Outcome::Failed(reason.to_owned()),
-        });
-        if stage == Some(Stage::Sending) {
-            // Its job ends the body. It may be waiting for more.
-            download.body.wake();
+        let (download, stage) = (Arc::clone(download), *stage);
+        if stage != Stage::Sending {
+            deliveries.0.retain(|entry| entry.download.file.id != id);
         }
+        drop(deliveries);
+        download.ends(outcome);
+        // If it is on its way, its job ends the body. It may be waiting for more.
+        download.body.wake();
     }
 
     /// The body is not on its way any more.
     fn body_over(self: &Arc<Client>, id: &str, is_sent: bool) {
         let mut deliveries = self.deliveries.lock();
-        deliveries.is_sending = false;
         match deliveries.find(id) {
-            Some(entry) if is_sent => {
+            Some(entry) if is_sent && !entry.download.is_over() => {
                 entry.stage = Stage::Sent;
                 entry.download.waits_anew();
             }
-            _ => drop(deliveries.remove(id)),
+            _ => deliveries.0.retain(|entry| entry.download.file.id != id),
         }
         self.send_next(&mut deliveries);
     }

@@ -15,7 +15,7 @@ use crate::wire::frame;
 use crate::wire::watch;
 
 /// A sealed text in a frame, as it stands on the wire.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub(crate) struct Frame {
     /// The length and the token.
     pub bytes: Bytes,

@@ -47,7 +47,7 @@ pub(crate) struct Group {
     pub(super) requests: BTreeMap<UserName, Holder>,
     pub(super) bans: Bans,
     pub(super) announcer: Announcer,
-    backlog: Backlog,
+    pub(super) backlog: Backlog,
     changes: Arc<Changes>,
 }
 
@@ -439,16 +439,6 @@ impl Group {
     /// people who are offline are forgotten with the group, and so is who the admin was.
     pub(crate) fn is_forgettable(&self) -> bool {
         self.members.len() <= 1 && self.clients().next().is_none()
-    }
-
-    /// What the lines cost that are kept for members that are offline, in bytes.
-    pub(crate) fn backlog_cost(&self) -> usize {
-        self.backlog.cost()
-    }
-
-    /// Keeps none of these lines any more.
-    pub(crate) fn forget_lines(&mut self) {
-        self.backlog.forget();
     }
 
     /// The clients of all who are online or wait.

@@ -141,7 +141,7 @@ impl GroupTable {
         let groups = groups.values();
         let mut kept: HashMap<Source, usize> = HashMap::new();
         for it in groups {
-            *kept.entry(it.source).or_default() += it.group.lock().backlog_cost();
+            *kept.entry(it.source).or_default() += it.group.lock().backlog.cost();
         }
         kept.into_iter().filter(|(_, cost)| *cost > 0).collect()
     }
@@ -150,7 +150,7 @@ impl GroupTable {
     pub(crate) fn forget_lines(&self, source: Source) {
         let groups = self.groups.read();
         let its = groups.values().filter(|it| it.source == source);
-        its.for_each(|it| it.group.lock().forget_lines());
+        its.for_each(|it| it.group.lock().backlog.forget());
     }
 }
 

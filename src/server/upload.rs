@@ -13,6 +13,7 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 
+use super::download::Outcome;
 use super::refusal::Refusal;
 use super::session::{EarlyEnd, Session};
 use super::share::{LastUpload, Offers, Share, Slot};
@@ -205,16 +206,9 @@ impl<R: Read> Session<'_, R> {
         let Some(incoming) = &mut self.incoming else {
             return Ok(None);
         };
-        match self.inbox.piece(incoming.left, &mut incoming.piece)? {
+        let n = match self.inbox.piece(incoming.left, &mut incoming.piece)? {
             Piece::Frame(token) => return Ok(Some(self.inbox.open(&token)?)),
-            Piece::Body(n) => self.take_piece(n),
-        }
-        Ok(None)
-    }
-
-    fn take_piece(&mut self, n: usize) {
-        let Some(incoming) = &mut self.incoming else {
-            return;
+            Piece::Body(n) => n,
         };
         self.client.outbox.expect(Awaited::Progress, PROGRESS_LIMIT);
         let piece = &incoming.piece[..n];
@@ -238,6 +232,7 @@ impl<R: Read> Session<'_, R> {
         if incoming.left == 0 {
             self.end_body();
         }
+        Ok(None)
     }
 
     /// The body has come to its end. Its client gets the result.
@@ -292,12 +287,13 @@ impl<R: Read> Session<'_, R> {
         } else if let Some((id, have)) = about_file(SEND_FILE, text) {
             self.client.wants_file(id, have)?;
         } else if let Some((id, _)) = about_file(HAVE_FILE, text) {
-            self.client.has_file(id);
+            self.client.ends_file(id, Outcome::Has);
         } else if let Some((id, reason)) = about_file(STOP_FILE, text) {
             // What has come of its own upload is not needed any more, or a file is not wanted.
             match self.kept(id) {
                 Some(Ok(share)) => share.upload.fail("its sender stopped it"),
-                _ => self.client.stops_file(id, reason),
+                _ if reason.is_empty() => self.client.ends_file(id, Outcome::Declined),
+                _ => self.client.ends_file(id, Outcome::Failed(reason.into())),
             }
         } else {
             return Ok(false);

@@ -70,7 +70,7 @@ fn file_is_offered_to_every_other_member_and_comes_as_it_went() {
     fred.wants_file(0);
     fred.hears_nothing();
     assert!(!kit.shared.spool.is_empty());
-    fred.client.has_file(&fred.file_id());
+    fred.client.ends_file(&fred.file_id(), Outcome::Has);
     assert!(kit.shared.spool.is_empty());
 }
 
