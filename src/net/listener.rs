@@ -88,8 +88,8 @@ pub(crate) trait Service: Sync {
     }
     /// Forgets what it keeps of this source.
     fn forget(&self, _source: Source) {}
-    /// Tells a client why it is disconnected, if there is a word for it.
-    fn tell_why(&self, _client: &Connection, _reason: &str, _departure: Departure) {}
+    /// Tells a client, or all of them, why it is disconnected, if there is a word for it. It is ended right afterwards.
+    fn tell_why(&self, _client: Option<ClientId>, _reason: &str, _departure: Departure) {}
     /// What a client hears that gets no place. It is written only if that needs no waiting, because a stranger may never read it.
     fn full_word(&self) -> &'static [u8] {
         b""
@@ -98,8 +98,6 @@ pub(crate) trait Service: Sync {
     fn tick(&self) {}
     /// Called in a thread of its own, for work that may wait for a disk. Returns when `stopped` is disconnected: no client is there then.
     fn run_beside(&self, _stopped: &Receiver<()>) {}
-    /// The server stops: tell the clients so, if there is a word for it. They are ended right afterwards.
-    fn say_goodbye(&self) {}
 }
 
 /// A listening socket and the clients that came through it.
@@ -169,7 +167,7 @@ impl Listener {
             named_thread("beside").spawn_scoped(scope, || service.run_beside(&stopped))?;
             named_thread("fan-out").spawn_scoped(scope, || self.fanout.fanout_loop(&stopped))?;
             self.accept_loop(scope, service);
-            service.say_goodbye();
+            service.tell_why(None, "The server stops.", Departure::Stopping);
             for connection in self.connections().iter() {
                 connection.outbox().end(Departure::Stopping, STOP_TIME);
             }
@@ -296,25 +294,24 @@ impl Listener {
     fn relieve_memory(&self, service: &dyn Service) {
         let memory = &self.fanout.memory;
         while memory.is_used_up() {
-            let connections = self.connections().clone();
-            let (ending, mut left): (Vec<_>, Vec<_>) = connections
-                .into_iter()
-                .filter(|one| one.outbox().held() > 0)
-                .partition(|one| one.outbox().is_ending());
-            // What they hold is free when they are gone, and that is now.
-            ending.iter().for_each(|one| one.outbox().transport.shut());
-            let n_ending: usize = ending.iter().map(|one| one.outbox().held()).sum();
-            let mut excess = memory.excess().saturating_sub(n_ending);
-            left.sort_by_key(|one| Reverse(one.outbox().held()));
-            let clients = left
-                .into_iter()
-                .map(|one| (one.source(), one.outbox().held(), Some(one)));
             let kept = service.kept().into_iter();
-            let mut holders: Vec<_> = kept
-                .map(|(source, n)| (source, n, None))
-                .chain(clients)
-                .collect();
-            if ending.is_empty() && holders.is_empty() {
+            let mut holders: Vec<_> = kept.map(|(source, n)| (source, n, None)).collect();
+            let (mut excess, mut is_any_ending) = (memory.excess(), false);
+            let mut clients = self.connections().clone();
+            clients.retain(|one| one.outbox().held() > 0);
+            clients.sort_by_cached_key(|one| Reverse(one.outbox().held()));
+            for client in clients {
+                let n = client.outbox().held();
+                if client.outbox().is_ending() {
+                    // What it holds is free when it is gone, and that is now.
+                    client.outbox().transport.shut();
+                    excess = excess.saturating_sub(n);
+                    is_any_ending = true;
+                } else {
+                    holders.push((client.source(), n, Some(client)));
+                }
+            }
+            if holders.is_empty() && !is_any_ending {
                 return;
             }
             while excess > 0 {
@@ -336,7 +333,7 @@ impl Listener {
 
     fn disconnect(&self, client: &Connection, service: &dyn Service) {
         let reason = "The server is short of memory.";
-        service.tell_why(client, reason, Departure::ShortOfMemory);
+        service.tell_why(Some(client.id), reason, Departure::ShortOfMemory);
         let outbox = client.outbox();
         outbox.end(Departure::ShortOfMemory, Duration::ZERO);
         self.fanout.flush_now();

@@ -9,7 +9,6 @@
 //! The thread that adds something never waits for it, and may hold any lock. If the budget is used up, the listener's clock is woken and
 //! makes room: see [`Listener`](super::listener::Listener). Meanwhile senders wait for those clients that much is held for.
 
-use std::fmt;
 use std::ops::Deref;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -147,20 +146,16 @@ impl Account {
         self.parked.store(n, Ordering::Relaxed);
     }
 
-    pub(super) fn parked(&self) -> usize {
-        self.parked.load(Ordering::Relaxed)
-    }
-
-    /// What is held for the client and for nobody else, in bytes.
+    /// What is held for the client, in bytes. What waits for others as well counts in full.
     pub(super) fn held(&self) -> usize {
-        self.held.load(Ordering::Relaxed)
+        self.held.load(Ordering::Relaxed) + self.parked.load(Ordering::Relaxed)
     }
 }
 
 impl Drop for Account {
     fn drop(&mut self) {
         // What was held when the client went.
-        self.memory.free(self.held());
+        self.memory.free(*self.held.get_mut());
     }
 }
 
@@ -199,12 +194,6 @@ impl Deref for Bytes {
     }
 }
 
-impl fmt::Debug for Bytes {
-    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
-        write!(f, "{} bytes", self.len())
-    }
-}
-
 impl<T: Into<Box<[u8]>>> From<T> for Bytes {
     fn from(bytes: T) -> Bytes {
         Bytes(Arc::new(Shared {
@@ -216,7 +205,15 @@ impl<T: Into<Box<[u8]>>> From<T> for Bytes {
 
 #[cfg(test)]
 mod tests {
+    use std::fmt;
+
     use super::*;
+
+    impl fmt::Debug for Bytes {
+        fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+            write!(f, "{} bytes", self.len())
+        }
+    }
 
     #[test]
     fn bytes_count_once_from_the_first_wait_until_the_last_clone_is_gone() {

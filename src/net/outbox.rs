@@ -160,7 +160,7 @@ impl Outbox {
 
     /// How many bytes are held for the client. What is queued for others as well counts in full.
     pub(super) fn held(&self) -> usize {
-        self.account().held() + self.account().parked() + self.flow.queued()
+        self.account().held() + self.flow.queued()
     }
 
     /// What is held for the client.

@@ -15,7 +15,8 @@ use crate::wire::frame;
 use crate::wire::watch;
 
 /// A sealed text in a frame, as it stands on the wire.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
+#[cfg_attr(test, derive(Debug))]
 pub(crate) struct Frame {
     /// The length and the token.
     pub bytes: Bytes,

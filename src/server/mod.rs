@@ -52,6 +52,7 @@ use crossbeam_channel::Receiver;
 use log::info;
 use parking_lot::Mutex;
 
+use self::client::Client;
 use self::download::{News, tell_news};
 use self::frame::sealed_frame;
 use self::group::Group;
@@ -60,7 +61,7 @@ use self::places::Places;
 use self::spool::Spool;
 use self::state::StateFile;
 use self::table::GroupTable;
-use crate::net::connection::Connection;
+use crate::net::connection::{ClientId, Connection};
 use crate::net::deadlines::PROBE_TIME;
 use crate::net::departure::Departure;
 use crate::net::fairness::Source;
@@ -281,20 +282,11 @@ impl Service for Server {
         self.shared.table.forget_lines(source);
     }
 
-    fn tell_why(&self, client: &Connection, reason: &str, departure: Departure) {
-        let found = |group: &Group| {
-            let clients = group.clients();
-            clients.filter(|one| one.id == client.id).cloned().collect()
-        };
-        for one in self.shared.table.clients(found) {
+    fn tell_why(&self, client: Option<ClientId>, reason: &str, departure: Departure) {
+        let is_told = |one: &&Arc<Client>| client.is_none_or(|id| id == one.id);
+        let told = |group: &Group| group.clients().filter(is_told).cloned().collect();
+        for one in self.shared.table.clients(told) {
             one.disconnect(reason, departure.clone());
-        }
-    }
-
-    fn say_goodbye(&self) {
-        let all = |group: &Group| group.clients().cloned().collect();
-        for client in self.shared.table.clients(all) {
-            client.disconnect("The server stops.", Departure::Stopping);
         }
     }
 }

@@ -162,6 +162,16 @@ pub(crate) struct LastUpload {
 }
 
 impl LastUpload {
+    /// The upload of a member that is online.
+    pub(crate) fn new(id: &str, slot: &Slot, result: Option<String>) -> LastUpload {
+        LastUpload {
+            id: id.to_owned(),
+            slot: Arc::clone(slot),
+            result,
+            left_at: None,
+        }
+    }
+
     /// Whether it has been kept for too long.
     pub(crate) fn is_old(&self, now: Instant) -> bool {
         self.left_at.is_some_and(|at| now - at >= KEPT_TIME)

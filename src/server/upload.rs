@@ -166,12 +166,7 @@ impl<R: Read> Session<'_, R> {
             Err(error) => (None, Some(error)),
         };
         let slot = Slot::new(Mutex::new(share));
-        self.replace_upload(Some(LastUpload {
-            id: id.to_owned(),
-            slot: Arc::clone(&slot),
-            result: None,
-            left_at: None,
-        }));
+        self.replace_upload(Some(LastUpload::new(id, &slot, None)));
         let account = self.client.outbox.account();
         let piece = vec![0; account.memory.share(2 * BODY_STEP) / 2];
         account.hold(piece.len());
@@ -240,18 +235,12 @@ impl<R: Read> Session<'_, R> {
         let Some(incoming) = self.incoming.take() else {
             return;
         };
-        let Incoming {
-            id,
-            file,
-            piece,
-            slot,
-            failure,
-            ..
-        } = incoming;
         self.client.outbox.expect_no_more(Awaited::Progress);
-        self.client.outbox.account().release(piece.len());
+        let account = self.client.outbox.account();
+        account.release(incoming.piece.len());
         let is_python = self.client.dialect == Dialect::Python;
-        let result = match (slot.lock().take(), failure) {
+        let share = incoming.slot.lock().take();
+        let result = match (share, incoming.failure) {
             (Some(share), None) => self.finish_share(share),
             (_, Some(failure)) => Err(failure),
             // Its member was kicked.
@@ -259,16 +248,13 @@ impl<R: Read> Session<'_, R> {
             // The client knows, or goes on over another connection.
             (None, None) => return,
         };
+        let (id, file) = (incoming.id, incoming.file);
         match result {
             Ok(text) if is_python => self.reply_result(text),
             Ok(text) => {
                 self.reply(format!("{HAVE_FILE} {id} {text}"));
-                self.replace_upload(Some(LastUpload {
-                    id,
-                    slot,
-                    result: Some(text),
-                    left_at: None,
-                }));
+                let upload = LastUpload::new(&id, &incoming.slot, Some(text));
+                self.replace_upload(Some(upload));
             }
             Err(SpoolError::Refused(refusal)) if is_python => {
                 self.reply_result(refusal.to_string());
