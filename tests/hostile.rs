@@ -660,14 +660,21 @@ fn an_uploader_who_lies_or_vanishes_gives_nobody_a_file_that_looks_whole() {
         if rest.is_empty() {
             mallory.socket.shutdown(Shutdown::Both).unwrap();
         }
-        let told = alice.hears_text();
+        let mut told = alice.hears_text();
+        // What else there is for alice may go before the next piece of a body, and so before its end.
+        let has_heard_news = rest.is_empty() && told == "/news left mallory";
+        if has_heard_news {
+            told = alice.hears_text();
+        }
         assert!(
             told.starts_with(&format!("/stopFile {id} {reason}")),
             "{told}"
         );
         assert_eq!(alice.hears_raw(1), b"!");
         if rest.is_empty() {
-            alice.hears("/news left mallory");
+            if !has_heard_news {
+                alice.hears("/news left mallory");
+            }
             mallory = Peer::greet(server.port, "mallory", FERNCHAT);
             mallory.hears("/ready");
             alice.hears("/news joined mallory");
