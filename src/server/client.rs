@@ -12,6 +12,7 @@ use parking_lot::Mutex;
 
 use super::deliveries::{Deliveries, stop};
 use super::frame::{Frame, farewell, sealed_frame};
+use super::joining::Joining;
 use super::refusal::Refusal;
 use super::turn::{Event, Line, MAX_PARKED, Outgoing, Turn};
 use crate::net::connection::ClientId;
@@ -65,26 +66,23 @@ pub(crate) struct Client {
 impl Client {
     /// A client that has joined no group yet. Without an introduction, it speaks as Python programs do.
     pub(crate) fn new(
-        id: ClientId,
-        source: Source,
+        joining: Joining,
         name: UserName,
         introduction: Option<Introduction>,
         user_key: Option<PublicKey>,
-        key: &Arc<Key>,
-        outbox: &Arc<Outbox>,
     ) -> Arc<Client> {
         Arc::new(Client {
-            id,
-            source,
+            id: joining.id,
+            source: joining.source,
             name,
             dialect: dialect(introduction),
             run: introduction.map_or("", |its| its.run).into(),
             last_mark: introduction.map_or("", |its| its.last_mark).into(),
             user_key,
-            key: Arc::clone(key),
+            key: Arc::clone(&joining.shared.key),
             turn: Mutex::default(),
             deliveries: Mutex::default(),
-            outbox: Arc::clone(outbox),
+            outbox: Arc::clone(joining.outbox),
             is_member: AtomicBool::new(false),
             was_member: AtomicBool::new(false),
         })

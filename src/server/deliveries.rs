@@ -149,6 +149,10 @@ impl Client {
             return;
         };
         let (download, stage) = (Arc::clone(download), *stage);
+        let has_begun = matches!(stage, Stage::Sending | Stage::Sent);
+        if outcome == Outcome::Has && !has_begun {
+            return;
+        }
         if stage != Stage::Sending {
             deliveries.0.retain(|entry| entry.download.file.id != id);
         }

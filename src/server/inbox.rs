@@ -61,20 +61,16 @@ impl<'a, R: Read> Inbox<'a, R> {
         }
         self.count_anew();
         let opens = |token: &[u8]| self.key.opens(token);
+        let is_member = |client: &Arc<Client>| client.check_member().is_ok();
         let frame = match self.frames.next_frame(&opens) {
             // A client that waited may have become a member since it was asked last.
-            Err(WireError::TooLong { .. }) if self.is_member() => {
+            Err(WireError::TooLong { .. }) if self.client.as_ref().is_some_and(is_member) => {
                 self.frames.allow(MAX_FRAME);
                 self.frames.next_frame(&opens)
             }
             result => result,
         };
         frame?.ok_or(Departure::HungUp)
-    }
-
-    fn is_member(&self) -> bool {
-        let client = self.client.as_ref();
-        client.is_some_and(|client| client.check_member().is_ok())
     }
 
     /// The next piece of a body, of which `left` bytes are due.

@@ -130,15 +130,7 @@ impl<'a> Joining<'a> {
         let name = UserName::parse(user)?;
         let group_name = GroupName::parse(group)?;
         let place = shared.take_place(self.id, self.source)?;
-        let client = Client::new(
-            self.id,
-            self.source,
-            name,
-            introduction,
-            user_key,
-            &shared.key,
-            self.outbox,
-        );
+        let client = Client::new(self, name, introduction, user_key);
         let frames = JoinFrames::new(&client, introduction.map_or("", |its| its.challenge));
         let deadline = Instant::now() + shared.probe_time;
         let (group, verb) = loop {

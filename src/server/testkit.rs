@@ -171,16 +171,14 @@ impl Kit {
         group: &str,
     ) -> Result<Person<'_>, Refusal> {
         let output = self.output();
-        let (key, name) = (&self.shared.key, UserName::parse(name).unwrap());
-        let client = Client::new(
-            self.id(),
+        let joining = Joining {
+            shared: &self.shared,
+            id: self.id(),
             source,
-            name,
-            introduction,
-            user_key,
-            key,
-            &output.outbox,
-        );
+            outbox: &output.outbox,
+        };
+        let name = UserName::parse(name).unwrap();
+        let client = Client::new(joining, name, introduction, user_key);
         let frames = JoinFrames::new(&client, "");
         let name = GroupName::parse(group).unwrap();
         let (group, _) = self.shared.table.join(&name, &client, &frames)?;
