@@ -19,7 +19,9 @@ use thiserror::Error;
 use super::splitter::{Piece, REST_TIME, Splitter};
 use super::{FULL, PAUSE, READ_LEN};
 use crate::machine;
-use crate::net::{ConnectError, Pauses, RECONNECT_TIMEOUT, connect, is_late, one_word};
+use crate::net::{
+    ConnectError, MAX_RETRY_DELAY, Pauses, RECONNECT_TIMEOUT, connect, is_late, one_word,
+};
 use crate::screen::{
     Connection, Conversation, Event, Name, Names, Order, Said, Screen, Trust, When, Words, ask_name,
 };
@@ -170,14 +172,19 @@ fn name(text: &str) -> Result<UserName, NameError> {
 impl Chat {
     /// Receives over one connection after the other. Returns why there is no other one.
     fn chat(&self, mut socket: Arc<TcpStream>) -> End {
+        let mut pauses = Pauses::default();
         loop {
+            let connected_at = Instant::now();
             let Err(end) = self.receiving_loop(&socket);
             self.connection.lock().socket = None;
             let is_passing = matches!(end, End::Closed | End::Lost(_));
             if !is_passing || !self.settings.reconnect || self.connection.lock().is_leaving {
                 return end;
             }
-            socket = match self.connect_again(end) {
+            if connected_at.elapsed() > MAX_RETRY_DELAY {
+                pauses = Pauses::default();
+            }
+            socket = match self.connect_again(end, &mut pauses) {
                 Ok(socket) => Arc::new(socket),
                 Err(end) => return end,
             };
@@ -191,12 +198,13 @@ impl Chat {
         }
     }
 
-    /// Tries until there is a connection, the person leaves, or the time is over.
-    fn connect_again(&self, end: End) -> Result<TcpStream, End> {
+    /// Tries until there is a connection, the person leaves, or the time is over. The pauses go on growing if a relay takes the connection and
+    /// closes it at once.
+    fn connect_again(&self, end: End, pauses: &mut Pauses) -> Result<TcpStream, End> {
         let tell = |connection| self.screen.show(Event::Connection(connection));
         let why = end.to_string();
         tell(Connection::Lost { why });
-        let (since, mut pauses) = (Instant::now(), Pauses::default());
+        let since = Instant::now();
         loop {
             let pause = pauses.next_pause();
             tell(Connection::TryingIn(pause));
