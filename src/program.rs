@@ -62,7 +62,9 @@ fn start(args: Args) -> Result<(), String> {
             relay::client::run(settings, Box::new(Terminal::new(terminal)?))
         }
         #[cfg(feature = "window")]
-        Args::Window(settings) => window::run(settings),
+        Args::Window(settings) => {
+            window::run(settings).map_err(|error| format!("cannot open the window: {error}"))
+        }
         Args::Keygen(None) => print_line(Key::generate().as_str()),
         Args::Keygen(Some(path)) => {
             Key::create(&path).map_err(|error| error.to_string())?;

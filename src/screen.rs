@@ -22,7 +22,7 @@ use std::time::{Duration, Instant};
 use chrono::{DateTime, FixedOffset};
 use parking_lot::Mutex;
 
-use crate::wire::name::{MAX_NAME_CHARACTERS, NameError};
+use crate::wire::name::{FileName, MAX_NAME_CHARACTERS, NameError};
 use crate::wire::size;
 
 /// What stands between a client and the person. Any thread may use it.
@@ -58,6 +58,9 @@ pub trait Screen: Send + Sync {
 
     /// How to leave without a command, as a sentence.
     fn how_to_leave(&self) -> &'static str;
+
+    /// The person has left while there was no connection. A screen that is there for this conversation only ends the program.
+    fn left_without_goodbye(&self);
 
     /// Takes what leaves at a signal. If it cannot be set, a signal ends the program at once.
     fn at_signal(&self, leave: Box<dyn FnMut() + Send>);
@@ -148,6 +151,8 @@ pub enum Event {
     },
     /// What became of the connection.
     Connection(Connection),
+    /// A file that the person is asked about.
+    Offered(Offered),
     /// How far a file has come.
     Progress(Progress),
     /// A file was received.
@@ -370,6 +375,29 @@ impl Connection {
             Connection::StillLost { why } => format!("Still no connection: {why}"),
             Connection::Removed => "You have been removed from the group.".to_owned(),
         })
+    }
+}
+
+/// A file that is on offer until the person accepts or declines it.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Offered {
+    /// Its name.
+    pub name: FileName,
+    /// Whose it is.
+    pub from: Name,
+    /// Its size in bytes.
+    pub size: u64,
+    /// How many bytes are free where it would be stored, if the system says so.
+    pub free: Option<u64>,
+}
+
+impl Offered {
+    /// What the person reads of it, in front of how to answer.
+    pub fn sentence(&self) -> String {
+        let free = self.free.map(size::in_words);
+        let free = free.map_or(String::new(), |free| format!(", and {free} are free"));
+        let (name, from, size) = (&self.name, &self.from.0, size::in_words(self.size));
+        format!("A file is on offer from {from}, {name}: it has {size}{free}.")
     }
 }
 
@@ -714,6 +742,8 @@ impl Screen for Recorder {
     fn how_to_leave(&self) -> &'static str {
         ""
     }
+
+    fn left_without_goodbye(&self) {}
 
     fn at_signal(&self, _: Box<dyn FnMut() + Send>) {}
 }

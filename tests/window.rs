@@ -322,6 +322,16 @@ fn approved_by(browser: &mut Browser, member: &mut Program, name: &str) {
     member.hears("You have been approved");
 }
 
+/// A window with alice, the admin, and bob, who was let in. `None`: there is no browser.
+fn alice_and_bob() -> Option<(Server, Window, Browser, Program)> {
+    let server = Server::start();
+    let window = Window::joins(server.port, "alice");
+    let mut alice = Browser::open(&window.address)?;
+    let mut bob = client(server.port, "bob", &[]);
+    approved_by(&mut alice, &mut bob, "bob");
+    Some((server, window, alice, bob))
+}
+
 #[test]
 fn a_group_is_joined_on_the_form_and_talks_with_a_pipe_and_a_python_client() {
     let (server, window) = (Server::start(), Window::start(&[]));
@@ -513,6 +523,20 @@ fn the_form_offers_the_servers_of_the_network_and_fills_in_their_addresses() {
     alice.waits("document.getElementById('n-found').textContent.startsWith('Found')");
     alice.is_drawn("form-found");
     alice.fits();
+    // If a later search fails, the page says so, and the form can be used all the same. Here the program can open no file more.
+    let limit = |n: &str| {
+        let mut command = Command::new("prlimit");
+        command.args(["--pid", &window.program.id().to_string(), n]);
+        command.status().is_ok_and(|status| status.success())
+    };
+    if !limit("--nofile=3:") {
+        return skipped("there is no prlimit");
+    }
+    alice.clicks("#find");
+    alice.shows("Servers on this network cannot be found: cannot look for servers");
+    assert!(limit("--nofile=1024:"));
+    alice.clicks("#find");
+    alice.waits(&find("chat", &port));
     alice.clicks("#chat button.main");
     alice.shows("The group team is new");
 }
@@ -764,6 +788,233 @@ fn friends_at_a_relay_talk_on_a_page_with_a_key_that_it_made() {
     );
 }
 
+/// Whether the form is there, and can be filled in.
+#[track_caller]
+fn form_is_back(browser: &mut Browser) {
+    browser.waits(
+        "!document.getElementById('start').hidden && document.getElementById('joining').hidden",
+    );
+    browser.waits("!document.querySelector('#start form:not([hidden]) button.main').disabled");
+}
+
+#[test]
+fn a_file_on_offer_is_accepted_or_declined_with_a_button() {
+    let server = Server::start();
+    let port = server.port.to_string();
+    let options = ["127.0.0.1", &port, "--name", "alice", "--group", "team"];
+    let window = Window::start(&[&options[..], &["--accept", "none"]].concat());
+    let Some(mut alice) = Browser::open(&window.address) else {
+        return;
+    };
+    let mut bob = client(server.port, "bob", &[]);
+    approved_by(&mut alice, &mut bob, "bob");
+    let files = folder();
+    for name in ["my plan.txt", "old.txt"] {
+        let path = files.path().join(name);
+        std::fs::write(&path, content(1000)).unwrap();
+        bob.types(&format!("/file {}", path.display()));
+        alice.shows(&format!("A file is on offer from bob, {name}: it has "));
+    }
+    // How to answer in a terminal is not said here.
+    assert_eq!(
+        alice.says("document.body.innerText.includes('/accept')"),
+        "false"
+    );
+    alice.is_drawn("offer");
+    // Another page has the buttons, too.
+    alice.does("tab", &json(&window.address));
+    alice.waits("document.querySelectorAll('#log .row button').length === 4");
+    alice.clicks("[aria-label='Decline old.txt']");
+    bob.hears("alice declined old.txt");
+    alice.clicks("[aria-label='Accept my plan.txt']");
+    alice.shows("Received my plan.txt from bob");
+    assert!(std::fs::read(window.home.path().join("my plan.txt")).unwrap() == content(1000));
+    assert!(!window.home.path().join("old.txt").exists());
+    // What was answered has no buttons any more. The received file has its own.
+    alice.waits("document.querySelectorAll('#log [aria-label^=Accept], #log [aria-label^=Decline]').length === 0");
+    alice.waits("document.activeElement.id === 'text'");
+}
+
+#[test]
+fn leaving_leads_back_to_the_form_whatever_the_connection_does() {
+    let (server, first) = (Server::start(), Server::start());
+    let tap = Tap::before(first.port);
+    let window = Window::joins(tap.port, "alice");
+    let Some(mut alice) = Browser::open(&window.address) else {
+        return;
+    };
+    // The connection is lost.
+    alice.shows("The group team is new");
+    tap.shuts(true);
+    tap.cuts();
+    alice.waits("document.getElementById('state').className === 'lost'");
+    alice.enters("never said");
+    alice.clicks("#leave");
+    form_is_back(&mut alice);
+    // The server does not answer. Leaving is there while the client connects, also after the page is loaded again.
+    let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+    alice.joins_chat(silent.local_addr().unwrap().port(), "alice", "team");
+    alice.waits("document.getElementById('cancel').checkVisibility()");
+    alice.is_drawn("form-connecting");
+    alice.says("location.reload()");
+    alice.clicks("#cancel");
+    form_is_back(&mut alice);
+    // The admin has not answered yet.
+    let mut root = Peer::join(server.port, "root", None);
+    alice.joins_chat(server.port, "carl", "team");
+    alice.waits("document.getElementById('state').className === 'waiting'");
+    root.hears("PyChat: carl has requested to join the group.");
+    alice.clicks("#leave");
+    form_is_back(&mut alice);
+    // Nobody is left behind, and nothing was said.
+    alice.joins_chat(server.port, "dora", "team");
+    root.hears("PyChat: dora has requested to join the group.");
+    root.decides("/approveRequest", "dora");
+    alice.shows("You have been approved");
+    alice.enters("here I am");
+    root.hears("dora: here I am");
+    assert_eq!(
+        root.asks_for_set("/onlineMembers"),
+        ["dora", "root"].map(String::from).into()
+    );
+    alice.clicks("#leave");
+    form_is_back(&mut alice);
+    // The same in a private room, while a line waits for the connection.
+    let mut command = fernchat();
+    command.args(["relay", "127.0.0.1", "0"]);
+    let relay = Server::of(command);
+    alice.clicks("#tab-relay");
+    alice.types("#relay [name=server]", &format!("127.0.0.1:{}", relay.port));
+    alice.types("#relay [name=name]", "alice");
+    let key = window.home.path().join("friends.key");
+    alice.types("#relay [name=key]", key.to_str().unwrap());
+    alice.clicks("#make");
+    alice.shows("Hand it to your friends");
+    alice.clicks("#relay button.main");
+    alice.waits("document.getElementById('state').textContent === 'Connected'");
+    drop(relay);
+    alice.waits("document.getElementById('state').className === 'lost'");
+    alice.enters("never said");
+    alice.shows("There is no connection");
+    alice.clicks("#leave");
+    form_is_back(&mut alice);
+    // A signal while the connection is lost ends the program.
+    alice.clicks("#tab-chat");
+    tap.shuts(false);
+    alice.joins_chat(tap.port, "alice", "team");
+    alice.waits("document.getElementById('state').textContent === 'Connected'");
+    tap.shuts(true);
+    tap.cuts();
+    alice.waits("document.getElementById('state').className === 'lost'");
+    let mut program = window.program;
+    program.signal("TERM");
+    ends_well(&mut program);
+}
+
+#[test]
+fn key_files_are_chosen_in_the_browser_and_their_content_stays_nowhere() {
+    let files = folder();
+    let path = |name: &str| files.path().join(name).to_str().unwrap().to_owned();
+    assert!(
+        fernchat()
+            .args(["keygen", &path("team.key")])
+            .status()
+            .unwrap()
+            .success()
+    );
+    let key = std::fs::read_to_string(path("team.key")).unwrap();
+    // An editor of Windows wrote this one.
+    let utf_16: Vec<u8> = format!("\u{feff}{}\r\n", key.trim())
+        .encode_utf16()
+        .flat_map(u16::to_le_bytes)
+        .collect();
+    std::fs::write(path("windows.key"), utf_16).unwrap();
+    std::fs::write(path("secret"), "correct horse battery staple\n").unwrap();
+    for (name, content) in [
+        ("empty", ""),
+        ("two", "one\ntwo\n"),
+        ("long", &"x".repeat(1025)),
+    ] {
+        std::fs::write(path(name), content).unwrap();
+    }
+    let server = Server::start_with(&["--secret-file", &path("secret")]);
+    let window = Window::start(&[]);
+    let Some(mut alice) = Browser::open(&window.address) else {
+        return;
+    };
+    alice.waits("!document.getElementById('start').hidden");
+    alice.clicks("summary");
+    let (secret, room_key) = ("#chat [data-field=secret]", "#chat [data-field=roomkey]");
+    let error = |field: &str, text: &str| {
+        format!(
+            "document.querySelector('#chat [name={field}] + .error')?.textContent.includes({})",
+            json(text)
+        )
+    };
+    // What is wrong stands beside the field. No wrong file counts as none.
+    for (name, text) in [
+        ("empty", "the file you chose holds no secret"),
+        ("two", "the file you chose holds no secret"),
+        ("long", "longer than 1024 bytes"),
+    ] {
+        alice.types(secret, &path(name));
+        alice.joins_chat(server.port, "alice", "team");
+        alice.waits(&error("secret", text));
+    }
+    alice.types(secret, &path("secret"));
+    for (name, text) in [
+        ("empty", "it is empty"),
+        ("two", "it has more than one line"),
+    ] {
+        alice.types(room_key, &path(name));
+        alice.joins_chat(server.port, "alice", "team");
+        alice.waits(&error("roomkey", text));
+    }
+    alice.types(room_key, &path("windows.key"));
+    alice.is_drawn("form-keys");
+    alice.fits();
+    alice.joins_chat(server.port, "alice", "team");
+    alice.shows("The group team is new");
+    // Both are in use: bob, who has the same files, reads a line that is sealed.
+    let options = [
+        "--secret-file",
+        &path("secret"),
+        "--room-key-file",
+        &path("team.key"),
+    ];
+    let mut bob = client(server.port, "bob", &options);
+    approved_by(&mut alice, &mut bob, "bob");
+    alice.enters("sealed");
+    let heard = bob.hears("alice: sealed");
+    assert!(!heard.contains("not sealed"), "{heard}");
+    // They are not in the form any more, and nowhere else.
+    alice.clicks("#leave");
+    form_is_back(&mut alice);
+    assert_eq!(
+        alice.says("[...document.querySelectorAll('[type=file]')].map((input) => input.files.length).join()"),
+        "\"0,0,0,0\""
+    );
+    let page = alice.says("[...document.querySelectorAll('#start input')].map((input) => input.value).join() + document.documentElement.outerHTML");
+    let kept = std::fs::read_to_string(window.home.path().join("fernchat/window")).unwrap();
+    for (what, text) in [("page", page), ("file", kept)] {
+        assert!(
+            !text.contains(key.trim()) && !text.contains("battery"),
+            "{what}: {text}"
+        );
+        assert!(!text.contains(".content="), "{what}: {text}");
+    }
+    // A key file can be dropped on its field, too: a browser does that by itself. So is the key of friends chosen.
+    let mut command = fernchat();
+    command.args(["relay", "127.0.0.1", "0"]);
+    let relay = Server::of(command);
+    alice.clicks("#tab-relay");
+    alice.types("#relay [name=server]", &format!("127.0.0.1:{}", relay.port));
+    alice.types("#relay [name=name]", "alice");
+    alice.types("#relay [data-field=key]", &path("team.key"));
+    alice.clicks("#relay button.main");
+    alice.waits("document.getElementById('state').textContent === 'Connected'");
+}
+
 #[test]
 fn a_page_is_used_with_the_keyboard_alone() {
     let server = Server::start();
@@ -829,13 +1080,9 @@ fn a_page_is_used_with_the_keyboard_alone() {
 
 #[test]
 fn unread_lines_are_counted_and_a_mention_notifies() {
-    let server = Server::start();
-    let window = Window::joins(server.port, "alice");
-    let Some(mut alice) = Browser::open(&window.address) else {
+    let Some((_server, _window, mut alice, mut bob)) = alice_and_bob() else {
         return;
     };
-    let mut bob = client(server.port, "bob", &[]);
-    approved_by(&mut alice, &mut bob, "bob");
     // The browser has no window that could be hidden, so the page is told that it is.
     let hide = |is_hidden: bool| {
         format!(
@@ -891,13 +1138,9 @@ fn marks_of_what_is_not_sealed_are_words() {
 
 #[test]
 fn pages_look_right_on_a_phone_and_in_the_dark() {
-    let server = Server::start();
-    let window = Window::joins(server.port, "alice");
-    let Some(mut alice) = Browser::open(&window.address) else {
+    let Some((server, _window, mut alice, mut bob)) = alice_and_bob() else {
         return;
     };
-    let mut bob = client(server.port, "bob", &[]);
-    approved_by(&mut alice, &mut bob, "bob");
     let received = folder();
     let downloads = ["--downloads", received.path().to_str().unwrap()];
     let mut maryam = client(server.port, "مريم", &downloads);
@@ -1023,6 +1266,15 @@ fn only_the_first_browser_of_the_same_user_with_the_right_address_is_let_in() {
     let ours = format!("Origin: http://127.0.0.1:{port}\r\n");
     is_refused(ask(&socket, &format!("{upgrade}{ours}")));
     is_refused(ask(&socket, &format!("{upgrade}{cookie}")));
+    // To bring a file, too. A page of another site could send a form, but not with this cookie and this origin.
+    let bring = |headers: &str| {
+        let head = format!("POST {path}upload HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\n");
+        window.answers(&format!("{head}Content-Length: 0\r\n{headers}\r\n"))
+    };
+    is_refused(bring(&cookie));
+    is_refused(bring(&ours));
+    is_refused(bring(&format!("{cookie}Origin: null\r\n")));
+    is_refused(ask(&format!("{path}upload"), &format!("{cookie}{ours}")));
     is_refused(ask(
         &socket,
         &format!("{upgrade}{cookie}Origin: http://127.0.0.1:{}\r\n", port ^ 1),
@@ -1103,13 +1355,9 @@ fn a_page_of_another_origin_gets_nothing() {
 
 #[test]
 fn the_program_ends_a_minute_after_its_last_page() {
-    let server = Server::start();
-    let mut window = Window::joins(server.port, "alice");
-    let Some(mut alice) = Browser::open(&window.address) else {
+    let Some((_server, mut window, mut alice, mut bob)) = alice_and_bob() else {
         return;
     };
-    let mut bob = client(server.port, "bob", &[]);
-    approved_by(&mut alice, &mut bob, "bob");
     // To load the page again is not to leave it.
     alice.says("location.reload()");
     alice.shows("bob is now a member");

@@ -35,7 +35,6 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
-use std::thread;
 use std::time::{Duration, Instant};
 
 use log::warn;
@@ -162,16 +161,29 @@ const MAX_WORDS: usize = 1000;
 ///
 /// # Errors
 /// The settings are wrong, the server does not let the user in, or the connection ended though the user did not want it to.
-pub(crate) fn run(mut settings: ClientSettings, screen: Box<dyn Screen>) -> Result<(), String> {
+pub(crate) fn run(settings: ClientSettings, screen: Box<dyn Screen>) -> Result<(), String> {
+    let secret = settings.secret_file.as_deref().map(Secret::load);
+    let secret = secret.transpose().map_err(|error| error.to_string())?;
+    let room_key = settings.room_key_file.as_deref().map(Key::load);
+    let room_key = room_key.transpose().map_err(|error| error.to_string())?;
+    run_with(settings, secret, room_key, screen)
+}
+
+/// The same with this secret and this room key, whatever files the settings name.
+///
+/// # Errors
+/// As for [`run`].
+pub(crate) fn run_with(
+    mut settings: ClientSettings,
+    secret: Option<Secret>,
+    room_key: Option<Key>,
+    screen: Box<dyn Screen>,
+) -> Result<(), String> {
     if settings.downloads.as_os_str().is_empty() {
         let usual = machine::downloads_folder().filter(|_| screen.is_interactive());
         settings.downloads = usual.unwrap_or_else(|| ".".into());
     }
     check_folder(&settings.downloads)?;
-    let secret = settings.secret_file.as_deref().map(Secret::load);
-    let secret = secret.transpose().map_err(|error| error.to_string())?;
-    let room_key = settings.room_key_file.as_deref().map(Key::load);
-    let room_key = room_key.transpose().map_err(|error| error.to_string())?;
     let identity = identity(settings.identity.as_deref())?;
     let last = Last::read();
     if settings.host.is_empty() {
@@ -243,7 +255,11 @@ fn chat(shared: Shared) -> Result<(), ClientError> {
     let at_signal = Arc::clone(&at_joining);
     let leave = Box::new(move || match at_signal.get() {
         Some(sending) => sending.leave_at_signal(),
-        None => sending::end_without_goodbye(Ok(())),
+        None => {
+            // There is nobody yet to say goodbye to.
+            log::logger().flush();
+            std::process::exit(0)
+        }
     });
     shared.screen.at_signal(leave);
     let (shared, (link, frames, standing)) = join_under_some_name(shared)?;
@@ -297,7 +313,8 @@ fn chat(shared: Shared) -> Result<(), ClientError> {
                 if joined_at.elapsed() > MAX_RETRY_DELAY {
                     pauses = Pauses::default();
                 }
-                let (link, frames, standing) = rejoin(shared, error, patience, &mut pauses)?;
+                let rejoined = rejoin(sending, error, patience, &mut pauses)?;
+                let (link, frames, standing) = rejoined;
                 Receiving::begin(link, frames, joined(standing, true), sending)
             }
             _ if sending.is_leaving() => {
@@ -355,14 +372,15 @@ fn join_under_some_name(mut shared: Shared) -> Result<(Arc<Shared>, Joined), Cli
     }
 }
 
-/// Joins again. Tries until a server lets this user in, a server refuses for good, or the time is over. Each try comes after a pause, which
+/// Joins again. Tries until a server lets this user in, a server refuses for good, the user leaves, or the time is over. Each try comes after a pause, which
 /// is zero at first and grows. It goes on growing if a server lets the client in and closes at once.
 fn rejoin(
-    shared: &Arc<Shared>,
+    sending: &Sending,
     mut error: ClientError,
     patience: Duration,
     pauses: &mut Pauses,
 ) -> Result<Joined, ClientError> {
+    let shared = &sending.shared;
     let why = match &error {
         ClientError::Lost(error) => error.to_string(),
         ClientError::Closed(reason) => shortened(reason, MAX_WORDS).into_owned(),
@@ -375,7 +393,10 @@ fn rejoin(
         let left = patience.saturating_sub(since.elapsed());
         let wait = pauses.next_pause().min(left);
         shared.tell(Connection::TryingIn(wait));
-        thread::sleep(wait);
+        sending.pause(wait);
+        if sending.is_leaving() {
+            return Err(error);
+        }
         shared.tell(Connection::Connecting);
         match join(shared) {
             Ok(joined) => return Ok(joined),
@@ -513,7 +534,8 @@ mod tests {
         let patience = Duration::from_millis(300);
         let start = Instant::now();
         let lost = ClientError::Closed("it went".into());
-        let given_up = rejoin(&Arc::new(shared), lost, patience, &mut Pauses::default());
+        let sending = Sending::new(Arc::new(shared));
+        let given_up = rejoin(&sending, lost, patience, &mut Pauses::default());
         let error = given_up.err().expect("nobody listens there").to_string();
         assert!(error.starts_with("cannot reach 127.0.0.1:"), "{error}");
         assert!(start.elapsed() >= patience);

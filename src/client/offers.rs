@@ -17,12 +17,11 @@ use super::download::{Download, obstacle, title};
 use super::link::Link;
 use super::{MAX_WORDS, Shared};
 use crate::machine;
-use crate::screen::shortened;
+use crate::screen::{Event, Name, Offered, shortened};
 use crate::seal::{Key, token_len};
 use crate::wire::command::{HAVE_FILE, SEND_FILE, STOP_FILE};
 use crate::wire::frame::WireError;
 use crate::wire::name::{FileName, MAX_NAME_CHARACTERS};
-use crate::wire::size;
 use crate::wire::transfer::{FileOffer, about_file};
 
 /// How many offers are remembered. A fernchat server has no more on their way.
@@ -263,7 +262,6 @@ impl Link {
             shared.show(&format!("The file {title} was not received: {obstacle}."));
             return Some(format!("{STOP_FILE} {id} {obstacle}"));
         }
-        let file_len = len / 4 * 3;
         let asks = shared
             .asks_above()
             .is_some_and(|limit| *len > token_len(limit) || limit == 0);
@@ -277,14 +275,12 @@ impl Link {
             download: None,
         });
         if asks {
-            let size = size::in_words(file_len);
-            let free = machine::free_space(&shared.settings.downloads);
-            let free = free.map_or(String::new(), |free| {
-                format!(", and {} are free", size::in_words(free))
-            });
-            shared.show(&format!(
-                "A file is on offer from {from}, {name}: it has {size}{free}. /accept or /decline?"
-            ));
+            shared.screen.show(Event::Offered(Offered {
+                name: name.clone(),
+                from: Name::of_peer(who),
+                size: len / 4 * 3,
+                free: machine::free_space(&shared.settings.downloads),
+            }));
         }
         (!asks).then(|| format!("{SEND_FILE} {id} 0"))
     }

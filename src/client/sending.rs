@@ -21,7 +21,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crossbeam_channel::{Receiver, Sender, bounded, never, select};
-use parking_lot::Mutex;
+use parking_lot::{Condvar, Mutex};
 
 use super::Shared;
 use super::dialogues::{DialogueError, Dialogues, LEAVE_TIME, Outcome, StepTimeout};
@@ -44,8 +44,10 @@ const LOOK_TIME: Duration = Duration::from_secs(1);
 
 /// The half that sends. The sending thread, the main thread and the handler of signals share it.
 pub(crate) struct Sending {
-    shared: Arc<Shared>,
+    pub(crate) shared: Arc<Shared>,
     state: Mutex<SendingState>,
+    /// Notified when the user leaves.
+    left: Condvar,
     /// Held during a dialogue: there is one at a time.
     in_dialogue: Mutex<()>,
     /// Wakes the sending thread. A second wake before it runs would tell it nothing new.
@@ -93,15 +95,6 @@ pub(crate) enum Task {
     Do(Action, String),
 }
 
-/// Ends the program while there is no connection. It fails if nothing could be shown any more.
-pub(crate) fn end_without_goodbye(output: Result<(), String>) -> ! {
-    if let Err(error) = &output {
-        log::error!("{error}");
-    }
-    log::logger().flush();
-    std::process::exit(i32::from(output.is_err()))
-}
-
 impl Sending {
     /// Not connected yet.
     pub(crate) fn new(shared: Arc<Shared>) -> Sending {
@@ -112,15 +105,27 @@ impl Sending {
             answer,
             answers,
             state: Mutex::default(),
+            left: Condvar::new(),
             in_dialogue: Mutex::new(()),
             wake,
             woken,
         }
     }
 
-    /// There is a connection. The main thread then calls [`Sending::wake`].
+    /// There is a connection. The main thread then calls [`Sending::wake`]. If the user has left meanwhile, it ends at once.
     pub(crate) fn connected(&self, dialogues: Dialogues) {
-        self.state.lock().dialogues = Some(Arc::new(dialogues));
+        let mut state = self.state.lock();
+        if state.is_leaving {
+            dialogues.link.shut(Shutdown::Both);
+        }
+        state.dialogues = Some(Arc::new(dialogues));
+    }
+
+    /// Waits for this time, or until the user leaves.
+    pub(crate) fn pause(&self, time: Duration) {
+        let is_here = |state: &mut SendingState| !state.is_leaving;
+        let mut state = self.state.lock();
+        self.left.wait_while_for(&mut state, is_here, time);
     }
 
     /// More may be possible now than before.
@@ -178,7 +183,9 @@ impl Sending {
 
     /// Leaves as politely as a short time allows. Called by the handler of signals, and at the second Ctrl-C.
     pub(crate) fn leave_at_signal(&self) {
-        let dialogues = self.begin_to_leave();
+        let Some(dialogues) = self.begin_to_leave() else {
+            return;
+        };
         let link = &dialogues.link;
         match self.in_dialogue.try_lock_for(LEAVE_TIME) {
             // If the server reads nothing, the receiving thread may be stuck in an answer to it.
@@ -191,20 +198,20 @@ impl Sending {
         self.shared.screen.end();
     }
 
-    /// From now on the end of the connection is no failure. Without a connection the program ends here: there is nobody to say goodbye
-    /// to, and the main thread may be in the middle of joining.
-    fn begin_to_leave(&self) -> Arc<Dialogues> {
+    /// From now on the end of the connection is no failure. Without a connection there is nobody to say goodbye to, and a program that is
+    /// there for this conversation only ends here. In others the main thread sees that the user has left.
+    fn begin_to_leave(&self) -> Option<Arc<Dialogues>> {
         let mut state = self.state.lock();
         state.is_leaving = true;
+        self.left.notify_all();
         self.wake();
-        match state.dialogues.clone() {
-            Some(dialogues) => dialogues,
-            None => {
-                drop(state);
-                self.shared.screen.end();
-                end_without_goodbye(self.shared.screen.check_output())
-            }
+        let dialogues = state.dialogues.clone();
+        drop(state);
+        if dialogues.is_none() {
+            self.shared.screen.end();
+            self.shared.screen.left_without_goodbye();
         }
+        dialogues
     }
 
     /// Does what the typed lines say, until the user leaves. The body of the sending thread.
@@ -466,7 +473,9 @@ impl Sending {
                             .show(&format!("The file {name} was not shared: you left before."));
                     }
                     let _guard = self.in_dialogue.lock();
-                    self.begin_to_leave().leave(StepTimeout::Goodbye);
+                    if let Some(dialogues) = self.begin_to_leave() {
+                        dialogues.leave(StepTimeout::Goodbye);
+                    }
                     return ControlFlow::Break(());
                 }
             }

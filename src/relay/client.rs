@@ -97,11 +97,20 @@ enum End {
 ///
 /// # Errors
 /// No key, no connection, or an end that the person did not ask for: in words for the person.
-pub(crate) fn run(
+pub(crate) fn run(settings: RelayClientSettings, screen: Box<dyn Screen>) -> Result<(), String> {
+    let key = Key::find(settings.key_file.as_deref()).map_err(|error| error.to_string())?;
+    run_with(settings, key, screen)
+}
+
+/// The same with this key, whatever file the settings name.
+///
+/// # Errors
+/// As for [`run`].
+pub(crate) fn run_with(
     mut settings: RelayClientSettings,
+    key: Key,
     screen: Box<dyn Screen>,
 ) -> Result<(), String> {
-    let key = Key::find(settings.key_file.as_deref()).map_err(|error| error.to_string())?;
     let name = ask_name(&*screen, "name", settings.name.take(), None, name);
     let name = name.map_err(|error| error.to_string())?;
     let place = one_word(&settings.host, settings.port);

@@ -45,7 +45,15 @@ impl Key {
     /// # Errors
     /// The file cannot be read, or holds something else.
     pub fn load(path: &Path) -> Result<Key, KeyFileError> {
-        key_in(&read_private(path)?).map_err(|error| {
+        Key::of_file(path, &read_private(path)?)
+    }
+
+    /// Takes a key from the content of a file. The path is for the error.
+    ///
+    /// # Errors
+    /// The content is something else.
+    pub fn of_file(path: &Path, content: &str) -> Result<Key, KeyFileError> {
+        key_in(content).map_err(|error| {
             let path = path.display();
             KeyFileError(format!(
                 "the file {path} holds no key: {error}; a key file is one line, as fernchat keygen makes it"
@@ -84,11 +92,18 @@ impl Secret {
     /// # Errors
     /// The file cannot be read, or holds anything but one line that is long enough.
     pub fn load(path: &Path) -> Result<Secret, KeyFileError> {
-        let text = read_private(path)?;
+        Secret::of_file(path, &read_private(path)?)
+    }
+
+    /// Takes a secret from the content of a file. The path is for the error.
+    ///
+    /// # Errors
+    /// The content is anything but one line that is long enough.
+    pub fn of_file(path: &Path, content: &str) -> Result<Secret, KeyFileError> {
         // A key is the same secret in any of its forms.
-        let secret = match key_in(&text) {
+        let secret = match key_in(content) {
             Ok(key) => Secret::parse(key.as_str()),
-            Err(_) => Secret::parse(&text),
+            Err(_) => Secret::parse(content),
         };
         secret.ok_or_else(|| {
             let path = path.display();

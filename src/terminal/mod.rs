@@ -350,6 +350,16 @@ impl Screen for Terminal {
         }
     }
 
+    /// Ends the program. It fails if not all could be shown.
+    fn left_without_goodbye(&self) {
+        let output = self.check_output();
+        if let Err(error) = &output {
+            ::log::error!("{error}");
+        }
+        ::log::logger().flush();
+        std::process::exit(i32::from(output.is_err()))
+    }
+
     fn at_signal(&self, leave: Box<dyn FnMut() + Send>) {
         // If it cannot be set, a signal ends the program at once. One can chat all the same.
         let _ = machine::at_signal(leave);

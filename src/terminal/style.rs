@@ -23,6 +23,13 @@ pub(crate) struct Style {
 }
 
 impl Style {
+    /// Neither.
+    #[cfg(any(feature = "window", test))]
+    pub(crate) const PLAIN: Style = Style {
+        color: false,
+        time: false,
+    };
+
     /// A name in its colour.
     pub(crate) fn name(&self, name: &str) -> String {
         // FNV-1a: short, and the same in every version.

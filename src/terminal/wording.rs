@@ -66,6 +66,19 @@ pub(crate) struct Row {
 }
 
 impl Reader<'_> {
+    /// A person who reads texts without colours and times.
+    #[cfg(feature = "window")]
+    pub(crate) fn plain(me: &str) -> Reader<'_> {
+        Reader {
+            me,
+            style: &Style::PLAIN,
+            is_interactive: true,
+            bell: false,
+            news: true,
+            is_told: false,
+        }
+    }
+
     /// The rows for an event. Most have one.
     pub(crate) fn rows(&self, event: Event) -> Vec<Row> {
         let row = match event {
@@ -129,6 +142,9 @@ impl Reader<'_> {
                 admin,
             } => self.quiet(&self.list(title, &names, admin.as_deref())),
             Event::Notice(notice) => self.quiet(&without_numbers(&notice)),
+            Event::Offered(offered) => {
+                self.quiet(&format!("{} /accept or /decline?", offered.sentence()))
+            }
             Event::Connection(connection) => match connection.sentence() {
                 Some(sentence) => self.quiet(&without_numbers(&sentence)),
                 None => return Vec::new(),
@@ -450,15 +466,10 @@ mod tests {
 
     use super::*;
 
-    const PIPE: Style = Style {
-        color: false,
-        time: false,
-    };
-
     fn script() -> Reader<'static> {
         Reader {
             me: "carol",
-            style: &PIPE,
+            style: &Style::PLAIN,
             is_interactive: false,
             bell: false,
             news: false,

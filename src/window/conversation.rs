@@ -5,12 +5,13 @@
 //! pages, and not among the lines.
 
 use std::io;
+use std::iter;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use chrono::{Local, Utc};
-use parking_lot::Mutex;
+use parking_lot::{Condvar, Mutex};
 use tempfile::TempDir;
 
 use super::pages::{Pages, list, message};
@@ -19,8 +20,11 @@ use crate::screen::{
     Connection, Conversation, Event, Meaning, NOT_TAKEN, OnTyped, Order, Screen, Standing, Trust,
     When,
 };
-use crate::terminal::style::{Style, mentions};
+use crate::terminal::style::mentions;
 use crate::terminal::wording::{Reader, Row};
+
+/// How long a client that was left may take to say goodbye, before the next one starts or the program ends.
+const GOODBYE_TIME: Duration = Duration::from_secs(3);
 
 /// A file that has made no progress for this time is not on its way any more.
 const STALLED: Duration = Duration::from_secs(10);
@@ -31,25 +35,27 @@ const ANSWER_TIME: Duration = Duration::from_secs(10);
 /// How many received files can still be saved from a page.
 const MAX_FILES: usize = 1000;
 
-/// See the module's page.
+/// What one client shows, from its start until the person leaves. See the module's page.
 #[derive(Default)]
 pub(super) struct Face {
-    /// What shows it.
-    pub(super) pages: Arc<Pages>,
+    /// What shows it. When the person has left, these are pages that nobody sees.
+    pages: Mutex<Arc<Pages>>,
     state: Mutex<State>,
+    /// Notified when the client has ended.
+    ended: Condvar,
 }
 
 #[derive(Default)]
 struct State {
-    /// What leaves, from the start of a client on.
-    leave: Option<Box<dyn FnMut() + Send>>,
+    /// The client is here: the person has not left, and it has not failed before it joined.
+    is_here: bool,
+    is_running: bool,
     conversation: Option<Conversation>,
     typed: Option<OnTyped>,
     /// The next line that is typed is an answer.
     is_asked: bool,
     /// Where the files lie that came from pages.
     folders: Vec<TempDir>,
-    is_entered: bool,
     /// What the pages show of the connection.
     stage: &'static str,
     /// The title of the list that a page asked for by itself, and when it did.
@@ -67,22 +73,54 @@ impl State {
 }
 
 impl Face {
+    /// For a client that starts now.
+    pub(super) fn new(pages: &Arc<Pages>) -> Arc<Face> {
+        pages.set(message("state", &[&"connecting"]));
+        let face = Arc::<Face>::default();
+        *face.pages.lock() = Arc::clone(pages);
+        let state = &mut *face.state.lock();
+        (state.is_here, state.is_running) = (true, true);
+        Arc::clone(&face)
+    }
+
+    fn pages(&self) -> Arc<Pages> {
+        Arc::clone(&self.pages.lock())
+    }
+
+    /// Whether the person is here.
+    pub(super) fn is_here(&self) -> bool {
+        self.state.lock().is_here
+    }
+
     /// Whether a file is on its way.
     pub(super) fn is_busy(&self) -> bool {
         let progress_at = self.state.lock().progress_at;
         progress_at.is_some_and(|at| at.elapsed() < STALLED)
     }
 
-    /// The client has ended like this. What was said stays to be read. If it never joined, returns why.
-    pub(super) fn over(&self, ended: Result<(), String>) -> Option<String> {
-        let state = std::mem::take(&mut *self.state.lock());
+    /// The client has ended like this. What was said stays to be read. If it never joined, the form shows why.
+    pub(super) fn over(&self, ended: Result<(), String>) {
+        let pages = self.pages();
+        pages.set(message("state", &[&"ended"]));
+        let mut state = self.state.lock();
+        let has_joined = state.conversation.take().is_some();
+        (state.is_running, state.is_here) = (false, state.is_here && has_joined);
+        drop(state);
+        self.ended.notify_all();
         match ended {
-            Err(error) if !state.is_entered => return Some(error),
-            Err(error) => self.notice(&format!("The conversation is over: {error}.")),
+            Err(error) if has_joined => self.notice(&format!("The conversation is over: {error}.")),
+            Err(error) => pages.send(message("error", &[&"server", &error])),
             Ok(()) => {}
         }
-        self.pages.set(message("state", &[&"ended"]));
-        None
+    }
+
+    /// Waits until the client has ended, but not for ever.
+    pub(super) fn wait_until_ended(&self) {
+        let is_running = |state: &mut State| state.is_running;
+        let mut state = self.state.lock();
+        self.ended
+            .wait_while_for(&mut state, is_running, GOODBYE_TIME);
+        state.folders.clear();
     }
 
     /// Hands a typed line to the client.
@@ -102,15 +140,16 @@ impl Face {
         let _ = conversation.as_ref().map(|here| (here.stop)());
     }
 
-    /// Leaves politely, as if the input had ended.
+    /// Leaves politely, as if the input had ended. What the client still does, nobody sees.
     pub(super) fn leave(&self) {
-        self.state.lock().typed = None;
-    }
-
-    /// Leaves at once, as at a signal. Without a client it does nothing.
-    pub(super) fn leave_now(&self) {
-        let leave = self.state.lock().leave.take();
-        if let Some(mut leave) = leave {
+        *self.pages.lock() = Arc::default();
+        let mut state = self.state.lock();
+        (state.is_here, state.typed) = (false, None);
+        let leave = state.conversation.as_ref().map(|it| Arc::clone(&it.leave));
+        let is_lost = !matches!(state.stage, "connected" | "waiting");
+        drop(state);
+        if let Some(leave) = leave.filter(|_| is_lost) {
+            // There is nobody to say goodbye to, and a line may wait for a connection.
             leave();
         }
     }
@@ -202,24 +241,28 @@ impl Face {
                 let words = progress.sentence();
                 let (title, n_done, len) = (progress.title, progress.n_done, progress.len);
                 let transfer = message("transfer", &[&title, &n_done, &len, &words]);
-                self.pages.send(transfer);
+                self.pages().send(transfer);
             }
             Event::Received(ref received) => self.received(&received.path.clone(), event),
+            Event::Offered(offered) => {
+                let text = offered.sentence();
+                let offer = message("offer", &[&now(), &offered.name, &text]);
+                self.pages().show(offer);
+            }
             Event::Names {
                 title,
                 names,
                 admin,
             } if self.is_answer(title) => {
-                let admin = admin.unwrap_or_default();
-                let fields: Vec<String> = [admin].into_iter().chain(names).collect();
-                self.pages.set(list(title, &fields));
+                let fields = iter::once(admin.unwrap_or_default()).chain(names);
+                self.pages().set(list(title, fields));
             }
             event => {
                 if let Event::Connection(connection) = &event {
                     self.connection(connection);
                 }
                 if let Event::Requested { name, .. } = &event {
-                    self.pages.send(message("requested", &[&name.raw()]));
+                    self.pages().send(message("requested", &[&name.raw()]));
                 }
                 self.show_rows(event);
             }
@@ -238,7 +281,7 @@ impl Face {
         let how = if is_loud { "loud" } else { how };
         let at = at.unwrap_or_else(now);
         let line = message("line", &[&at, &who, &mark, &how, &text]);
-        self.pages.show(line);
+        self.pages().show(line);
     }
 
     /// Shows what is no line, in the words of the terminal.
@@ -250,22 +293,13 @@ impl Face {
             let is_marked = may_be_unproven && !mark.is_empty();
             let mark = if is_marked { "not proven" } else { "" };
             let notice = message("notice", &[&now(), &mark, &logged]);
-            self.pages.show(notice);
+            self.pages().show(notice);
         }
     }
 
     fn rows(&self, event: Event) -> Vec<Row> {
         let me = self.state.lock().me().to_owned();
-        let (color, time) = (false, false);
-        let reader = Reader {
-            me: &me,
-            style: &Style { color, time },
-            is_interactive: true,
-            bell: false,
-            news: true,
-            is_told: false,
-        };
-        reader.rows(event)
+        Reader::plain(&me).rows(event)
     }
 
     fn received(&self, path: &Path, event: Event) {
@@ -274,27 +308,23 @@ impl Face {
         let name = path.file_name().unwrap_or_default().to_string_lossy();
         let files = &mut self.state.lock().files;
         let file = message("file", &[&now(), &files.len(), &name, &text]);
-        self.pages.show(file);
+        self.pages().show(file);
         if files.len() < MAX_FILES {
             files.push(path.to_owned());
         }
     }
 
     fn connection(&self, connection: &Connection) {
-        let mut seconds = 0;
-        let stage = match connection {
-            Connection::Connecting | Connection::Deriving => "connecting",
-            Connection::Joined { standing, .. } if *standing == Standing::Waiting => "waiting",
-            Connection::Joined { .. } | Connection::Back | Connection::Approved => "connected",
-            Connection::Lost { .. } | Connection::StillLost { .. } => "lost",
-            Connection::TryingIn(time) => {
-                seconds = time.as_secs();
-                "lost"
-            }
-            Connection::Removed => "ended",
+        let (stage, seconds) = match connection {
+            Connection::Connecting | Connection::Deriving => ("connecting", 0),
+            Connection::Joined { standing, .. } if *standing == Standing::Waiting => ("waiting", 0),
+            Connection::Joined { .. } | Connection::Back | Connection::Approved => ("connected", 0),
+            Connection::Lost { .. } | Connection::StillLost { .. } => ("lost", 0),
+            Connection::TryingIn(time) => ("lost", time.as_secs()),
+            Connection::Removed => ("ended", 0),
         };
         self.state.lock().stage = stage;
-        self.pages.set(message("state", &[&stage, &seconds]));
+        self.pages().set(message("state", &[&stage, &seconds]));
     }
 }
 
@@ -318,24 +348,20 @@ impl Screen for Arc<Face> {
     fn enter(&self, conversation: Conversation, typed: OnTyped) -> io::Result<()> {
         let commands = conversation.commands.iter().map(|(word, _)| *word);
         let names = [conversation.name.as_str(), &conversation.me];
-        let fields: Vec<&str> = names.into_iter().chain(commands).collect();
-        self.pages.reset();
-        self.pages.set(list("room", &fields));
-        self.pages.set(message("state", &[&"connected"]));
+        let pages = self.pages();
+        pages.reset();
+        pages.set(list("room", names.into_iter().chain(commands)));
+        pages.set(message("state", &[&"connected"]));
         let mut state = self.state.lock();
-        *state = State {
-            leave: state.leave.take(),
-            conversation: Some(conversation),
-            typed: Some(typed),
-            is_entered: true,
-            ..State::default()
-        };
+        (state.conversation, state.stage) = (Some(conversation), "connected");
+        // If the person has left meanwhile, no more is typed.
+        state.typed = state.is_here.then_some(typed);
         Ok(())
     }
 
     fn end(&self) {
         let mut state = self.state.lock();
-        (state.conversation, state.typed) = (None, None);
+        state.typed = None;
         state.folders.clear();
     }
 
@@ -347,9 +373,11 @@ impl Screen for Arc<Face> {
         "The button Leave leaves."
     }
 
-    fn at_signal(&self, leave: Box<dyn FnMut() + Send>) {
-        self.state.lock().leave = Some(leave);
-    }
+    /// The window goes on.
+    fn left_without_goodbye(&self) {}
+
+    /// The window itself takes signals.
+    fn at_signal(&self, _: Box<dyn FnMut() + Send>) {}
 }
 
 /// The present time, in seconds since 1970.

@@ -1,13 +1,13 @@
 //! The form at the start: what was entered last, and what is wrong with an entry.
 //!
 //! Entries are kept in the file `window` of the user's configuration folder, one `FIELD=VALUE` a line. A field's name begins with its form,
-//! `chat.` or `relay.`. Of a key or a secret only the path of its file is kept.
+//! `chat.` or `relay.`. Of a key or a secret only the path of its file is kept. If the person chose the file in the browser, which tells no
+//! path, its content comes in an entry whose field ends with [`CONTENT`]. It is used once and not kept.
 
-use std::collections::BTreeMap;
 use std::fmt::Display;
 use std::fs::{self, File};
 use std::io::{Read, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use parking_lot::Mutex;
 
@@ -17,17 +17,24 @@ use crate::machine;
 use crate::net::{one_word, parse_address};
 use crate::relay::client::{self as relay_client, RelayClientSettings};
 use crate::screen::Screen;
-use crate::seal::{Key, Secret};
+use crate::seal::{Key, KeyFileError, Secret};
 use crate::wire::name::{GroupName, UserName};
 
-/// How much of the file of entries is read, in bytes.
-const MAX_ENTRIES: u64 = 64 << 10;
+/// See the module's page.
+const CONTENT: &str = ".content";
+
+/// How an error names a file that was chosen.
+const CHOSEN: &str = "you chose";
+
+/// The longest file of entries, and the longest message with them, in bytes.
+pub(super) const MAX_ENTRIES: usize = 64 << 10;
 
 /// The form. See the module's page.
 pub(super) struct Form {
     /// What the command line said.
     settings: ClientSettings,
-    entries: Mutex<BTreeMap<String, String>>,
+    /// The lines of the file of entries. Of two for the same field the first one counts.
+    entries: Mutex<String>,
 }
 
 /// Runs a client in front of a screen until it has ended.
@@ -37,44 +44,39 @@ pub(super) type Start = Box<dyn FnOnce(Box<dyn Screen>) -> Result<(), String> + 
 pub(super) struct Problem(pub(super) &'static str, pub(super) String);
 
 impl Form {
-    /// With what was entered last, and what the command line says.
+    /// With what the command line says, and what was entered last.
     pub(super) fn load(settings: ClientSettings) -> Form {
         let mut text = String::new();
-        if let Some(Ok(file)) = path_of_entries().map(File::open) {
-            // What cannot be read is asked for anew.
-            let _ = file.take(MAX_ENTRIES).read_to_string(&mut text);
-        }
         let (host, port) = (&settings.host, settings.port);
         if !host.is_empty() {
-            text += &format!("\ntab=chat\nchat.server={}", one_word(host, port));
+            text += &format!("tab=chat\nchat.server={}\n", one_word(host, port));
         }
         for (field, value) in [("name", &settings.name), ("group", &settings.group)] {
-            let line = value.iter().map(|value| format!("\nchat.{field}={value}"));
-            text.extend(line);
+            text.extend(value.iter().map(|value| format!("chat.{field}={value}\n")));
         }
-        let entries = Mutex::new(entries(text.lines()).collect());
+        if let Some(Ok(file)) = path_of_entries().map(File::open) {
+            // What cannot be read is asked for anew.
+            let _ = file.take(MAX_ENTRIES as u64).read_to_string(&mut text);
+        }
+        let entries = Mutex::new(text);
         Form { settings, entries }
     }
 
     /// What the page shows.
     pub(super) fn message(&self) -> Message {
-        let text = self.text();
-        list("form", &text.lines().collect::<Vec<_>>())
-    }
-
-    fn text(&self) -> String {
-        let entries = self.entries.lock();
-        let line = |(field, value): (&String, &String)| format!("{field}={value}\n");
-        entries.iter().map(line).collect()
+        list("form", self.entries.lock().lines())
     }
 
     /// Keeps what was entered.
     fn keep(&self, values: &[&str]) -> Option<()> {
-        self.entries.lock().extend(entries(values.iter().copied()));
+        let is_kept = |entry: &&&str| !entry.split('=').next().unwrap_or("").ends_with(CONTENT);
+        let kept = values.iter().filter(is_kept);
+        let text: String = kept.map(|entry| format!("{entry}\n")).collect();
+        self.entries.lock().clone_from(&text);
         let path = path_of_entries()?;
         fs::create_dir_all(path.parent()?).ok()?;
         let mut file = machine::replace_private(&path).ok()?;
-        file.write_all(self.text().as_bytes()).ok()
+        file.write_all(text.as_bytes()).ok()
     }
 
     /// The group chat of the command line, if that says enough.
@@ -82,59 +84,61 @@ impl Form {
         let settings = self.settings.clone();
         let names = settings.name.as_ref().zip(settings.group.as_ref());
         let is_complete = !settings.host.is_empty() && names.is_some();
-        is_complete.then(|| start_chat(settings))
+        is_complete.then(|| Box::new(|screen| client::run(settings, screen)) as Start)
     }
 
     /// The chat of these entries. What the form does not ask for is as the command line says.
     pub(super) fn start(&self, values: &[&str]) -> Result<Start, Problem> {
         // If it cannot be kept, the next start has an empty form.
         let _ = self.keep(values);
-        let entries = self.entries.lock();
-        let value = |field: &str| entries.get(field).map_or("", String::as_str);
-        let form = value("tab");
-        let value = |field: &str| value(&format!("{form}.{field}"));
+        let entry = |field: &str| {
+            let mut values = values.iter();
+            values.find_map(|entry| entry.strip_prefix(field)?.strip_prefix('='))
+        };
+        let form = entry("tab").unwrap_or_default();
+        let value = |field: &str| entry(&format!("{form}.{field}")).unwrap_or_default();
+        let content = |field: &str| entry(&format!("{form}.{field}{CONTENT}"));
         let name = Some(value("name").to_owned());
         UserName::parse(value("name")).map_err(wrong("name"))?;
         if form == "relay" {
-            let (host, port) = address(value("server"), 12345)?;
-            let key_file = path(value("key"));
-            Key::find(key_file.as_deref()).map_err(wrong("key"))?;
-            let settings = RelayClientSettings {
-                host,
-                port,
-                name,
-                key_file,
-                reconnect: true,
+            let mut settings = RelayClientSettings::default();
+            (settings.host, settings.port) = address(value("server"), 12345)?;
+            (settings.name, settings.reconnect) = (name, true);
+            let key = match content("key") {
+                None => Key::find(path(value("key")).as_deref()),
+                Some(content) => Key::of_file(Path::new(CHOSEN), content),
             };
-            return Ok(Box::new(|screen| relay_client::run(settings, screen)));
+            let key = key.map_err(wrong("key"))?;
+            let run = |screen| relay_client::run_with(settings, key, screen);
+            return Ok(Box::new(run));
         }
-        let (host, port) = address(value("server"), 8000)?;
+        let mut settings = self.settings.clone();
+        (settings.host, settings.port) = address(value("server"), 8000)?;
+        (settings.name, settings.group) = (name, Some(value("group").to_owned()));
         GroupName::parse(value("group")).map_err(wrong("group"))?;
-        let (secret_file, room_key_file) = (path(value("secret")), path(value("roomkey")));
-        let secret = secret_file.as_deref().map(Secret::load);
-        secret.transpose().map_err(wrong("secret"))?;
-        let room_key = room_key_file.as_deref().map(Key::load);
-        room_key.transpose().map_err(wrong("roomkey"))?;
-        Ok(start_chat(ClientSettings {
-            host,
-            port,
-            name,
-            group: Some(value("group").to_owned()),
-            secret_file,
-            room_key_file,
-            ..self.settings.clone()
-        }))
+        let file = path(value("secret")).or(settings.secret_file.take());
+        let secret = held(content("secret"), file, Secret::of_file, Secret::load);
+        let secret = secret.map_err(wrong("secret"))?;
+        let file = path(value("roomkey")).or(settings.room_key_file.take());
+        let room_key = held(content("roomkey"), file, Key::of_file, Key::load);
+        let room_key = room_key.map_err(wrong("roomkey"))?;
+        let run = |screen| client::run_with(settings, secret, room_key, screen);
+        Ok(Box::new(run))
     }
 }
 
-/// Fields and values.
-fn entries<'a>(lines: impl Iterator<Item = &'a str>) -> impl Iterator<Item = (String, String)> {
-    let entries = lines.filter_map(|line| line.split_once('='));
-    entries.map(|(field, value)| (field.to_owned(), value.to_owned()))
-}
-
-fn start_chat(settings: ClientSettings) -> Start {
-    Box::new(|screen| client::run(settings, screen))
+/// What is in a file: in this content of one that was chosen, or else in the one at the path, if there is any.
+fn held<T>(
+    content: Option<&str>,
+    path: Option<PathBuf>,
+    of_file: fn(&Path, &str) -> Result<T, KeyFileError>,
+    load: fn(&Path) -> Result<T, KeyFileError>,
+) -> Result<Option<T>, KeyFileError> {
+    let held = match content {
+        None => path.as_deref().map(load),
+        Some(content) => Some(of_file(Path::new(CHOSEN), content)),
+    };
+    held.transpose()
 }
 
 /// Makes a key in this file. Returns its path.

@@ -11,6 +11,7 @@
 //! | `reset` | |
 //! | `form` | values of the form, `FIELD=VALUE` each |
 //! | `found` | servers on the network, as `fernchat find` lists them |
+//! | `unfound` | why the network cannot be searched |
 //! | `error` | which field, what is wrong |
 //! | `room` | its name, the person's name, then the commands that can be typed |
 //! | `state` | `connecting`, `waiting`, `connected`, `lost` or `ended`; the seconds to the next try |
@@ -20,14 +21,12 @@
 //! | `notice` | time, mark, text |
 //! | `transfer` | title, bytes done, bytes in all, how far it is in words |
 //! | `file` | time, number, name, text |
-//! | `more` | the next piece of an upload may come |
-//! | `taken` | an upload has come whole |
-//! | `refused` | an upload ends here: why |
+//! | `offer` | time, name, text of a file that can be accepted or declined |
 //! | `made` | the path of a key that was made |
 //!
 //! | page to program | fields |
 //! | --- | --- |
-//! | `join` | values of the form, `FIELD=VALUE` each |
+//! | `join` | values of the form, `FIELD=VALUE` each, and the content of key files that were chosen |
 //! | `key` | path of a key file to be made |
 //! | `find` | |
 //! | `say` | what was typed: a line, or several if they were pasted |
@@ -35,30 +34,23 @@
 //! | `stop` | |
 //! | `leave` | |
 //! | `open` | the number of a received file, whose folder is to be shown |
-//! | `upload` | name, bytes, the one person it is for or nothing; its pieces follow as binary messages |
-//! | `cancel` | |
 //!
 //! Every page shows the same. A page that is opened later gets what was shown before, as far as it is kept. Invariant: what is kept has a
-//! bound, and a page that takes nothing is closed. It then loads everything anew.
+//! bound, and a page that is so slow that it misses something is closed. It then loads everything anew.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeSet, VecDeque};
 use std::fmt::Display;
+use std::iter;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use crossbeam_channel::{Sender, bounded};
 use parking_lot::{Condvar, Mutex};
 
 use crate::terminal::style::harmless;
 
-/// How many lines and notices are kept for pages that are opened later, and how many bytes of them.
-const MAX_SHOWN: usize = 2000;
-const MAX_SHOWN_LEN: usize = 4 << 20;
-
-/// How many messages may wait for a page, and how many bytes of them before the next one. Above it the page is closed.
-const MAX_WAITING: usize = 1000;
-const MAX_WAITING_LEN: usize = 8 << 20;
+/// How many messages are kept, and how many bytes of them: for pages that are opened later, and for those that are slow.
+const MAX_KEPT: usize = 2000;
+const MAX_KEPT_LEN: usize = 4 << 20;
 
 /// The program ends when no page has been open for this time.
 const CLOSED_TIME: Duration = Duration::from_secs(60);
@@ -72,7 +64,7 @@ pub(super) fn message(kind: &str, fields: &[&dyn Display]) -> Message {
 }
 
 /// The same, of fields of one kind.
-pub(super) fn list(kind: &str, fields: &[impl Display]) -> Message {
+pub(super) fn list(kind: &str, fields: impl IntoIterator<Item = impl Display>) -> Message {
     let mut message = kind.to_owned();
     for field in fields {
         message.push('\n');
@@ -85,107 +77,110 @@ pub(super) fn list(kind: &str, fields: &[impl Display]) -> Message {
 #[derive(Default)]
 pub(super) struct Pages {
     state: Mutex<State>,
-    /// A page has been opened or closed.
+    /// There is a message, or a page has been opened or closed.
     changed: Condvar,
 }
 
 #[derive(Default)]
 struct State {
-    open: BTreeMap<u64, Page>,
+    /// The numbers of the pages.
+    open: BTreeSet<u64>,
     n_opened: u64,
+    /// The program is to end.
+    is_over: bool,
     /// What has one present value, such as the state, in the order in which it was first shown.
     present: Vec<Message>,
-    /// What was shown, line by line.
-    shown: VecDeque<Message>,
-    shown_len: usize,
-}
-
-/// What goes to an open page.
-struct Page {
-    messages: Sender<Message>,
-    /// How many bytes wait.
-    waiting_len: Arc<AtomicUsize>,
-}
-
-impl Page {
-    /// Returns whether the page keeps up.
-    fn send(&self, message: &Message) -> bool {
-        let waiting_len = self.waiting_len.fetch_add(message.len(), Ordering::SeqCst);
-        waiting_len < MAX_WAITING_LEN && self.messages.try_send(Arc::clone(message)).is_ok()
-    }
+    /// The last messages, and up to which page each goes.
+    kept: VecDeque<(u64, Message)>,
+    kept_len: usize,
+    /// How many were kept before them, and how many there were when all pages were emptied.
+    n_before: usize,
+    n_at_reset: usize,
 }
 
 impl State {
-    fn send(&mut self, message: &Message) {
-        self.open.retain(|_, page| page.send(message));
+    /// Goes to the pages up to this one.
+    fn push(&mut self, last: u64, message: Message) {
+        self.kept_len += message.len();
+        self.kept.push_back((last, message));
+        while self.kept.len() > MAX_KEPT || self.kept_len > MAX_KEPT_LEN {
+            self.kept_len -= self.kept.pop_front().map_or(0, |(_, first)| first.len());
+            self.n_before += 1;
+        }
     }
 }
 
 impl Pages {
     /// Shows something that stays: a line, a notice, a file.
     pub(super) fn show(&self, message: Message) {
-        let mut state = self.state.lock();
-        state.send(&message);
-        state.shown_len += message.len();
-        state.shown.push_back(message);
-        while state.shown.len() > MAX_SHOWN || state.shown_len > MAX_SHOWN_LEN {
-            state.shown_len -= state.shown.pop_front().map_or(0, |first| first.len());
-        }
-    }
-
-    /// Shows something in place of the last message of its kind.
-    pub(super) fn set(&self, message: Message) {
-        let mut state = self.state.lock();
-        state.send(&message);
-        let is_kind = |last: &&mut Message| last.lines().next() == message.lines().next();
-        match state.present.iter_mut().find(is_kind) {
-            Some(last) => *last = message,
-            None => state.present.push(message),
-        }
+        self.state.lock().push(u64::MAX, message);
+        self.changed.notify_all();
     }
 
     /// Shows something to the pages that are open now.
     pub(super) fn send(&self, message: Message) {
-        self.state.lock().send(&message);
+        let mut state = self.state.lock();
+        let last = state.n_opened;
+        state.push(last, message);
+        self.changed.notify_all();
+    }
+
+    /// Shows something in place of the last message of its kind.
+    pub(super) fn set(&self, message: Message) {
+        let is_kind = |last: &&mut Message| last.lines().next() == message.lines().next();
+        let mut state = self.state.lock();
+        match state.present.iter_mut().find(is_kind) {
+            Some(last) => *last = Arc::clone(&message),
+            None => state.present.push(Arc::clone(&message)),
+        }
+        drop(state);
+        self.send(message);
     }
 
     /// Empties all pages.
     pub(super) fn reset(&self) {
         let mut state = self.state.lock();
         state.present.clear();
-        state.shown.clear();
-        state.shown_len = 0;
-        state.send(&message("reset", &[]));
+        state.n_at_reset = state.n_before + state.kept.len();
+        drop(state);
+        self.send(message("reset", &[]));
     }
 
     /// A page has been opened. Returns its number, and what it shows.
-    pub(super) fn open(&self) -> (u64, impl Iterator<Item = Message> + use<>) {
+    pub(super) fn open(self: &Arc<Pages>) -> (u64, impl Iterator<Item = Message> + use<>) {
         let mut state = self.state.lock();
-        let mut first = vec![message("reset", &[])];
-        first.extend(state.present.iter().chain(&state.shown).cloned());
-        let (messages, later) = bounded(MAX_WAITING);
-        let waiting_len = Arc::new(AtomicUsize::new(0));
-        let taken = Arc::clone(&waiting_len);
-        let later = later.into_iter().inspect(move |message: &Message| {
-            taken.fetch_sub(message.len(), Ordering::SeqCst);
-        });
         state.n_opened += 1;
-        let number = state.n_opened;
-        let page = Page {
-            messages,
-            waiting_len,
-        };
-        state.open.insert(number, page);
+        let page = state.n_opened;
+        state.open.insert(page);
         self.changed.notify_all();
-        (number, first.into_iter().chain(later))
+        let mut first = vec![message("reset", &[])];
+        first.extend(state.present.iter().cloned());
+        let kept = state.kept.iter();
+        let kept = kept.skip(state.n_at_reset.saturating_sub(state.n_before));
+        first.extend(
+            kept.filter(|(last, _)| page <= *last)
+                .map(|(_, it)| Arc::clone(it)),
+        );
+        let (pages, mut at) = (Arc::clone(self), state.n_before + state.kept.len());
+        let later = iter::from_fn(move || pages.next(page, &mut at));
+        (page, first.into_iter().chain(later))
     }
 
-    /// Shows something to one page only.
-    pub(super) fn answer(&self, page: u64, message: Message) {
-        if let Some(page) = self.state.lock().open.get(&page) {
-            // If it does not keep up, the page is closed with the next message to all.
-            page.send(&message);
+    /// Waits for the next message to this page, from the one of this number on. `None`: the page is closed, or has missed it.
+    fn next(&self, page: u64, at: &mut usize) -> Option<Message> {
+        let mut state = self.state.lock();
+        while state.open.contains(&page) {
+            match state.kept.get(at.checked_sub(state.n_before)?) {
+                None => self.changed.wait(&mut state),
+                Some((last, message)) => {
+                    *at += 1;
+                    if page <= *last {
+                        return Some(Arc::clone(message));
+                    }
+                }
+            }
         }
+        None
     }
 
     /// A page has been closed.
@@ -194,20 +189,26 @@ impl Pages {
         self.changed.notify_all();
     }
 
-    /// Waits until the last page has been closed for a minute, and nothing is under way. Before the first page it waits for ever.
+    /// The program is to end. Returns whether that was so before.
+    pub(super) fn end(&self) -> bool {
+        let mut state = self.state.lock();
+        self.changed.notify_all();
+        std::mem::replace(&mut state.is_over, true)
+    }
+
+    /// Waits until the program is to end, or the last page has been closed for a minute and nothing is under way. Before the first page it
+    /// waits for ever.
     pub(super) fn wait_until_left(&self, is_busy: impl Fn() -> bool) {
         let mut state = self.state.lock();
-        loop {
-            if state.n_opened == 0 || !state.open.is_empty() {
-                self.changed.wait(&mut state);
-                continue;
-            }
-            let until = Instant::now() + CLOSED_TIME;
-            while state.open.is_empty() && !self.changed.wait_until(&mut state, until).timed_out() {
-            }
-            if state.open.is_empty() && !is_busy() {
-                return;
-            }
+        while !state.is_over {
+            self.changed.wait_while(&mut state, |state| {
+                !state.is_over && (state.n_opened == 0 || !state.open.is_empty())
+            });
+            let is_closed = |state: &mut State| !state.is_over && state.open.is_empty();
+            let closed = self
+                .changed
+                .wait_while_for(&mut state, is_closed, CLOSED_TIME);
+            state.is_over |= closed.timed_out() && !is_busy();
         }
     }
 }
@@ -218,13 +219,12 @@ mod tests {
 
     #[test]
     fn a_page_that_takes_nothing_is_closed_and_what_is_kept_has_a_bound() {
-        let pages = Pages::default();
+        let pages = Arc::new(Pages::default());
         let (_, takes_nothing) = pages.open();
         let long = "x".repeat(100_000);
         for n in 0..100 {
             pages.show(message("line", &[&n, &long]));
         }
-        assert!(pages.state.lock().open.is_empty());
         let (_, first) = pages.open();
         pages.show(message("line", &[&"last"]));
         pages.reset();
@@ -233,8 +233,8 @@ mod tests {
         assert_eq!(&*first[0], "reset");
         assert!(first[1].starts_with("line\n59\n") && first[41].starts_with("line\n99\n"));
         assert_eq!((&*first[42], &*first[43]), ("line\nlast", "reset"));
-        // It was sent as much as fits, and then nothing.
-        assert!(takes_nothing.count() < 100);
+        // It has missed a message, and so it ends.
+        assert_eq!(takes_nothing.count(), 1);
     }
 
     #[test]

@@ -10,25 +10,11 @@ use tungstenite::{Message as Frame, WebSocket};
 use super::pages::{Message, Pages};
 use crate::machine;
 
-/// The longest message that a page may send, in bytes: a typed line has at most 511 KiB, a piece of a file 64 KiB.
+/// The longest message that a page may send, in bytes: a typed line has at most 511 KiB.
 const MAX_MESSAGE: usize = 1 << 20;
 
-/// What a page says.
-pub(super) enum Said {
-    /// A message, in lines.
-    Text(String),
-    /// A piece of a file.
-    Piece(Vec<u8>),
-    /// Nothing more: it has been closed.
-    Closed,
-}
-
 /// Shows a page what there is, and hands over what it says, until it is closed.
-pub(super) fn serve(
-    socket: TcpStream,
-    pages: &Arc<Pages>,
-    mut hear: impl FnMut(u64, Said),
-) -> io::Result<()> {
+pub(super) fn serve(socket: TcpStream, pages: &Arc<Pages>, hear: impl Fn(&str)) -> io::Result<()> {
     let mut config = WebSocketConfig::default();
     (config.read_buffer_size, config.write_buffer_size) = (8 << 10, 0);
     (config.max_message_size, config.max_frame_size) = (Some(MAX_MESSAGE), Some(MAX_MESSAGE));
@@ -39,13 +25,11 @@ pub(super) fn serve(
     let mut reading = WebSocket::from_raw_socket(&socket, Role::Server, Some(config));
     while begun.is_ok() {
         match reading.read() {
-            Ok(Frame::Text(text)) => hear(page, Said::Text(text.as_str().to_owned())),
-            Ok(Frame::Binary(piece)) => hear(page, Said::Piece(piece.into())),
+            Ok(Frame::Text(text)) => hear(&text),
             Ok(Frame::Close(_)) | Err(_) => break,
             Ok(_) => {}
         }
     }
-    hear(page, Said::Closed);
     // The channel ends with this, and the writing thread with the channel.
     pages.close(page);
     // It may be gone already.

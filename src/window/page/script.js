@@ -5,11 +5,10 @@
 const $ = (id) => document.getElementById(id);
 const MAX_SHOWN = 2000;     // lines that stay on the page
 const MAX_LENGTH = 4 << 20; // and characters in them
-const PIECE = 64 * 1024;    // bytes of a file in one message
+const MAX_KEY = 1024;       // bytes in a key file
 let socket, room = null, isConnected = false;
 let day = "", nUnread = 0, shownLength = 0, isAtEnd = true;
 let admin = "", here = [], waiting = [], due;   // who is here, who asks to join, and when the next list is asked for
-const uploads = [];         // files that wait, the first one is being sent
 
 // ---- the connection to the program ----
 
@@ -23,7 +22,6 @@ function connect() {
   };
   socket.onclose = () => {
     $("gone").hidden = false;
-    uploads.length = 0;
     // One more try, and then no other: what listens there later may be another program.
     if (isConnected) setTimeout(connect, 1000);
     isConnected = false;
@@ -47,6 +45,7 @@ const shows = {
     admin = "";
     here = waiting = [];
     $("asking").hidden = $("moving").hidden = true;
+    $("state").className = $("state").textContent = "";
     place();
   },
   form(...values) {
@@ -54,27 +53,31 @@ const shows = {
       const [form, name] = field.split(".");
       const input = document.querySelector(`#${form} [name="${name}"]`);
       if (input && !input.value) input.value = value;
-      if (field === "tab") choose($(`tab-${value}`));
       if (value && ["secret", "roomkey"].includes(name)) document.querySelector("#chat details").open = true;
     }
+    const tab = values.find((value) => value.startsWith("tab="));
+    if (tab) choose($(`tab-${cut(tab)[1]}`));
+    free($("chat"));
+    free($("relay"));
+    $("joining").hidden = true;
     place();
     tell("find");
   },
+  unfound: (why) => { $("n-found").textContent = `Servers on this network cannot be found: ${why}.`; },
   // A server's line: what it is, where it is, and the name that it says.
   found(...lines) {
     $("found").hidden = false;
     $("n-found").textContent = lines.length ? "Found on this network:" : "No server was found on this network.";
     fill($("servers"), lines, (line) => {
       const [, kind, host, port, name] = /^(.*?) {2,}(\S+) (\d+) +(.*)$/.exec(line);
-      const button = make("button", "", `${kind} `);
-      button.append(make("bdi", "", name), ` at ${host} ${port}`);
-      button.onclick = () => {
+      const item = button(`${kind} `, () => {
         const form = kind === "relay" ? "relay" : "chat";
         choose($(`tab-${form}`));
         $(form).elements.server.value = host.includes(":") ? `[${host}]:${port}` : `${host}:${port}`;
         $(form).elements.name.focus();
-      };
-      return [button];
+      });
+      item.append(make("bdi", "", name), ` at ${host} ${port}`);
+      return [item];
     });
   },
   error(field, text) {
@@ -97,9 +100,8 @@ const shows = {
   room(name, me, ...commands) {
     room = { name, me, commands };
     $("title").textContent = name;
-    free($("chat"));
-    free($("relay"));
-    $("here").hidden = false;
+    // What was chosen has been used.
+    for (const input of document.querySelectorAll("#start [type=file]")) input.value = "";
     $("attach").hidden = !commands.includes("/file");
     place();
     if (!commands.includes("/online")) shows.online("", me);
@@ -111,6 +113,7 @@ const shows = {
       lost: "Connection lost, trying again", ended: "The conversation is over",
     };
     $("state").className = stage;
+    $("joining").hidden = stage !== "connecting";
     askSoon();
     $("state").textContent = words[stage] + (seconds > 0 ? ` in ${seconds} s` : "");
   },
@@ -119,14 +122,13 @@ const shows = {
     here = names;
     if (admin === room?.me) setTimeout(tell, 0, "ask", "/requests");
     fill($("people"), names, (name) => {
-      const button = make("button", "", "");
-      button.append(make("bdi", "", name));
-      if (name === admin) button.append(" (admin)");
-      if (name === room?.me) button.append(" (you)");
-      button.disabled = name === room?.me || !actions(name).length;
-      button.setAttribute("aria-haspopup", "menu");
-      button.onclick = () => openMenu(button, name);
-      return [button];
+      const item = button("", () => openMenu(item, name));
+      item.append(make("bdi", "", name));
+      if (name === admin) item.append(" (admin)");
+      if (name === room?.me) item.append(" (you)");
+      item.disabled = name === room?.me || !actions(name).length;
+      item.setAttribute("aria-haspopup", "menu");
+      return [item];
     });
     shows.requests(admin, ...waiting.filter((name) => !names.includes(name)));
   },
@@ -138,15 +140,11 @@ const shows = {
     fill($("requests"), names, (name) => {
       const row = make("div", "row", "");
       row.append(make("bdi", "", name));
-      if (can) for (const [word, command] of [["Approve", "/approve"], ["Deny", "/deny"]]) {
-        const button = make("button", command === "/approve" ? "main" : "", word);
-        button.setAttribute("aria-label", `${word} ${name}`);
-        button.onclick = () => {
-          tell("say", `${command} ${name}`);
-          shows.requests(admin, ...waiting.filter((other) => other !== name));
-        };
-        row.append(button);
-      }
+      const answer = (command) => () => {
+        tell("say", `${command} ${name}`);
+        shows.requests(admin, ...waiting.filter((other) => other !== name));
+      };
+      if (can) row.append(button("Approve", answer("/approve"), name, "main"), button("Deny", answer("/deny"), name));
       return [row];
     });
   },
@@ -168,41 +166,42 @@ const shows = {
       if (/loud|private/.test(how)) notify(name, text);
     }
   },
-  notice(at, mark, text) {
+  notice(at, mark, text, ...parts) {
     const item = entry(at, "notice");
-    const box = make("span", "", "");
+    const box = make("div", "", "");
     if (mark) box.append(make("span", "mark", mark));
     box.append(make("span", "text", text));
+    if (parts.length) {
+      const row = make("div", "row", "");
+      row.append(...parts);
+      box.append(row);
+      if (document.hidden) count();
+    }
     item.append(box);
     add(item);
     askSoon();
   },
+  offer(at, name, text) {
+    const answer = (command) => (event) => {
+      tell("say", `${command} ${name}`);
+      event.target.parentElement.remove();
+      $("text").focus();
+    };
+    shows.notice(at, "", text, button("Accept", answer("/accept"), name, "main"), button("Decline", answer("/decline"), name));
+  },
   file(at, number, name, text) {
-    const item = entry(at, "notice");
-    const box = make("div", "", "");
-    box.append(make("span", "text", text));
-    const row = make("div", "row", "");
-    const open = make("button", "", "Open folder");
-    open.onclick = () => tell("open", number);
     const save = make("a", "", "Save as");
     save.href = `file/${Number(number)}`;
     save.download = name;
     save.setAttribute("aria-label", `Save ${name} as`);
-    row.append(open, save);
-    box.append(row);
-    item.append(box);
-    add(item);
-    if (document.hidden) count();
+    shows.notice(at, "", text, button("Open folder", () => tell("open", number)), save);
   },
   transfer(title, done, all, text) {
     let item = [...$("transfers").children].find((item) => item.dataset.name === title);
     if (!item) {
       item = make("li", "", "");
       item.dataset.name = title;
-      const stop = make("button", "", "Stop");
-      stop.setAttribute("aria-label", `Stop ${title}`);
-      stop.onclick = () => tell("stop");
-      item.append(make("span", "", ""), make("progress", "", ""), stop);
+      item.append(make("span", "", ""), make("progress", "", ""), button("Stop", () => tell("stop"), title));
       $("transfers").append(item);
     }
     item.children[0].textContent = text;
@@ -212,16 +211,6 @@ const shows = {
     // What makes no progress any more is over: the program says how, as a line.
     item.timer = setTimeout(() => { item.remove(); $("moving").hidden = !$("transfers").children.length; }, done === all ? 500 : 5000);
     $("moving").hidden = false;
-  },
-  more: () => sendPiece(),
-  refused(why) {
-    const [upload] = uploads.splice(0, 1);
-    shows.notice(Date.now() / 1000, "", `${upload?.file.name ?? "The file"} was not shared: ${why}.`);
-    beginUpload();
-  },
-  taken() {
-    uploads.shift();
-    beginUpload();
   },
 };
 
@@ -237,6 +226,14 @@ function make(tag, kind, text) {
   const element = document.createElement(tag);
   if (kind) element.className = kind;
   element.textContent = text;
+  return element;
+}
+
+// A button that says what it is for to those who do not see what it stands beside.
+function button(word, act, name = "", kind = "") {
+  const element = make("button", kind, word);
+  if (name) element.setAttribute("aria-label", `${word} ${name}`);
+  element.onclick = act;
   return element;
 }
 
@@ -330,20 +327,19 @@ function actions(name) {
   ].filter(Boolean);
 }
 
-function openMenu(button, name) {
+function openMenu(opener, name) {
   const menu = $("menu");
   menu.setAttribute("aria-label", name);
   menu.replaceChildren(...actions(name).map(([words, act]) => {
-    const item = make("button", "", words);
+    const item = button(words, () => { menu.hidePopover(); act(); });
     item.setAttribute("role", "menuitem");
-    item.onclick = () => { menu.hidePopover(); act(); };
     return item;
   }));
   menu.showPopover();
-  const at = button.getBoundingClientRect();
+  const at = opener.getBoundingClientRect();
   menu.style.top = `${Math.min(at.bottom, innerHeight - menu.offsetHeight - 8)}px`;
   menu.style.left = `${Math.max(8, Math.min(at.left, innerWidth - menu.offsetWidth - 8))}px`;
-  menu.onkeydown = (event) => { if (event.key === "Escape" || event.key === "Tab") { menu.hidePopover(); button.focus(); } };
+  menu.onkeydown = (event) => { if (event.key === "Escape" || event.key === "Tab") { menu.hidePopover(); opener.focus(); } };
   menu.firstElementChild.focus();
 }
 
@@ -406,11 +402,31 @@ function submit(form, ...message) {
   if (tell(...message)) for (const button of form.querySelectorAll("button")) button.disabled = true;
 }
 
+// What is in a key file, in one line. Windows also writes UTF-16.
+async function read(file) {
+  if (file.size > MAX_KEY) throw new Error(`it is longer than ${MAX_KEY} bytes`);
+  const bytes = new Uint8Array(await file.arrayBuffer());
+  const kind = { 0xfeff: "utf-16be", 0xfffe: "utf-16le" }[bytes[0] * 256 + bytes[1]] ?? "utf-8";
+  return new TextDecoder(kind).decode(bytes).replaceAll("\n", "\r");
+}
+
 for (const tab of ["chat", "relay"]) {
-  const values = () => [...$(tab).querySelectorAll("input")].map((input) => `${tab}.${input.name}=${input.value.trim()}`);
-  $(tab).onsubmit = (event) => { event.preventDefault(); submit($(tab), "join", `tab=${tab}`, ...values()); };
+  $(tab).onsubmit = async (event) => {
+    event.preventDefault();
+    const inputs = [...document.querySelectorAll("#start [name]")];
+    const values = inputs.map((input) => `${input.form.id}.${input.name}=${input.value.trim()}`);
+    for (const { files: [file], dataset: { field } } of $(tab).querySelectorAll("[type=file]")) {
+      try {
+        if (file) values.push(`${tab}.${field}.content=${await read(file)}`);
+      } catch (error) {
+        return shows.error(field, `the file you chose cannot be used: ${error.message}`);
+      }
+    }
+    submit($(tab), "join", `tab=${tab}`, ...values);
+  };
   $(`tab-${tab}`).onclick = (event) => choose(event.currentTarget);
 }
+$("cancel").onclick = $("leave").onclick = () => tell("leave");
 $("find").onclick = () => { if (tell("find")) $("n-found").textContent = "Looking for two seconds."; };
 $("make").onclick = () => submit($("relay"), "key", $("relay").elements.key.value.trim());
 
@@ -447,13 +463,13 @@ $("log").onscroll = () => {
 new ResizeObserver(() => { if (isAtEnd) toEnd(); }).observe($("log"));
 $("down").onclick = () => { toEnd(); $("text").focus(); };
 $("toggle").onclick = () => toggle(!$("side").classList.contains("open"));
-$("leave").onclick = () => tell("leave");
 $("notify").hidden = window.Notification?.permission !== "default";
 $("notify").onclick = () => Notification.requestPermission().then(() => { $("notify").hidden = true; });
 document.addEventListener("visibilitychange", () => { if (!document.hidden) { count(0); askSoon(); } });
 
 // ---- files ----
 
+let sharing = Promise.resolve();
 let receiver = "";          // the one person whom the chosen files are for
 
 function pick(name) {
@@ -462,31 +478,18 @@ function pick(name) {
   $("files").click();
 }
 
+// One after the other. What goes wrong over there, the program says.
 function share(files, to) {
-  for (const file of files) uploads.push({ file, to, at: -1 });
-  if (uploads.length === files.length) beginUpload();
+  for (const file of files) sharing = sharing.then(() => upload(file, to)).catch(() => {});
 }
 
-function beginUpload() {
-  const [upload] = uploads;
-  if (upload) {
-    upload.at = 0;
-    tell("upload", upload.file.name.replace(/\n/g, " "), upload.file.size, upload.to);
-  }
-}
-
-async function sendPiece() {
-  const [upload] = uploads;
-  if (!upload) return;
+async function upload(file, to) {
   try {
-    const piece = await upload.file.slice(upload.at, upload.at + PIECE).arrayBuffer();
-    if (uploads[0] !== upload || socket.readyState !== WebSocket.OPEN) return;
-    upload.at += piece.byteLength;
-    socket.send(piece);
+    await file.slice(0, 1).arrayBuffer();
   } catch {
-    tell("cancel");
-    shows.refused("it cannot be read; a folder cannot be shared");
+    return shows.notice(Date.now() / 1000, "", `${file.name} was not shared: it cannot be read; a folder cannot be shared.`);
   }
+  await fetch("upload", { method: "POST", body: new Blob([to && `@${to}`, "\n", file.name.replace(/\n/g, " "), "\n", file]) });
 }
 
 $("attach").onclick = () => pick("");
