@@ -33,8 +33,10 @@ pub trait Screen: Send + Sync {
     /// Whether a person is there. If not, a script reads and writes.
     fn is_interactive(&self) -> bool;
 
-    /// Asks a question, and returns the next line. `None`: the input has ended.
-    fn ask(&self, question: &str) -> Option<String>;
+    /// Asks a question, and returns the next line. `None`: the input has ended, or nobody can be asked.
+    fn ask(&self, _question: &str) -> Option<String> {
+        None
+    }
 
     /// The person has joined. From here on, what is typed and shown belongs to this conversation.
     ///
@@ -60,10 +62,10 @@ pub trait Screen: Send + Sync {
     fn how_to_leave(&self) -> &'static str;
 
     /// The person has left while there was no connection. A screen that is there for this conversation only ends the program.
-    fn left_without_goodbye(&self);
+    fn left_without_goodbye(&self) {}
 
     /// Takes what leaves at a signal. If it cannot be set, a signal ends the program at once.
-    fn at_signal(&self, leave: Box<dyn FnMut() + Send>);
+    fn at_signal(&self, _leave: Box<dyn FnMut() + Send>) {}
 }
 
 /// Something to be shown.
@@ -727,10 +729,6 @@ impl Screen for Recorder {
         false
     }
 
-    fn ask(&self, _: &str) -> Option<String> {
-        None
-    }
-
     fn enter(&self, _: Conversation, _: OnTyped) -> io::Result<()> {
         Ok(())
     }
@@ -742,10 +740,6 @@ impl Screen for Recorder {
     fn how_to_leave(&self) -> &'static str {
         ""
     }
-
-    fn left_without_goodbye(&self) {}
-
-    fn at_signal(&self, _: Box<dyn FnMut() + Send>) {}
 }
 
 #[cfg(test)]

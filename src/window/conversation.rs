@@ -51,6 +51,8 @@ struct State {
     is_here: bool,
     is_running: bool,
     conversation: Option<Conversation>,
+    /// The name of the person.
+    me: String,
     typed: Option<OnTyped>,
     /// The next line that is typed is an answer.
     is_asked: bool,
@@ -66,12 +68,6 @@ struct State {
     files: Vec<PathBuf>,
 }
 
-impl State {
-    fn me(&self) -> &str {
-        self.conversation.as_ref().map_or("", |here| &here.me)
-    }
-}
-
 impl Face {
     /// For a client that starts now.
     pub(super) fn new(pages: &Arc<Pages>) -> Arc<Face> {
@@ -81,10 +77,6 @@ impl Face {
         let state = &mut *face.state.lock();
         (state.is_here, state.is_running) = (true, true);
         Arc::clone(&face)
-    }
-
-    fn pages(&self) -> Arc<Pages> {
-        Arc::clone(&self.pages.lock())
     }
 
     /// Whether the person is here.
@@ -100,8 +92,7 @@ impl Face {
 
     /// The client has ended like this. What was said stays to be read. If it never joined, the form shows why.
     pub(super) fn over(&self, ended: Result<(), String>) {
-        let pages = self.pages();
-        pages.set(message("state", &[&"ended"]));
+        self.pages.lock().set(message("state", &[&"ended"]));
         let mut state = self.state.lock();
         let has_joined = state.conversation.take().is_some();
         (state.is_running, state.is_here) = (false, state.is_here && has_joined);
@@ -109,17 +100,16 @@ impl Face {
         self.ended.notify_all();
         match ended {
             Err(error) if has_joined => self.notice(&format!("The conversation is over: {error}.")),
-            Err(error) => pages.send(message("error", &[&"server", &error])),
+            Err(error) => self.pages.lock().send(list("error", ["server", &error])),
             Ok(()) => {}
         }
     }
 
     /// Waits until the client has ended, but not for ever.
     pub(super) fn wait_until_ended(&self) {
-        let is_running = |state: &mut State| state.is_running;
+        let runs = |state: &mut State| state.is_running;
         let mut state = self.state.lock();
-        self.ended
-            .wait_while_for(&mut state, is_running, GOODBYE_TIME);
+        self.ended.wait_while_for(&mut state, runs, GOODBYE_TIME);
         state.folders.clear();
     }
 
@@ -156,11 +146,7 @@ impl Face {
 
     /// Shares a file that has come from a page. It goes with the conversation.
     pub(super) fn share(&self, (line, folder): (String, TempDir)) {
-        let mut state = self.state.lock();
-        if state.typed.is_some() {
-            state.folders.push(folder);
-        }
-        drop(state);
+        self.state.lock().folders.push(folder);
         self.say(line);
     }
 
@@ -229,7 +215,7 @@ impl Face {
                 self.line(at, who.raw(), mark, how(at.is_some()), text.raw());
             }
             Event::Own { said, .. } => {
-                let me = self.state.lock().me().to_owned();
+                let me = self.state.lock().me.clone();
                 let (how, mark) = match said.to {
                     Some(to) => ("own private", format!("to {to}")),
                     None => ("own", String::new()),
@@ -241,13 +227,13 @@ impl Face {
                 let words = progress.sentence();
                 let (title, n_done, len) = (progress.title, progress.n_done, progress.len);
                 let transfer = message("transfer", &[&title, &n_done, &len, &words]);
-                self.pages().send(transfer);
+                self.pages.lock().send(transfer);
             }
             Event::Received(ref received) => self.received(&received.path.clone(), event),
             Event::Offered(offered) => {
                 let text = offered.sentence();
                 let offer = message("offer", &[&now(), &offered.name, &text]);
-                self.pages().show(offer);
+                self.pages.lock().show(offer);
             }
             Event::Names {
                 title,
@@ -255,14 +241,14 @@ impl Face {
                 admin,
             } if self.is_answer(title) => {
                 let fields = iter::once(admin.unwrap_or_default()).chain(names);
-                self.pages().set(list(title, fields));
+                self.pages.lock().set(list(title, fields));
             }
             event => {
                 if let Event::Connection(connection) = &event {
                     self.connection(connection);
                 }
                 if let Event::Requested { name, .. } = &event {
-                    self.pages().send(message("requested", &[&name.raw()]));
+                    self.pages.lock().send(message("requested", &[&name.raw()]));
                 }
                 self.show_rows(event);
             }
@@ -277,11 +263,11 @@ impl Face {
 
     /// Shows a line that somebody said, `at` some time in seconds since 1970.
     fn line(&self, at: Option<i64>, who: &str, mark: &str, how: &str, text: &str) {
-        let is_loud = how.is_empty() && mentions(text, self.state.lock().me());
+        let is_loud = how.is_empty() && mentions(text, &self.state.lock().me);
         let how = if is_loud { "loud" } else { how };
         let at = at.unwrap_or_else(now);
         let line = message("line", &[&at, &who, &mark, &how, &text]);
-        self.pages().show(line);
+        self.pages.lock().show(line);
     }
 
     /// Shows what is no line, in the words of the terminal.
@@ -293,22 +279,21 @@ impl Face {
             let is_marked = may_be_unproven && !mark.is_empty();
             let mark = if is_marked { "not proven" } else { "" };
             let notice = message("notice", &[&now(), &mark, &logged]);
-            self.pages().show(notice);
+            self.pages.lock().show(notice);
         }
     }
 
     fn rows(&self, event: Event) -> Vec<Row> {
-        let me = self.state.lock().me().to_owned();
+        let me = self.state.lock().me.clone();
         Reader::plain(&me).rows(event)
     }
 
     fn received(&self, path: &Path, event: Event) {
-        let mut rows = self.rows(event);
-        let text = rows.pop().map_or(String::new(), |row| row.logged);
+        let text = self.rows(event).pop().unwrap_or_default().logged;
         let name = path.file_name().unwrap_or_default().to_string_lossy();
         let files = &mut self.state.lock().files;
         let file = message("file", &[&now(), &files.len(), &name, &text]);
-        self.pages().show(file);
+        self.pages.lock().show(file);
         if files.len() < MAX_FILES {
             files.push(path.to_owned());
         }
@@ -324,7 +309,7 @@ impl Face {
             Connection::Removed => ("ended", 0),
         };
         self.state.lock().stage = stage;
-        self.pages().set(message("state", &[&stage, &seconds]));
+        self.pages.lock().set(message("state", &[&stage, &seconds]));
     }
 }
 
@@ -340,20 +325,16 @@ impl Screen for Arc<Face> {
         true
     }
 
-    /// The form asks before a client starts.
-    fn ask(&self, _question: &str) -> Option<String> {
-        None
-    }
-
     fn enter(&self, conversation: Conversation, typed: OnTyped) -> io::Result<()> {
         let commands = conversation.commands.iter().map(|(word, _)| *word);
         let names = [conversation.name.as_str(), &conversation.me];
-        let pages = self.pages();
+        let pages = Arc::clone(&self.pages.lock());
         pages.reset();
         pages.set(list("room", names.into_iter().chain(commands)));
         pages.set(message("state", &[&"connected"]));
         let mut state = self.state.lock();
-        (state.conversation, state.stage) = (Some(conversation), "connected");
+        (state.stage, state.me) = ("connected", conversation.me.clone());
+        state.conversation = Some(conversation);
         // If the person has left meanwhile, no more is typed.
         state.typed = state.is_here.then_some(typed);
         Ok(())
@@ -372,12 +353,6 @@ impl Screen for Arc<Face> {
     fn how_to_leave(&self) -> &'static str {
         "The button Leave leaves."
     }
-
-    /// The window goes on.
-    fn left_without_goodbye(&self) {}
-
-    /// The window itself takes signals.
-    fn at_signal(&self, _: Box<dyn FnMut() + Send>) {}
 }
 
 /// The present time, in seconds since 1970.

@@ -96,15 +96,8 @@ impl Door {
         format!("http://{}/{}/", self.host, self.token)
     }
 
-    /// Reads a request. Returns what it wants, and what has come of its body. `None`: it is refused.
-    pub(super) fn hear(&self, socket: &TcpStream) -> io::Result<Option<(Wish, Vec<u8>)>> {
-        socket.set_write_timeout(Some(WRITE_TIME))?;
-        let (head, body) = read_head(socket)?;
-        Ok(self.decide(&head).map(|wish| (wish, body)))
-    }
-
     /// What the request with this head wants. `None`: it is refused.
-    fn decide(&self, head: &str) -> Option<Wish> {
+    pub(super) fn decide(&self, head: &str) -> Option<Wish> {
         let (first, headers) = head.split_once("\r\n")?;
         let values = |name: &'static str| {
             let headers = headers.lines().filter_map(|line| line.split_once(':'));
@@ -163,7 +156,7 @@ impl Door {
 pub(super) fn give_file(socket: &TcpStream, file: File) -> io::Result<()> {
     let len = file.metadata()?.len();
     let head = "200 OK\r\nContent-Type: application/octet-stream\r\nContent-Disposition: attachment\r\nContent-Security-Policy: sandbox";
-    reply(socket, head, file.take(len), len)
+    reply(socket, head, file, len)
 }
 
 /// Says no. It is not said what is wrong: only who has an old address does not know.
@@ -175,23 +168,19 @@ pub(super) fn refuse(socket: &TcpStream) -> io::Result<()> {
 }
 
 /// Writes an answer. Its head has more lines than these.
-pub(super) fn reply(
-    mut socket: &TcpStream,
-    head: &str,
-    mut body: impl Read,
-    len: u64,
-) -> io::Result<()> {
+pub(super) fn reply(mut to: &TcpStream, head: &str, body: impl Read, len: u64) -> io::Result<()> {
     let head = format!(
         "HTTP/1.1 {head}\r\nContent-Length: {len}\r\nConnection: close\r\nCache-Control: no-store\r\n\
          Referrer-Policy: no-referrer\r\nX-Content-Type-Options: nosniff\r\nCross-Origin-Opener-Policy: same-origin\r\n\
          Cross-Origin-Resource-Policy: same-origin\r\n\r\n"
     );
-    socket.write_all(head.as_bytes())?;
-    io::copy(&mut body, &mut socket).map(drop)
+    to.write_all(head.as_bytes())?;
+    io::copy(&mut body.take(len), &mut to).map(drop)
 }
 
 /// Reads the head of a request. Returns what has come of the body, too.
-fn read_head(mut socket: &TcpStream) -> io::Result<(String, Vec<u8>)> {
+pub(super) fn read_head(mut socket: &TcpStream) -> io::Result<(String, Vec<u8>)> {
+    socket.set_write_timeout(Some(WRITE_TIME))?;
     let until = Instant::now() + HEAD_TIME;
     let (mut head, mut bytes) = (Vec::new(), [0; 1024]);
     let end = loop {
@@ -204,9 +193,7 @@ fn read_head(mut socket: &TcpStream) -> io::Result<(String, Vec<u8>)> {
             break at + 4;
         }
         if n == 0 || left.is_zero() || head.len() > MAX_HEAD {
-            return Err(io::Error::other(
-                "its head is too long, too slow or cut off",
-            ));
+            return Err(io::Error::other("a head too long, slow or cut off"));
         }
     };
     socket.set_read_timeout(None)?;

@@ -142,12 +142,11 @@ fn held<T>(
 }
 
 /// Makes a key in this file. Returns its path.
-pub(super) fn make_key(typed: &str) -> Result<String, Problem> {
+pub(super) fn make_key(typed: &str) -> Result<PathBuf, Problem> {
     let path = path(typed).ok_or("name the file that is to be made");
     let path = path.map_err(wrong("key"))?;
     Key::create(&path).map_err(wrong("key"))?;
-    let path = std::path::absolute(&path).unwrap_or(path);
-    Ok(path.to_string_lossy().into_owned())
+    Ok(std::path::absolute(&path).unwrap_or(path))
 }
 
 fn path_of_entries() -> Option<PathBuf> {

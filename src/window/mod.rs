@@ -33,7 +33,7 @@ use log::debug;
 use parking_lot::Mutex;
 
 use self::conversation::Face;
-use self::door::{Door, Wish, give_file, refuse, reply};
+use self::door::{Door, Wish, give_file, read_head, refuse, reply};
 use self::form::{Form, MAX_ENTRIES, Problem, Start};
 use self::pages::{Pages, list, message};
 use crate::client::ClientSettings;
@@ -81,11 +81,7 @@ pub(crate) fn run(settings: WindowSettings) -> io::Result<()> {
     }
     let (pages, entered) = (Arc::clone(&window.pages), Arc::clone(&window));
     // Asked a second time, the program ends at once. Without the handler it does so the first time.
-    let _ = machine::at_signal(move || {
-        if pages.end() {
-            std::process::exit(1);
-        }
-    });
+    let _ = machine::at_signal(move || pages.end());
     machine::spawn("door", move || entered.accept_loop())?;
     let address = window.door.address();
     let what = if settings.opens_browser && open::that_detached(&address).is_ok() {
@@ -148,28 +144,26 @@ impl Window {
                 continue;
             }
             let window = Arc::clone(self);
-            let failed = |error| debug!("a request to the window failed: {error}");
-            // Without a thread the connection is dropped, and the browser says so.
-            let _ = machine::spawn("page", move || window.enter(socket).unwrap_or_else(failed));
+            // Without a thread the connection is dropped, and the browser says so. It says as well what fails later.
+            let _ = machine::spawn("page", move || drop(window.enter(socket)));
         }
     }
 
     /// Does what a browser wants.
     fn enter(&self, mut socket: TcpStream) -> io::Result<()> {
-        let Some((wish, body)) = self.door.hear(&socket)? else {
-            return refuse(&socket);
-        };
-        match wish {
-            Wish::Page(content, head) => reply(&socket, &head, content, content.len() as u64),
-            Wish::Socket(answer) => {
+        let (head, body) = read_head(&socket)?;
+        match self.door.decide(&head) {
+            None => refuse(&socket),
+            Some(Wish::Page(content, head)) => reply(&socket, &head, content, content.len() as u64),
+            Some(Wish::Socket(answer)) => {
                 socket.write_all(answer.as_bytes())?;
                 socket::serve(socket, &self.pages, |said| self.hear(said))
             }
-            Wish::Download(number) => match self.face().file(&number).map(File::open) {
+            Some(Wish::Download(number)) => match self.face().file(&number).map(File::open) {
                 Some(Ok(file)) => give_file(&socket, file),
                 _ => refuse(&socket),
             },
-            Wish::Upload(len) => {
+            Some(Wish::Upload(len)) => {
                 let (face, mut name) = (self.face(), String::new());
                 match upload::take(body.chain(&socket), len, &mut name) {
                     Ok(shared) => face.share(shared),
@@ -188,7 +182,7 @@ impl Window {
                 self.start(self.form.start(values))
             }
             ["key", path] => match form::make_key(path) {
-                Ok(path) => self.pages.send(message("made", &[&path])),
+                Ok(path) => self.pages.send(message("made", &[&path.display()])),
                 Err(problem) => self.start(Err(problem)),
             },
             ["find"] => {

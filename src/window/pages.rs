@@ -44,7 +44,7 @@ use std::iter;
 use std::sync::Arc;
 use std::time::Duration;
 
-use parking_lot::{Condvar, Mutex};
+use parking_lot::{Condvar, Mutex, MutexGuard};
 
 use crate::terminal::style::harmless;
 
@@ -88,7 +88,7 @@ struct State {
     n_opened: u64,
     /// The program is to end.
     is_over: bool,
-    /// What has one present value, such as the state, in the order in which it was first shown.
+    /// What has one present value, such as the state, in the order in which it was shown.
     present: Vec<Message>,
     /// The last messages, and up to which page each goes.
     kept: VecDeque<(u64, Message)>,
@@ -98,41 +98,36 @@ struct State {
     n_at_reset: usize,
 }
 
-impl State {
-    /// Goes to the pages up to this one.
-    fn push(&mut self, last: u64, message: Message) {
-        self.kept_len += message.len();
-        self.kept.push_back((last, message));
-        while self.kept.len() > MAX_KEPT || self.kept_len > MAX_KEPT_LEN {
-            self.kept_len -= self.kept.pop_front().map_or(0, |(_, first)| first.len());
-            self.n_before += 1;
-        }
-    }
-}
-
 impl Pages {
     /// Shows something that stays: a line, a notice, a file.
     pub(super) fn show(&self, message: Message) {
-        self.state.lock().push(u64::MAX, message);
-        self.changed.notify_all();
+        self.push(self.state.lock(), u64::MAX, message);
     }
 
     /// Shows something to the pages that are open now.
     pub(super) fn send(&self, message: Message) {
-        let mut state = self.state.lock();
+        let state = self.state.lock();
         let last = state.n_opened;
-        state.push(last, message);
+        self.push(state, last, message);
+    }
+
+    /// Shows something to the pages up to this one.
+    fn push(&self, mut state: MutexGuard<State>, last: u64, message: Message) {
+        state.kept_len += message.len();
+        state.kept.push_back((last, message));
+        while state.kept.len() > MAX_KEPT || state.kept_len > MAX_KEPT_LEN {
+            state.kept_len -= state.kept.pop_front().map_or(0, |(_, first)| first.len());
+            state.n_before += 1;
+        }
         self.changed.notify_all();
     }
 
     /// Shows something in place of the last message of its kind.
     pub(super) fn set(&self, message: Message) {
-        let is_kind = |last: &&mut Message| last.lines().next() == message.lines().next();
         let mut state = self.state.lock();
-        match state.present.iter_mut().find(is_kind) {
-            Some(last) => *last = Arc::clone(&message),
-            None => state.present.push(Arc::clone(&message)),
-        }
+        let is_other = |last: &Message| last.lines().next() != message.lines().next();
+        state.present.retain(is_other);
+        state.present.push(Arc::clone(&message));
         drop(state);
         self.send(message);
     }
@@ -157,10 +152,8 @@ impl Pages {
         first.extend(state.present.iter().cloned());
         let kept = state.kept.iter();
         let kept = kept.skip(state.n_at_reset.saturating_sub(state.n_before));
-        first.extend(
-            kept.filter(|(last, _)| page <= *last)
-                .map(|(_, it)| Arc::clone(it)),
-        );
+        let kept = kept.filter(|(last, _)| page <= *last);
+        first.extend(kept.map(|(_, message)| Arc::clone(message)));
         let (pages, mut at) = (Arc::clone(self), state.n_before + state.kept.len());
         let later = iter::from_fn(move || pages.next(page, &mut at));
         (page, first.into_iter().chain(later))
@@ -189,11 +182,12 @@ impl Pages {
         self.changed.notify_all();
     }
 
-    /// The program is to end. Returns whether that was so before.
-    pub(super) fn end(&self) -> bool {
-        let mut state = self.state.lock();
+    /// The program is to end. If that was so before, it ends here.
+    pub(super) fn end(&self) {
+        if std::mem::replace(&mut self.state.lock().is_over, true) {
+            std::process::exit(1);
+        }
         self.changed.notify_all();
-        std::mem::replace(&mut state.is_over, true)
     }
 
     /// Waits until the program is to end, or the last page has been closed for a minute and nothing is under way. Before the first page it
@@ -201,14 +195,11 @@ impl Pages {
     pub(super) fn wait_until_left(&self, is_busy: impl Fn() -> bool) {
         let mut state = self.state.lock();
         while !state.is_over {
-            self.changed.wait_while(&mut state, |state| {
-                !state.is_over && (state.n_opened == 0 || !state.open.is_empty())
-            });
-            let is_closed = |state: &mut State| !state.is_over && state.open.is_empty();
-            let closed = self
-                .changed
-                .wait_while_for(&mut state, is_closed, CLOSED_TIME);
-            state.is_over |= closed.timed_out() && !is_busy();
+            let used = |it: &mut State| !it.is_over && (it.n_opened == 0 || !it.open.is_empty());
+            self.changed.wait_while(&mut state, used);
+            let unused = |it: &mut State| !it.is_over && it.open.is_empty();
+            let waited = self.changed.wait_while_for(&mut state, unused, CLOSED_TIME);
+            state.is_over |= waited.timed_out() && !is_busy();
         }
     }
 }
