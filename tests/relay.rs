@@ -4,7 +4,7 @@ mod support;
 
 use std::fs;
 use std::io::{ErrorKind, Read, Write};
-use std::net::TcpStream;
+use std::net::{TcpListener, TcpStream};
 use std::time::{Duration, Instant};
 
 use fernchat::relay::splitter::{Piece, Splitter};
@@ -125,6 +125,23 @@ fn python_client(port: u16, name: &str, key_file: &str) -> Option<Program> {
     let mut program = Program::start(command);
     program.hears("connected");
     Some(program)
+}
+
+#[test]
+fn a_relay_that_closes_every_connection_at_once_is_asked_again_after_pauses_that_grow() {
+    let home = folder();
+    let (key, _) = key_file(&home);
+    let closes = TcpListener::bind("127.0.0.1:0").unwrap();
+    let _client = client(closes.local_addr().unwrap().port(), "alice", &key);
+    // The first try again comes at once. The next two come after pauses of about a second, then two.
+    let times: Vec<Instant> = (0..4)
+        .map(|_| {
+            drop(closes.accept().unwrap());
+            Instant::now()
+        })
+        .collect();
+    assert!(times[2] - times[1] > Duration::from_millis(700));
+    assert!(times[3] - times[2] > Duration::from_millis(1400));
 }
 
 #[test]

@@ -915,13 +915,8 @@ fn leaving_leads_back_to_the_form_whatever_the_connection_does() {
 fn key_files_are_chosen_in_the_browser_and_their_content_stays_nowhere() {
     let files = folder();
     let path = |name: &str| files.path().join(name).to_str().unwrap().to_owned();
-    assert!(
-        fernchat()
-            .args(["keygen", &path("team.key")])
-            .status()
-            .unwrap()
-            .success()
-    );
+    let made = fernchat().args(["keygen", &path("team.key")]).output();
+    assert!(made.unwrap().status.success());
     let key = std::fs::read_to_string(path("team.key")).unwrap();
     // An editor of Windows wrote this one.
     let utf_16: Vec<u8> = format!("\u{feff}{}\r\n", key.trim())
@@ -947,7 +942,7 @@ fn key_files_are_chosen_in_the_browser_and_their_content_stays_nowhere() {
     let (secret, room_key) = ("#chat [data-field=secret]", "#chat [data-field=roomkey]");
     let error = |field: &str, text: &str| {
         format!(
-            "document.querySelector('#chat [name={field}] + .error')?.textContent.includes({})",
+            "document.querySelector('#chat [data-field={field}] + .error')?.textContent.includes({})",
             json(text)
         )
     };
@@ -971,8 +966,11 @@ fn key_files_are_chosen_in_the_browser_and_their_content_stays_nowhere() {
         alice.waits(&error("roomkey", text));
     }
     alice.types(room_key, &path("windows.key"));
-    alice.is_drawn("form-keys");
-    alice.fits();
+    for (width, name) in [(320, "phone-keys"), (1200, "form-keys")] {
+        alice.has_size(width, 900);
+        alice.fits();
+        alice.is_drawn(name);
+    }
     alice.joins_chat(server.port, "alice", "team");
     alice.shows("The group team is new");
     // Both are in use: bob, who has the same files, reads a line that is sealed.

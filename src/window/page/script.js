@@ -82,7 +82,8 @@ const shows = {
   },
   error(field, text) {
     const form = document.querySelector("#start form:not([hidden])");
-    const input = form.querySelector(`[name="${field}"]`) ?? form.querySelector("input");
+    const chosen = form.querySelector(`[data-field="${field}"]`);
+    const input = chosen?.files.length ? chosen : form.querySelector(`[name="${field}"]`) ?? form.querySelector("input");
     free(form);
     for (let box = input.parentElement; box !== form; box = box.parentElement) if (box.tagName === "DETAILS") box.open = true;
     const error = make("p", "error", text);
@@ -114,6 +115,7 @@ const shows = {
     };
     $("state").className = stage;
     $("joining").hidden = stage !== "connecting";
+    $("joining").scrollIntoView({ block: "nearest" });
     askSoon();
     $("state").textContent = words[stage] + (seconds > 0 ? ` in ${seconds} s` : "");
   },
