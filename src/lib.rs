@@ -29,7 +29,7 @@
 //!       server                    client                  relay
 //!   joining  session         joining  link             splitter  client
 //!   decisions  group         sending  receiving
-//!   member  table  backlog   dialogues  known_group
+//!   member  table  backlog   dialogues
 //!   client  turn  state      upload  download
 //!   upload  share  spool     offers  pack  paths
 //!   download  deliveries

@@ -616,6 +616,8 @@ pub struct Names {
     pub members: BTreeSet<String>,
     /// Those who asked to join.
     pub requests: BTreeSet<String>,
+    /// The admin, if the client knows who it is.
+    pub admin: Option<String>,
     /// The member who told the person something last, which nobody else heard.
     pub teller: Option<String>,
     /// The names whose lines are not shown.
@@ -633,6 +635,35 @@ impl Names {
         self.requests.remove(name);
         if self.members.len() < MAX_NAMES && !is_long(name) {
             self.members.insert(name.to_owned());
+        }
+    }
+
+    /// Somebody says something, so that is a member. Returns whether the person wants to hear it.
+    pub(crate) fn hears(&mut self, name: &str) -> bool {
+        if self.ignored.contains(name) {
+            return false;
+        }
+        self.add_member(name);
+        true
+    }
+
+    /// Learns from the server's answer to joining what the person, who is called `me`, is in the group.
+    pub(crate) fn joined(&mut self, standing: Standing, me: &str) {
+        self.is_waiting = standing == Standing::Waiting;
+        match standing {
+            Standing::Admin => self.admin = Some(me.to_owned()),
+            // A server that was started again has another admin than before.
+            Standing::Waiting => self.admin = None,
+            Standing::Member => {}
+        }
+    }
+
+    /// Whether the person, who is called `me`, can answer a request.
+    pub(crate) fn right(&self, me: &str) -> Right {
+        match &self.admin {
+            Some(admin) if admin == me => Right::Admin,
+            Some(_) => Right::Member,
+            None => Right::Unknown,
         }
     }
 
@@ -751,6 +782,40 @@ mod tests {
         for (text, short) in [("", ""), ("語語", "語語"), ("語語x", "語語...")] {
             assert_eq!(shortened(text, 2), short);
         }
+    }
+
+    #[test]
+    fn the_admin_can_answer_a_request() {
+        let mut names = Names::default();
+        assert_eq!(names.right("alice"), Right::Unknown);
+        names.admin = Some("carol".into());
+        assert_eq!(names.right("alice"), Right::Member);
+        names.admin = Some("alice".into());
+        assert_eq!(names.right("alice"), Right::Admin);
+        names.add_request("bob");
+        names.add_member("bob");
+        assert!(names.requests.is_empty());
+    }
+
+    #[test]
+    fn who_waits_again_knows_no_admin_any_more() {
+        let mut names = Names::default();
+        names.joined(Standing::Admin, "alice");
+        names.joined(Standing::Member, "alice");
+        assert_eq!(names.admin.as_deref(), Some("alice"));
+        names.joined(Standing::Waiting, "alice");
+        assert_eq!(names.admin, None);
+    }
+
+    #[test]
+    fn a_server_that_names_people_without_end_costs_no_more_than_a_limit() {
+        let mut names = Names::default();
+        for n in 0..=MAX_NAMES {
+            names.add_member(&n.to_string());
+            names.add_request(&n.to_string());
+        }
+        assert_eq!(names.members.len(), MAX_NAMES);
+        assert_eq!(names.requests.len(), MAX_NAMES);
     }
 
     #[test]

@@ -127,7 +127,7 @@ impl Dialogues {
             Action::Approve => self.answer_requests(argument, |name| {
                 self.decide_on(Command::ApproveRequest, name, str::to_owned, ask)?;
                 // A result is free text. If the server said no, Tab offers one name too many.
-                let mut names = self.link.shared.known.names.lock();
+                let mut names = self.link.shared.names.lock();
                 if !name.is_empty() {
                     names.add_member(name);
                 }
@@ -238,7 +238,7 @@ impl Dialogues {
         let names = self.send_and_wait(READY_FOR_DATA, Expected::Set)?;
         let names = self.show_names(title, &names);
         if command == Command::ViewRequests {
-            let mut known = self.link.shared.known.names.lock();
+            let mut known = self.link.shared.names.lock();
             known.requests.clear();
             names.iter().for_each(|name| known.add_request(name));
         }
@@ -250,7 +250,7 @@ impl Dialogues {
     fn meant(&self, name: &str, list: Command) -> Outcome<Option<String>> {
         let shared = &self.link.shared;
         let known = |name: &str| {
-            let names = shared.known.names.lock();
+            let names = shared.names.lock();
             names.members.contains(name) || names.requests.contains(name)
         };
         if name.is_empty() || known(name) || !shared.screen.is_interactive() {
@@ -318,7 +318,7 @@ impl Dialogues {
         self.begin(command)?;
         let names = self.send_and_wait(ACKNOWLEDGEMENT, Expected::Set)?;
         for name in self.show_names(title, &names) {
-            self.link.shared.known.names.lock().add_member(&name);
+            self.link.shared.names.lock().add_member(&name);
         }
         Ok(())
     }
@@ -330,7 +330,7 @@ impl Dialogues {
         let text = String::from_utf8_lossy(&result);
         let admin = text.split_once(": ").filter(|(word, _)| *word == ADMIN);
         let admin = admin.map(|(_, name)| shortened(name, MAX_NAME_CHARACTERS).into_owned());
-        *self.link.shared.known.admin.lock() = admin;
+        self.link.shared.names.lock().admin = admin;
         self.show_result(&result);
         Ok(())
     }
@@ -382,13 +382,13 @@ impl Dialogues {
         let answer = &answer(name);
         if command == Command::ChangeAdmin {
             // A fernchat server says who it is, before the result.
-            *self.link.shared.known.admin.lock() = None;
+            self.link.shared.names.lock().admin = None;
         }
         self.link.dialogue.lock().about = Some(name.to_owned());
         let result = self.send_and_wait(answer, Expected::Result(String::new()))?;
-        self.link.shared.known.names.lock().requests.remove(name);
+        self.link.shared.names.lock().requests.remove(name);
         if command == Command::KickMember {
-            self.link.shared.known.names.lock().remove_member(name);
+            self.link.shared.names.lock().remove_member(name);
         }
         self.show_result(&result);
         Ok(())
@@ -412,7 +412,7 @@ impl Dialogues {
 
     /// Leaves with the words of a Python client. A Python server does not notice a client that only closes, and its broadcasts stop at one.
     fn say_goodbye(&self, patience: StepTimeout) -> Outcome {
-        if self.link.shared.known.is_waiting() {
+        if self.link.shared.names.lock().is_waiting {
             let expected = Expected::Words(vec![WAIT_DISCONNECT, ACCEPTED]);
             let answer = self.send_and_wait_for(patience, WAIT_DISCONNECT, expected)?;
             if answer != ACCEPTED.as_bytes() {
@@ -522,7 +522,7 @@ impl Dialogues {
     /// Shows the names in a set, and returns them.
     fn show_names(&self, title: &'static str, pickle: &[u8]) -> BTreeSet<String> {
         let names = name_set::decode(pickle);
-        let admin = self.link.shared.known.admin.lock().clone();
+        let admin = self.link.shared.names.lock().admin.clone();
         match &names {
             Ok(names) => self.link.shared.screen.show(Event::Names {
                 title,

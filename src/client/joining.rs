@@ -61,7 +61,7 @@ pub(crate) fn join(shared: &Arc<Shared>) -> Result<(Arc<Link>, Frames, Standing)
         Some(_) => Dialect::Fernchat,
         None => Dialect::Python,
     };
-    shared.known.joined(standing);
+    shared.names.lock().joined(standing, shared.name.as_str());
     joining.socket.set_read_timeout(None)?;
     let link = Link {
         server,

@@ -11,7 +11,6 @@
 //! - [`step`] and [`dialogues`]: which step is expected, and the dialogues with the server, one at a time.
 //! - [`receiving`]: steps go to the sending thread, events to the person.
 //! - [`upload`] and [`download`]: files, sealed or opened as a stream. [`offers`]: those that a fernchat server has for this client.
-//! - [`known_group`]: what the client knows of the group.
 //! - [`room_key`]: lines and files that members seal for each other.
 //!
 //! The receiving thread is the main thread. When the connection ends for good, the program ends. The other threads are not joined: they may
@@ -20,7 +19,6 @@
 pub(crate) mod dialogues;
 pub(crate) mod download;
 pub(crate) mod joining;
-pub(crate) mod known_group;
 pub(crate) mod link;
 pub(crate) mod offers;
 pub(crate) mod pack;
@@ -42,7 +40,6 @@ use parking_lot::Mutex;
 use thiserror::Error;
 
 use self::joining::{Frames, join};
-use self::known_group::KnownGroup;
 use self::link::Link;
 use self::offers::{ASKS_ABOVE, Offers};
 use self::receiving::Receiving;
@@ -55,7 +52,7 @@ use crate::net::{
     ConnectError, MAX_RETRY_DELAY, Pauses, RECONNECT_TIMEOUT, one_word, parse_address,
 };
 use crate::screen::{
-    Connection, Conversation, Event, Screen, Standing, Trust, Words, ask_name, shortened,
+    Connection, Conversation, Event, Names, Screen, Standing, Trust, Words, ask_name, shortened,
 };
 use crate::seal::{Identity, Key, Secret, random_text};
 use crate::typed::{self, GROUP, Typed, Typist};
@@ -108,8 +105,8 @@ pub struct Shared {
     pub run: String,
     /// The mark of the last line that arrived: where a fernchat server goes on after a broken connection.
     pub last_mark: Mutex<String>,
-    /// What the client knows of the group.
-    pub known: KnownGroup,
+    /// What the client knows of the group. The screen completes names from it.
+    pub names: Arc<Mutex<Names>>,
     /// The files that a fernchat server has for this client.
     pub(crate) offers: Mutex<Offers>,
     /// Whether the upload that is on its way is to be stopped.
@@ -124,7 +121,7 @@ impl Shared {
         let typist = Typist {
             commands: GROUP,
             me: self.name.as_str(),
-            names: &self.known.names.lock(),
+            names: &self.names.lock(),
         };
         typist.script_means(line)
     }
@@ -201,7 +198,7 @@ pub(crate) fn run_with(
     let run = random_text();
     chat(Shared {
         settings,
-        known: KnownGroup::new(&name),
+        names: Arc::default(),
         identity,
         secret,
         room_key: room_key.map(|key| RoomKey::new(key, &name, &group, &run)),
@@ -272,7 +269,7 @@ fn chat(shared: Shared) -> Result<(), ClientError> {
         let _ = Last::write(&one_word(host, *port), name, group);
     }
     let (at_ctrl_c, at_second_ctrl_c) = (Arc::clone(sending), Arc::clone(sending));
-    let names = &shared.known.names;
+    let names = &shared.names;
     let (typed, lines) = typed::channel(&*shared.screen, GROUP, &shared.name, names);
     let conversation = Conversation {
         name: shared.group.to_string(),
@@ -365,7 +362,6 @@ fn join_under_some_name(mut shared: Shared) -> Result<(Arc<Shared>, Joined), Cli
             UserName::parse,
         );
         shared.name = name.map_err(|_| ClientError::Refused(refused))?;
-        shared.known = KnownGroup::new(&shared.name);
         if let Some(room_key) = &mut shared.room_key {
             room_key.name = shared.name.clone();
         }
@@ -518,7 +514,7 @@ mod tests {
                 port: listener.local_addr().unwrap().port(),
                 ..ClientSettings::default()
             },
-            known: KnownGroup::new(&name),
+            names: Arc::default(),
             name,
             group: GroupName::parse("team").unwrap(),
             identity: Identity::generate(),

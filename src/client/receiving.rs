@@ -27,9 +27,9 @@ use crate::net::is_late;
 use crate::screen::{Connection, Event, Name, News, Proof, Transfer, Words};
 use crate::seal::stamp_of;
 use crate::wire::command::{
-    ACCEPTED, CLOSING, Dialect, HAS_REQUESTED, HAVE_FILE, IS_ADMIN, JOINED, KICKED, LEFT, NEWS,
-    PYCHAT, RECEIVE_FILE, REMOVED, REQUESTED, SEND_FILE, STOP_FILE, TAKEN_OVER, WAIT_DISCONNECT,
-    after, line, one_to_one, refusal,
+    ACCEPTED, CLOSING, Dialect, HAS_REQUESTED, HAVE_FILE, IS_ADMIN, JOINED, KICKED, LEFT,
+    MADE_ADMIN, NEWS, PYCHAT, RECEIVE_FILE, REMOVED, REQUESTED, SEND_FILE, STOP_FILE, TAKEN_OVER,
+    WAIT_DISCONNECT, after, line, one_to_one, refusal,
 };
 use crate::wire::frame::{Piece, WireError, mark};
 use crate::wire::transfer::FileOffer;
@@ -144,7 +144,7 @@ impl Receiving {
                 ));
             }
             ACCEPTED => {
-                if !std::mem::take(&mut shared.known.names.lock().is_waiting) {
+                if !std::mem::take(&mut shared.names.lock().is_waiting) {
                     debug!("the server approves somebody who is a member already");
                     return Ok(());
                 }
@@ -172,7 +172,7 @@ impl Receiving {
         }
         if let Some((what, name)) = after(NEWS, text).and_then(|rest| rest.split_once(' ')) {
             let is_back = self.back_at.is_some_and(|at| at.elapsed() < RETURN_TIME);
-            let is_return = is_back && what == JOINED && shared.known.has_member(name);
+            let is_return = is_back && what == JOINED && shared.names.lock().members.contains(name);
             let is_decided = self.link.dialogue.lock().about.as_deref() == Some(name);
             shared.news(what, name, is_return || is_decided);
             return Ok(());
@@ -230,11 +230,10 @@ impl Receiving {
     /// A member tells this one something that nobody else hears.
     fn told(&self, name: &str, said: &str, token: &[u8]) -> Result<(), ClientError> {
         let shared = &self.link.shared;
-        let mut names = shared.known.names.lock();
-        if names.ignored.contains(name) {
+        let mut names = shared.names.lock();
+        if !names.hears(name) {
             return Ok(());
         }
-        names.add_member(name);
         names.teller = Some(name.to_owned());
         drop(names);
         let earlier = self.earlier(token);
@@ -248,7 +247,7 @@ impl Receiving {
 impl Shared {
     /// The server says what has become of a member. `is_told`: the person need not be told.
     fn news(&self, what: &str, name: &str, is_told: bool) {
-        let mut names = self.known.names.lock();
+        let mut names = self.names.lock();
         let what = match what {
             JOINED => News::Joined,
             LEFT => News::Left,
@@ -260,13 +259,11 @@ impl Shared {
             News::Removed => names.remove_member(name),
             _ => names.add_member(name),
         }
-        drop(names);
-        let mut admin = self.known.admin.lock();
-        let by = admin.as_deref().map(Name::of_peer);
+        let by = names.admin.as_deref().map(Name::of_peer);
         if what == News::Admin {
-            *admin = Some(name.to_owned());
+            names.admin = Some(name.to_owned());
         }
-        drop(admin);
+        drop(names);
         if is_told {
             return;
         }
@@ -281,10 +278,14 @@ impl Shared {
 
 /// Somebody asks to join.
 fn requested(shared: &Shared, name: &str, proof: Proof) {
+    let mut names = shared.names.lock();
+    names.add_request(name);
+    let right = names.right(shared.name.as_str());
+    drop(names);
     shared.screen.show(Event::Requested {
         name: Name::of_peer(name),
         proof,
-        right: shared.known.requested(name),
+        right,
         trust: shared.trust(),
     });
 }
@@ -303,7 +304,9 @@ fn proof_of(word: &str) -> Proof {
 pub(super) fn heard(shared: &Shared, text: &str, earlier: Option<u64>) {
     match text.split_once(": ") {
         Some((PYCHAT, notice)) => {
-            shared.known.learn(notice);
+            if notice.ends_with(MADE_ADMIN) {
+                shared.names.lock().admin = Some(shared.name.to_string());
+            }
             return match notice.strip_suffix(HAS_REQUESTED) {
                 Some(name) => requested(shared, name, Proof::Unknown),
                 None => shared.screen.show(Event::Unsigned {
@@ -312,14 +315,8 @@ pub(super) fn heard(shared: &Shared, text: &str, earlier: Option<u64>) {
                 }),
             };
         }
-        Some((name, _)) => {
-            let mut names = shared.known.names.lock();
-            if names.ignored.contains(name) {
-                return;
-            }
-            names.add_member(name);
-        }
-        None => {}
+        Some((name, _)) if !shared.names.lock().hears(name) => return,
+        _ => {}
     }
     let event = room_key::open(text, earlier, shared.room_key.as_ref());
     shared.screen.show(event);

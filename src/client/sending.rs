@@ -275,7 +275,7 @@ impl Sending {
         let Some(link) = queue
             .link
             .as_ref()
-            .filter(|_| !self.shared.known.is_waiting())
+            .filter(|_| !self.shared.names.lock().is_waiting)
         else {
             return Next::Wait;
         };
@@ -399,7 +399,7 @@ impl Sending {
                 }
             }
             Typed::Do(Action::Ignore, name) => {
-                let notice = shared.known.names.lock().ignore(&name);
+                let notice = shared.names.lock().ignore(&name);
                 shared.show(&notice);
             }
             Typed::Do(Action::Clear, _) => {}
@@ -432,7 +432,7 @@ impl Sending {
                 self.stop_where_asked(&dialogues.link);
             }
             match (&dialogues, queue.tasks.pop_front()) {
-                (Some(dialogues), Some(task)) if !self.shared.known.is_waiting() => {
+                (Some(dialogues), Some(task)) if !self.shared.names.lock().is_waiting => {
                     let answer = &queue.answer;
                     let ask = || {
                         let mut answer = answer.borrow_mut();

@@ -358,12 +358,9 @@ impl Chat {
     fn hear(&self, text: &str, sealed_at: Option<u64>) {
         self.screen.show(match StampedLine::parse(text) {
             Some(StampedLine { time, name, text }) => {
-                let mut names = self.names.lock();
-                if names.ignored.contains(name) {
+                if !self.names.lock().hears(name) {
                     return;
                 }
-                names.add_member(name);
-                drop(names);
                 Event::Sealed {
                     who: Name::of_peer(name),
                     when: When::Time {
