@@ -120,10 +120,7 @@ impl Dialogues {
             self.decide_on(command, &name, answer, ask)
         };
         match action {
-            Action::Requests => {
-                self.names_for_admin(Command::ViewRequests, "requests")?;
-                Ok(())
-            }
+            Action::Requests => self.list(Command::ViewRequests, "requests").map(drop),
             Action::Approve => self.answer_requests(argument, |name| {
                 self.decide_on(Command::ApproveRequest, name, str::to_owned, ask)?;
                 // A result is free text. If the server said no, Tab offers one name too many.
@@ -134,8 +131,8 @@ impl Dialogues {
                 Ok(())
             }),
             Action::Deny => self.answer_requests(argument, |name| self.deny(name, ask)),
-            Action::Members => self.names(Command::AllMembers, "members"),
-            Action::Online => self.names(Command::OnlineMembers, "online"),
+            Action::Members => self.list(Command::AllMembers, "members").map(drop),
+            Action::Online => self.list(Command::OnlineMembers, "online").map(drop),
             Action::Transfer => decide(Command::ChangeAdmin, str::to_owned),
             Action::Admin => self.who_administers(),
             Action::Kick => decide(Command::KickMember, str::to_owned),
@@ -148,10 +145,7 @@ impl Dialogues {
             Action::Ban => decide(Command::BanMember, str::to_owned),
             Action::BanAddress => decide(Command::BanMember, with_mark),
             Action::Unban => self.decide_on(Command::UnbanMember, argument, str::to_owned, ask),
-            Action::Bans => {
-                self.names_for_admin(Command::ViewBans, "banned")?;
-                Ok(())
-            }
+            Action::Bans => self.list(Command::ViewBans, "banned").map(drop),
             Action::WhoIs if argument.is_empty() => self.who_is(&self.asked(ask)),
             Action::WhoIs => {
                 let name = self.meant(argument, Command::AllMembers)?;
@@ -223,26 +217,55 @@ impl Dialogues {
         Ok(())
     }
 
-    /// Shows a list that only the admin may see, and returns it. `None`: the server refuses it.
-    fn names_for_admin(
-        &self,
-        command: Command,
-        title: &'static str,
-    ) -> Outcome<Option<BTreeSet<String>>> {
-        self.begin(command)?;
-        let answer = self.send_and_wait(ACKNOWLEDGEMENT, Expected::WordOrResult(SENDING_DATA))?;
-        if answer != SENDING_DATA.as_bytes() {
-            self.show_result(&answer);
-            return Ok(None);
+    /// Shows a list of the server, and returns it. `None`: there is none, and the person has been told why.
+    fn list(&self, command: Command, title: &'static str) -> Outcome<Option<BTreeSet<String>>> {
+        let names = match self.fetch(command)? {
+            Ok(names) => names,
+            Err(refusal) => {
+                self.show_result(&refusal);
+                return Ok(None);
+            }
+        };
+        let names = match name_set::decode(&names) {
+            Ok(names) => names,
+            Err(error) => {
+                self.show(&format!("The server's list cannot be read: {error}."));
+                return Ok(None);
+            }
+        };
+        let mut known = self.link.shared.names.lock();
+        match command {
+            Command::ViewRequests => {
+                known.requests.clear();
+                names.iter().for_each(|name| known.add_request(name));
+            }
+            Command::AllMembers | Command::OnlineMembers => {
+                names.iter().for_each(|name| known.add_member(name));
+            }
+            _ => {}
         }
-        let names = self.send_and_wait(READY_FOR_DATA, Expected::Set)?;
-        let names = self.show_names(title, &names);
-        if command == Command::ViewRequests {
-            let mut known = self.link.shared.names.lock();
-            known.requests.clear();
-            names.iter().for_each(|name| known.add_request(name));
-        }
+        let admin = known.admin.clone();
+        drop(known);
+        self.link.shared.screen.show(Event::Names {
+            title,
+            names: names.clone(),
+            admin,
+        });
         Ok(Some(names))
+    }
+
+    /// Asks for a list of the server: a set of names. An error is the server's word that the user may not see it.
+    fn fetch(&self, command: Command) -> Outcome<Result<Vec<u8>, Vec<u8>>> {
+        self.begin(command)?;
+        if matches!(command, Command::ViewRequests | Command::ViewBans) {
+            let right =
+                self.send_and_wait(ACKNOWLEDGEMENT, Expected::WordOrResult(SENDING_DATA))?;
+            if right != SENDING_DATA.as_bytes() {
+                return Ok(Err(right));
+            }
+            return Ok(Ok(self.send_and_wait(READY_FOR_DATA, Expected::Set)?));
+        }
+        Ok(Ok(self.send_and_wait(ACKNOWLEDGEMENT, Expected::Set)?))
     }
 
     /// The member, or the one who has asked to join, whom a person means by this name: see [`meant`]. `None`: the person has been told. A name
@@ -268,17 +291,8 @@ impl Dialogues {
 
     /// A list of the server that is not shown. Without the right to see it, it is empty.
     fn listed(&self, list: Command) -> Outcome<BTreeSet<String>> {
-        self.begin(list)?;
-        let mut set = match list {
-            Command::ViewRequests => {
-                self.send_and_wait(ACKNOWLEDGEMENT, Expected::WordOrResult(SENDING_DATA))?
-            }
-            _ => self.send_and_wait(ACKNOWLEDGEMENT, Expected::Set)?,
-        };
-        if set == SENDING_DATA.as_bytes() {
-            set = self.send_and_wait(READY_FOR_DATA, Expected::Set)?;
-        }
-        Ok(name_set::decode(&set).unwrap_or_default())
+        let names = self.fetch(list)?.unwrap_or_default();
+        Ok(name_set::decode(&names).unwrap_or_default())
     }
 
     /// Answers the request of the user of this name, or of several, or of `all`. A name may have blanks in it. So which names are meant shows
@@ -288,7 +302,7 @@ impl Dialogues {
             let meant = self.meant(argument, Command::ViewRequests)?;
             return meant.map_or(Ok(()), |name| answer(&name));
         }
-        let Some(requests) = self.names_for_admin(Command::ViewRequests, "requests")? else {
+        let Some(requests) = self.list(Command::ViewRequests, "requests")? else {
             return Ok(());
         };
         if argument == ALL {
@@ -311,15 +325,6 @@ impl Dialogues {
         self.begin(Command::WhoIs)?;
         let result = self.send_and_wait(name, Expected::Result(String::new()))?;
         self.show_result(&result);
-        Ok(())
-    }
-
-    fn names(&self, command: Command, title: &'static str) -> Outcome {
-        self.begin(command)?;
-        let names = self.send_and_wait(ACKNOWLEDGEMENT, Expected::Set)?;
-        for name in self.show_names(title, &names) {
-            self.link.shared.names.lock().add_member(&name);
-        }
         Ok(())
     }
 
@@ -517,20 +522,5 @@ impl Dialogues {
             text: Words::of_peer(String::from_utf8_lossy(result)),
             trust: shared.trust(),
         });
-    }
-
-    /// Shows the names in a set, and returns them.
-    fn show_names(&self, title: &'static str, pickle: &[u8]) -> BTreeSet<String> {
-        let names = name_set::decode(pickle);
-        let admin = self.link.shared.names.lock().admin.clone();
-        match &names {
-            Ok(names) => self.link.shared.screen.show(Event::Names {
-                title,
-                names: names.clone(),
-                admin,
-            }),
-            Err(error) => self.show(&format!("The server's list cannot be read: {error}.")),
-        }
-        names.unwrap_or_default()
     }
 }
