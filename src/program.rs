@@ -15,10 +15,11 @@ use crate::log_queue;
 use crate::machine;
 use crate::net::listener::Service;
 use crate::relay::{self, Relay};
+use crate::screen::Screen;
 use crate::seal::{Anatomy, Key, hex};
 use crate::server::Server;
+use crate::terminal::Terminal;
 use crate::terminal::style::harmless;
-use crate::terminal::{Terminal, is_interactive};
 #[cfg(feature = "window")]
 use crate::window;
 
@@ -47,15 +48,16 @@ fn start(args: Args) -> Result<(), String> {
     match args {
         Args::Server(settings, announced) => serve(Server::bind(settings)?, announced),
         Args::Client(mut settings, terminal) => {
+            let terminal = Terminal::new(terminal)?;
             if settings.host.is_empty() {
-                match discovery::choose() {
+                match discovery::choose(&terminal) {
                     Ok(found) => (settings.host, settings.port) = found,
                     // The client asks for the address.
-                    Err(error) if is_interactive() => print_line(&error)?,
+                    Err(error) if terminal.is_interactive() => print_line(&error)?,
                     Err(error) => return Err(error),
                 }
             }
-            client::run(settings, Box::new(Terminal::new(terminal)?))
+            client::run(settings, Box::new(terminal))
         }
         Args::Relay(settings, announced) => serve(Relay::bind(settings)?, announced),
         Args::RelayClient(settings, terminal) => {

@@ -14,6 +14,7 @@
 
 use std::borrow::Cow;
 use std::collections::BTreeSet;
+use std::fmt::Display;
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -714,13 +715,14 @@ pub(crate) fn shortened(text: &str, most: usize) -> Cow<'_, str> {
 ///
 /// # Errors
 /// The name breaks a rule, and no person can be asked again; or the input has ended.
-pub(crate) fn ask_name<T>(
+pub(crate) fn ask_name<T, E: Display>(
     screen: &dyn Screen,
     question: &str,
     given: Option<String>,
     offered: Option<&str>,
-    parse: fn(&str) -> Result<T, NameError>,
+    parse: impl Fn(&str) -> Result<T, E>,
 ) -> Result<T, NameError> {
+    let parse = |text: &str| parse(text).map_err(|error| NameError(error.to_string()));
     if let Some(given) = given {
         return parse(given.trim());
     }

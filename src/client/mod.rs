@@ -58,7 +58,7 @@ use crate::seal::{Identity, Key, Secret, random_text};
 use crate::typed::{self, GROUP, Typed, Typist};
 use crate::wire::command::{RefusalCode, Refused};
 use crate::wire::frame::WireError;
-use crate::wire::name::{GroupName, NameError, UserName};
+use crate::wire::name::{GroupName, UserName};
 
 /// How a client is set up.
 #[derive(Clone, Default)]
@@ -184,8 +184,8 @@ pub(crate) fn run_with(
     let identity = identity(settings.identity.as_deref())?;
     let last = Last::read();
     if settings.host.is_empty() {
-        let parse = |typed: &str| parse_address(typed).map_err(NameError);
-        let address = ask_name(&*screen, "server", None, last.server.as_deref(), parse);
+        let offered = last.server.as_deref();
+        let address = ask_name(&*screen, "server", None, offered, parse_address);
         let (host, port) = address.map_err(|error| error.to_string())?;
         (settings.host, settings.port) = (host, port.unwrap_or(settings.port));
     }

@@ -21,7 +21,7 @@ use std::net::{TcpStream, ToSocketAddrs};
 use std::time::Duration;
 
 use self::mdns::find;
-use crate::screen::shortened;
+use crate::screen::{Screen, ask_name, shortened};
 use crate::terminal;
 use crate::terminal::style::harmless;
 use crate::wire::name::MAX_NAME_CHARACTERS;
@@ -108,7 +108,7 @@ pub(crate) fn list() -> Result<String, String> {
 ///
 /// # Errors
 /// There is none, or nobody is there to choose.
-pub(crate) fn choose() -> Result<(String, u16), String> {
+pub(crate) fn choose(screen: &dyn Screen) -> Result<(String, u16), String> {
     terminal::print("Looking for chat servers on this network.");
     let mut found = find()?;
     found.retain(|one| one.kind != Kind::Relay);
@@ -121,12 +121,20 @@ pub(crate) fn choose() -> Result<(String, u16), String> {
             for (at, one) in found.iter().enumerate() {
                 terminal::print(&format!("{:>3}  {one}", at + 1));
             }
-            terminal::ask(&format!("which one, 1 to {n}"), |answer| {
+            if !screen.is_interactive() {
+                return Err(
+                    "several chat servers answer; join one of them with fernchat client HOST PORT"
+                        .into(),
+                );
+            }
+            let parse = |answer: &str| {
                 let number = answer.parse::<usize>().ok();
-                number.filter(|number| (1..=n).contains(number))
-            })
-            .ok_or("several chat servers answer; join one of them with fernchat client HOST PORT")?
-                - 1
+                let number = number.filter(|number| (1..=n).contains(number));
+                number.ok_or(format!("a number from 1 to {n} is needed here"))
+            };
+            let question = format!("which one, 1 to {n}");
+            let number = ask_name(screen, &question, None, None, parse);
+            number.map_err(|error| error.to_string())? - 1
         }
     };
     let one = found.swap_remove(at);

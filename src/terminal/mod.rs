@@ -366,18 +366,6 @@ impl Screen for Terminal {
     }
 }
 
-/// Asks a person who has not joined yet, until the answer is one. `None`: nobody is at a terminal, or the input has ended.
-pub(crate) fn ask<T>(question: &str, parse: impl Fn(&str) -> Option<T>) -> Option<T> {
-    while io::stdin().is_terminal() && io::stdout().is_terminal() {
-        // As in `print`.
-        let _ = write(&format!("{question}: "));
-        if let Some(answer) = parse(read_line()?.trim()) {
-            return Some(answer);
-        }
-    }
-    None
-}
-
 /// Reads the next line, without its end. `None`: the input has ended. Bytes that are not UTF-8 are replaced.
 fn read_line() -> Option<String> {
     let mut bytes = Vec::new();
