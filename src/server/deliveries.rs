@@ -17,7 +17,7 @@ use std::sync::Arc;
 
 use super::client::Client;
 use super::download::{Download, Outcome};
-use super::frame::{Frame, sealed_frame};
+use super::frame::sealed_frame;
 use super::spool::SpoolError;
 use super::turn::MAX_OFFERS;
 use crate::net::departure::Departure;
@@ -136,7 +136,8 @@ impl Client {
                     at,
                     piece_len: PieceLen::default(),
                 };
-                return self.outbox.push_job(course.begin());
+                self.reply_text(format!("{SEND_FILE} {} {at}", course.download.file.id));
+                return self.outbox.push_job(course.rest());
             }
         }
     }
@@ -206,22 +207,9 @@ struct Course {
 }
 
 impl Course {
-    fn begin(self) -> Job {
-        let word = format!("{SEND_FILE} {} {}", self.download.file.id, self.at);
-        let word = sealed_frame(&self.client.key, word);
-        Job(Box::new(move |stream| {
-            self.writes_frame(stream, &word)?;
-            self.go_on(stream)
-        }))
-    }
-
+    /// The job that writes what is left of the body.
     fn rest(self) -> Job {
         Job(Box::new(move |stream| self.go_on(stream)))
-    }
-
-    fn writes_frame(&self, stream: &mut dyn Write, frame: &Frame) -> io::Result<()> {
-        frame.goes_to(&self.client);
-        stream.write_all(&frame.bytes)
     }
 
     /// Writes the next piece. Returns the job for the rest, if there is a rest and more of it is there.
@@ -253,8 +241,9 @@ impl Course {
                 Some(self.rest())
             }
             Err(error) => {
-                self.writes_frame(stream, &sealed_frame(&client.key, stop(id, &error)))?;
-                stream.write_all(&[BODY_END])?;
+                let word = sealed_frame(&client.key, stop(id, &error));
+                word.goes_to(&client);
+                stream.write_all(&[&*word.bytes, &[BODY_END]].concat())?;
                 self.download.ends(match error {
                     SpoolError::Failed(_) => Outcome::NotSent,
                     error => Outcome::Failed(error.to_string()),
