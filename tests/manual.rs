@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use std::path::Path;
 use std::process::{Command, Output};
 
-use support::{fernchat, folder};
+use support::{Server, fernchat, folder, joins};
 
 const COMMANDS: [&[&str]; 9] = [
     &[],
@@ -218,4 +218,62 @@ fn what_is_built_is_installed_without_cargo_under_any_prefix_and_goes_again() {
             );
         }
     }
+}
+
+/// The blocks of code on the lesson's page.
+fn lesson() -> Vec<String> {
+    let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/guide/lesson.md");
+    let page = std::fs::read_to_string(page).unwrap();
+    page.split("```")
+        .skip(1)
+        .step_by(2)
+        .map(String::from)
+        .collect()
+}
+
+#[test]
+fn the_lesson_s_log_is_what_a_server_logs() {
+    let blocks = lesson();
+    let is_start = |block: &&String| block.contains("RUST_LOG=");
+    let start = blocks.iter().find(is_start).unwrap();
+    let mut levels = start
+        .split("RUST_LOG=")
+        .skip(1)
+        .map(|rest| rest.split(' ').next().unwrap());
+    let mut command = fernchat();
+    command
+        .args(["server", "127.0.0.1", "0"])
+        .env("RUST_LOG", levels.next().unwrap());
+    let mut server = Server::of(command);
+    let mut command = fernchat();
+    command.env("RUST_LOG", levels.next().unwrap());
+    let mut alice = joins(command, server.port, "alice", &[]);
+    alice.hears("you administer it");
+    alice.types("hello");
+    alice.types("/requests");
+    alice.hears("requests: nobody");
+    server.program.logs(": set, ");
+
+    let is_log = |block: &&String| block.contains("from client 1: ");
+    let told = blocks.iter().find(is_log).unwrap();
+    let logged = server.program.log_so_far().iter();
+    let logged: Vec<&str> = logged
+        .filter_map(|line| Some(line.split_once(" TRACE ")?.1))
+        .collect();
+    assert_eq!(logged, told.lines().skip(1).collect::<Vec<_>>());
+}
+
+#[test]
+fn the_lesson_s_dialogue_is_what_a_session_does() {
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/server/session.rs");
+    let source = std::fs::read_to_string(source).unwrap();
+    let source: String = source
+        .lines()
+        .map(|line| format!("{}\n", line.trim()))
+        .collect();
+    let blocks = lesson();
+    let told = blocks
+        .iter()
+        .find_map(|block| block.strip_prefix("rust,ignore\n"));
+    assert!(source.contains(told.unwrap()), "{told:?}");
 }
