@@ -69,7 +69,8 @@
 //! tests. The names of the tests are sentences.
 //!
 //! The first part fits in an afternoon: some 1,700 lines with their comments, from the protocol to the outbox of each member. For now,
-//! take it that a [turn](server::turn) sends a client what may go out now, and keeps the rest for later.
+//! take it that a [turn](server::turn) sends a client what may go out now, and keeps the rest for later. A member's `come_online` sends step 5
+//! and then what was missed. A holder says who has a name. After 1, watch the protocol: see [`guide::lesson`].
 //!
 //! | | read | to see |
 //! | --- | --- | --- |
@@ -85,7 +86,7 @@
 //! | --- | --- |
 //! | [`net::fanout`] | the fast path beside the channel: a thread that speaks alone writes by itself, others share one thread |
 //! | [`server::client`], [`server::turn`] | what may go to a client now, and what must wait: the turn has no socket, no lock and no clock |
-//! | [`server::decisions`], [`server::member`] | the dialogues of the admin, and whose a name is |
+//! | [`server::decisions`], [`server::member`] | the dialogues of the admin, and who owns a name |
 //! | [`wire::bytes`] | the protocol again, byte by byte |
 //! | [`wire::frame`], `wire/torn.rs` | *framing*: a stream has no messages, so something must say where one ends |
 //! | [`server::table`], [`server::state`] | how a group is found, founded and forgotten, and what a restart leaves |

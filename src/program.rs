@@ -161,7 +161,7 @@ fn serve(service: impl Service + 'static, announced: Option<Kind>) -> Result<(),
         .map_err(|error| error.to_string())
 }
 
-/// Where a service listens, who can read along, and what is typed on another machine to join it.
+/// Where a service listens, who can read what is said, and what is typed on another machine to join it.
 fn reach(service: &dyn Service) -> String {
     let address = service.listener().address();
     let at = |ip| SocketAddr::new(ip, address.port());

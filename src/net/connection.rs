@@ -45,7 +45,7 @@ pub(super) fn named_thread(name: &str) -> thread::Builder {
 /// How long one write may take without any progress.
 const WRITE_TIME: Duration = Duration::from_secs(30);
 
-/// How long what is queued may take to be written when a connection ends in peace.
+/// How long what is queued may take to be written when a connection ends normally.
 const DRAIN_TIME: Duration = Duration::from_secs(30);
 
 /// After this time without anything from a peer, the system sends it a keepalive probe.

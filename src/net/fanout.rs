@@ -8,7 +8,7 @@
 //! thread also asked for the last one, it makes this one itself. Otherwise one shared thread does, which carries what several clients
 //! say at once in one write. So a lone sender wakes no other thread, and sixteen senders share their rounds.
 //!
-//! This file could be deleted, if [`Outbox::post`] gave each item to the writer.
+//! The server would work without it, if [`Outbox::push`] gave each item to the writer.
 //! Invariants: one round at a time, so no two threads write past the writer of one outbox; and none while the writer has something.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};

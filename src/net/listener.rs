@@ -74,7 +74,7 @@ pub(crate) fn servable(n_clients: usize, n_greeting: usize, service: &str) -> (u
 pub(crate) trait Service: Sync {
     /// Where its clients come from.
     fn listener(&self) -> &Listener;
-    /// Who can read along, in words.
+    /// Who can read what is said, in words.
     fn who_reads(&self) -> &'static str;
     /// The command that joins the service: what stands before its address, and behind it.
     fn join_command(&self) -> (&'static str, &'static str);

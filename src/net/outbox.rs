@@ -9,7 +9,8 @@
 //! item that has to wait for the socket. Most clients take at once what they are sent, and never need them: for those the round is the
 //! fast path ([`super::fanout`]).
 //!
-//! What bounds the queue, and who waits when it is full, is in [`super::flow`].
+//! Its methods stand in four files. `post` and `flush` are in [`super::fanout`]. What waits for space is in [`super::flow`], which bounds
+//! the queue. Deadlines and probes are in [`super::deadlines`].
 //!
 //! An end is the last item: [`Outbox::end`] names the reason, once, and nothing that is pushed later is sent.
 //! Knows no protocol: bytes go into a [`Transport`].

@@ -151,7 +151,7 @@ impl<R: Read> BodySealer<R> {
 pub struct BodyHead([u8; HEAD_LEN]);
 
 impl BodyHead {
-    /// A new one, with the present time: that of a new token of no text.
+    /// A new one, with the present time. The key plays no part: an empty text is sealed because that makes a stamp and random bytes.
     pub fn fresh(key: &Key) -> BodyHead {
         let token = URL_SAFE
             .decode(key.seal(b""))

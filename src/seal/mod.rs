@@ -4,6 +4,7 @@
 //! can read or change; to *open* is the way back. In reading order:
 //!
 //! - `key.rs`: a [`Key`]. `key_file.rs`: a key in a file. `secret.rs`: a key from a [`Secret`], the phrase of a closed server.
+//! - `identity.rs`: the key pair by which a server knows its users again.
 //! - `token.rs`: a text sealed into one token, and opened again. `stamped_line.rs`: the line that friends at a relay seal.
 //! - `room_text.rs`: the line and the file that members of a group seal for each other.
 //! - `body.rs`: a whole file as one token, sealed and opened piece by piece, so that its size costs no memory.

@@ -1,7 +1,7 @@
 //! Downloads: a stored file on its way to one member, and what its uploader hears of it.
 //!
-//! A Python client is offered a whole file in its [turn](super::turn), and then the client's writer thread reads the body from the spool, piece
-//! by piece, so its size costs no memory. What a fernchat client gets is in [`super::deliveries`].
+//! A Python client is offered a whole file in its [turn](super::turn). Then the client's writer thread reads the body from the spool, piece
+//! by piece. So its size costs no memory. What a fernchat client gets is in [`super::deliveries`].
 //!
 //! The uploader is told at the next tick of the clock what became of a download: it may come to its end under any lock.
 //! Invariant: a download reaches its member, or the uploader is told that it did not.

@@ -1,4 +1,4 @@
-//! A member: whose a name is, and which lines the member has.
+//! A member: who owns a name, and which lines the member has.
 //!
 //! A name that came with a key is for that key only, as a member's name and as that of a request. A name that came without one is in use as
 //! long as a client has it.

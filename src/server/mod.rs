@@ -7,7 +7,7 @@
 //!
 //! - [`joining`]: how a client comes into its group. [`session`]: its dialogues from then on. [`decisions`]: those in which the admin decides
 //!   about a name.
-//! - [`group`] and [`table`]: who is in which group, who may do what, and the order of the lines. [`member`]: whose a name is.
+//! - [`group`] and [`table`]: who is in which group, who may do what, and the order of the lines. [`member`]: who owns a name.
 //!   [`announcer`] and [`bans`]: which requests are announced, and who stays out. [`backlog`]: lines for members that are offline.
 //!   [`refusal`]: what the rules say no to. [`state`]: what a restart leaves.
 //! - [`places`]: how many clients may have joined, and who makes room.
@@ -127,7 +127,8 @@ pub(crate) struct Shared {
     settings: ServerSettings,
     /// The key of this run, the same for every client.
     key: Arc<Key>,
-    /// What a closed server sends in place of its key, which it has derived from this and from the secret. `None`: a plain server.
+    /// What a closed server sends in place of its key, which it has derived from this and from the secret. `None`: a plain server. It has the
+    /// form of a key, because a refusal is sealed under it.
     salt: Option<Key>,
     table: GroupTable,
     spool: Spool,

@@ -4,6 +4,8 @@
 //! Each client has a thread, and the thread blocks in a read. So the place in the code is the place in the protocol.
 //! Frames come from an `impl Read` and replies go into an outbox: no test of this module needs a socket.
 //!
+//! What comes of a file is taken off on the way: `frame_text` and `file_word` are in [`super::upload`].
+//!
 //! Where an answer is due, a Python client may have typed its next command ahead. [`Session::next_answer`] holds it, and it runs next.
 //! Invariant: after a session has ended, also by a panic, its member is offline ([`Drop`]).
 
@@ -219,6 +221,7 @@ impl<R: Read> Session<'_, R> {
             }
             let text = self.text()?;
             match self.command(&text) {
+                // Asking the turn also tells it: each step is due only once.
                 _ if text == SEND_FILENAME && self.client.with_turn(Turn::name_wanted) => {}
                 _ if text == SEND_FILE && self.client.with_turn(Turn::body_wanted) => {}
                 Some(command)

@@ -1,7 +1,7 @@
 //! The spool: uploaded bodies in temporary files, until the last receiver has them.
 //!
 //! A body is the file's token as it came. All clients of a server share its key, so the token can be passed on as it is. Its HMAC is
-//! checked while it is stored. A body can be read while it arrives, but for its last bytes: those come out only if the HMAC held, so nobody
+//! checked while it is stored. A body can be read while it arrives, but for its last bytes. Those come out only if the HMAC held. So nobody
 //! can take a body that is not whole for one that is. The files have no name on the disk, or on Windows one that goes when the file is closed. So nothing is left
 //! behind, also after a crash.
 //! If there is no space for one more, a body makes room: it loses its file, and its people are told.

@@ -264,8 +264,8 @@ pub fn write_body(
     Ok(written)
 }
 
-/// How long the next piece of a body to a fernchat end is. A line may wait for it, so it is what the link takes in [`PIECE_TIME`]: a line
-/// between two pieces is not late on a slow link, and a fast link has long pieces.
+/// How long the next piece of a body to a fernchat end is. A line may wait for it, so it is what the link takes in [`PIECE_TIME`]. So a
+/// line between two pieces is not late on a slow link, and a fast link has long pieces.
 pub struct PieceLen {
     len: usize,
     since: Instant,

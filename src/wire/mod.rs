@@ -10,10 +10,10 @@
 //!   `0x80 | seconds, 8 bytes | IV, 16 | AES-128-CBC with PKCS#7 | HMAC-SHA256, 32`. A token is good at any age. A time
 //!   stamp in the future is accepted, too, because old machines have wrong clocks.
 //! - A *frame* is the length of a token, 4 bytes big-endian, and the token. The text inside is UTF-8. fernchat takes texts of up to 512 KiB
-//!   and tokens of up to 1 MiB, and from a client that is joining tokens of up to 1 KiB ([`frame`]).
+//!   and tokens of up to 1 MiB. From a client that is joining it takes tokens of up to 1 KiB ([`frame`]).
 //! - A *body* is the token of a whole file. It follows a frame that says its length. The body itself has no length in front.
 //! - Each end writes a frame with one call. A Python program reads a length with one call, and misreads it if it arrives in two pieces.
-//!   All that a Python program gets is a multiple of 4 bytes long, so no segment splits a length.
+//!   All that a Python program gets is a multiple of 4 bytes long, and so are the usual segments. So a segment seldom splits a length.
 //! - A Python program writes length and token with two calls, from several threads, without a lock. So frames arrive *torn*:
 //!   `length length token token`, also inside a body. [`frame::FrameReader`] puts them together.
 //!
@@ -32,8 +32,8 @@
 //!
 //! # Waiting
 //! On `/wait` the members online get the line `PyChat: NAME has requested to join the group.`, once. The request outlives its connection:
-//! if it is approved later, the user is a member at the next visit. If the same name asks without the same key and from another address,
-//! the members are told again. Of many requests five in ten seconds are told, and one name once a minute. A line counts the others.
+//! if it is approved later, the user is a member at the next visit. If the same name asks without the same user key (see below) and from
+//! another address, the members are told again. Of many requests five in ten seconds are told, and one name once a minute. A line counts the others.
 //!
 //! A client that waits understands two words: `/accepted` (it may chat) and `/waitDisconnect` (it ends). It can send one word,
 //! `/waitDisconnect`. The server answers with the same word and closes, and the request stays. If it crosses with `/accepted`, the server
@@ -99,9 +99,9 @@
 //!
 //! # Between two fernchat ends
 //! At step 3 a fernchat server sends `/sendGroupname fernchat/1 CHALLENGE`. Python clients ignore the text. A fernchat client answers, at
-//! step 4, with four lines: the group name, `fernchat/1 CHALLENGE CHALLENGE2`, `RUN MARK`, and `PUBLIC-KEY SIGNATURE` ([`joining`]). To such
-//! a client the word of step 5 is followed by a blank and CHALLENGE2. Each end makes up its own challenge for each connection, and the other
-//! end repeats it under the key. Who plays a recording of an earlier connection back cannot do that.
+//! step 4, with four lines: the group name, `fernchat/1 CHALLENGE CHALLENGE2`, `RUN MARK`, and `PUBLIC-KEY SIGNATURE` ([`joining`]).
+//! What RUN and MARK are, and the key, comes below. To such a client the word of step 5 is followed by a space and CHALLENGE2. Each end makes up its own challenge for each connection, and the other
+//! end repeats it under the key. An end that plays back a recording of an earlier connection cannot do that.
 //!
 //! An end that does not say exactly `fernchat/1` is treated as a Python program, also if it says `fernchat/2` or `fernchat/10`. So a Python
 //! program never gets one of these words:
@@ -120,8 +120,10 @@
 //! | the byte `!`, without a length | both | the rest of a body; the body ends there |
 //!
 //! **A line to one person** has a number and is confirmed, as every line. A Python member reads it as `SENDER (to you): TEXT`. It is not kept: if
-//! NAME is not online, `/result TEXT` says so in place of `/taken NUMBER`. There is no news in groups with more than 100 members online, because each
-//! member that comes or goes would cost a frame for each of the others.
+//! NAME is not online, `/result TEXT` says so in place of `/taken NUMBER`.
+//!
+//! **News** is sent only in groups of at most 100 members online. In larger ones each member that comes or goes would cost a frame for each
+//! of the others.
 //!
 //! **What somebody does** is a line as any other, also at a relay: `* NAME waves`, said by NAME. A fernchat client shows it without the name in
 //! front.
@@ -134,8 +136,8 @@
 //!
 //! **Files** ([`transfer`]). A member is offered a body of more than 1 MiB while it is uploaded. The server holds the last 64 KiB back until
 //! the HMAC of the whole has held. If the upload fails, the server says so to each receiver and ends the body. After a broken connection both
-//! ends keep what they have for ten minutes. The client offers its file again under the same ID, the server offers its files again, and
-//! each body goes on where it stopped: its bytes are the same, with the same time stamp and IV. The receiver says `/haveFile` or
+//! ends keep what they have for ten minutes. The client offers its file again under the same ID, and the server offers its files again.
+//! Each body goes on where it stopped. Its bytes are the same, with the same time stamp and IV. The receiver says `/haveFile` or
 //! `/stopFile` with a reason, and the uploader is told in a line from `PyChat` what became of the file at each member.
 //!
 //! A fernchat client also has these commands:
@@ -147,8 +149,8 @@
 //! | `/viewBans` | as `/viewRequests` | `/bans` |
 //! | `/whoIs` | C name, S text | `/whois` |
 //!
-//! **A name belongs to a key.** PUBLIC-KEY is the client's Ed25519 key (RFC 8032), and SIGNATURE signs [`joining::statement`]: the 44 bytes of
-//! step 1, CHALLENGE, the user name and the group name. Both are base64url without padding. The group keeps the key with the name, for
+//! **A name belongs to a key.** PUBLIC-KEY is the user key, the client's Ed25519 key (RFC 8032). SIGNATURE signs [`joining::statement`]: the
+//! 44 bytes of step 1, CHALLENGE, the user name and the group name. Both are base64url without padding. The group keeps the key with the name, for
 //! members and for requests.
 //! - A client that comes with another key, or without one, gets `/refused name-taken`, at once. The holder of the name is not disturbed.
 //! - If the same key comes again, it takes the name over. The old connection gets `/closing taken-over`, and its client does not join again
@@ -156,9 +158,9 @@
 //! - A name that came without a key is in use as long as a client has it. Anybody can join under it afterwards, as in PyChat.
 //!
 //! **Connections break. No line that the server still keeps is lost, and none is said twice.** A client that can join again makes up a
-//! name when it starts, its *run*: RUN at step 4. MARK is the last 24 characters of the token of the last chat line that arrived, or
-//! nothing. RUN is empty if the client cannot join again. Then its messages have no numbers, and are echoed.
-//! - The client numbers its messages: their text begins with a number and a blank, `1 hello`. The first message of a run has the number 1.
+//! name when it starts, its *run*: RUN at step 4. MARK is nothing, or the last 24 characters of the token of the last chat line that arrived.
+//! RUN is empty if the client cannot join again. Then its messages have no numbers, and are echoed.
+//! - The client numbers its messages: their text begins with a number and a space, `1 hello`. The first message of a run has the number 1.
 //! - When the line is with the group, the server sends `/taken 1` in place of the echo. A line that was not taken is said again over the next
 //!   connection, with the same number. So the server knows which lines it has.
 //! - After `/ready` come the lines that the client missed. If the run is that of the member's last connection, these are the lines after
