@@ -118,7 +118,8 @@ slow:
 bigfile:
 	cargo test --locked --release --test bigfile
 
-# Takes the link between two ends down, in a network namespace. Both ends must notice within 90 s. Needs root and iproute2.
+# Takes the link between two ends down, in a network namespace. Both ends must notice within 90 s. A file that passes over a slow link
+# when it goes down must go on where it stopped. Needs root and iproute2.
 vanished:
 	cargo test --locked --test vanished
 

@@ -81,9 +81,8 @@ is all of its addresses. PORT is 8000 unless it is given; HOST:PORT will do.
   --spool DIR               where shared files lie until everybody has them (the
                             system's temporary folder)
   --state FILE              keeps groups, members and requests over a restart
-  --secret-file FILE        a closed server: its clients must have the same
-                            secret, best one that keygen made. Without it
-                            everybody on the network can read what is said
+  --secret-file FILE        only for clients with the same secret (keygen makes
+                            one); without it all on the network can read along
   --no-announce             does not announce the server on the network
 
 SIZE is a number of bytes, or ends in K, M or G. RUST_LOG=debug logs every step,
