@@ -265,7 +265,7 @@ fn a_sentence_on_a_page_is_short() {
     for (page, text) in pages {
         for sentence in sentences(&text) {
             let n_words = sentence.split_whitespace().count();
-            assert!(n_words <= 34, "{page}: {n_words} words: {sentence}");
+            assert!(n_words <= 25, "{page}: {n_words} words: {sentence}");
         }
     }
 }
