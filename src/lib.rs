@@ -104,8 +104,8 @@
 //! # Paths
 //! **A line.** The client reads a typed line, holds a dialogue about it, seals it and writes it to the socket. In the server, the reader
 //! thread cuts the [frame](wire::frame) out of the stream and opens it, and the [session](server::session) knows that it is a line. The session
-//! seals `NAME: TEXT` once. It locks the [group](server::group), which pushes the frame into the [outbox](net::outbox) of each member;
-//! the [turn](server::turn) of a member may keep it back until a dialogue ends. Then the lock is released, and the [fan-out](net::fanout) writes to all
+//! seals `NAME: TEXT` once. It locks the [group](server::group), which pushes the frame into the [outbox](net::outbox) of each member.
+//! The [turn](server::turn) of a member may keep it back until a dialogue ends. Then the lock is released, and the [fan-out](net::fanout) writes to all
 //! sockets that take it at once. The writer thread of a member has the rest. The member's client opens the frame and shows the line.
 //!
 //! **A file.** The session streams the body into the [spool](server::spool) and through the HMAC, between the other frames of the client. Fernchat

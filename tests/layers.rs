@@ -256,16 +256,20 @@ fn the_readme_is_short_and_its_links_lead_somewhere() {
 
 #[test]
 fn a_sentence_on_a_page_is_short() {
+    let readme = Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md");
     let mut pages = files("src", ".md");
-    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    pages.push((
-        "README.md".into(),
-        fs::read_to_string(root.join("README.md")).unwrap(),
-    ));
-    for (page, text) in pages {
+    pages.push(("README.md".into(), fs::read_to_string(readme).unwrap()));
+    // A page of the source names parts of the code, which takes some words more.
+    let in_source = files("src", ".rs").into_iter().map(|(file, text)| {
+        let lines = text.lines().filter_map(|line| line.strip_prefix("//!"));
+        let lines = lines.map(|line| line.strip_prefix(' ').unwrap_or(line));
+        (file, lines.collect::<Vec<_>>().join("\n"), 28)
+    });
+    let pages = pages.into_iter().map(|(page, text)| (page, text, 25));
+    for (page, text, most) in pages.chain(in_source) {
         for sentence in sentences(&text) {
             let n_words = sentence.split_whitespace().count();
-            assert!(n_words <= 25, "{page}: {n_words} words: {sentence}");
+            assert!(n_words <= most, "{page}: {n_words} words: {sentence}");
         }
     }
 }

@@ -9,7 +9,7 @@
 //! | 5 | server | whether the user administers the group, is a member, or waits |
 //!
 //! A Python server may send events before any step. So a text that cannot be the step is shown as an event. A client with a secret takes
-//! nothing from a server that does not have it, nor from one that repeats what another run of it said.
+//! nothing from a server that does not have it. Nor does it from one that repeats what another run said.
 
 use std::io::{self, Read, Write};
 use std::net::TcpStream;

@@ -3,7 +3,7 @@
 //! A line is sealed twice. What the room key seals is a [`RoomLine`], and the token of that is the text of an ordinary line. So any server
 //! passes it on, also the Python one. The same goes for a file and a [`RoomFile`].
 //!
-//! A receiver shows a line as sealed only if it was sealed as a line, for this group, and in the name under which the server delivers it.
+//! A receiver shows a line as sealed only if it was sealed as a line and for this group. The server must also deliver it under the name in which it was sealed.
 //! Each holder of the room key can seal in any name, but only the server can then deliver the line under that name. So the name is as
 //! certain as the holders are trusted. A server can keep lines back, and it can deliver one again: then the number of the line shows it,
 //! or its date does.

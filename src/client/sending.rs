@@ -4,8 +4,8 @@
 //!   a typed line ─▶ task ─▶ [ queue ] ─▶ a dialogue over the connection that there is
 //! ```
 //!
-//! In a pipe a command without the name that it needs begins its dialogue at once, and the next line is the name only if the server lets
-//! the user name somebody. The script does so, too. A person is asked first.
+//! In a pipe a command without the name that it needs begins its dialogue at once. The next line is the name only if the server lets the
+//! user name somebody. The script does so, too. A person is asked first.
 //!
 //! The sending thread reads the next line when the task of the last one is done, so piped input never overtakes an answer. Without a
 //! connection, tasks stay in the queue. So does a task whose dialogue broke off: a fernchat server knows a line by its number, so it is

@@ -1,7 +1,7 @@
 //! Keys, secrets and identities, and what is sealed or signed with them. Bytes in, bytes out.
 //!
 //! To *seal* is to turn a text into a [Fernet token](https://github.com/fernet/spec/blob/master/Spec.md), which only the holders of the key
-//! can read or change; to *open* is the way back. In reading order:
+//! can read or change. To *open* is the way back. In reading order:
 //!
 //! - `key.rs`: a [`Key`]. `key_file.rs`: a key in a file. `secret.rs`: a key from a [`Secret`], the phrase of a closed server.
 //! - `identity.rs`: the key pair by which a server knows its users again.
@@ -17,8 +17,8 @@
 //!
 //! Not here: a time-to-live. A token is good at any age, and also if it is stamped in the future. The Python
 //! programs accept both, and the clocks of old machines are wrong.
-//! Invariant: nothing in this module shows a key or a text in an error, a `Debug` or a log line. Keys are wiped when they are dropped,
-//! except for the state of an HMAC, whose package cannot wipe it, and the decoded copy that the `fernet` package makes.
+//! Invariant: nothing in this module shows a key or a text in an error, a `Debug` or a log line. Keys are wiped when they are dropped.
+//! Two things are not: the state of an HMAC, and the decoded copy that the `fernet` package makes.
 
 mod anatomy;
 mod body;

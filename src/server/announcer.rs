@@ -1,6 +1,6 @@
 //! The announcer: which requests to join are announced to the members one by one, and which are only counted. No lock, no clock.
 //!
-//! A request of a name is announced at once, but no more than five in ten seconds, and one name no more than once a minute. The others are
+//! A request of a name is announced at once: no more than five in ten seconds, and one name no more than once a minute. The others are
 //! counted. One line says how many they were: after ten seconds, or, for a name that asks again, after its minute.
 
 use std::time::{Duration, Instant};

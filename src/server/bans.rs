@@ -1,6 +1,6 @@
 //! Bans: the users that a group keeps out for good.
 //!
-//! A ban holds for a name and those that look like it, for the key that came with the name, and for an address if the admin wants that.
+//! A ban holds for a name and those that look like it, and for the key that came with the name. If the admin wants that, it holds for an address.
 //! Members are not looked up here. So the ban of an address keeps no member out that shares it.
 
 use super::client::Client;

@@ -1,7 +1,7 @@
 //! What was shown, in a file: dated, without escape sequences, and shown again at the next start.
 //!
-//! A line is `YYYY-MM-DD HH:MM:SS [GROUP] TEXT`. One file may serve several groups. A `]` in the name of a group is written `\]`, so no group
-//! has a name that makes its lines look like those of another one. If the disk is full, the log goes on when there is room, and says how
+//! A line is `YYYY-MM-DD HH:MM:SS [GROUP] TEXT`. One file may serve several groups. A `]` in the name of a group is written `\]`. So no group
+//! has a name that makes its lines look like another's. If the disk is full, the log goes on when there is room, and says how
 //! many lines are missing.
 
 use std::fs::File;

@@ -7,8 +7,8 @@
 //!                 ! 09:05 (not sealed) bob: hello
 //! ```
 //!
-//! Invariant: a row begins with [`MARK`] if and only if a key here tells what is proven, and the row is not, or if it says that a line
-//! cannot be shown. The mark is the first thing in its row. What a peer said stands behind it, or behind something of ours, or has a
+//! Invariant: a row begins with [`MARK`] in two cases only. A key here tells what is proven, and the row is not; or it says that a
+//! line cannot be shown. The mark is the first thing in its row. What a peer said stands behind it, or behind something of ours, or has a
 //! leading `!` written out. So no text and no name can look like the mark, or do without it.
 
 use std::collections::BTreeSet;

@@ -91,8 +91,8 @@
 //!   is shown as an event.
 //! - The client always says goodbye to a Python server, by `/disconnect` or `/waitDisconnect`. That server does not notice a close, and its later
 //!   broadcasts stop at the member that is gone.
-//! - The client always answers `/receiveFile`. To a Python server it answers after the open dialogue and a few milliseconds late, because that
-//!   server misses an answer that comes before it waits.
+//! - The client always answers `/receiveFile`. To a Python server it answers after the open dialogue and a few milliseconds late: that server
+//!   misses an answer that comes before it waits.
 //! - The client's system sends its TCP acknowledgements to a Python server at once. That server writes a frame in two pieces, and its system
 //!   sends the second only after the first is acknowledged.
 //! - The client sends the text of a message in one write with its command, to either server, without waiting for the echo.
@@ -138,7 +138,7 @@
 //! the HMAC of the whole has held. If the upload fails, the server says so to each receiver and ends the body. After a broken connection both
 //! ends keep what they have for ten minutes. The client offers its file again under the same ID, and the server offers its files again.
 //! Each body goes on where it stopped. Its bytes are the same, with the same time stamp and IV. The receiver says `/haveFile` or
-//! `/stopFile` with a reason, and the uploader is told in a line from `PyChat` what became of the file at each member.
+//! `/stopFile` with a reason. A line from `PyChat` tells the uploader what became of the file at each member.
 //!
 //! A fernchat client also has these commands:
 //!
@@ -181,7 +181,7 @@
 //! - A client that does not repeat CHALLENGE is refused, and so is a server that does not repeat CHALLENGE2.
 //! - A first frame that does not open ends the connection, at a plain server, too. The server says why under the only key that both ends are
 //!   sure to have: the 44 characters, taken for a key. It sends `/refused secret REASON`, or `/refused no-secret REASON` if it is a plain
-//!   server, and for a Python client `/ready`, a line with the reason, and `/kicked`.
+//!   server. A Python client gets `/ready`, a line with the reason, and `/kicked`.
 //! - Anybody can seal under that key. So a client that has a secret ends at whatever comes under it, and never shows it. It shows a sentence
 //!   of its own, which the code chooses.
 //!
@@ -206,8 +206,8 @@
 //!
 //! The time is the sender's, with its offset from UTC. RUN and NUMBER are those of the message, as above. `tell` is a line to
 //! one person: TO is who hears it, and nobody else is shown it. NAME is the sender, and FILE the
-//! name of the file. A receiver shows a line as sealed only if it opens, is a line for this group, and NAME is the name under which the
-//! server delivered it. The same goes for a file, its sender and its name; a Python server does not say who the sender is. A number that is
+//! name of the file. A receiver shows a line as sealed only if it opens and is a line for this group. NAME must be the name under which
+//! the server delivered it. The same goes for a file, its sender and its name; a Python server does not say who the sender is. A number that is
 //! not above the last one of its run is marked, and a date that is not today's is shown (`client/room_key.rs`).
 //!
 //! # Announcements

@@ -11,8 +11,8 @@
 //!   in a body, 0x00: a length; `gAAAAA` while a token is owed: that token, if it opens; else: body
 //! ```
 //!
-//! Invariant: however slowly bytes arrive, no length is tried twice on the same token, and no byte of a body is looked at again before
-//! it is used.
+//! Invariant: however slowly bytes arrive, no length is tried twice on the same token. No byte of a body is looked at again before it
+//! is used.
 
 use super::frame::{WireError, begins_token};
 
