@@ -30,15 +30,14 @@ fn main() {
     // For Windows this is a device, with any extension.
     exchange(fernchat, other, ["nul.txt", "_nul.txt"]);
     exchange(other, fernchat, ["plan.txt", "plan.txt"]);
-    match std::env::var("NO_MULTICAST") {
-        Ok(why) => eprintln!("NOT TRIED: who finds whom on the network, because {why}"),
-        Err(_) if !finds(fernchat, fernchat) => {
-            support::skipped("this network has no multicast, so nobody finds anybody");
-        }
-        Err(_) => {
-            assert!(finds(fernchat, other), "our server is not found");
-            assert!(finds(other, fernchat), "the other server is not found");
-        }
+    if program.starts_with("qemu-") {
+        // Its socket option for the interface of multicast is refused there.
+        eprintln!("NOT TRIED: who finds whom on the network, because {program} has no multicast");
+    } else if finds(fernchat, fernchat) {
+        assert!(finds(fernchat, other), "our server is not found");
+        assert!(finds(other, fernchat), "the other server is not found");
+    } else {
+        support::skipped("this network has no multicast, so nobody finds anybody");
     }
     println!(
         "lines and files both ways, as a client and as a server: {}",

@@ -6,7 +6,7 @@
 #   built by   rustc with the prebuilt std of each target; only Windows 7 has none, and builds its own from rust-src
 #   run by     itself, qemu-user or Wine: the unit tests (with Fernet's published vectors), then tests/cross.rs beside our own program
 set -uo pipefail
-cd "$(dirname "$0")/.."
+cd "$(dirname "$0")/.." || exit
 
 OUT=$PWD/target/cross
 LOG=$OUT/log
@@ -92,11 +92,11 @@ if foreign i686-unknown-linux-gnu gcc-i686-linux-gnu libc6-dev-i386-cross; then
 fi
 if foreign armv7-unknown-linux-gnueabihf gcc-arm-linux-gnueabihf libc6-dev-armhf-cross qemu-user; then
   CARGO_TARGET_ARMV7_UNKNOWN_LINUX_GNUEABIHF_LINKER=arm-linux-gnueabihf-gcc \
-    try armv7-unknown-linux-gnueabihf "under qemu-arm" "qemu-arm -L /usr/arm-linux-gnueabihf"
+    try armv7-unknown-linux-gnueabihf "under qemu-arm, without multicast" "qemu-arm -L /usr/arm-linux-gnueabihf"
 fi
 if foreign aarch64-unknown-linux-gnu gcc-aarch64-linux-gnu libc6-dev-arm64-cross qemu-user; then
   CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_LINKER=aarch64-linux-gnu-gcc \
-    try aarch64-unknown-linux-gnu "under qemu-aarch64" "qemu-aarch64 -L /usr/aarch64-linux-gnu"
+    try aarch64-unknown-linux-gnu "under qemu-aarch64, without multicast" "qemu-aarch64 -L /usr/aarch64-linux-gnu"
 fi
 
 # Wine 8 lacks the library from which newer Windows programs take random bytes: it gets one here. It is never shipped.
