@@ -27,6 +27,8 @@ fail() {
 # Lets a program serve itself: `talks COMMAND...`.
 talks() {
   local log=$PLACE/log port server
+  # Nothing of the server before is left in it, also if the next line takes its time.
+  : >"$log"
   "$@" server 127.0.0.1 0 >"$log" 2>"$log.errors" &
   server=$!
   for _ in $(seq 300); do
