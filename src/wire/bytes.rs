@@ -33,7 +33,7 @@
 //! let name = b"\0\0\0\x64\
 //!     gAAAAAAdwJ6wAAECAwQFBgcICQoLDA0OD0xI-UrLJKlphoOB-GEuB5om0mE0-e1J0QSQE1fLiJ73YNPjdEUv0oxrAysmp2NFjQ==";
 //! assert_eq!(frame("alice"), name);
-//! // Step 3, the server asks for the group. (A blank and a challenge follow.) 25 bytes of text make two blocks, and a token of 0x78, 120.
+//! // Step 3, the server asks for the group. (A space and a challenge follow.) 25 bytes of text make two blocks, and a token of 0x78, 120.
 //! let question = b"\0\0\0\x78\
 //!     gAAAAAAdwJ6wAAECAwQFBgcICQoLDA0ODz2saHXiyUiWfz9TnDU_SAZLOcLHMaT7pEfaOAciLx4lLMeF8qVtXzrcIxxi5dlJ8MFJ\
 //!     MDYAGTCXavyYJ5DeJoI=";
