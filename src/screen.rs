@@ -216,6 +216,13 @@ pub enum Trust {
     Unproven,
 }
 
+impl Trust {
+    /// With this key, or without one, for something that the key has not opened.
+    pub fn of<K>(key: Option<K>) -> Trust {
+        key.map_or(Trust::NoKey, |_| Trust::Unproven)
+    }
+}
+
 /// When a line was sealed, by its sender's clock.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum When {

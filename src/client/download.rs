@@ -291,7 +291,7 @@ impl Download {
             ..
         } = self.outer?.finish()?;
         if !is_sealed(outer.file())? {
-            let trust = self.inner.map_or(Trust::NoKey, |_| Trust::Unproven);
+            let trust = Trust::of(self.inner);
             return Ok((give_name(outer, folder, name)?, FileSeal::Missing(trust)));
         }
         if let Some(inner) = &mut self.inner {

@@ -138,10 +138,7 @@ impl Shared {
 
     /// Whether the person has a room key, which tells what is proven.
     pub fn trust(&self) -> Trust {
-        match self.room_key {
-            None => Trust::NoKey,
-            Some(_) => Trust::Unproven,
-        }
+        Trust::of(self.room_key.as_ref())
     }
 
     /// The length above which a file is asked about, in bytes, if there is one. From a pipe nobody answers.

@@ -238,7 +238,8 @@ impl Receiving {
         drop(names);
         let earlier = self.earlier(token);
         let text = line(name, said);
-        let event = room_key::open_told(&text, earlier, shared.room_key.as_ref());
+        let to = Some(shared.name.as_str());
+        let event = room_key::open(&text, earlier, shared.room_key.as_ref(), to);
         shared.screen.show(Event::Told(Box::new(event)));
         Ok(())
     }
@@ -318,6 +319,6 @@ pub(super) fn heard(shared: &Shared, text: &str, earlier: Option<u64>) {
         Some((name, _)) if !shared.names.lock().hears(name) => return,
         _ => {}
     }
-    let event = room_key::open(text, earlier, shared.room_key.as_ref());
+    let event = room_key::open(text, earlier, shared.room_key.as_ref(), None);
     shared.screen.show(event);
 }

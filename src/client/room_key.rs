@@ -135,13 +135,13 @@ impl RoomKey {
         Ok(())
     }
 
-    /// The line in a token that the server delivered under this name, to this user alone or to all.
+    /// The line in a token that the server delivered under this name, `to` one member or to all.
     fn open(
         &self,
         name: &str,
         token: &str,
         is_earlier: bool,
-        is_told: bool,
+        to: Option<&str>,
     ) -> Result<Event, NotOpened> {
         let opened = self.key.open(token.as_bytes());
         let opened = opened.map_err(|_| NotOpened::AnotherKey)?;
@@ -151,7 +151,7 @@ impl RoomKey {
         let opened = String::from_utf8(opened).map_err(|_| NotOpened::NoForm)?;
         let line = RoomLine::parse(&opened).ok_or(NotOpened::NoForm)?;
         self.check(line.group, line.name, name)?;
-        if line.to != is_told.then_some(self.name.as_str()) {
+        if line.to != to {
             return Err(NotOpened::AnotherReader);
         }
         Ok(Event::Sealed {
@@ -165,18 +165,14 @@ impl RoomKey {
 }
 
 /// What a text is that the server delivered, `NAME: TEXT`, for a client with this room key or with none. `earlier`: it was said before the
-/// user joined, in seconds since 1970.
-pub(crate) fn open(text: &str, earlier: Option<u64>, room_key: Option<&RoomKey>) -> Event {
-    open_as(false, text, earlier, room_key)
-}
-
-/// As [`open`], for a line that the server delivered to this user alone.
-pub(crate) fn open_told(text: &str, earlier: Option<u64>, room_key: Option<&RoomKey>) -> Event {
-    open_as(true, text, earlier, room_key)
-}
-
-fn open_as(is_told: bool, text: &str, earlier: Option<u64>, room_key: Option<&RoomKey>) -> Event {
-    let trust = room_key.map_or(Trust::NoKey, |_| Trust::Unproven);
+/// user joined, in seconds since 1970. `to`: the user, if the server delivered it to nobody else.
+pub(crate) fn open(
+    text: &str,
+    earlier: Option<u64>,
+    room_key: Option<&RoomKey>,
+    to: Option<&str>,
+) -> Event {
+    let trust = Trust::of(room_key);
     // A Python server takes names with a colon; a token has none.
     let sealed = text.rsplit_once(": ");
     let Some((name, token)) = sealed.filter(|(_, token)| has_token_form(token)) else {
@@ -194,8 +190,7 @@ fn open_as(is_told: bool, text: &str, earlier: Option<u64>, room_key: Option<&Ro
         };
     };
     let room_key = room_key.ok_or(NotOpened::NoKey);
-    let opened =
-        room_key.and_then(|room_key| room_key.open(name, token, earlier.is_some(), is_told));
+    let opened = room_key.and_then(|room_key| room_key.open(name, token, earlier.is_some(), to));
     opened.unwrap_or_else(|why| Event::NotOpened {
         who: Name::of_peer(name),
         why,
@@ -318,24 +313,21 @@ mod tests {
                 },
             ),
         ] {
-            assert_eq!(open(&line, None, room_key), expected, "{line}");
+            assert_eq!(open(&line, None, room_key, None), expected, "{line}");
         }
         let another_reader = not_opened("alice", NotOpened::AnotherReader);
-        for (is_told, token) in [
-            (false, &to_me),
-            (false, &to_bob),
-            (true, &to_bob),
-            (true, &token),
-        ] {
-            let event = open_as(is_told, &format!("alice: {token}"), None, known);
-            assert_eq!(event, another_reader, "{is_told}");
+        let me = Some("alice");
+        for (to, token) in [(None, &to_me), (None, &to_bob), (me, &to_bob), (me, &token)] {
+            let event = open(&format!("alice: {token}"), None, known, to);
+            assert_eq!(event, another_reader, "{to:?}");
         }
-        let told = open_told(&format!("alice: {to_me}"), None, known);
+        let told = open(&format!("alice: {to_me}"), None, known, me);
         assert!(matches!(told, Event::Sealed { .. }), "{told:?}");
         let now = open(
             &format!("alice: {}", key.seal(4, None, "meet: at noon")),
             None,
             known,
+            None,
         );
         let Event::Sealed { who, text, .. } = now else {
             panic!("{now:?}");
@@ -348,7 +340,7 @@ mod tests {
         let key = room_key(Key::generate(), "alice", "team");
         let lines: Vec<String> = (0..3).map(|number| key.seal(number, None, "hi")).collect();
         let place = |number: usize| {
-            let event = open(&format!("alice: {}", lines[number]), None, Some(&key));
+            let event = open(&format!("alice: {}", lines[number]), None, Some(&key), None);
             let Event::Sealed { order, .. } = event else {
                 panic!("{event:?}");
             };
@@ -422,7 +414,7 @@ mod tests {
             let token = key.key.seal(sealed.as_bytes());
             for text in [text.clone(), format!("{text}: {token}")] {
                 for room_key in [None, Some(&key)] {
-                    open(&text, None, room_key);
+                    open(&text, None, room_key, None);
                 }
             }
         }
