@@ -17,7 +17,7 @@ use std::sync::Arc;
 
 use thiserror::Error;
 
-use super::offers::Arrival;
+use super::offers::{Offer, Stage};
 use super::receiving::Receiving;
 use super::room_key::RoomKey;
 use super::step::is_line;
@@ -135,18 +135,19 @@ impl Receiving {
                 None
             }
         };
-        self.body_begins(Arrival {
+        self.body_begins(Offer {
             id: String::new(),
             name,
             from,
             len,
+            stage: Stage::Arriving,
             have: 0,
             download,
         })
     }
 
     /// A body is due from here on.
-    pub(super) fn body_begins(&mut self, arrival: Arrival) -> Result<(), ClientError> {
+    pub(super) fn body_begins(&mut self, arrival: Offer) -> Result<(), ClientError> {
         if self.arriving.is_some() {
             return Err(WireError::NotTheStep("the end of a body").into());
         }

@@ -46,22 +46,24 @@ pub(crate) struct Offers {
     again_until: Option<Instant>,
 }
 
-/// A file on offer.
-struct Offer {
-    id: String,
-    name: FileName,
-    /// Who shares it.
-    from: String,
+/// A file on offer. What arrives of it has a value of its own, so that no lock is held meanwhile.
+pub(crate) struct Offer {
+    /// Empty: from a Python server.
+    pub id: String,
+    pub name: FileName,
+    /// Who shares it. Empty: the server does not say.
+    pub from: String,
     /// The length of the body in bytes.
-    len: u64,
-    stage: Stage,
-    /// How much has come, and what it has become.
-    have: u64,
-    download: Option<Download>,
+    pub len: u64,
+    pub stage: Stage,
+    /// How much has come.
+    pub have: u64,
+    /// What it has become. `None`: while it arrives, what comes is dropped.
+    pub download: Option<Download>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Stage {
+pub(crate) enum Stage {
     /// The person is to say whether it is wanted.
     Asked,
     Wanted,
@@ -74,29 +76,9 @@ enum Stage {
     Stored,
 }
 
-/// A body that is arriving.
-pub(crate) struct Arrival {
-    /// Empty: from a Python server.
-    pub id: String,
-    pub name: FileName,
-    /// Who shares it. Empty: the server does not say.
-    pub from: String,
-    pub len: u64,
-    /// How much has come.
-    pub have: u64,
-    /// `None`: what comes is dropped.
-    pub download: Option<Download>,
-}
-
-impl Arrival {
+impl Offer {
     /// Name and sender, as they are shown.
     pub(super) fn title(&self) -> String {
-        title(&self.name, &self.from)
-    }
-}
-
-impl Offer {
-    fn title(&self) -> String {
         title(&self.name, &self.from)
     }
 
@@ -133,9 +115,9 @@ impl Offers {
     }
 
     /// The connection is lost, perhaps inside a body.
-    pub(crate) fn disconnected(&mut self, key: &Arc<Key>, arrival: Option<Arrival>) {
+    pub(crate) fn disconnected(&mut self, key: &Arc<Key>, arrival: Option<Offer>) {
         self.lost = Some((Instant::now(), Arc::clone(key)));
-        if let Some(Arrival {
+        if let Some(Offer {
             id, have, download, ..
         }) = arrival
         {
@@ -289,7 +271,7 @@ impl Link {
     ///
     /// # Errors
     /// The body of a file that was not asked for.
-    pub(super) fn about_offer(&self, text: &str) -> Result<Option<Arrival>, WireError> {
+    pub(super) fn about_offer(&self, text: &str) -> Result<Option<Offer>, WireError> {
         let shared: &Shared = &self.shared;
         if let Some((id, from)) = about_file(SEND_FILE, text) {
             let mut offers = shared.offers.lock();
@@ -310,13 +292,12 @@ impl Link {
             if download.is_some() {
                 offer.stage = Stage::Arriving;
             }
-            return Ok(Some(Arrival {
+            return Ok(Some(Offer {
                 id: id.to_owned(),
                 name: offer.name.clone(),
                 from: offer.from.clone(),
-                len: offer.len,
-                have: offer.have,
                 download,
+                ..*offer
             }));
         }
         if let Some((id, reason)) = about_file(STOP_FILE, text) {
@@ -345,15 +326,16 @@ impl Link {
     }
 
     /// A body has come to its end, or what came of it is of no use. Says so to the user and to the server.
-    pub(super) fn arrived(&self, arrival: Arrival) -> io::Result<()> {
+    pub(super) fn arrived(&self, arrival: Offer) -> io::Result<()> {
         let title = arrival.title();
-        let Arrival {
+        let Offer {
             id,
             name,
             from,
             len,
             have,
             download,
+            ..
         } = arrival;
         let shared: &Shared = &self.shared;
         let stage = shared.offers.lock().find(&id).map(|offer| offer.stage);
@@ -397,7 +379,7 @@ impl Link {
     }
 
     /// What has come of a body cannot be stored. The rest is not needed.
-    pub(super) fn cannot_store(&self, arrival: &mut Arrival) -> io::Result<()> {
+    pub(super) fn cannot_store(&self, arrival: &mut Offer) -> io::Result<()> {
         let Some(download) = arrival.download.take() else {
             return Ok(());
         };

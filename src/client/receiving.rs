@@ -19,7 +19,7 @@ use super::dialogues::Dialogues;
 use super::download::{PythonOffers, has_frame_form};
 use super::joining::Frames;
 use super::link::{Link, SERVER};
-use super::offers::Arrival;
+use super::offers::Offer;
 use super::sending::Sending;
 use super::step::speaker_of;
 use super::{ClientError, Shared, room_key};
@@ -53,7 +53,7 @@ pub(crate) struct Receiving {
     pub(super) sending: Arc<Sending>,
     pub(super) offers: PythonOffers,
     /// The body that is due, and what is shown of it.
-    pub(super) arriving: Option<(Arrival, Transfer)>,
+    pub(super) arriving: Option<(Offer, Transfer)>,
     /// Its next bytes.
     pub(super) piece: Vec<u8>,
 }
@@ -101,7 +101,7 @@ impl Receiving {
     /// The next frame, or a piece of the body that is due.
     fn next(&mut self) -> Result<Piece, WireError> {
         let key = &self.link.key;
-        let Some((Arrival { len, have, .. }, _)) = self.arriving else {
+        let Some((Offer { len, have, .. }, _)) = self.arriving else {
             let token = self.frames.next_frame(&|token| key.opens(token))?;
             return Ok(Piece::Frame(token.ok_or(WireError::CutOff)?));
         };
