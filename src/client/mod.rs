@@ -274,7 +274,7 @@ fn chat(shared: Shared) -> Result<(), ClientError> {
         me: shared.name.to_string(),
         names: Arc::clone(names),
         commands: typed::words(GROUP),
-        stop: Box::new(move || at_ctrl_c.stop()),
+        stop: Arc::new(move || at_ctrl_c.stop()),
         leave: Arc::new(move || at_second_ctrl_c.leave_at_signal()),
     };
     let visit = conversation.enter(typed, &*shared.screen);
@@ -292,7 +292,7 @@ fn chat(shared: Shared) -> Result<(), ClientError> {
         let joined_at = Instant::now();
         let prepare_to_rejoin = || shared.settings.reconnect && sending.disconnected();
         let Err(error) = receiving.receiving_loop();
-        receiving = match error {
+        let error = match error {
             ClientError::Kicked => {
                 shared.tell(Connection::Removed);
                 return Ok(());
@@ -307,15 +307,20 @@ fn chat(shared: Shared) -> Result<(), ClientError> {
                 if joined_at.elapsed() > MAX_RETRY_DELAY {
                     pauses = Pauses::default();
                 }
-                let rejoined = rejoin(sending, error, patience, &mut pauses)?;
-                let (link, frames, standing) = rejoined;
-                Receiving::begin(link, frames, joined(standing, true), sending)
+                match rejoin(sending, error, patience, &mut pauses) {
+                    Ok((link, frames, standing)) => {
+                        receiving = Receiving::begin(link, frames, joined(standing, true), sending);
+                        continue;
+                    }
+                    Err(error) => error,
+                }
             }
-            _ if sending.is_leaving() => {
-                return shared.screen.check_output().map_err(ClientError::Output);
-            }
-            error => return Err(error),
+            error => error,
         };
+        if sending.is_leaving() {
+            return shared.screen.check_output().map_err(ClientError::Output);
+        }
+        return Err(error);
     }
 }
 
