@@ -522,7 +522,7 @@ pub struct Conversation {
     /// The words that are commands, and what each needs.
     pub commands: Vec<(&'static str, Need)>,
     /// Stops what is going on. Returns whether something was.
-    pub stop: Box<dyn Fn() -> bool + Send + Sync>,
+    pub stop: Arc<dyn Fn() -> bool + Send + Sync>,
     /// Leaves without a command, or because nobody reads what is shown. A thread of the screen calls it.
     pub leave: Arc<dyn Fn() + Send + Sync>,
 }

@@ -650,6 +650,15 @@ fn files_travel_both_ways_and_a_received_one_can_be_saved() {
     long.set_len(2 << 30).unwrap();
     alice.enters(&format!("/file {}", path("own/long")));
     alice.waits("document.querySelector('#transfers progress')?.value > 0");
+    // If there is one in each direction, the page asks which.
+    std::fs::hard_link(path("own/long"), path("own/other")).unwrap();
+    bob.types(&format!("/file {}", path("own/other")));
+    alice.clicks("[aria-label='Accept other']");
+    alice.waits("document.querySelectorAll('#transfers progress').length === 2");
+    alice.clicks("[aria-label='Stop long']");
+    alice.shows("/stop up ends what you share, /stop down what you receive.");
+    alice.enters("/stop down");
+    alice.shows("other from bob was not received");
     alice.clicks("[aria-label='Stop long']");
     alice.shows("long was not shared: it was stopped");
     alice.waits("document.getElementById('moving').hidden");

@@ -152,7 +152,7 @@ pub(crate) fn run_with(
         me: chat.name.to_string(),
         names: Arc::clone(&chat.names),
         commands: typed::words(RELAY),
-        stop: Box::new(|| false),
+        stop: Arc::new(|| false),
         leave: Arc::new(move || at_second_ctrl_c.leave(Shutdown::Both)),
     };
     let visit = conversation.enter(typed, &*chat.screen);

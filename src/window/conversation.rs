@@ -125,9 +125,11 @@ impl Face {
 
     /// Stops the file that is on its way.
     pub(super) fn stop(&self) {
-        let conversation = &self.state.lock().conversation;
+        let state = self.state.lock();
+        let stop = state.conversation.as_ref().map(|it| Arc::clone(&it.stop));
+        drop(state);
         // If nothing is on its way any more, there is nothing to be done.
-        let _ = conversation.as_ref().map(|here| (here.stop)());
+        let _ = stop.map(|stop| stop());
     }
 
     /// Leaves politely, as if the input had ended. What the client still does, nobody sees.
