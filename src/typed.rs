@@ -14,6 +14,7 @@
 //! A script makes none, and the Python scripts have no such rules: from a pipe a line is a command only if it is one exactly.
 
 use std::collections::BTreeSet;
+use std::path::Path;
 use std::sync::Arc;
 
 use crossbeam_channel::{Receiver, bounded, unbounded};
@@ -525,7 +526,8 @@ pub(crate) fn nearest<'a>(
 
 /// Whether a line is the path of a file, as a terminal types it when a file is dropped on it.
 fn is_dropped_file(line: &str) -> bool {
-    line.starts_with(['/', '~', '\'', '"']) && machine::typed_path(line).is_file()
+    let is_path = line.starts_with(['/', '~', '\'', '"']) || Path::new(line).is_absolute();
+    is_path && machine::typed_path(line).is_file()
 }
 
 /// Whether the argument of `/file` is a folder, perhaps for one member.
