@@ -110,7 +110,9 @@ mod tests {
             ),
             ("@bob", "bob", &[]),
         ];
-        for (typed, to, paths) in cases {
+        // A backslash keeps a blank everywhere but on Windows.
+        let here = |(typed, ..): &(&str, &str, &[&str])| !cfg!(windows) || !typed.contains('\\');
+        for (typed, to, paths) in cases.into_iter().filter(here) {
             let paths = paths.iter().map(PathBuf::from).collect();
             assert_eq!(parse(typed), (to.to_owned(), paths), "{typed}");
         }
@@ -124,7 +126,11 @@ mod tests {
             std::fs::write(&path, "").unwrap();
             path
         };
-        let odd = at(r#"my "odd"\ 100%20file.txt"#);
+        let odd = at(if cfg!(windows) {
+            "my 'odd' 100%20file.txt"
+        } else {
+            r#"my "odd"\ 100%20file.txt"#
+        });
         let (one, two) = (at("one"), at("two"));
         let nobody = String::new();
         assert_eq!(
