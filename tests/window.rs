@@ -975,6 +975,8 @@ fn key_files_are_chosen_in_the_browser_and_their_content_stays_nowhere() {
         alice.waits(&error("roomkey", text));
     }
     alice.types(room_key, &path("windows.key"));
+    // With another file the error is gone.
+    alice.waits("!document.querySelector('#chat .error')");
     for (width, name) in [(320, "phone-keys"), (1200, "form-keys")] {
         alice.has_size(width, 900);
         alice.fits();
@@ -1168,6 +1170,8 @@ fn pages_look_right_on_a_phone_and_in_the_dark() {
     carol.hears("You wait");
     alice.waits("document.querySelector('[aria-label=\"Approve carol\"]')");
     alice.has_size(1000, 640);
+    // Lines of others do not put off who is here.
+    alice.waits("document.querySelectorAll('#people li').length === 3");
     alice.is_drawn("conversation");
     alice.does("scheme", &json("dark"));
     alice.is_drawn("dark");

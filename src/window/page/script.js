@@ -8,7 +8,8 @@ const MAX_LENGTH = 4 << 20; // and characters in them
 const MAX_KEY = 1024;       // bytes in a key file
 let socket, room = null, isConnected = false;
 let day = "", nUnread = 0, shownLength = 0, isAtEnd = true;
-let admin = "", here = [], waiting = [], due;   // who is here, who asks to join, and when the next list is asked for
+let admin = "", here = [], waiting = [];      // who is here, and who asks to join
+let due, dueAt = Infinity;  // when the next list is asked for
 
 // ---- the connection to the program ----
 
@@ -116,7 +117,7 @@ const shows = {
     $("state").className = stage;
     $("joining").hidden = stage !== "connecting";
     $("joining").scrollIntoView({ block: "nearest" });
-    askSoon();
+    askSoon(0);
     $("state").textContent = words[stage] + (seconds > 0 ? ` in ${seconds} s` : "");
   },
   online(known, ...names) {
@@ -305,10 +306,13 @@ function heard(name) {
   else shows.online("", ...here, name);
 }
 
-// What happened may have changed who is here. Nobody says who leaves, so the page also asks now and then.
+// What happened may have changed who is here. Nobody says who leaves, so the page also asks now and then. What happens next puts nothing off.
 function askSoon(after = 1000) {
+  if (Date.now() + after >= dueAt) return;
+  dueAt = Date.now() + after;
   clearTimeout(due);
   due = setTimeout(() => {
+    dueAt = Infinity;
     if (room?.commands.includes("/online") && !document.hidden) tell("ask", "/online");
     askSoon(20000);
   }, after);
@@ -426,6 +430,7 @@ for (const tab of ["chat", "relay"]) {
     }
     submit($(tab), "join", `tab=${tab}`, ...values);
   };
+  $(tab).oninput = (event) => { if (event.target.hasAttribute("aria-invalid")) free($(tab)); };
   $(`tab-${tab}`).onclick = (event) => choose(event.currentTarget);
 }
 $("cancel").onclick = $("leave").onclick = () => tell("leave");
