@@ -288,15 +288,17 @@ function notify(name, text) {
   notification.onclick = () => { window.focus(); notification.close(); };
 }
 
-// Fills a list, and keeps the focus where it was.
+// Fills a list, and keeps the focus where it was. What stays the same is not touched: somebody may be about to click it.
 function fill(list, names, content) {
   const focused = list.contains(document.activeElement) ? document.activeElement.closest("li").dataset.name : null;
-  list.replaceChildren(...names.map((name) => {
+  const items = names.map((name) => {
     const item = document.createElement("li");
     item.dataset.name = name;
     item.append(...content(name));
     return item;
-  }));
+  });
+  if (items.length === list.children.length && items.every((item, at) => item.isEqualNode(list.children[at]))) return;
+  list.replaceChildren(...items);
   if (focused !== null) ([...list.children].find((item) => item.dataset.name === focused) ?? list.firstElementChild)?.querySelector("button")?.focus();
 }
 
