@@ -611,12 +611,6 @@ impl Need {
     }
 }
 
-/// The first word of a line, and what follows it without the blanks around it.
-pub(crate) fn split_word(line: &str) -> (&str, &str) {
-    let (word, rest) = line.split_once(char::is_whitespace).unwrap_or((line, ""));
-    (word, rest.trim())
-}
-
 /// The names that the client has heard of, and whether the person still waits. The client keeps them up to date.
 #[derive(Default)]
 pub struct Names {
@@ -680,22 +674,6 @@ impl Names {
         self.members.remove(name);
     }
 
-    /// Hides what this name says, or shows it again. Returns what the person reads of it.
-    pub(crate) fn ignore(&mut self, name: &str) -> String {
-        if name.is_empty() {
-            let names: Vec<&str> = self.ignored.iter().map(String::as_str).collect();
-            return match names.as_slice() {
-                [] => "You ignore nobody.".to_owned(),
-                names => format!("You ignore {}.", names.join(", ")),
-            };
-        }
-        if self.ignored.remove(name) {
-            return format!("You hear {name} again.");
-        }
-        self.ignored.insert(name.to_owned());
-        format!("You ignore {name} from now on; /ignore {name} ends that.")
-    }
-
     /// Learns that somebody has asked to join.
     pub fn add_request(&mut self, name: &str) {
         if self.requests.len() < MAX_NAMES && !is_long(name) {
@@ -708,6 +686,9 @@ impl Names {
 fn is_long(name: &str) -> bool {
     name.chars().nth(MAX_NAME_CHARACTERS).is_some()
 }
+
+/// The most characters that are shown of what a server says in its own name, such as a notice or the reason of a refusal.
+pub(crate) const MAX_WORDS: usize = 1000;
 
 /// The text. If it has more than `most` characters, its beginning and `...`.
 pub(crate) fn shortened(text: &str, most: usize) -> Cow<'_, str> {

@@ -21,7 +21,7 @@ use crossbeam_channel::{Receiver, bounded, unbounded};
 use parking_lot::Mutex;
 
 use crate::machine;
-use crate::screen::{Meaning, Names, Need, OnTyped, Said, Screen, split_word};
+use crate::screen::{Meaning, Names, Need, OnTyped, Said, Screen};
 use crate::wire::name::UserName;
 
 /// What a person can do beside saying something.
@@ -537,6 +537,29 @@ fn is_folder(argument: &str) -> bool {
         None => argument,
     };
     !path.is_empty() && machine::typed_path(path).is_dir()
+}
+
+/// The first word of a line, and what follows it without the blanks around it.
+fn split_word(line: &str) -> (&str, &str) {
+    let (word, rest) = line.split_once(char::is_whitespace).unwrap_or((line, ""));
+    (word, rest.trim())
+}
+
+/// Hides what this name says, or shows it again. Returns what the person reads of it.
+pub(crate) fn ignore(name: &str, names: &mut Names) -> String {
+    let ignored = &mut names.ignored;
+    if name.is_empty() {
+        let names: Vec<&str> = ignored.iter().map(String::as_str).collect();
+        return match names.as_slice() {
+            [] => "You ignore nobody.".to_owned(),
+            names => format!("You ignore {}.", names.join(", ")),
+        };
+    }
+    if ignored.remove(name) {
+        return format!("You hear {name} again.");
+    }
+    ignored.insert(name.to_owned());
+    format!("You ignore {name} from now on; /ignore {name} ends that.")
 }
 
 fn said(to: Option<&str>, text: &str) -> Said {

@@ -52,7 +52,8 @@ use crate::net::{
     ConnectError, MAX_RETRY_DELAY, Pauses, RECONNECT_TIMEOUT, one_word, parse_address,
 };
 use crate::screen::{
-    Connection, Conversation, Event, Names, Screen, Standing, Trust, Words, ask_name, shortened,
+    Connection, Conversation, Event, MAX_WORDS, Names, Screen, Standing, Trust, Words, ask_name,
+    shortened,
 };
 use crate::seal::{Identity, Key, Secret, random_text};
 use crate::typed::{self, GROUP, Typed, Typist};
@@ -147,9 +148,6 @@ impl Shared {
         self.settings.asks_above.unwrap_or(usual)
     }
 }
-
-/// The most characters that are shown of what the server says in its own name, such as a notice or the reason of a refusal.
-const MAX_WORDS: usize = 1000;
 
 /// Joins and chats until the user leaves or the server ends it.
 ///

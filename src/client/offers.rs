@@ -13,11 +13,11 @@ use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use super::Shared;
 use super::download::{Download, obstacle, title};
 use super::link::Link;
-use super::{MAX_WORDS, Shared};
 use crate::machine;
-use crate::screen::{Event, Name, Offered, shortened};
+use crate::screen::{Event, MAX_WORDS, Name, Offered, shortened};
 use crate::seal::{Key, token_len};
 use crate::wire::command::{HAVE_FILE, SEND_FILE, STOP_FILE};
 use crate::wire::frame::WireError;

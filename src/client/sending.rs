@@ -30,7 +30,7 @@ use super::offers::Answer;
 use super::paths;
 use super::upload::{FileToShare, Next, Upload};
 use crate::screen::Said;
-use crate::typed::{Action, Typed};
+use crate::typed::{self, Action, Typed};
 use crate::wire::command::Dialect;
 
 /// How many tasks wait for a connection. Then no more lines are read until there is one.
@@ -399,7 +399,7 @@ impl Sending {
                 }
             }
             Typed::Do(Action::Ignore, name) => {
-                let notice = shared.names.lock().ignore(&name);
+                let notice = typed::ignore(&name, &mut shared.names.lock());
                 shared.show(&notice);
             }
             Typed::Do(Action::Clear, _) => {}

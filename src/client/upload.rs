@@ -13,13 +13,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::SystemTime;
 
+use super::Shared;
 use super::dialogues::{Dialogues, Outcome};
 use super::link::{Link, sealed_frame};
 use super::pack::Folder;
 use super::room_key::RoomKey;
 use super::step::Expected;
-use super::{MAX_WORDS, Shared};
-use crate::screen::{Event, Transfer, Words, shortened};
+use crate::screen::{Event, MAX_WORDS, Transfer, Words, shortened};
 use crate::seal::{BodyHead, BodySealer, Key, random_text, token_len};
 use crate::wire::command::{BODY_END, Command, HAVE_FILE, SEND_FILE, STOP_FILE};
 use crate::wire::frame::{BODY_STEP, PieceLen, write_body};
@@ -195,13 +195,13 @@ enum Stage {
     New,
     /// The server is to say from where on it wants the body.
     Offered,
-    Sending(Box<Sending>),
+    Sending(Box<Course>),
     /// The server is to say that it has the file.
     Sent,
 }
 
 /// A body on its way.
-struct Sending {
+struct Course {
     body: BodySealer<Plain>,
     len: u64,
     /// How much of it is sealed, and where it is to be sent from.
@@ -255,12 +255,12 @@ impl Upload {
         match &mut self.stage {
             Stage::New => self.offer(link),
             Stage::Offered | Stage::Sent => Ok(Next::Wait),
-            Stage::Sending(sending) => {
-                sending.send_piece(link)?;
-                if let Some(fault) = sending.fault() {
+            Stage::Sending(course) => {
+                course.send_piece(link)?;
+                if let Some(fault) = course.fault() {
                     return self.give_up(link, &fault);
                 }
-                if sending.n_sealed == sending.len {
+                if course.n_sealed == course.len {
                     self.stage = Stage::Sent;
                     return Ok(Next::Wait);
                 }
@@ -298,11 +298,11 @@ impl Upload {
         let about = |word| about_file(word, text).filter(|(id, _)| *id == self.id);
         if let Some((_, have)) = about(SEND_FILE) {
             if let (Stage::Offered, Ok(from)) = (&self.stage, have.parse()) {
-                let sending = match self.sending(link, from) {
-                    Ok(sending) => sending,
+                let course = match self.course(link, from) {
+                    Ok(course) => course,
                     Err(error) => return self.give_up(link, &error.to_string()),
                 };
-                self.stage = Stage::Sending(Box::new(sending));
+                self.stage = Stage::Sending(Box::new(course));
                 return Ok(Next::Go);
             }
         } else if let Some((_, result)) = about(HAVE_FILE) {
@@ -323,7 +323,7 @@ impl Upload {
         Ok(Next::Wait)
     }
 
-    fn sending(&self, link: &Link, from: u64) -> io::Result<Sending> {
+    fn course(&self, link: &Link, from: u64) -> io::Result<Course> {
         let room_key = link.shared.room_key.as_ref();
         let (plain, len) = self.file.plain(room_key, &self.heads)?;
         let (name, shared) = (&self.file.name, &link.shared);
@@ -332,7 +332,7 @@ impl Upload {
             shared.show(&format!("Sharing {name} ({size}). /stop stops it."));
         }
         let body_len = token_len(len);
-        Ok(Sending {
+        Ok(Course {
             body: BodySealer::again(&link.key, self.heads.body, plain, len),
             len: body_len,
             n_sealed: 0,
@@ -378,7 +378,7 @@ impl Heads {
     }
 }
 
-impl Sending {
+impl Course {
     /// Sends the next piece. What the server has is only sealed.
     fn send_piece(&mut self, link: &Link) -> io::Result<()> {
         if self.n_sealed < self.from {

@@ -255,7 +255,7 @@ impl Chat {
                 Typed::If(question, _) => self.screen.prompt(question),
                 Typed::Show(sentences) => sentences.iter().for_each(|text| self.show(text)),
                 Typed::Do(Action::Ignore, name) => {
-                    let notice = self.names.lock().ignore(&name);
+                    let notice = typed::ignore(&name, &mut self.names.lock());
                     self.show(&notice);
                 }
                 Typed::Do(Action::Online, _) => {

@@ -18,8 +18,8 @@ use chrono::{DateTime, Local, NaiveDateTime};
 use super::style::{Style, harmless, mentions};
 use crate::machine::{self, without_numbers};
 use crate::screen::{
-    Connection, Event, FileSeal, MAX_NAMES, Name, News, NotOpened, Order, Proof, Received, Right,
-    Said, Trust, When, Words, shortened,
+    Connection, Event, FileSeal, MAX_NAMES, MAX_WORDS, Name, News, NotOpened, Order, Proof,
+    Received, Right, Said, Trust, When, Words, shortened,
 };
 use crate::wire::command::{HAS_REQUESTED, PYCHAT};
 use crate::wire::name::MAX_NAME_CHARACTERS;
@@ -27,9 +27,6 @@ use crate::wire::size;
 
 /// The first thing in the row of what is not proven, where a key tells what is.
 pub(super) const MARK: &str = "! ";
-
-/// The most characters that are shown of what a server says in its own name.
-const MAX_WORDS: usize = 1000;
 
 /// How many names a person is shown of a list. A script is shown as many as a group can hold.
 const MAX_LISTED: usize = 500;
