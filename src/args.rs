@@ -312,16 +312,11 @@ fn server(parser: &mut Parser) -> Result<Args, ArgsError> {
 fn client(parser: &mut Parser) -> Result<Args, ArgsError> {
     let mut settings = client_settings();
     let mut at_terminal = TerminalSettings::default();
-    let mut server = None;
     let mut take = |option: &str, parser: &mut Parser| {
-        if option == SERVER_KEY {
-            server = Some(parser.value()?);
-            return Ok(true);
-        }
         Ok(client_option(option, parser, &mut settings)?
             || terminal(option, parser, &mut at_terminal)?)
     };
-    configured(&mut take)?;
+    let server = configured(&mut take)?;
     let mut values = options(parser, 2, take)?;
     if values.is_empty() {
         let given = std::env::var_os(SERVER).filter(|server| !server.is_empty());
@@ -501,9 +496,6 @@ fn options(
     Ok(values)
 }
 
-/// The key of the configuration file that names the server. It is no option: on the command line it has a place of its own.
-const SERVER_KEY: &str = "(server)";
-
 /// The keys of the configuration file. The relay's client needs only some of them.
 const KEYS: [&str; 9] = [
     "server",
@@ -517,12 +509,14 @@ const KEYS: [&str; 9] = [
     "no-news",
 ];
 
-/// Takes what the person's configuration file says, as if it stood on the command line. Scripts do without it.
+/// Takes what the person's configuration file says, as if it stood on the command line. Scripts do without it. Returns the server, which has
+/// no option there.
 fn configured(
     take: &mut impl FnMut(&str, &mut Parser) -> Result<bool, ArgsError>,
-) -> Result<(), ArgsError> {
+) -> Result<Option<OsString>, ArgsError> {
+    let mut server = None;
     let Some(path) = configuration::path().filter(|_| is_interactive()) else {
-        return Ok(());
+        return Ok(None);
     };
     let path = path.display();
     let entries = configuration::read().map_err(|error| format!("cannot read {path}: {error}"))?;
@@ -542,17 +536,20 @@ fn configured(
             (_, "") => return Err(wrong(&format!("{key} needs a value: {key} = ...")).into()),
             (_, value) => words.push(machine::at_home(value).into()),
         }
+        if key == "server" {
+            server = words.pop();
+            continue;
+        }
         let mut parser = Parser::from_args(words);
         // It is there: it has just been put there.
         parser.next()?;
-        let option = if key == "server" { SERVER_KEY } else { key };
-        match take(option, &mut parser) {
+        match take(key, &mut parser) {
             Ok(_) => {}
             Err(ArgsError::Wrong(error)) => return Err(wrong(&error).into()),
             Err(help) => return Err(help),
         }
     }
-    Ok(())
+    Ok(server)
 }
 
 /// The host, if one is given, and the port: as `HOST PORT`, or in one word.
