@@ -549,6 +549,7 @@ impl Conversation {
 pub(crate) type OnTyped = Arc<dyn Fn(&str) -> Meaning + Send + Sync>;
 
 /// What is said of a text for which [`Meaning::NotTaken`] is the answer.
+#[cfg(any(feature = "editor", feature = "window"))]
 pub(crate) const NOT_TAKEN: &str = "Not sent: too many lines wait already.";
 
 /// What a screen does at once with a text that has been typed.
