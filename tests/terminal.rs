@@ -171,6 +171,8 @@ fn a_question_has_its_own_prompt_and_ctrl_c_takes_it_back() {
     alice.ends_in("team>");
     let mut bob = Peer::greet(server.port, "bob", "team");
     bob.hears("/wait");
+    // Before, nobody is known to wait, and the command lists who does.
+    alice.shows("or /deny bob.");
     alice.types("/2");
     alice.ends_in("Who is to be approved:");
     alice.presses(&["C-c"]);
@@ -280,6 +282,7 @@ fn a_terminal_that_is_too_plain_for_the_editor_has_plain_lines() {
     alice.shows("The group team is new");
     let mut bob = Peer::greet(server.port, "bob", "team");
     bob.hears("/wait");
+    alice.shows("or /deny bob.");
     alice.types("/2");
     alice.ends_in("Who is to be approved:");
     alice.types("bob");
@@ -677,6 +680,7 @@ fn a_log_keeps_what_was_shown_and_shows_it_again_at_the_next_start() {
     bob.shows("alice: hello bob ^[[2J");
     bob.types("hello yourself");
     alice.hears("bob: hello yourself");
+    bob.ends_in("team>");
     bob.presses(&["C-d"]);
     bob.shows("ended with 0");
     let text = std::fs::read_to_string(&log).unwrap();
@@ -697,6 +701,7 @@ fn a_log_keeps_what_was_shown_and_shows_it_again_at_the_next_start() {
     );
     bob.types("again");
     alice.hears("bob: again");
+    bob.ends_in("team>");
     bob.presses(&["C-d"]);
     bob.shows("ended with 0");
     let text = std::fs::read_to_string(&log).unwrap();

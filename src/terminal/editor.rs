@@ -421,8 +421,9 @@ impl Editing {
 
     /// Hands on a typed text, and does on the screen what it means. Returns what the person is asked for next.
     fn typed(&self, prompt: &str, text: &str) -> Need {
-        let meaning = (self.typed)(text);
+        // Locked before, so that no answer to a line is shown above it.
         let mut state = self.screen.state.lock();
+        let meaning = (self.typed)(text);
         match meaning {
             Meaning::Said(lines) => {
                 // The cursor stands below the rows of what was typed. They make room for the line as everybody's lines look.
