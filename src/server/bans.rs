@@ -1,6 +1,7 @@
 //! Bans: the users that a group keeps out for good.
 //!
-//! A ban holds for a name and those that look like it, and for the key that came with the name. If the admin wants that, it holds for an address.
+//! A ban holds for a name and those that look like it, and for the key that came with the name. It also holds for an address if the admin
+//! wants that.
 //! Members are not looked up here. So the ban of an address keeps no member out that shares it.
 
 use super::client::Client;
