@@ -86,24 +86,20 @@ fn a_second_client_of_the_same_person_takes_the_first_one_s_place_and_the_first_
 #[test]
 fn a_connection_that_stands_still_is_taken_over_at_once_by_its_own_user() {
     let server = Server::start();
-    let first = lasting_client(server.port, "alice", &[]);
-    let mut bob = {
-        let mut first = first;
-        first.hears("The group team is new");
-        let bob = lasting_client(server.port, "bob", &[]);
-        first.hears("bob has requested");
-        first.types("/approve bob");
-        first.hears("bob is now a member");
-        // As if its machine slept: the system still answers for it.
-        first.signal("STOP");
-        let start = Instant::now();
-        let mut second = lasting_client(server.port, "alice", &[]);
-        second.hears("You are in the group team");
-        assert!(start.elapsed() < Duration::from_secs(4));
-        second.types("here again");
-        first.signal("CONT");
-        bob
-    };
+    let mut first = lasting_client(server.port, "alice", &[]);
+    first.hears("The group team is new");
+    let mut bob = lasting_client(server.port, "bob", &[]);
+    first.hears("bob has requested");
+    first.types("/approve bob");
+    first.hears("bob is now a member");
+    // As if its machine slept: the system still answers for it.
+    first.signal("STOP");
+    let start = Instant::now();
+    let mut second = lasting_client(server.port, "alice", &[]);
+    second.hears("You are in the group team");
+    assert!(start.elapsed() < Duration::from_secs(4));
+    second.types("here again");
+    first.signal("CONT");
     bob.hears("alice: here again");
 }
 
