@@ -95,6 +95,10 @@ struct ScreenState {
     need: Need,
     /// What stands behind the prompt: what Ctrl-C did.
     notice: &'static str,
+    /// What is in the queue is the last that is to be shown.
+    is_finishing: bool,
+    /// All of it stands on the screen.
+    is_finished: bool,
     /// The editor is to end.
     is_ending: bool,
     /// The editor has ended: lines are printed.
@@ -194,9 +198,9 @@ impl Editor {
     pub(crate) fn end(&self) {
         let Screen { state, changed, .. } = &*self.screen;
         let mut state = state.lock();
-        let is_busy = |state: &mut ScreenState| {
-            !(state.is_over || state.has_prompt && state.queue.is_empty())
-        };
+        state.is_finishing = true;
+        changed.notify_all();
+        let is_busy = |state: &mut ScreenState| !state.is_over && !state.is_finished;
         changed.wait_while_for(&mut state, is_busy, END_TIME);
         if state.is_over {
             return;
@@ -220,8 +224,10 @@ impl Screen {
         loop {
             let mut state = self.state.lock();
             self.changed.wait_while(&mut state, |state| {
-                let has_something =
-                    state.is_stale || state.is_prompt_stale || !state.queue.is_empty();
+                let has_something = state.is_stale
+                    || state.is_prompt_stale
+                    || state.is_finishing != state.is_finished
+                    || !state.queue.is_empty();
                 !(state.is_over || state.has_prompt && has_something)
             });
             if state.is_over {
@@ -231,6 +237,7 @@ impl Screen {
             // Every text draws the prompt again.
             state.is_prompt_stale = false;
             let has_line = !is_stale && !state.queue.is_empty();
+            let is_last = state.is_finishing && !is_stale && !has_line;
             let text = match is_stale {
                 true => state.screenful(),
                 false if has_line => state.next_text(),
@@ -241,12 +248,18 @@ impl Screen {
             if printer.print(text).is_err() {
                 return;
             }
+            // The prompt may also have been drawn for a key, before the last line was. The printer holds one text: it takes this one when the
+            // editor has begun with the text before, and so is done with that line.
+            if is_last && printer.print(UP_AND_DOWN.to_owned()).is_err() {
+                return;
+            }
             let mut state = self.state.lock();
             let is_under_way = |state: &mut ScreenState| state.is_showing && !state.is_over;
             self.changed.wait_while(&mut state, is_under_way);
             if has_line {
                 state.queue.pop_front();
             }
+            state.is_finished |= is_last;
             self.changed.notify_all();
         }
     }
