@@ -7,8 +7,10 @@ use std::io::Write;
 use std::net::{TcpListener, TcpStream};
 use std::thread;
 
+use support::python::approves;
 use support::{
-    DEADLINE, Peer, Program, STRANGER, Server, fernchat, folder, set, skipped, status_of, upload,
+    DEADLINE, Peer, Program, STRANGER, Server, client, fernchat, folder, set, skipped, status_of,
+    upload,
 };
 
 /// The group name as a fernchat client sends it.
@@ -1224,4 +1226,30 @@ fn a_signal_or_the_end_of_the_input_leaves_politely() {
         assert!(alice.ends().success());
         server.program.logs("departed: left");
     }
+}
+
+#[test]
+fn an_upload_that_nobody_takes_any_more_ends_and_the_next_begins() {
+    let server = Server::start();
+    let home = folder();
+    let path = |name: &str| home.path().join(name).to_str().unwrap().to_owned();
+    let mut alice = client(server.port, "alice", &[]);
+    alice.hears("The group team is new");
+    let downloads = path("downloads");
+    std::fs::create_dir(&downloads).unwrap();
+    let options = ["--downloads", &downloads, "--max-receive", "2M"];
+    let mut bob = client(server.port, "bob", &options);
+    approves(&mut alice, "bob");
+    // It would take minutes.
+    let large = std::fs::File::create(path("large")).unwrap();
+    large.set_len(1 << 30).unwrap();
+    std::fs::write(path("small"), "hello").unwrap();
+    alice.types(&format!("/file {}", path("large")));
+    alice.types(&format!("/file {}", path("small")));
+    alice.hears("The file large was not shared: nobody takes it any more.");
+    bob.hears("Received small from alice");
+    assert_eq!(
+        std::fs::read_to_string(format!("{downloads}/small")).unwrap(),
+        "hello"
+    );
 }

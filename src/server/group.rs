@@ -402,6 +402,11 @@ impl Group {
         self.online().filter(move |client| client.id != id)
     }
 
+    /// Whether no other member online has a client of this kind.
+    pub(crate) fn has_no_other(&self, than: &Client, dialect: Dialect) -> bool {
+        self.others(than).all(|client| client.dialect != dialect)
+    }
+
     /// The client of the member of this name, if it is online.
     pub(crate) fn client_of(&self, name: &UserName) -> Option<Arc<Client>> {
         self.members.get(name)?.holder.client.clone()

@@ -32,6 +32,13 @@ pub(crate) struct Share {
     pub upload: Upload,
 }
 
+impl Share {
+    /// Whether all members with fernchat clients have declined the file, or could not take it. Who still wants it holds the body.
+    pub(crate) fn is_unwanted(&self) -> bool {
+        self.offers.fernchat_is_served && Arc::strong_count(self.upload.body()) == 1
+    }
+}
+
 /// To whom a file is offered.
 pub(crate) struct Offers {
     file: Arc<SharedFile>,

@@ -32,6 +32,9 @@ const PROGRESS_LIMIT: Duration = Duration::from_secs(60);
 /// A longer body is offered before it is whole, in bytes.
 const EARLY_LEN: u64 = 1 << 20;
 
+/// Why an upload is stopped when all who were offered the file have declined it, or could not take it.
+const UNWANTED: &str = "nobody takes it any more";
+
 /// How many bytes an old machine seals in a second.
 const SEALED_IN_A_SECOND: u64 = 10_000_000;
 
@@ -223,9 +226,20 @@ impl<R: Read> Session<'_, R> {
                 },
             }
         }
+        let is_unwanted = slot.as_ref().is_some_and(Share::is_unwanted);
+        // A group is never locked under a slot: a member that is removed ends its upload.
         drop(slot);
         if incoming.left == 0 {
             self.end_body();
+        } else if is_unwanted
+            && self
+                .group
+                .lock()
+                .has_no_other(&self.client, Dialect::Python)
+        {
+            let share = incoming.slot.lock().take();
+            share.inspect(|share| share.upload.fail(UNWANTED));
+            self.client.reply_stop(&incoming.id, UNWANTED);
         }
         Ok(None)
     }
