@@ -393,9 +393,15 @@ impl Typist<'_> {
             Action::Approve | Action::Deny
                 if argument.is_empty() && self.names.requests.is_empty() =>
             {
-                Typed::Do(Action::Requests, String::new())
+                let word = if action == Action::Deny {
+                    "/deny"
+                } else {
+                    "/approve"
+                };
+                Typed::Do(Action::Requests, word.to_owned())
             }
             action if argument.is_empty() && action.need() != Need::Nothing => Typed::Ask(action),
+            Action::Requests => Typed::Do(action, String::new()),
             action => Typed::Do(action, argument.to_owned()),
         }
     }
@@ -665,7 +671,7 @@ mod tests {
             ("/QUIT bye all", act(Action::Quit, "bye all")),
             ("/help me", Typed::Show(typist.help("me"))),
             ("/8", Typed::Ask(Action::Kick)),
-            ("/2", act(Action::Requests, "")),
+            ("/2", act(Action::Requests, "/approve")),
             ("/3 things to do", ask_to_say("/3 things to do")),
             ("/8 BOB", act(Action::Kick, "BOB")),
             ("/etc/hosts is empty", ask_to_say("/etc/hosts is empty")),

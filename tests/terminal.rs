@@ -351,6 +351,46 @@ fn an_admin_is_told_who_asks_and_is_offered_the_pending_ones_and_lists_mark_the_
 }
 
 #[test]
+fn an_admin_who_comes_back_is_told_so_and_who_asks_and_is_asked_whom_to_approve() {
+    let Some(server) = server() else { return };
+    let alice = Screen::client(server.port, "alice", &[]);
+    alice.ends_in("team>");
+    let mut bob = Peer::greet(server.port, "bob", "team");
+    bob.hears("/wait");
+    alice.types("/approve bob");
+    bob.hears("/accepted");
+    alice.types("/3");
+    alice.shows("ended with 0");
+    let asks = |name| {
+        let mut peer = Peer::greet(server.port, name, "team");
+        peer.hears("/wait");
+        peer
+    };
+    let mut zoe = asks("Zoe");
+    zoe.says("/waitDisconnect");
+    zoe.hears("/waitDisconnect");
+    let [_tim, mut uma, _zoe] = ["Tim", "Uma", "Zoe"].map(asks);
+    let alice = Screen::client(server.port, "alice", &[]);
+    alice.shows("You are in the group team.");
+    alice.shows_broken("You administer the group team. 3 ask to join: Tim, Uma, Zoe.");
+    alice.types("/who");
+    alice.shows("online (2): alice (admin), bob");
+    alice.types("/approve");
+    alice.ends_in("Who is to be approved:");
+    alice.types("Uma");
+    uma.hears("/accepted");
+    alice.types("/quit");
+    alice.shows("ended with 0");
+    // A member who comes back is told nothing of that, but sees who the admin is.
+    drop(bob);
+    let bob = Screen::client(server.port, "bob", &[]);
+    bob.shows("You are in the group team.");
+    bob.types("/who");
+    bob.shows("online (2): Uma, bob");
+    assert!(!bob.text().contains("administer"), "{}", bob.text());
+}
+
+#[test]
 fn a_person_is_shown_500_names_of_a_list_and_how_many_more_there_are() {
     if server().is_none() {
         return;

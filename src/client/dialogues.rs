@@ -11,6 +11,7 @@ use std::collections::BTreeSet;
 use std::io;
 use std::net::Shutdown;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use crossbeam_channel::{Receiver, RecvTimeoutError};
@@ -18,7 +19,7 @@ use crossbeam_channel::{Receiver, RecvTimeoutError};
 use super::link::Link;
 use super::sending::Task;
 use super::step::Expected;
-use crate::screen::{Event, Said, Words, shortened};
+use crate::screen::{Event, Right, Said, Words, shortened};
 use crate::typed::{Action, meant};
 use crate::wire::command::{
     ACCEPTED, ACKNOWLEDGEMENT, ADMIN, Command, DENY, Dialect, PROCEED, READY_FOR_DATA,
@@ -93,12 +94,26 @@ pub(crate) struct Dialogues {
     pub(super) link: Arc<Link>,
     /// Steps, from the receiving thread.
     steps: Receiver<Vec<u8>>,
+    /// The client has looked around in the group.
+    has_looked: AtomicBool,
 }
 
 impl Dialogues {
     /// The dialogues over this link.
     pub(crate) fn new(link: Arc<Link>, steps: Receiver<Vec<u8>>) -> Dialogues {
-        Dialogues { link, steps }
+        let has_looked = AtomicBool::default();
+        Dialogues {
+            link,
+            steps,
+            has_looked,
+        }
+    }
+
+    /// Whether the client is to look around: once, and for a person only. A Python server is asked nothing that nobody typed.
+    pub(crate) fn must_look(&self) -> bool {
+        let is_person = self.link.shared.screen.is_interactive();
+        let can_look = is_person && self.link.server == Dialect::Fernchat;
+        can_look && !self.has_looked.swap(true, Ordering::Relaxed)
     }
 
     /// Holds the dialogue that a task needs. In a pipe it may `ask` for the name in the middle.
@@ -107,6 +122,7 @@ impl Dialogues {
         let outcome = match task {
             Task::Say(number, said) => self.say(*number, said),
             Task::Do(action, argument) => self.act(*action, argument, ask),
+            Task::Look => self.look(),
         };
         self.link.end_dialogue()?;
         outcome
@@ -120,7 +136,14 @@ impl Dialogues {
             self.decide_on(command, &name, answer, ask)
         };
         match action {
-            Action::Requests => self.list(Command::ViewRequests, "requests").map(drop),
+            Action::Requests => {
+                let requests = self.list(Command::ViewRequests, "requests")?;
+                // The answer that was typed has no name.
+                if !argument.is_empty() && requests.is_some_and(|names| !names.is_empty()) {
+                    self.show(&format!("Which one? {argument} NAME, or {argument} all."));
+                }
+                Ok(())
+            }
             Action::Approve => self.answer_requests(argument, |name| {
                 self.decide_on(Command::ApproveRequest, name, str::to_owned, ask)?;
                 // A result is free text. If the server said no, Tab offers one name too many.
@@ -328,7 +351,55 @@ impl Dialogues {
         Ok(())
     }
 
+    /// Learns who administers the group, and who waits if it is the person. Shows what of this is news to the person.
+    fn look(&self) -> Outcome {
+        let shared = &self.link.shared;
+        let (me, group) = (shared.name.as_str(), &shared.group);
+        let names = shared.names.lock();
+        let (before, known) = (names.right(me), names.requests.clone());
+        drop(names);
+        self.learn_admin()?;
+        let names = shared.names.lock();
+        let (right, admin) = (names.right(me), names.admin.clone().unwrap_or_default());
+        drop(names);
+        let mut news = Vec::new();
+        match (before, right) {
+            (Right::Admin, Right::Member) => news.push(format!(
+                "You do not administer the group {group} any more: {admin} does."
+            )),
+            (before, Right::Admin) if before != Right::Admin => {
+                news.push(format!("You administer the group {group}."));
+            }
+            _ => {}
+        }
+        if right == Right::Admin {
+            let requests = self.listed(Command::ViewRequests)?;
+            if !requests.is_subset(&known) {
+                let asks = if requests.len() == 1 { "asks" } else { "ask" };
+                let names = requests.iter().map(String::as_str).collect::<Vec<_>>();
+                let names = names.join(", ");
+                news.push(format!("{} {asks} to join: {names}.", requests.len()));
+            }
+            let mut names = shared.names.lock();
+            // Who has asked meanwhile stays.
+            let is_over = |name: &String| known.contains(name) && !requests.contains(name);
+            names.requests.retain(|name| !is_over(name));
+            requests.iter().for_each(|name| names.add_request(name));
+        }
+        if !news.is_empty() {
+            self.show_result(news.join(" ").as_bytes());
+        }
+        Ok(())
+    }
+
     fn who_administers(&self) -> Outcome {
+        let result = self.learn_admin()?;
+        self.show_result(&result);
+        Ok(())
+    }
+
+    /// Asks who administers the group. Returns the server's words.
+    fn learn_admin(&self) -> Outcome<Vec<u8>> {
         self.begin(Command::WhoAdmin)?;
         let expected = Expected::Result(format!("{ADMIN}: "));
         let result = self.send_and_wait(self.link.shared.group.as_str(), expected)?;
@@ -336,8 +407,7 @@ impl Dialogues {
         let admin = text.split_once(": ").filter(|(word, _)| *word == ADMIN);
         let admin = admin.map(|(_, name)| shortened(name, MAX_NAME_CHARACTERS).into_owned());
         self.link.shared.names.lock().admin = admin;
-        self.show_result(&result);
-        Ok(())
+        Ok(result)
     }
 
     fn deny(&self, name: &str, ask: &dyn Fn() -> String) -> Outcome {

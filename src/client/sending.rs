@@ -93,6 +93,8 @@ pub(crate) enum Task {
     Say(u64, Said),
     /// Do this, with the name or the path that it needs.
     Do(Action, String),
+    /// Look around in the group, which nobody has typed: see [`Dialogues::must_look`].
+    Look,
 }
 
 impl Sending {
@@ -430,6 +432,11 @@ impl Sending {
             let is_interactive = self.shared.screen.is_interactive();
             if let Some(dialogues) = &dialogues {
                 self.stop_where_asked(&dialogues.link);
+                if !self.shared.names.lock().is_waiting && dialogues.must_look() {
+                    let _guard = self.in_dialogue.lock();
+                    // If it fails, the client looks over the next connection.
+                    let _ = dialogues.hold(&Task::Look, &String::new);
+                }
             }
             match (&dialogues, queue.tasks.pop_front()) {
                 (Some(dialogues), Some(task)) if !self.shared.names.lock().is_waiting => {
