@@ -198,7 +198,9 @@ pub(crate) fn write_now(_socket: &TcpStream, _bytes: &[u8]) -> io::Result<usize>
 
 /// The folder where the user's programs put what they download. `None`: there is none.
 pub(crate) fn downloads_folder() -> Option<PathBuf> {
-    dirs::download_dir().filter(|folder| folder.is_dir())
+    let usual = || Some(dirs::home_dir()?.join("Downloads"));
+    let folder = dirs::download_dir().or_else(usual);
+    folder.filter(|folder| folder.is_dir())
 }
 
 /// A file without a name, or with a temporary one where the system cannot do that. It has the permissions of any new file, and is gone when

@@ -50,7 +50,7 @@ fn start(args: Args) -> Result<(), String> {
         Args::Client(mut settings, terminal) => {
             let terminal = Terminal::new(terminal)?;
             if settings.host.is_empty() {
-                match discovery::choose(&terminal) {
+                match discovery::choose(&terminal, settings.port) {
                     Ok(found) => (settings.host, settings.port) = found,
                     // The client asks for the address.
                     Err(error) if terminal.is_interactive() => print_line(&error)?,

@@ -688,6 +688,15 @@ fn is_long(name: &str) -> bool {
     name.chars().nth(MAX_NAME_CHARACTERS).is_some()
 }
 
+/// The name as it stands in a list. One that could pass for several, or for the admin's, stands in quotes.
+pub(crate) fn in_list(name: &str) -> Cow<'_, str> {
+    if name.contains([',', ';', '(', '"']) {
+        format!("\"{}\"", name.replace('"', "\\\"")).into()
+    } else {
+        name.into()
+    }
+}
+
 /// The most characters that are shown of what a server says in its own name, such as a notice or the reason of a refusal.
 pub(crate) const MAX_WORDS: usize = 1000;
 

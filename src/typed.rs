@@ -21,7 +21,7 @@ use crossbeam_channel::{Receiver, bounded, unbounded};
 use parking_lot::Mutex;
 
 use crate::machine;
-use crate::screen::{Meaning, Names, Need, OnTyped, Said, Screen};
+use crate::screen::{Meaning, Names, Need, OnTyped, Said, Screen, in_list};
 use crate::wire::name::UserName;
 
 /// What a person can do beside saying something.
@@ -555,7 +555,7 @@ fn split_word(line: &str) -> (&str, &str) {
 pub(crate) fn ignore(name: &str, names: &mut Names) -> String {
     let ignored = &mut names.ignored;
     if name.is_empty() {
-        let names: Vec<&str> = ignored.iter().map(String::as_str).collect();
+        let names: Vec<_> = ignored.iter().map(|name| in_list(name)).collect();
         return match names.as_slice() {
             [] => "You ignore nobody.".to_owned(),
             names => format!("You ignore {}.", names.join(", ")),

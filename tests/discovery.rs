@@ -218,7 +218,9 @@ fn a_client_joins_the_only_server_and_a_person_chooses_among_several(networks: &
     script.env("TERM", "dumb");
     let mut bob = Program::start(script);
     bob.hears("  2  closed chat ");
-    bob.pastes(&["3", "two", "2"]);
+    bob.pastes(&["3", "two"]);
+    bob.hears("a number from 1 to 2, or an address; Ctrl-C leaves");
+    bob.types("2");
     bob.hears("Joining the closed chat ");
     bob.hears("The group team is new");
     bob.types("/quit");

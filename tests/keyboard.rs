@@ -28,8 +28,8 @@ fn the_last_server_and_names_are_offered_and_the_configuration_file_is_obeyed() 
     let address = format!("127.0.0.1:{}", server.port);
 
     let alice = bare();
-    alice.ends_in("server:");
-    alice.types(&address);
+    alice.ends_in("server (such as 192.168.1.20:8000):");
+    alice.types(&address.replace(':', ' '));
     alice.ends_in("user name:");
     alice.types("alice");
     alice.ends_in("group:");
@@ -281,6 +281,15 @@ fn who_and_what_a_command_is_about_is_found_or_asked_for() {
     alice.shows(" bob: a member, online, name not proven");
     alice.types("/ban bub");
     alice.shows("Nobody is called bub: did you mean bob?");
+    alice.types("/file @BUB /etc/hostname");
+    alice.shows("Nobody is called BUB: did you mean bob?");
+    alice.types("/ban zachary");
+    alice.shows_in_order(&[
+        "zachary is banned; /unban zachary ends that.",
+        "Nobody here has the name zachary.",
+    ]);
+    alice.types("/ignore zachary");
+    alice.shows_broken("ends that. Nobody here has this name, as far as is known.");
     alice.types("/ban BOB");
     bob.hears("/kicked");
     alice.types("/kick JÖRG");

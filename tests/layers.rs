@@ -20,7 +20,7 @@ const ARROWS: [(&str, &str); 16] = [
     ("net/", "machine"),
     ("screen.rs", "wire"),
     ("terminal/", "machine wire screen"),
-    ("discovery/", "machine wire screen terminal"),
+    ("discovery/", "machine wire net screen terminal"),
     ("server/", "machine wire seal net"),
     ("typed.rs", "machine wire screen"),
     (

@@ -338,6 +338,28 @@ fn alice_and_bob() -> Option<(Server, Window, Browser, Program)> {
 }
 
 #[test]
+fn an_admin_who_comes_back_has_the_buttons_for_those_who_asked_meanwhile() {
+    let server = Server::start();
+    let mut alice = Peer::join(server.port, "alice", None);
+    let mut asked = ["Tim", "Zoe"].map(|name| Peer::greet(server.port, name, "team"));
+    asked.iter_mut().for_each(|peer| peer.hears("/wait"));
+    for name in ["Tim", "Zoe"] {
+        alice.hears(&format!("PyChat: {name} has requested to join the group."));
+    }
+    alice.says("/disconnect");
+    alice.hears("/disconnect");
+    alice.says(".");
+    alice.hears_end();
+    let window = Window::joins(server.port, "alice");
+    let Some(mut browser) = Browser::open(&window.address) else {
+        return;
+    };
+    browser.shows("You administer the group team. 2 ask to join: Tim, Zoe.");
+    browser.clicks("[aria-label='Approve Zoe']");
+    asked[1].hears("/accepted");
+}
+
+#[test]
 fn a_group_is_joined_on_the_form_and_talks_with_a_pipe_and_a_python_client() {
     let (server, window) = (Server::start(), Window::start(&[]));
     let (Some(mut alice), Some(python)) = (Browser::open(&window.address), Python::find()) else {

@@ -19,7 +19,7 @@ use crossbeam_channel::{Receiver, RecvTimeoutError};
 use super::link::Link;
 use super::sending::Task;
 use super::step::Expected;
-use crate::screen::{Event, Right, Said, Words, shortened};
+use crate::screen::{Event, Right, Said, Words, in_list, shortened};
 use crate::typed::{Action, meant};
 use crate::wire::command::{
     ACCEPTED, ACKNOWLEDGEMENT, ADMIN, Command, DENY, Dialect, PROCEED, READY_FOR_DATA,
@@ -133,7 +133,13 @@ impl Dialogues {
             let Some(name) = self.meant(argument, Command::AllMembers)? else {
                 return Ok(());
             };
-            self.decide_on(command, &name, answer, ask)
+            let is_person = self.link.shared.screen.is_interactive() && !name.is_empty();
+            let is_stranger = is_person && !self.knows(&name);
+            self.decide_on(command, &name, answer, ask)?;
+            if is_stranger && command == Command::BanMember {
+                self.show(&format!("Nobody here has the name {name}."));
+            }
+            Ok(())
         };
         match action {
             Action::Requests => {
@@ -293,13 +299,9 @@ impl Dialogues {
 
     /// The member, or the one who has asked to join, whom a person means by this name: see [`meant`]. `None`: the person has been told. A name
     /// that is like no other is for the server to judge. A script means what it says.
-    fn meant(&self, name: &str, list: Command) -> Outcome<Option<String>> {
+    pub(super) fn meant(&self, name: &str, list: Command) -> Outcome<Option<String>> {
         let shared = &self.link.shared;
-        let known = |name: &str| {
-            let names = shared.names.lock();
-            names.members.contains(name) || names.requests.contains(name)
-        };
-        if name.is_empty() || known(name) || !shared.screen.is_interactive() {
+        if name.is_empty() || self.knows(name) || !shared.screen.is_interactive() {
             return Ok(Some(name.to_owned()));
         }
         let names = self.listed(list)?;
@@ -312,10 +314,21 @@ impl Dialogues {
         }
     }
 
+    /// Whether somebody of this name is known here.
+    fn knows(&self, name: &str) -> bool {
+        let names = self.link.shared.names.lock();
+        names.members.contains(name) || names.requests.contains(name)
+    }
+
     /// A list of the server that is not shown. Without the right to see it, it is empty.
     fn listed(&self, list: Command) -> Outcome<BTreeSet<String>> {
         let names = self.fetch(list)?.unwrap_or_default();
-        Ok(name_set::decode(&names).unwrap_or_default())
+        let names = name_set::decode(&names).unwrap_or_default();
+        if list == Command::AllMembers {
+            let mut known = self.link.shared.names.lock();
+            names.iter().for_each(|name| known.add_member(name));
+        }
+        Ok(names)
     }
 
     /// Answers the request of the user of this name, or of several, or of `all`. A name may have blanks in it. So which names are meant shows
@@ -376,7 +389,10 @@ impl Dialogues {
             let requests = self.listed(Command::ViewRequests)?;
             if !requests.is_subset(&known) {
                 let asks = if requests.len() == 1 { "asks" } else { "ask" };
-                let names = requests.iter().map(String::as_str).collect::<Vec<_>>();
+                let names = requests
+                    .iter()
+                    .map(|name| in_list(name))
+                    .collect::<Vec<_>>();
                 let names = names.join(", ");
                 news.push(format!("{} {asks} to join: {names}.", requests.len()));
             }

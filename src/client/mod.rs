@@ -175,12 +175,21 @@ pub(crate) fn run_with(
         let usual = machine::downloads_folder().filter(|_| screen.is_interactive());
         settings.downloads = usual.unwrap_or_else(|| ".".into());
     }
+    if screen.is_interactive() {
+        // Who reads where a file lies does not see in which folder the program was started.
+        let whole = std::path::absolute(&settings.downloads);
+        settings.downloads = whole.unwrap_or(settings.downloads);
+    }
     check_folder(&settings.downloads)?;
     let identity = identity(settings.identity.as_deref())?;
     let last = Last::read();
     if settings.host.is_empty() {
         let offered = last.server.as_deref();
-        let address = ask_name(&*screen, "server", None, offered, parse_address);
+        let question = match offered {
+            None if screen.is_interactive() => "server (such as 192.168.1.20:8000)",
+            _ => "server",
+        };
+        let address = ask_name(&*screen, question, None, offered, parse_address);
         let (host, port) = address.map_err(|error| error.to_string())?;
         (settings.host, settings.port) = (host, port.unwrap_or(settings.port));
     }

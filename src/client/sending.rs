@@ -31,7 +31,7 @@ use super::paths;
 use super::upload::{FileToShare, Next, Upload};
 use crate::screen::Said;
 use crate::typed::{self, Action, Typed};
-use crate::wire::command::Dialect;
+use crate::wire::command::{Command, Dialect};
 
 /// How many tasks wait for a connection. Then no more lines are read until there is one.
 const MAX_TASKS: usize = 1000;
@@ -333,6 +333,9 @@ impl Sending {
                 .show("A Python server passes files on to everybody: nothing done.");
             return Ok(());
         }
+        let Some(to) = dialogues.meant(&to, Command::AllMembers)? else {
+            return Ok(());
+        };
         for path in paths {
             let file = match open(&path) {
                 Ok(file) => file,
@@ -401,7 +404,13 @@ impl Sending {
                 }
             }
             Typed::Do(Action::Ignore, name) => {
-                let notice = typed::ignore(&name, &mut shared.names.lock());
+                let mut names = shared.names.lock();
+                let mut notice = typed::ignore(&name, &mut names);
+                let is_person = shared.screen.is_interactive();
+                if is_person && names.ignored.contains(&name) && !names.members.contains(&name) {
+                    notice += " Nobody here has this name, as far as is known.";
+                }
+                drop(names);
                 shared.show(&notice);
             }
             Typed::Do(Action::Clear, _) => {}

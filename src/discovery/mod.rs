@@ -21,6 +21,7 @@ use std::net::{TcpStream, ToSocketAddrs};
 use std::time::Duration;
 
 use self::mdns::find;
+use crate::net::parse_address;
 use crate::screen::{Screen, ask_name, shortened};
 use crate::terminal;
 use crate::terminal::style::harmless;
@@ -104,11 +105,12 @@ pub(crate) fn list() -> Result<String, String> {
     Ok(lines.join("\n"))
 }
 
-/// Host and port of the server that a client without an address joins: the only one, or the one that the person chooses.
+/// Host and port of the server that a client without an address joins: the only one, or the one that the person chooses. The person may
+/// also type an address, whose port is the usual one if it names none.
 ///
 /// # Errors
 /// There is none, or nobody is there to choose.
-pub(crate) fn choose(screen: &dyn Screen) -> Result<(String, u16), String> {
+pub(crate) fn choose(screen: &dyn Screen, usual_port: u16) -> Result<(String, u16), String> {
     terminal::print("Looking for chat servers on this network.");
     let mut found = find()?;
     found.retain(|one| one.kind != Kind::Relay);
@@ -128,13 +130,22 @@ pub(crate) fn choose(screen: &dyn Screen) -> Result<(String, u16), String> {
                 );
             }
             let parse = |answer: &str| {
-                let number = answer.parse::<usize>().ok();
-                let number = number.filter(|number| (1..=n).contains(number));
-                number.ok_or(format!("a number from 1 to {n} is needed here"))
+                let address = answer.contains(['.', ':', ' ']).then_some(answer);
+                match (answer.parse(), address.map(parse_address)) {
+                    (Ok(number), _) if (1..=n).contains(&number) => Ok((number - 1, None)),
+                    (_, Some(Ok(address))) => Ok((0, Some(address))),
+                    _ => Err(format!(
+                        "a number from 1 to {n}, or an address; {}",
+                        screen.how_to_leave().trim_end_matches('.')
+                    )),
+                }
             };
-            let question = format!("which one, 1 to {n}");
-            let number = ask_name(screen, &question, None, None, parse);
-            number.map_err(|error| error.to_string())? - 1
+            let question = format!("which one, 1 to {n}, or an address");
+            let answer = ask_name(screen, &question, None, None, parse);
+            match answer.map_err(|error| error.to_string())? {
+                (_, Some((host, port))) => return Ok((host, port.unwrap_or(usual_port))),
+                (at, None) => at,
+            }
         }
     };
     let one = found.swap_remove(at);

@@ -33,11 +33,19 @@ pub(crate) fn resolve(host: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
     Ok(addresses)
 }
 
-/// The host and the port in what a person typed: `HOST`, `HOST:PORT`, `[ADDRESS]`, `[ADDRESS]:PORT`, or an IPv6 address without brackets.
+/// The host and the port in what a person typed: `HOST`, `HOST PORT`, `HOST:PORT`, `[ADDRESS]`, `[ADDRESS]:PORT`, or an IPv6 address without
+/// brackets.
 ///
 /// # Errors
 /// It has none of these forms: in words.
 pub(crate) fn parse_address(typed: &str) -> Result<(String, Option<u16>), String> {
+    let typed = typed.trim();
+    if let Some((host, port)) = typed.split_once(char::is_whitespace) {
+        return match parse_address(host)? {
+            (host, None) => Ok((host, Some(parse_port(port.trim_start())?))),
+            _ => Err("the port is given twice".into()),
+        };
+    }
     let (host, port) = match typed.strip_prefix('[') {
         Some(rest) => {
             let (host, rest) = rest
@@ -162,6 +170,8 @@ mod tests {
         for (typed, host, port) in [
             ("192.168.1.20", "192.168.1.20", None),
             ("192.168.1.20:8000", "192.168.1.20", Some(8000)),
+            (" 192.168.1.20  8000 ", "192.168.1.20", Some(8000)),
+            ("::1 8000", "::1", Some(8000)),
             ("hall.local:1", "hall.local", Some(1)),
             ("::1", "::1", None),
             ("[::1]", "::1", None),
@@ -179,6 +189,8 @@ mod tests {
             "[::1",
             "[::1]8000",
             "[]:1",
+            "h:1 2",
+            "h x",
         ] {
             assert!(parse_address(typed).is_err(), "{typed}");
         }

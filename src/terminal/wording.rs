@@ -19,7 +19,7 @@ use super::style::{Style, harmless, mentions};
 use crate::machine::{self, without_numbers};
 use crate::screen::{
     Connection, Event, FileSeal, MAX_NAMES, MAX_WORDS, Name, News, NotOpened, Order, Proof,
-    Received, Right, Said, Trust, When, Words, shortened,
+    Received, Right, Said, Trust, When, Words, in_list, shortened,
 };
 use crate::wire::command::{HAS_REQUESTED, PYCHAT};
 use crate::wire::name::MAX_NAME_CHARACTERS;
@@ -306,9 +306,10 @@ impl Reader<'_> {
         if names.is_empty() {
             return format!("{title}: nobody");
         }
-        let listed = |name: &String| match admin {
-            Some(admin) if admin == name && self.is_interactive => format!("{name} (admin)"),
-            _ => shortened(name, MAX_NAME_CHARACTERS).into_owned(),
+        let listed = |name: &String| match (shortened(name, MAX_NAME_CHARACTERS), admin) {
+            (short, _) if !self.is_interactive => short.into_owned(),
+            (short, Some(admin)) if admin == name => format!("{} (admin)", in_list(&short)),
+            (short, _) => in_list(&short).into_owned(),
         };
         let most = if self.is_interactive {
             MAX_LISTED
@@ -565,6 +566,24 @@ mod tests {
         assert_eq!(
             row.time,
             Some(yesterday.format("%Y-%m-%d %H:%M").to_string())
+        );
+    }
+
+    #[test]
+    fn no_name_in_a_list_can_pass_for_several_or_for_the_admin_s() {
+        let names = ["Tim", "Tim, Lena", "a\", \"b", "eve (admin)"].map(str::to_owned);
+        let list = |is_interactive| {
+            let reader = Reader {
+                is_interactive,
+                ..script()
+            };
+            reader.list("online", &names.clone().into(), Some("Tim"))
+        };
+        let listed = r#"online (4): Tim (admin), "Tim, Lena", "a\", \"b", "eve (admin)""#;
+        assert_eq!(list(true), listed);
+        assert_eq!(
+            list(false),
+            r#"online: Tim, Tim, Lena, a", "b, eve (admin)"#
         );
     }
 

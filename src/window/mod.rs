@@ -65,15 +65,11 @@ const MAX_CONNECTIONS: usize = 64;
 /// # Errors
 /// There is no port or no thread.
 pub(crate) fn run(settings: WindowSettings) -> io::Result<()> {
-    let mut client = settings.client;
-    // Who reads where a file lies does not see in which folder the program was started.
-    // An empty path stands for the usual folder.
-    client.downloads = std::path::absolute(&client.downloads).unwrap_or_default();
     let window = Arc::new(Window {
         door: Door::open()?,
         pages: Arc::default(),
         face: Mutex::default(),
-        form: Form::load(client),
+        form: Form::load(settings.client),
     });
     window.back();
     if let Some(start) = window.form.at_once() {
