@@ -258,6 +258,7 @@ fn command(parser: &mut Parser, usage: &mut &str) -> Result<Args, ArgsError> {
             let version = concat!("fernchat ", env!("CARGO_PKG_VERSION"));
             return Ok(Args::Print(version.into()));
         }
+        Some(Arg::Value(command)) if command == "help" => return Err(ArgsError::Help),
         Some(Arg::Value(command)) => command,
         Some(other) => return Err(other.unexpected().into()),
         None => return Err("a command is missing".into()),

@@ -71,7 +71,7 @@ fn start(args: Args) -> Result<(), String> {
         Args::Keygen(Some(path)) => {
             Key::create(&path).map_err(|error| error.to_string())?;
             print_line(&format!(
-                "made the key {}; hand it to your friends by other means than this chat",
+                "made the key {}; hand it over by other means than the network",
                 path.display()
             ))
         }

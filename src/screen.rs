@@ -121,6 +121,10 @@ pub enum Event {
     },
     /// A sentence of this program.
     Notice(String),
+    /// A line of help, which happened at no time.
+    Help(String),
+    /// What the person says is sealed with the room key in this file, if the client knows which it is.
+    SealsWith(Option<String>),
     /// Somebody asks to join the group.
     Requested {
         /// Who.
@@ -365,7 +369,7 @@ impl Connection {
                     format!("You are in the group {group}. /help lists the commands.")
                 }
                 (Standing::Waiting, false) => {
-                    format!("You wait for the admin of {group} to approve you. /1 leaves.")
+                    format!("You wait for the admin of {group} to approve you. /quit leaves.")
                 }
                 (Standing::Admin, true) => format!(
                     "Connected again, to a server that has forgotten the group {group}: you administer it now."
@@ -374,7 +378,7 @@ impl Connection {
                     format!("Connected again: you are in the group {group}.")
                 }
                 (Standing::Waiting, true) => format!(
-                    "Connected again, but you wait again for the admin of {group} to approve you. /1 leaves."
+                    "Connected again, but you wait again for the admin of {group} to approve you. /quit leaves."
                 ),
             },
             Connection::Back => "Connected again.".to_owned(),

@@ -191,8 +191,10 @@ pub(crate) enum Typed {
     If(&'static str, Box<Typed>),
     /// Say these lines.
     Say(Vec<Said>),
-    /// Show these sentences and do nothing.
-    Show(Vec<String>),
+    /// Show this sentence and do nothing.
+    Show(String),
+    /// Show these lines of help.
+    Help(Vec<String>),
 }
 
 /// How many typed texts wait for the sending thread. A person's next one is not taken.
@@ -259,7 +261,7 @@ impl Typed {
             Typed::Ask(action) => Meaning::Asks(action.need()),
             Typed::If(question, _) => Meaning::Asks(Need::Yes(question)),
             Typed::Do(Action::Clear, _) => Meaning::Clear,
-            Typed::Do(..) | Typed::Show(_) | Typed::Line(_) => Meaning::Other,
+            Typed::Do(..) | Typed::Show(_) | Typed::Help(_) | Typed::Line(_) => Meaning::Other,
         }
     }
 
@@ -281,7 +283,8 @@ const SAY_ALL: &str = "Say all these lines to everybody (y/n)";
 const SHARE: &str = "Share this file with everybody (y/n)";
 const PACK: &str = "This is a folder. Share it as one file, a .tar (y/n)";
 
-const WAITS: &str = "You wait for the admin to approve you; nothing is sent until then. /1 leaves.";
+const WAITS: &str =
+    "You wait for the admin to approve you; nothing is sent until then. /quit leaves.";
 
 /// Whether an answer to such a question is yes.
 fn is_yes(answer: &str) -> bool {
@@ -294,7 +297,7 @@ impl Typist<'_> {
         let (word, argument) = split_word(line);
         match self.action(word) {
             action if self.names.is_waiting => while_waiting(line, action),
-            Some(Action::Help) if argument.is_empty() => Typed::Show(self.help("")),
+            Some(Action::Help) if argument.is_empty() => Typed::Help(self.help("")),
             Some(Action::Msg) => match self.member_in(argument) {
                 (name, text) if !text.is_empty() => say(Some(name), text),
                 _ => say(None, line),
@@ -315,8 +318,11 @@ impl Typist<'_> {
     fn person_means(&self, text: &str) -> Typed {
         let text = text.trim_end_matches('\n');
         if self.names.is_waiting {
-            let (word, _) = split_word(text.trim());
-            return while_waiting(text, self.action(&word.to_lowercase()));
+            let (word, argument) = split_word(text.trim());
+            return match self.action(&word.to_lowercase()) {
+                Some(Action::Help) => Typed::Help(self.help(argument)),
+                action => while_waiting(text, action),
+            };
         }
         if text.contains('\n') {
             // A line without anything would not be passed on.
@@ -366,7 +372,7 @@ impl Typist<'_> {
     fn command(&self, action: Action, argument: &str) -> Typed {
         let usage = || show(self.usage(action));
         match action {
-            Action::Help => Typed::Show(self.help(argument)),
+            Action::Help => Typed::Help(self.help(argument)),
             Action::Msg => match self.member_in(argument) {
                 (name, text) if !text.is_empty() => say(Some(name), text),
                 _ => usage(),
@@ -580,7 +586,7 @@ fn say(to: Option<&str>, text: &str) -> Typed {
 }
 
 fn show(sentence: impl Into<String>) -> Typed {
-    Typed::Show(vec![sentence.into()])
+    Typed::Show(sentence.into())
 }
 
 fn ask(question: &'static str, typed: Typed) -> Typed {
@@ -669,7 +675,7 @@ mod tests {
             ("", say(None, "")),
             (" /quit", act(Action::Quit, "")),
             ("/QUIT bye all", act(Action::Quit, "bye all")),
-            ("/help me", Typed::Show(typist.help("me"))),
+            ("/help me", Typed::Help(typist.help("me"))),
             ("/8", Typed::Ask(Action::Kick)),
             ("/2", act(Action::Requests, "/approve")),
             ("/3 things to do", ask_to_say("/3 things to do")),

@@ -106,7 +106,9 @@ fn who_is_refused_for_the_name_is_asked_for_another() {
     bob.ends_in("another user name:");
     bob.types("bob");
     alice.hears("PyChat: bob has requested to join the group.");
-    bob.shows("You wait for the admin of team to approve you.");
+    bob.shows("You wait for the admin of team to approve you. /quit leaves.");
+    bob.types("/help quit");
+    bob.shows("\n/3 /quit TEXT: leave; TEXT is said first.");
 }
 
 // ---- what is typed ----

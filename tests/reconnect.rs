@@ -344,7 +344,7 @@ fn a_server_that_approves_again_and_again_costs_no_thread() {
     }
     server.says("PyChat: that was all");
     alice.hears_next(
-        "Connected again, but you wait again for the admin of team to approve you. /1 leaves.",
+        "Connected again, but you wait again for the admin of team to approve you. /quit leaves.",
     );
     alice.hears("PyChat: that was all");
     assert!(status_of(alice.id(), "Threads:") < 10);

@@ -725,8 +725,8 @@ fn at_a_terminal_a_relay_s_client_has_the_manners_of_the_other() {
     else {
         return;
     };
-    alice.shows(&format!(
-        "alice joined 127.0.0.1:{port}. /help lists the commands."
+    alice.shows_broken(&format!(
+        "alice joined 127.0.0.1:{port}. /help lists the commands. The others see you when you say something."
     ));
     alice.ends_in("relay>");
     bob.ends_in("relay>");

@@ -20,7 +20,7 @@ fn two(server: &Server, options: &[&str]) -> (Screen, Peer) {
     let mut alice = Peer::join(server.port, "alice", None);
     let bob = Screen::client(server.port, "bob", options);
     alice.hears("PyChat: bob has requested to join the group.");
-    bob.shows("(waiting; /1 leaves)");
+    bob.shows("(waiting; /quit leaves)");
     alice.decides("/approveRequest", "bob");
     bob.ends_in("team>");
     (bob, alice)
@@ -520,6 +520,22 @@ fn friends_at_a_relay_have_the_same_terminal() {
     alice.ends_in("Say this to everybody (y/n):");
     alice.types("y");
     bob.shows("alice: /etc/hosts is empty");
+    // Help happens at no time, and nothing tells two people of one name apart but this.
+    alice.types("/help");
+    alice.shows("\n/quit TEXT  ");
+    let other = join("alice");
+    other.ends_in("relay>");
+    for line in ["first of the other", "second of the other"] {
+        other.types(line);
+        alice.shows(&format!("alice: {line}"));
+    }
+    let told = alice.text();
+    assert_eq!(
+        told.matches("Somebody else here is called alice, too.")
+            .count(),
+        1
+    );
+    assert!(!bob.text().contains("Somebody else here"));
     bob.presses(&["C-u"]);
     bob.presses_text("ask al\t");
     bob.ends_in("relay> ask alice");
@@ -599,7 +615,7 @@ fn both_ends_see_how_far_a_file_has_come_and_ctrl_c_stops_it_in_step() {
             "4G",
         ],
     );
-    bob.shows("(waiting; /1 leaves)");
+    bob.shows("(waiting; /quit leaves)");
     alice.types("/2 bob");
     bob.shows("You have been approved");
     alice.types(&format!(
@@ -618,7 +634,7 @@ fn both_ends_see_how_far_a_file_has_come_and_ctrl_c_stops_it_in_step() {
     alice.shows("huge.bin was not shared: it was stopped.");
     alice.types("still here");
     // A long file is asked about, as soon as it begins to come.
-    bob.shows("A file is on offer from alice, huge.bin: it has 3.0 GiB");
+    bob.shows("A file is on offer from alice, huge.bin: it has 3 GiB");
     bob.shows("huge.bin from alice is not coming: its sender stopped it.");
     bob.shows("alice: still here");
 
@@ -648,7 +664,7 @@ fn ctrl_c_asks_which_of_two_files_is_to_stop() {
     let alice = Screen::client(server.port, "alice", &options);
     alice.ends_in("team>");
     let bob = Screen::client(server.port, "bob", &options);
-    bob.shows("(waiting; /1 leaves)");
+    bob.shows("(waiting; /quit leaves)");
     alice.types("/2 bob");
     bob.shows("You have been approved");
     for (screen, name) in [(&alice, "down.bin"), (&bob, "up.bin")] {
@@ -823,6 +839,7 @@ fn a_sealed_line_with_any_field_changed_is_marked_on_the_screen() {
         let mut server = Peer::host(&listener);
         server.says("/ready");
         screen.shows("You are in the group team");
+        screen.shows_broken("What you say is sealed with room.key. Lines marked ! are not sealed.");
         let mutations = mutations(&fernet::Fernet::new(&key).unwrap());
         for (text, _) in &mutations {
             server.says(text);

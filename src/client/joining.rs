@@ -159,7 +159,7 @@ impl Joining<'_> {
             Err(ClientError::Closed(_) | ClientError::NoAnswer(_))
                 if self.shared.secret.is_some() =>
             {
-                Err(ClientError::NoSecretThere(""))
+                Err(unproven(None))
             }
             Err(ClientError::Closed(_)) => Err(ClientError::NotAChat),
             question => Ok(question?.0),
@@ -238,8 +238,8 @@ impl Joining<'_> {
 /// What the person reads of a server that does not have the secret. It may have said why by this code.
 fn unproven(code: Option<RefusalCode>) -> ClientError {
     ClientError::NoSecretThere(match code {
-        Some(RefusalCode::Secret) => ", and says that it has another",
-        Some(RefusalCode::NoSecret) => ", and says that it has none",
-        _ => "",
+        Some(RefusalCode::Secret) => "this server says that it has another secret than your file",
+        Some(RefusalCode::NoSecret) => "this server says that it has no secret",
+        _ => "what answers there does not have your secret",
     })
 }

@@ -286,6 +286,12 @@ fn chat(shared: Shared) -> Result<(), ClientError> {
     };
     let visit = conversation.enter(typed, &*shared.screen);
     let _visit = visit.map_err(ClientError::NoThread)?;
+    if shared.room_key.is_some() && shared.screen.is_interactive() {
+        let path = shared.settings.room_key_file.as_deref();
+        let file = path.and_then(Path::file_name);
+        let file = file.map(|name| name.to_string_lossy().into_owned());
+        shared.screen.show(Event::SealsWith(file));
+    }
     let joined = |standing, is_again| Connection::Joined {
         group: shared.group.to_string(),
         standing,
@@ -426,9 +432,10 @@ pub(crate) enum ClientError {
     /// The server cannot be reached.
     #[error(transparent)]
     Connect(#[from] ConnectError),
-    /// A secret was given, and the server does not show that it has it. What it says of itself, if anything, is not proven.
+    /// A secret was given, and the server does not show that it has it. The sentence says what it says of itself, which is
+    /// not proven.
     #[error(
-        "what answers there does not have your secret{0}, so your group and all lines are kept from it; compare the address and the secret with whoever runs the server, and do not join without the secret"
+        "{0}. Nothing was sent to it that it can read. Ask whoever runs it for the right file, or check the address; do not join without the secret"
     )]
     NoSecretThere(&'static str),
     /// No secret was given, and the server has one.

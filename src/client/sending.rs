@@ -29,7 +29,7 @@ use super::link::Link;
 use super::offers::Answer;
 use super::paths;
 use super::upload::{FileToShare, Next, Upload};
-use crate::screen::Said;
+use crate::screen::{Event, Said};
 use crate::typed::{self, Action, Typed};
 use crate::wire::command::{Command, Dialect};
 
@@ -361,8 +361,14 @@ impl Sending {
     fn answer_offer(&self, name: &str, wants: Answer, link: &Link) -> Outcome {
         let answer = self.shared.offers.lock().answer(name, wants);
         match answer {
-            // If it fails, the connection is lost, and the server offers the file again.
-            Ok(word) => drop(link.send(&[&word])),
+            Ok(word) => {
+                // If it fails, the connection is lost, and the server offers the file again.
+                let _ = link.send(&[&word]);
+                if wants == Answer::Decline && self.shared.screen.is_interactive() {
+                    self.shared
+                        .show("The file is declined; its sender hears so.");
+                }
+            }
             Err(titles) if titles.is_empty() => self.shared.show("No file is on offer."),
             Err(titles) => {
                 let titles = titles.join(", ");
@@ -388,7 +394,11 @@ impl Sending {
             }
             Typed::Ask(_) | Typed::If(..) => {}
             // These need no connection.
-            Typed::Show(sentences) => sentences.iter().for_each(|text| shared.show(text)),
+            Typed::Show(sentence) => shared.show(&sentence),
+            Typed::Help(lines) => {
+                let lines = lines.into_iter().map(Event::Help);
+                lines.for_each(|line| shared.screen.show(line));
+            }
             Typed::Do(Action::Stop, which) => {
                 let is_stopped = match which.as_str() {
                     "" => self.stop(),

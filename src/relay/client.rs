@@ -8,6 +8,7 @@ use std::io::{self, Read, Write};
 use std::net::{Shutdown, TcpStream};
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -64,6 +65,8 @@ struct Chat {
     connection: Mutex<Connected>,
     /// Notified when there is another connection, and when the person leaves.
     changed: Condvar,
+    /// The person has been told that somebody else has the same name.
+    has_namesake: AtomicBool,
 }
 
 struct Connected {
@@ -120,7 +123,9 @@ pub(crate) fn run_with(
     let socket = connect(&settings.host, settings.port).map_err(|error| error.to_string())?;
     let socket = Arc::new(socket);
     screen.show(Event::Notice(if screen.is_interactive() {
-        format!("{name} joined {place}. /help lists the commands.")
+        format!(
+            "{name} joined {place}. /help lists the commands. The others see you when you say something."
+        )
     } else {
         let now = machine::local_time();
         format!("{now} {name} joined {}:{}", settings.host, settings.port)
@@ -136,6 +141,7 @@ pub(crate) fn run_with(
             is_leaving: false,
         }),
         changed: Condvar::new(),
+        has_namesake: AtomicBool::default(),
     });
     let at_signal = Arc::clone(&chat);
     let leave = Box::new(move || {
@@ -253,7 +259,11 @@ impl Chat {
                 }
                 Typed::Say(lines) => self.say_all(&lines),
                 Typed::If(question, _) => self.screen.prompt(question),
-                Typed::Show(sentences) => sentences.iter().for_each(|text| self.show(text)),
+                Typed::Show(sentence) => self.show(&sentence),
+                Typed::Help(lines) => {
+                    let lines = lines.into_iter().map(Event::Help);
+                    lines.for_each(|line| self.screen.show(line));
+                }
                 Typed::Do(Action::Ignore, name) => {
                     let notice = typed::ignore(&name, &mut self.names.lock());
                     self.show(&notice);
@@ -360,6 +370,11 @@ impl Chat {
             Some(StampedLine { time, name, text }) => {
                 if !self.names.lock().hears(name) {
                     return;
+                }
+                // A relay does not send a line back to its sender.
+                let is_namesake = name == self.name.as_str() && self.screen.is_interactive();
+                if is_namesake && !self.has_namesake.swap(true, Ordering::Relaxed) {
+                    self.show(&format!("Somebody else here is called {name}, too."));
                 }
                 Event::Sealed {
                     who: Name::of_peer(name),

@@ -568,7 +568,7 @@ impl Hint for OnScreen {
         let state = self.0.state.lock();
         match (state.connection, state.notice) {
             ("", _) if !state.line.0.is_empty() => NO_HINT,
-            ("", "") if is_waiting => "(waiting; /1 leaves)",
+            ("", "") if is_waiting => "(waiting; /quit leaves)",
             ("", "") => NO_HINT,
             ("", notice) => notice,
             (connection, _) => connection,

@@ -210,11 +210,12 @@ impl Terminal {
         if let Some(date) = shown.day.turn(Day::today()) {
             self.write(self.style.quiet(&date));
         }
-        let time = match &row.time {
-            Some(time) => self.style.quiet(time),
-            None => self.style.quiet(&minute(machine::local_time())),
+        let time = match row.time.as_deref() {
+            Some("") => String::new(),
+            Some(time) => self.style.quiet(time) + " ",
+            None => self.style.quiet(&minute(machine::local_time())) + " ",
         };
-        self.write(format!("{}{time} {text}", row.mark));
+        self.write(format!("{}{time}{text}", row.mark));
     }
 
     fn log(&self, shown: &mut Shown, row: &Row) {

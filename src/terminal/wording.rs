@@ -52,7 +52,7 @@ pub(crate) struct Reader<'a> {
 pub(crate) struct Row {
     /// [`MARK`], or nothing.
     pub mark: &'static str,
-    /// The time that is shown where lines have their time. `None`: the present one.
+    /// The time that is shown where lines have their time. `None`: the present one. Empty: none.
     pub time: Option<String>,
     /// What is shown where lines have no time.
     pub front: String,
@@ -139,6 +139,16 @@ impl Reader<'_> {
                 admin,
             } => self.quiet(&self.list(title, &names, admin.as_deref())),
             Event::Notice(notice) => self.quiet(&without_numbers(&notice)),
+            Event::Help(line) => Row {
+                time: Some(String::new()),
+                ..self.quiet(&line)
+            },
+            Event::SealsWith(file) => {
+                let file = file.as_deref().unwrap_or("your room key");
+                let text =
+                    format!("What you say is sealed with {file}. Lines marked ! are not sealed.");
+                self.quiet(&text)
+            }
             Event::Offered(offered) => {
                 self.quiet(&format!("{} /accept or /decline?", offered.sentence()))
             }

@@ -80,13 +80,16 @@ pub(crate) fn run(settings: WindowSettings) -> io::Result<()> {
     let _ = machine::at_signal(move || pages.end());
     machine::spawn("door", move || entered.accept_loop())?;
     let address = window.door.address();
-    let what = if settings.opens_browser && open::that_detached(&address).is_ok() {
-        "the browser shows"
+    let opens = settings.opens_browser && open::that_detached(&address).is_ok();
+    let words = if opens {
+        format!(
+            "Opening {address} in the browser; if no page appears, open this address in one browser."
+        )
     } else {
-        "open this address in one browser:"
+        format!("Open this address in one browser: {address}")
     };
     // If nobody reads the output, the browser may show the page all the same.
-    let _ = writeln!(io::stdout(), "{what} {address}");
+    let _ = writeln!(io::stdout(), "{words}");
     window.pages.wait_until_left(|| window.face().is_busy());
     window.face().leave();
     window.face().wait_until_ended();

@@ -1,17 +1,17 @@
 //! How a number of bytes is written in what people read: the same at both ends.
 
-/// A number of bytes with a unit that suits it, rounded to a tenth of the unit.
+/// A number of bytes with a unit that suits it, rounded to a tenth of the unit. A body is some bytes longer than its file, and reads alike.
 pub fn in_words(bytes: u64) -> String {
     let power = bytes.checked_ilog2().unwrap_or(0) / 10;
     let unit = 1 << (10 * power);
     let tenths = bytes / unit * 10 + (bytes % unit * 10 + unit / 2) / unit;
     let names = ["bytes", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB"];
     let name = names[power as usize];
-    match (bytes % unit, tenths) {
-        (0, _) => format!("{} {name}", bytes / unit),
+    match (tenths / 10, tenths % 10) {
         // Just below the next unit.
-        (_, 10_240) if power < 6 => format!("1.0 {}", names[power as usize + 1]),
-        _ => format!("{}.{} {name}", tenths / 10, tenths % 10),
+        (1024, _) if power < 6 => format!("1 {}", names[power as usize + 1]),
+        (whole, 0) => format!("{whole} {name}"),
+        (whole, tenth) => format!("{whole}.{tenth} {name}"),
     }
 }
 
@@ -25,14 +25,14 @@ mod tests {
             (0, "0 bytes"),
             (1023, "1023 bytes"),
             (1 << 10, "1 KiB"),
-            (1025, "1.0 KiB"),
+            (1025, "1 KiB"),
             (1600, "1.6 KiB"),
             ((1 << 20) - 52, "1023.9 KiB"),
-            ((1 << 20) - 1, "1.0 MiB"),
+            ((1 << 20) - 1, "1 MiB"),
             (5 << 20, "5 MiB"),
             (3 << 29, "1.5 GiB"),
             (1 << 40, "1 TiB"),
-            (u64::MAX, "16.0 EiB"),
+            (u64::MAX, "16 EiB"),
         ] {
             assert_eq!(in_words(bytes), expected);
         }

@@ -140,7 +140,7 @@ fn upload_that_fails_says_why_and_stays_in_step() {
         "/receiveFile <id> {}\na.txt\nalice",
         largest.len()
     )]);
-    bob.hears(&["PyChat: alice shared a.txt (1.0 KiB), too large for this program."]);
+    bob.hears(&["PyChat: alice shared a.txt (1 KiB), too large for this program."]);
     let step = "the length of a body";
     for length in ["many", "-1", "1.5", "", "99999999999999999999"] {
         kit.python("alice")

@@ -97,7 +97,7 @@ const shows = {
   },
   made(path) {
     free($("relay"));
-    $("made").textContent = `The key is in ${path}. Hand it to your friends by other means than this chat.`;
+    $("made").textContent = `The key is in ${path}. Hand it over by other means than the network.`;
   },
   room(name, me, ...commands) {
     room = { name, me, commands };
