@@ -385,7 +385,14 @@ fn a_group_is_joined_on_the_form_and_talks_with_a_pipe_and_a_python_client() {
             "name",
             "a user name has no colon",
         ),
-        (server.port, "alice", "", "group", "group"),
+        (server.port, "", "team", "name", "Enter your name."),
+        (
+            server.port,
+            "alice",
+            "",
+            "group",
+            "Enter the name of the group.",
+        ),
     ] {
         alice.joins_chat(port, name, group);
         let said = format!(
@@ -785,12 +792,14 @@ fn friends_at_a_relay_talk_on_a_page_with_a_key_that_it_made() {
     anna.clicks("#relay button.main");
     anna.waits("document.querySelector('#relay [name=key] + .error')");
     anna.clicks("#make");
-    anna.shows("Hand it to your friends by other means");
-    // A key is not made twice.
+    anna.shows("Hand it over by other means than the network");
+    // A key is not made twice, and the note of the first one goes.
     anna.clicks("#make");
     anna.waits("document.querySelector('#relay [name=key] + .error')");
+    anna.waits("document.getElementById('made').textContent === ''");
     anna.clicks("#relay button.main");
     anna.waits("document.getElementById('state').textContent === 'Connected'");
+    anna.waits("document.getElementById('title').textContent === 'Private room at 127.0.0.1'");
     let mut command = fernchat();
     let port = relay.port.to_string();
     command.args([
@@ -926,7 +935,7 @@ fn leaving_leads_back_to_the_form_whatever_the_connection_does() {
     let key = window.home.path().join("friends.key");
     alice.types("#relay [name=key]", key.to_str().unwrap());
     alice.clicks("#make");
-    alice.shows("Hand it to your friends");
+    alice.shows("Hand it over");
     alice.clicks("#relay button.main");
     alice.waits("document.getElementById('state').textContent === 'Connected'");
     drop(relay);
@@ -1171,6 +1180,29 @@ fn marks_of_what_is_not_sealed_are_words() {
     let marks = "[...document.querySelectorAll('#log li')].filter((line) => line.querySelector('.name')).map((line) => \
                  [line.querySelector('.name').textContent, line.querySelector('.mark')?.textContent ?? ''].join(':')).join()";
     assert_eq!(alice.says(marks), "\"bob:,carl:not sealed\"");
+    // What is not proven is marked where a terminal marks it, and the program's own words are not.
+    let path = files.path().join("plain.txt");
+    std::fs::write(&path, "plain").unwrap();
+    carl.types(&format!("/file {}", path.display()));
+    alice.shows("Received plain.txt");
+    carl.hears("plain.txt");
+    carl.types("/quit");
+    alice.shows("carl left");
+    let marked = |text: &str| {
+        format!(
+            "[...document.querySelectorAll('#log .notice')].find((line) => line.textContent.includes({})).querySelector('.mark')?.textContent ?? ''",
+            json(text)
+        )
+    };
+    for (text, mark) in [
+        ("carl left", "not proven"),
+        ("carl has requested to join", "not proven"),
+        ("Received plain.txt", "not sealed"),
+        ("What you say is sealed with room.key.", ""),
+        ("The group team is new", ""),
+    ] {
+        assert_eq!(alice.says(&marked(text)), json(mark), "{text}");
+    }
 }
 
 #[test]

@@ -100,7 +100,14 @@ impl Face {
         self.ended.notify_all();
         match ended {
             Err(error) if has_joined => self.notice(&format!("The conversation is over: {error}.")),
-            Err(error) => self.pages.lock().send(list("error", ["server", &error])),
+            Err(error) => {
+                let is_secret = [" secret than your file", "your secret", "has no secret"];
+                let is_secret = is_secret.iter().any(|words| error.contains(words));
+                let is_secret = is_secret || error.starts_with("the server is closed: ");
+                let field = if is_secret { "secret" } else { "server" };
+                let error = for_page(&error);
+                self.pages.lock().send(list("error", [field, &error]));
+            }
             Ok(()) => {}
         }
     }
@@ -245,6 +252,12 @@ impl Face {
                 let fields = iter::once(admin.unwrap_or_default()).chain(names);
                 self.pages.lock().set(list(title, fields));
             }
+            Event::SealsWith(file) => {
+                let file = file.as_deref().unwrap_or("your room key");
+                self.notice(&format!(
+                    "What you say is sealed with {file}. What is not sealed is marked."
+                ));
+            }
             event => {
                 if let Event::Connection(connection) = &event {
                     self.connection(connection);
@@ -274,13 +287,12 @@ impl Face {
 
     /// Shows what is no line, in the words of the terminal.
     fn show_rows(&self, event: Event) {
-        let may_be_unproven = matches!(event, Event::Unsigned { .. } | Event::Requested { .. });
         // Behind a request stands how to answer it in a terminal. The page has buttons.
-        let n_rows = 1 + usize::from(!matches!(event, Event::Requested { .. }));
-        for Row { mark, logged, .. } in self.rows(event).into_iter().take(n_rows) {
-            let is_marked = may_be_unproven && !mark.is_empty();
-            let mark = if is_marked { "not proven" } else { "" };
-            let notice = message("notice", &[&now(), &mark, &logged]);
+        let is_request = matches!(event, Event::Requested { .. });
+        let n_rows = if is_request { 1 } else { usize::MAX };
+        for row in self.rows(event).into_iter().take(n_rows) {
+            let (mark, text) = with_mark(&row);
+            let notice = message("notice", &[&now(), &mark, &text]);
             self.pages.lock().show(notice);
         }
     }
@@ -291,10 +303,11 @@ impl Face {
     }
 
     fn received(&self, path: &Path, event: Event) {
-        let text = self.rows(event).pop().unwrap_or_default().logged;
+        let row = self.rows(event).pop().unwrap_or_default();
+        let (mark, text) = with_mark(&row);
         let name = path.file_name().unwrap_or_default().to_string_lossy();
         let files = &mut self.state.lock().files;
-        let file = message("file", &[&now(), &files.len(), &name, &text]);
+        let file = message("file", &[&now(), &files.len(), &name, &mark, &text]);
         self.pages.lock().show(file);
         if files.len() < MAX_FILES {
             files.push(path.to_owned());
@@ -356,6 +369,56 @@ impl Screen for Arc<Face> {
         "The button Leave leaves."
     }
 }
+
+/// The mark of a row in words, and the text without them. A page marks what the terminal marks.
+fn with_mark(row: &Row) -> (&'static str, &str) {
+    if row.mark.is_empty() {
+        return ("", &row.logged);
+    }
+    let marks = [
+        ("not sealed", "(not sealed) "),
+        ("not shown", "(not shown) "),
+        ("not opened", "(not opened) "),
+    ];
+    let mut marked = marks.into_iter();
+    let found = marked.find_map(|(mark, words)| Some((mark, row.logged.strip_prefix(words)?)));
+    found.unwrap_or(("not proven", &row.logged))
+}
+
+/// An error in the words of the page, which has no options and no commands.
+pub(super) fn for_page(error: &str) -> String {
+    PAGE_WORDS
+        .iter()
+        .fold(error.to_owned(), |text, (program, page)| {
+            text.replace(program, page)
+        })
+}
+
+/// What an error of the program says to those who start it with a command, and what the page says in its place.
+const PAGE_WORDS: [(&str, &str); 7] = [
+    (
+        "and join with --secret-file FILE",
+        "and choose its file here",
+    ),
+    (
+        "Friends at a relay join with fernchat relay-client",
+        "For a relay, choose Private room",
+    ),
+    (
+        "give it with --key-file FILE, and make one with: fernchat keygen FILE",
+        "choose its file, or make one below",
+    ),
+    (
+        "get it from a friend, or make one with: fernchat keygen FILE",
+        "get it from whoever has it",
+    ),
+    ("as fernchat keygen makes it", "as Make a new key makes it"),
+    ("; fernchat keygen makes a good one", ""),
+    (
+        "join it with fernchat client",
+        "choose Group chat to join it",
+    ),
+];
 
 /// The present time, in seconds since 1970.
 fn now() -> i64 {

@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 
 use parking_lot::Mutex;
 
+use super::conversation::for_page;
 use super::pages::{Message, list};
 use crate::client::{self, ClientSettings};
 use crate::machine;
@@ -98,6 +99,15 @@ impl Form {
         let form = entry("tab").unwrap_or_default();
         let value = |field: &str| entry(&format!("{form}.{field}")).unwrap_or_default();
         let content = |field: &str| entry(&format!("{form}.{field}{CONTENT}"));
+        for (field, words) in [
+            ("server", "Enter the address of the server."),
+            ("name", "Enter your name."),
+            ("group", "Enter the name of the group."),
+        ] {
+            if value(field).is_empty() && (field != "group" || form != "relay") {
+                return Err(Problem(field, words.to_owned()));
+            }
+        }
         let name = Some(value("name").to_owned());
         UserName::parse(value("name")).map_err(wrong("name"))?;
         if form == "relay" {
@@ -120,6 +130,9 @@ impl Form {
         let secret = held(content("secret"), file, Secret::of_file, Secret::load);
         let secret = secret.map_err(wrong("secret"))?;
         let file = path(value("roomkey")).or(settings.room_key_file.take());
+        if content("roomkey").is_none() {
+            settings.room_key_file.clone_from(&file);
+        }
         let room_key = held(content("roomkey"), file, Key::of_file, Key::load);
         let room_key = room_key.map_err(wrong("roomkey"))?;
         let run = |screen| client::run_with(settings, secret, room_key, screen);
@@ -159,7 +172,7 @@ fn path(typed: &str) -> Option<PathBuf> {
 
 /// What is wrong with this field.
 fn wrong<E: Display>(field: &'static str) -> impl Fn(E) -> Problem {
-    move |error| Problem(field, error.to_string())
+    move |error| Problem(field, for_page(&error.to_string()))
 }
 
 /// The host and the port in an address.

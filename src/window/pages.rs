@@ -20,7 +20,7 @@
 //! | `line` | time, name, mark, how it is shown (`own`, `loud`, `private`, `earlier` or nothing), text |
 //! | `notice` | time, mark, text |
 //! | `transfer` | title, bytes done, bytes in all, how far it is in words |
-//! | `file` | time, number, name, text |
+//! | `file` | time, number, name, mark, text |
 //! | `offer` | time, name, text of a file that can be accepted or declined |
 //! | `made` | the path of a key that was made |
 //!

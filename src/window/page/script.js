@@ -56,6 +56,7 @@ const shows = {
       if (input && !input.value) input.value = value;
       if (value && ["secret", "roomkey"].includes(name)) document.querySelector("#chat details").open = true;
     }
+    [itsServer, rememberedSecret] = ["server", "secret"].map((name) => $("chat").elements[name].value);
     const tab = values.find((value) => value.startsWith("tab="));
     if (tab) choose($(`tab-${cut(tab)[1]}`));
     free($("chat"));
@@ -75,6 +76,7 @@ const shows = {
         const form = kind === "relay" ? "relay" : "chat";
         choose($(`tab-${form}`));
         $(form).elements.server.value = host.includes(":") ? `[${host}]:${port}` : `${host}:${port}`;
+        fitSecret();
         $(form).elements.name.focus();
       });
       item.append(make("bdi", "", name), ` at ${host} ${port}`);
@@ -100,8 +102,9 @@ const shows = {
     $("made").textContent = `The key is in ${path}. Hand it over by other means than the network.`;
   },
   room(name, me, ...commands) {
-    room = { name, me, commands };
-    $("title").textContent = name;
+    const isRelay = !commands.includes("/online");
+    room = { name: isRelay ? `Private room at ${name}` : name, me, commands };
+    $("title").textContent = room.name;
     // What was chosen has been used.
     for (const input of document.querySelectorAll("#start [type=file]")) input.value = "";
     $("attach").hidden = !commands.includes("/file");
@@ -192,12 +195,12 @@ const shows = {
     };
     shows.notice(at, "", text, button("Accept", answer("/accept"), name, "main"), button("Decline", answer("/decline"), name));
   },
-  file(at, number, name, text) {
+  file(at, number, name, mark, text) {
     const save = make("a", "", "Save as");
     save.href = `file/${Number(number)}`;
     save.download = name;
     save.setAttribute("aria-label", `Save ${name} as`);
-    shows.notice(at, "", text, button("Open folder", () => tell("open", number)), save);
+    shows.notice(at, mark, text, button("Open folder", () => tell("open", number)), save);
   },
   transfer(title, done, all, text) {
     let item = [...$("transfers").children].find((item) => item.dataset.name === title);
@@ -396,7 +399,18 @@ function choose(tab) {
   }
 }
 
+// A secret is that of one server.
+let rememberedSecret = "", itsServer = "";
+
+function fitSecret() {
+  const { server, secret } = $("chat").elements;
+  const isThere = server.value.trim() === itsServer;
+  if (isThere && !secret.value) secret.value = rememberedSecret;
+  else if (!isThere && secret.value === rememberedSecret) secret.value = "";
+}
+
 function free(form) {
+  $("made").textContent = "";
   for (const button of form.querySelectorAll("button")) button.disabled = false;
   for (const error of form.querySelectorAll(".error")) error.remove();
   for (const input of form.querySelectorAll("[aria-invalid]")) {
@@ -435,6 +449,7 @@ for (const tab of ["chat", "relay"]) {
   $(tab).oninput = (event) => { if (event.target.hasAttribute("aria-invalid")) free($(tab)); };
   $(`tab-${tab}`).onclick = (event) => choose(event.currentTarget);
 }
+$("chat").elements.server.oninput = fitSecret;
 $("cancel").onclick = $("leave").onclick = () => tell("leave");
 $("find").onclick = () => { if (tell("find")) $("n-found").textContent = "Looking for two seconds."; };
 $("make").onclick = () => submit($("relay"), "key", $("relay").elements.key.value.trim());
