@@ -29,7 +29,7 @@ fn the_last_server_and_names_are_offered_and_the_configuration_file_is_obeyed() 
 
     let alice = bare();
     alice.ends_in("server (such as 192.168.1.20:8000):");
-    alice.types(&address.replace(':', ' '));
+    alice.types(&address.replace(':', " "));
     alice.ends_in("user name:");
     alice.types("alice");
     alice.ends_in("group:");
