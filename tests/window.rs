@@ -681,7 +681,7 @@ fn files_travel_both_ways_and_a_received_one_can_be_saved() {
 
     // A long one shows how far it is, and can be stopped.
     let long = std::fs::File::create(path("own/long")).unwrap();
-    long.set_len(2 << 30).unwrap();
+    long.set_len(900 << 20).unwrap();
     alice.enters(&format!("/file {}", path("own/long")));
     alice.waits("document.querySelector('#transfers progress')?.value > 0");
     // If there is one in each direction, the page asks which.
