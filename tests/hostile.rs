@@ -1263,3 +1263,60 @@ fn a_relay_that_sends_nonsense_is_mentioned_once_and_the_chat_goes_on() {
     End::Close.of(relay);
     ends_badly(&mut alice, "the relay closed the connection");
 }
+
+/// A fernchat client that can join again, of a member that has no key.
+fn lasting_peer(server: &Server, name: &str) -> Peer {
+    Peer::greet(server.port, name, &format!("team\nfernchat/1\nrun-{name} "))
+}
+
+#[test]
+fn a_receiver_who_comes_and_goes_while_an_upload_stands_still_keeps_no_connection_open() {
+    let mut server = Server::start();
+    let mut alice = Peer::join_as_fernchat(server.port, "alice", None);
+    let mut bob = lasting_peer(&server, "bob");
+    bob.hears("/wait");
+    alice.hears("/requested from:127.0.0.1 bob");
+    alice.approves_as_fernchat("bob");
+    bob.hears("/accepted");
+    let body = alice.fernet.encrypt(&vec![7; 2 << 20]).into_bytes();
+    alice.says(&format!("/receiveFile 7 {}\nbig.bin\n", body.len()));
+    alice.hears("/sendFile 7 0");
+    alice.says_raw(&body[..body.len() / 2]);
+    let process = server.program.id();
+    let descriptors = || {
+        let all = std::fs::read_dir(format!("/proc/{process}/fd"));
+        all.unwrap().count()
+    };
+    let before = descriptors();
+    for _ in 0..20 {
+        let (id, _) = bob.hears_offer("big.bin", "alice");
+        // The rest does not come, so the server waits for it.
+        bob.takes_file(&id, 0, body.len() / 2);
+        drop(bob);
+        server.program.logs(" bob is offline");
+        bob = lasting_peer(&server, "bob");
+        bob.hears("/ready");
+    }
+    assert!(descriptors() < before + 10, "{before}, {}", descriptors());
+}
+
+#[test]
+fn a_line_to_one_person_that_was_heard_is_not_said_to_be_unheard_when_it_comes_again() {
+    let mut server = Server::start();
+    let mut alice = lasting_peer(&server, "alice");
+    alice.hears("/adminReady");
+    let mut bob = Peer::join_as_fernchat(server.port, "bob", Some(&mut alice));
+    alice.says("/messageSend");
+    alice.says("1 /tell bob\nhello");
+    bob.hears("/tell alice\nhello");
+    // What the server said to that is lost with the connection, and bob leaves.
+    drop(alice);
+    server.program.logs(" alice is offline");
+    drop(bob);
+    server.program.logs(" bob is offline");
+    let mut alice = lasting_peer(&server, "alice");
+    alice.hears("/ready");
+    alice.says("/messageSend");
+    alice.says("1 /tell bob\nhello");
+    alice.hears("/taken 1");
+}

@@ -18,7 +18,7 @@ use std::sync::Arc;
 use super::client::Client;
 use super::download::{Download, Outcome};
 use super::frame::sealed_frame;
-use super::spool::SpoolError;
+use super::spool::{SpoolError, Waiter};
 use super::turn::MAX_OFFERS;
 use crate::net::departure::Departure;
 use crate::net::outbox::Job;
@@ -256,12 +256,34 @@ impl Course {
         Ok(rest)
     }
 
-    /// Goes on when there is more of the body.
+    /// Goes on when there is more of the body, if the client is still there: who waits does not keep its connection open.
     fn waits(self) {
-        let (download, at) = (Arc::clone(&self.download), self.at);
-        let outbox = Arc::clone(&self.client.outbox);
-        let waiter = move || outbox.push_job(self.rest());
-        download.body.wait(at, Box::new(waiter));
+        let Course {
+            client,
+            download,
+            at,
+            piece_len,
+        } = self;
+        let client = Arc::downgrade(&client);
+        let (asked, waiting) = (client.clone(), Arc::clone(&download));
+        let go_on = move || {
+            let Some(client) = client.upgrade() else {
+                return;
+            };
+            let outbox = Arc::clone(&client.outbox);
+            let course = Course {
+                client,
+                download: waiting,
+                at,
+                piece_len,
+            };
+            outbox.push_job(course.rest());
+        };
+        let waiter = Waiter {
+            is_there: Box::new(move || asked.strong_count() > 0),
+            go_on: Box::new(go_on),
+        };
+        download.body.wait(at, waiter);
         if download.is_over() {
             // It was stopped just before.
             download.body.wake();

@@ -369,13 +369,16 @@ impl Group {
         [for_python, for_fernchat]: [&Frame; 2],
     ) -> Result<Option<Arc<Outbox>>, Refusal> {
         by.check_member()?;
+        let own = self.members.get(&by.name).ok_or(Refusal::NotMember)?;
+        if own.has_taken(number) {
+            return Ok(None);
+        }
         let member = self.members.get(name);
         let member = member.ok_or_else(|| Refusal::NoMember(name.to_owned()))?;
         let client = member.holder.client.clone();
         let client = client.ok_or_else(|| Refusal::NotOnline(name.to_owned()))?;
-        let member = self.members.get_mut(&by.name);
-        if !member.ok_or(Refusal::NotMember)?.takes(number) {
-            return Ok(None);
+        if let Some(own) = self.members.get_mut(&by.name) {
+            own.takes(number);
         }
         let frame = match client.dialect {
             Dialect::Python => for_python,

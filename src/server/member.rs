@@ -92,11 +92,16 @@ impl Member {
 
     /// Takes a message with this number from the member's client. `false`: it came before, over another connection.
     pub(crate) fn takes(&mut self, number: Option<u64>) -> bool {
-        let is_new = number.is_none_or(|number| number > self.last_taken);
+        let is_new = !self.has_taken(number);
         if is_new {
             self.last_taken = number.unwrap_or(self.last_taken);
         }
         is_new
+    }
+
+    /// Whether a message with this number came before.
+    pub(crate) fn has_taken(&self, number: Option<u64>) -> bool {
+        number.is_some_and(|number| number <= self.last_taken)
     }
 
     /// The member's own line has this number in the group. If the member has all lines before it, it has this one, too.

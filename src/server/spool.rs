@@ -233,8 +233,13 @@ struct Growth {
     waiters: Vec<Waiter>,
 }
 
-/// What is to be done when there is more of a body.
-pub(crate) type Waiter = Box<dyn FnOnce() + Send>;
+/// Somebody who waits for more of a body.
+pub(crate) struct Waiter {
+    /// Whether somebody still waits. If not, this may be dropped.
+    pub is_there: Box<dyn Fn() -> bool + Send>,
+    /// What is to be done then.
+    pub go_on: Box<dyn FnOnce() + Send>,
+}
 
 impl Body {
     /// Its length in bytes when it is whole.
@@ -258,20 +263,22 @@ impl Body {
         }
     }
 
-    /// Calls `waiter` when more can be read than up to `offset`, or the body has failed, or [`Body::wake`] is called.
+    /// Calls `waiter` when more can be read than up to `offset`, or the body has failed, or [`Body::wake`] is called. Those who are gone make
+    /// room for it.
     pub(crate) fn wait(&self, offset: u64, waiter: Waiter) {
         let mut growth = self.growth.lock();
         if growth.readable.as_ref().is_ok_and(|n| *n <= offset) {
+            growth.waiters.retain(|other| (other.is_there)());
             return growth.waiters.push(waiter);
         }
         drop(growth);
-        waiter();
+        (waiter.go_on)();
     }
 
     /// Calls all who wait.
     pub(crate) fn wake(&self) {
         let waiters = std::mem::take(&mut self.growth.lock().waiters);
-        waiters.into_iter().for_each(|waiter| waiter());
+        waiters.into_iter().for_each(|waiter| (waiter.go_on)());
     }
 
     /// More of it can be read, or the rest does not come. A body that is whole or has failed stays so.
@@ -398,7 +405,11 @@ mod tests {
             let (woken, is_woken) = crossbeam_channel::unbounded();
             let waits = |at| {
                 let woken = woken.clone();
-                body.wait(at, Box::new(move || woken.send(at).unwrap()));
+                let waiter = Waiter {
+                    is_there: Box::new(|| true),
+                    go_on: Box::new(move || woken.send(at).unwrap()),
+                };
+                body.wait(at, waiter);
             };
             waits(0);
             waits(1000);
